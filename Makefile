@@ -1,0 +1,61 @@
+# jobcast's commands. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# SQLite is C code.
+export CGO_ENABLED := 1
+
+# How long each fuzz target runs, and how long each benchmark.
+FUZZTIME ?= 10s
+BENCHTIME ?= 1s
+
+# The linter is built from source once and kept outside the tree.
+LINT_VERSION := v2.15.0
+LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
+LINT := $(LINT_DIR)/golangci-lint
+
+.PHONY: help build run test race tools lint fuzz bench ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build ./bin/jobcast
+	go build -trimpath -o bin/jobcast .
+
+run: build ## build, then serve with a demo key (Ctrl-C stops it)
+	./bin/jobcast serve --demo
+
+test: tools ## run every test: Go with the race detector, documents, npm clients, Chromium
+	go test -race -timeout 10m ./...
+
+race: ## run the Go tests twice with the race detector, without documents and browsers
+	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e '/e2e$$' -e '/docs$$')
+
+tools: ## install what the tests need (as root), or say what is missing
+	@scripts/test-tools
+
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION) into $(LINT_DIR), once; this takes some minutes"
+	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+lint: $(LINT) ## run golangci-lint, pinned, with the arrows between packages
+	$(LINT) run ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime "$(FUZZTIME)" "$$pkg"; \
+	  done; \
+	done
+
+bench: ## run every Go benchmark for BENCHTIME (1s)
+	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
+
+ci: ## what the continuous integration runs
+	./.ci/run
+
+clean: ## remove what was built
+	rm -rf bin e2e/node_modules

@@ -1,0 +1,84 @@
+// Package auth says who is asking and what it may do. A key is a long-lived
+// secret of a client; a token is a narrower secret of minutes; a principal is
+// the outcome of checking either.
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Scope is one thing a key may do, always inside its own client.
+type Scope string
+
+// The scopes. A new key has the first three.
+const (
+	Submit Scope = "submit" // make, cancel and retry jobs
+	Watch  Scope = "watch"  // read jobs and their events
+	Work   Scope = "work"   // claim jobs and report on them
+	Admin  Scope = "admin"  // manage the client's keys, read metrics
+)
+
+// DefaultScopes is what a key gets when none are named.
+func DefaultScopes() []Scope { return []Scope{Submit, Watch, Work} }
+
+// Key is a key as shown to people: everything but its secret.
+type Key struct {
+	ID             string     `json:"id"`
+	ClientID       string     `json:"clientId"`
+	Name           string     `json:"name"`
+	Scopes         []Scope    `json:"scopes"`
+	MaxConnections *int       `json:"maxConnections"` // live streams; null: the server's setting; 1..100000
+	CreatedAt      time.Time  `json:"createdAt"`
+	ExpiresAt      *time.Time `json:"expiresAt"`
+	RevokedAt      *time.Time `json:"revokedAt"`
+	LastUsedAt     *time.Time `json:"lastUsedAt"`
+}
+
+// Principal is who is asking.
+type Principal struct {
+	ClientID       string
+	KeyID          string
+	Scopes         []Scope
+	MaxConnections int        // 0: the server's setting
+	ExpiresAt      *time.Time // when the credential ends
+}
+
+// Refusals.
+var (
+	// ErrUnauthenticated: no credential, an unknown one, or one that has ended.
+	ErrUnauthenticated = errors.New("unknown, expired or revoked credential")
+	// ErrNoKey: no such key in this client.
+	ErrNoKey = errors.New("no such key")
+	// ErrExists: a key with this secret exists already.
+	ErrExists = errors.New("this key exists already")
+)
+
+// Stored is a key as the store holds it.
+type Stored struct {
+	Key
+	Hash [32]byte // SHA-256 of the whole secret text
+}
+
+// Store keeps keys. Every change raises the revision by at least one in the
+// same transaction, so that a serving process which polls it notices changes
+// made by another process.
+type Store interface {
+	// CreateKey inserts a key, and its client if that is new. ErrExists if the
+	// hash is taken.
+	CreateKey(ctx context.Context, k Stored) error
+	// KeyByHash returns the key with this hash, also a revoked or expired one;
+	// ErrNoKey if there is none.
+	KeyByHash(ctx context.Context, hash [32]byte) (Stored, error)
+	// Keys lists a client's keys, oldest first; client "" lists all.
+	Keys(ctx context.Context, client string) ([]Key, error)
+	// RevokeKey sets RevokedAt (once). client "" matches any. ErrNoKey.
+	RevokeKey(ctx context.Context, client, id string, at time.Time) error
+	// TouchKeys records when keys were last used; it does not raise the revision.
+	TouchKeys(ctx context.Context, used map[string]time.Time) error
+	// Revision returns the number that every change raises.
+	Revision(ctx context.Context) (int64, error)
+	// CountClients returns how many clients exist.
+	CountClients(ctx context.Context) (int, error)
+}

@@ -1,0 +1,281 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Limits bound what a client may hold open at once. Zero members mean the
+// default.
+type Limits struct {
+	PerKey    int // live streams of one key that has no limit of its own; 10
+	PerClient int // live streams of all keys of a client together; 10,000
+	Waits     int // waiting calls of one key; 64
+}
+
+const (
+	defaultPerKey    = 10
+	defaultPerClient = 10_000
+	defaultWaits     = 64
+)
+
+// ErrConnectionLimit: the key or the client holds as many as it may.
+var ErrConnectionLimit = errors.New("too many live connections")
+
+// Why a stream had to end; errors.Is(reason, ErrUnauthenticated) holds for both.
+var (
+	ErrRevoked error = endedError("the key was revoked")
+	ErrExpired error = endedError("the key has expired")
+)
+
+type endedError string
+
+func (e endedError) Error() string        { return string(e) }
+func (e endedError) Is(target error) bool { return target == ErrUnauthenticated }
+
+// Streams admits live streams, counts them exactly, and ends them when their
+// key ends. All methods are safe for concurrent use.
+type Streams struct {
+	verifier *Verifier
+	limits   Limits
+	log      *slog.Logger
+
+	mu      sync.Mutex         // guards everything below, and the marked fields of Slot
+	keys    map[string]*holder // by key id; present while it holds anything
+	clients map[string]int     // live streams by client; present while not zero
+	kinds   map[string]int     // live streams by kind; a kind stays, at zero
+}
+
+// holder is what one key holds.
+type holder struct {
+	client  string
+	expires *time.Time // of the key; nil: never, or not known yet
+	live    map[*Slot]struct{}
+	waits   int
+}
+
+// Slot is one admitted stream or waiting call. Whoever got it releases it.
+type Slot struct {
+	streams  *Streams
+	key      string
+	client   string
+	kind     string
+	end      func(reason error) // nil: a waiting call
+	ended    bool               // end was called or is about to be; guarded by Streams.mu
+	released bool               // guarded by Streams.mu
+}
+
+func newStreams(v *Verifier, limits Limits, log *slog.Logger) *Streams {
+	return &Streams{
+		verifier: v,
+		limits: Limits{
+			PerKey:    orDefault(limits.PerKey, defaultPerKey),
+			PerClient: orDefault(limits.PerClient, defaultPerClient),
+			Waits:     orDefault(limits.Waits, defaultWaits),
+		},
+		log:     log,
+		keys:    make(map[string]*holder),
+		clients: make(map[string]int),
+		kinds:   make(map[string]int),
+	}
+}
+
+func orDefault(n, fallback int) int {
+	if n == 0 {
+		return fallback
+	}
+	return n
+}
+
+// Open admits one live stream of p. kind names the transport, for metrics.
+//
+// end is called at most once, from another goroutine, when the key is revoked
+// or has expired, with ErrRevoked or ErrExpired. It must not block. It may come
+// before Open returns and, if it races with Release, right after that; it frees
+// nothing by itself: Release does.
+//
+// Errors: ErrConnectionLimit; ErrUnauthenticated if the key has ended since p
+// was made; what the store said if it could not be asked.
+func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(reason error)) (*Slot, error) {
+	slot := &Slot{streams: s, key: p.KeyID, client: p.ClientID, kind: kind, end: end}
+	if err := s.take(slot, p); err != nil {
+		return nil, err
+	}
+	// Registered first, checked second: whatever ends the key before this check
+	// is seen by it, and whatever ends the key after it finds the registration.
+	key, err := s.verifier.current(ctx, p)
+	if err != nil {
+		slot.Release()
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[p.KeyID].expires = key.ExpiresAt // the slot keeps its holder present
+	return slot, nil
+}
+
+// OpenWait admits one waiting call of p (a claim, a `Prefer: wait`). These have
+// a cap of their own, and end by their own time-out: a caller that waited asks
+// Verifier.Check again before it gives something away. Error:
+// ErrConnectionLimit.
+func (s *Streams) OpenWait(p Principal) (*Slot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.holder(p)
+	if h.waits >= s.limits.Waits {
+		return nil, fmt.Errorf("%w: this key has %d calls waiting", ErrConnectionLimit, h.waits)
+	}
+	h.waits++
+	s.keys[p.KeyID] = h
+	return &Slot{streams: s, key: p.KeyID, client: p.ClientID}, nil
+}
+
+// Held returns how many live streams a key holds.
+func (s *Streams) Held(keyID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.keys[keyID]; h != nil {
+		return len(h.live)
+	}
+	return 0
+}
+
+// Waiting returns how many waiting calls a key holds.
+func (s *Streams) Waiting(keyID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.keys[keyID]; h != nil {
+		return h.waits
+	}
+	return 0
+}
+
+// Live returns the live streams by kind, for metrics.
+func (s *Streams) Live() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.kinds)
+}
+
+// Release gives the slot back. Further calls do nothing.
+func (slot *Slot) Release() {
+	s := slot.streams
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot.released {
+		return
+	}
+	slot.released = true
+	h := s.keys[slot.key]
+	if slot.end == nil {
+		h.waits--
+	} else {
+		delete(h.live, slot)
+		s.kinds[slot.kind]--
+		if s.clients[slot.client]--; s.clients[slot.client] == 0 {
+			delete(s.clients, slot.client)
+		}
+	}
+	if len(h.live) == 0 && h.waits == 0 {
+		delete(s.keys, slot.key)
+	}
+}
+
+// take counts and registers a live stream, or refuses it.
+func (s *Streams) take(slot *Slot, p Principal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := orDefault(p.MaxConnections, s.limits.PerKey)
+	h := s.holder(p)
+	if len(h.live) >= limit {
+		return fmt.Errorf("%w: this key has %d of at most %d", ErrConnectionLimit, len(h.live), limit)
+	}
+	if n := s.clients[p.ClientID]; n >= s.limits.PerClient {
+		return fmt.Errorf("%w: this client has %d of at most %d", ErrConnectionLimit, n, s.limits.PerClient)
+	}
+	h.live[slot] = struct{}{}
+	s.keys[p.KeyID] = h
+	s.clients[p.ClientID]++
+	s.kinds[slot.kind]++
+	return nil
+}
+
+// holder returns what p's key holds, or an empty one that is not registered
+// yet: a refusal leaves nothing behind. The caller has locked mu.
+func (s *Streams) holder(p Principal) *holder {
+	if h := s.keys[p.KeyID]; h != nil {
+		return h
+	}
+	return &holder{client: p.ClientID, live: make(map[*Slot]struct{})}
+}
+
+// held returns the ids of all keys that have live streams, by client.
+func (s *Streams) held() map[string][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byClient := make(map[string][]string)
+	for id, h := range s.keys {
+		if len(h.live) > 0 {
+			byClient[h.client] = append(byClient[h.client], id)
+		}
+	}
+	return byClient
+}
+
+// expire ends the streams of every key whose time is over.
+func (s *Streams) expire(now time.Time) {
+	s.mu.Lock()
+	var slots []*Slot
+	for _, h := range s.keys {
+		if h.expires != nil && !now.Before(*h.expires) {
+			slots = h.unended(slots)
+		}
+	}
+	s.mu.Unlock()
+	s.callEnd(slots, ErrExpired)
+}
+
+// revoked ends the streams of one key.
+func (s *Streams) revoked(keyID string) {
+	s.mu.Lock()
+	var slots []*Slot
+	if h := s.keys[keyID]; h != nil {
+		slots = h.unended(nil)
+	}
+	s.mu.Unlock()
+	s.callEnd(slots, ErrRevoked)
+}
+
+// unended marks every live stream as ended and appends those that were not.
+// The caller has locked Streams.mu.
+func (h *holder) unended(slots []*Slot) []*Slot {
+	for slot := range h.live {
+		if !slot.ended {
+			slot.ended = true
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// callEnd calls what belongs to other packages. A panic there would end the
+// process and with it every other stream, so it costs only its own.
+func (s *Streams) callEnd(slots []*Slot, reason error) {
+	for _, slot := range slots {
+		func() {
+			defer func() {
+				if v := recover(); v != nil {
+					s.log.Error("ending a stream panicked", "key", slot.key, "kind", slot.kind,
+						"panic", v, "stack", string(debug.Stack()))
+				}
+			}()
+			slot.end(reason)
+		}()
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+)
+
+// serveCmd holds the settings of `jobcast serve`. Durations are Go durations.
+type serveCmd struct {
+	Addr           string         `default:":3000" env:"JOBCAST_ADDR" help:"Address to listen on, host:port; port 0 picks a free one."`
+	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
+	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
+	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
+	MaxConnections int            `name:"max-connections-per-key" default:"10" env:"JOBCAST_MAX_CONNECTIONS_PER_KEY,MAX_CONNECTIONS_PER_KEY" help:"Live streams per key, over all transports, unless the key has its own limit."`
+	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins that may call from a browser, comma-separated; * is all."`
+	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Jobs with actions that run at the same time."`
+	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
+	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
+	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For is believed, comma-separated."`
+	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
+	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
+	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
+	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
+	Demo           bool           `env:"JOBCAST_DEMO" help:"Also run one sample job and print its live events."`
+}
+
+// Bounds of the settings: beyond them the server would not work as promised.
+const (
+	maxConcurrency = 10_000
+	maxConnections = 100_000
+	minLeaseTTL    = 5 * time.Second
+	maxMaxBody     = 64 << 20
+	maxGrace       = time.Hour
+)
+
+// check refuses settings that parse but cannot work, all at once.
+func (s *serveCmd) check() error {
+	var all []error
+	bad := func(ok bool, flag, want string) {
+		if !ok {
+			all = append(all, fmt.Errorf("--%s must be %s", flag, want))
+		}
+	}
+	bad(s.PingInterval >= time.Second, "ping-interval", "at least 1s")
+	bad(s.PongTimeout >= s.PingInterval, "pong-timeout", "at least --ping-interval")
+	bad(s.MaxConnections >= 1 && s.MaxConnections <= maxConnections, "max-connections-per-key", "1 to 100000")
+	bad(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "1 to 10000")
+	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
+	bad(s.Retention >= time.Second, "retention", "at least 1s")
+	bad(s.MaxBody >= 1<<10 && s.MaxBody <= maxMaxBody, "max-body", "1KiB to 64MiB")
+	bad(s.ShutdownGrace >= 0 && s.ShutdownGrace <= maxGrace, "shutdown-grace", "0 to 1h")
+	if err := errors.Join(all...); err != nil {
+		return &usageError{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
+	}
+	return nil
+}
+
+// logger writes to w as the settings say.
+func (s *serveCmd) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // one of four names, checked by the parser
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, NoColor: true, TimeFormat: time.RFC3339}))
+}
+
+// byteSize is a number of bytes: 4096, 256KiB, 1MiB, 1GiB.
+type byteSize int
+
+// UnmarshalText reads a size.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	s := string(text)
+	unit := 1
+	for _, u := range []struct {
+		suffix string
+		bytes  int
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}} {
+		if rest, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, unit = rest, u.bytes
+			break
+		}
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > math.MaxInt32/unit {
+		return fmt.Errorf("%q is no size such as 4096, 256KiB or 1MiB", text)
+	}
+	*b = byteSize(n * unit)
+	return nil
+}

@@ -1,0 +1,168 @@
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jobcast/jobcast/e2e/program"
+)
+
+// scriptTimeout bounds one document's commands. An example that hangs is a
+// fault of the example or of the server.
+const scriptTimeout = 90 * time.Second
+
+// command is one `$ …` line of a console block and what it must print.
+type command struct {
+	line int // of the `$`, counted from 1
+	text string
+	want string
+}
+
+// TestExamples runs every console block of the papers against a real server.
+// The commands of one paper run in one shell, in order, so that a variable set
+// by one is there for the next.
+func TestExamples(t *testing.T) {
+	for _, paper := range []string{"../README.md", "protocol.md"} {
+		t.Run(paper, func(t *testing.T) {
+			source, err := os.ReadFile(paper)
+			if err != nil {
+				t.Fatal(err)
+			}
+			commands := parse(string(source))
+			if len(commands) == 0 {
+				t.Fatal("no examples")
+			}
+			server := program.Start(t)
+			for i, got := range run(t, server, commands) {
+				c := commands[i]
+				if !matches(c.want, got.output) {
+					t.Errorf("%s:%d: $ %s\n--- want\n%s\n--- got\n%s", paper, c.line, c.text, c.want, got.output)
+				}
+				if got.status != "0" {
+					t.Errorf("%s:%d: $ %s\nended with status %s", paper, c.line, c.text, got.status)
+				}
+			}
+		})
+	}
+}
+
+// parse finds the commands of all fenced blocks marked console. A line that
+// begins with "$ " is a command, and goes on while lines end in a backslash;
+// what follows is its output.
+func parse(paper string) []command {
+	var commands []command
+	inside, continued := false, false
+	for i, line := range strings.Split(paper, "\n") {
+		switch {
+		case !inside:
+			inside = line == "```console"
+		case line == "```":
+			inside, continued = false, false
+		case continued:
+			c := &commands[len(commands)-1]
+			c.text += "\n" + line
+			continued = strings.HasSuffix(line, `\`)
+		case strings.HasPrefix(line, "$ "):
+			commands = append(commands, command{line: i + 1, text: line[2:]})
+			continued = strings.HasSuffix(line, `\`)
+		case len(commands) > 0:
+			commands[len(commands)-1].want += line + "\n"
+		}
+	}
+	return commands
+}
+
+type result struct{ output, status string }
+
+// run executes the commands in one bash and returns what each printed.
+func run(t *testing.T, server *program.Server, commands []command) []result {
+	t.Helper()
+	// A line that no output contains separates the commands' outputs.
+	const mark = "\x1e--- end of command, status "
+	var script strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&script, "%s\nprintf '%s%%s\\n' $?\n", c.text, mark)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
+	defer cancel()
+	bash := exec.CommandContext(ctx, "bash", "-c", script.String())
+	bash.Dir = t.TempDir()
+	bash.Env = append(os.Environ(), "URL="+server.URL, "KEY="+server.Key)
+	var out bytes.Buffer
+	bash.Stdout, bash.Stderr = &out, &out
+	if err := bash.Run(); err != nil {
+		t.Fatalf("run the examples: %v\n%s", err, out.String())
+	}
+	var results []result
+	rest := out.String()
+	for range commands {
+		output, after, ok := strings.Cut(rest, mark)
+		if !ok {
+			t.Fatalf("the shell ended early:\n%s", out.String())
+		}
+		status, next, _ := strings.Cut(after, "\n")
+		results = append(results, result{output, status})
+		rest = next
+	}
+	return results
+}
+
+// matches compares line by line. "…" stands for any text of one line; a line
+// that is only "…" for any number of whole lines. Spaces at line ends and
+// blank lines at the end do not count.
+func matches(want, got string) bool {
+	var pattern strings.Builder
+	pattern.WriteString(`\A`)
+	for _, line := range strings.Split(strings.TrimRight(want, "\n"), "\n") {
+		if line == "…" {
+			pattern.WriteString(`(?:.*\n)*?`)
+			continue
+		}
+		parts := strings.Split(line, "…")
+		for i, part := range parts {
+			parts[i] = regexp.QuoteMeta(part)
+		}
+		pattern.WriteString(strings.Join(parts, ".*") + `[ \r]*\n`)
+	}
+	pattern.WriteString(`\z`)
+	return regexp.MustCompile(pattern.String()).MatchString(strings.TrimRight(got, "\r\n") + "\n")
+}
+
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		want, got string
+		ok        bool
+	}{
+		{"", "", true},
+		{"a\n", "a\n", true},
+		{"a\n", "a", true},
+		{"a\n", "b\n", false},
+		{"a\n", "a\nb\n", false},
+		{"a…c\n", "abbbc\n", true},
+		{"a…c\n", "ab\nc\n", false},
+		{"a.c\n", "abc\n", false},
+		{"a\n…\nb\n", "a\nb\n", true},
+		{"a\n…\nb\n", "a\n1\n2\nb\n", true},
+		{"a\n…\n", "a\nwhatever\n", true},
+		{"a\n…\nb\n", "a\n1\n", false},
+	} {
+		if got := matches(c.want, c.got); got != c.ok {
+			t.Errorf("matches(%q, %q) = %v", c.want, c.got, got)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	paper := "text\n```sh\n$ no\n```\n```console\n$ one \\\n  more\nout\n\n$ two\n```\nafter\n"
+	got := parse(paper)
+	if len(got) != 2 || got[0] != (command{6, "one \\\n  more", "out\n\n"}) || got[1] != (command{10, "two", ""}) {
+		t.Errorf("parse = %+v", got)
+	}
+}

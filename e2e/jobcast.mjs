@@ -1,0 +1,94 @@
+// The server under test, as the tests see it, and the browser.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+export const url = process.env.JOBCAST_URL;
+export const key = process.env.JOBCAST_KEY;
+
+// submit makes a job and returns it. It throws on any answer but 202.
+export async function submit(spec) {
+  const response = await post("/v1/jobs", spec);
+  assert.equal(response.status, 202, await response.clone().text());
+  return response.json();
+}
+
+export function post(path, body) {
+  return fetch(url + path, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+// waits is a job of n actions of ms milliseconds each.
+export const waits = (n, ms) => ({ actions: Array.from({ length: n }, () => ({ type: "wait", ms })) });
+
+export const eventsPath = (job) => `/v1/jobs/${job.id}/events?apiKey=${encodeURIComponent(key)}`;
+
+// browser starts Chromium; test t closes it.
+export async function browser(t) {
+  const b = await chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  t.after(() => b.close());
+  return b;
+}
+
+// follow opens an EventSource on url and puts what it hears into heard. It only
+// closes it when told to. It is also sent to the browser as text, so it uses
+// nothing from outside.
+function follow(EventSource, url) {
+  const heard = { events: [], ids: [], frames: {}, over: false };
+  const source = new EventSource(url);
+  source.onmessage = (m) => {
+    heard.events.push(m.data);
+    heard.ids.push(m.lastEventId);
+  };
+  for (const name of ["connected", "subscribed", "live", "reset", "reconnect", "problem", "end", "forged"]) {
+    source.addEventListener(name, (m) => { (heard.frames[name] ||= []).push({ id: m.lastEventId, data: m.data }); });
+  }
+  source.onerror = () => { heard.over = source.readyState === 2; }; // 2: closed for good
+  return { heard, close: () => source.close() };
+}
+
+// parsers are the two real EventSource implementations. Each value prepares one
+// for test t, on pages of the given origin, and returns open(url), which begins
+// to follow and returns {heard(), close()}; both are asynchronous.
+export const parsers = {
+  "npm eventsource": async (t) => {
+    const { EventSource } = await import("eventsource");
+    return async (target) => {
+      const following = follow(EventSource, target);
+      t.after(following.close);
+      return { heard: async () => following.heard, close: async () => following.close() };
+    };
+  },
+  chromium: async (t, origin) => {
+    const page = await (await browser(t)).newPage();
+    await page.goto(new URL("/static/style.css", origin).href); // any document will do
+    await page.evaluate(`globalThis.followings = []; globalThis.follow = ${follow}; 0`);
+    return async (target) => {
+      const n = await page.evaluate((target) => followings.push(follow(EventSource, target)) - 1, target);
+      return {
+        heard: () => page.evaluate((n) => followings[n].heard, n),
+        close: () => page.evaluate((n) => followings[n].close(), n),
+      };
+    };
+  },
+};
+
+// until polls ask every 20 ms until it returns something true, at most 20 s.
+export async function until(what, ask) {
+  const end = Date.now() + 20_000;
+  for (;;) {
+    const got = await ask();
+    if (got) return got;
+    assert.ok(Date.now() < end, `gave up waiting: ${what}`);
+    await pause(20);
+  }
+}
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,109 @@
+// The page itself, in Chromium.
+
+import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { browser, key, url } from "./jobcast.mjs";
+
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+// open loads the page and collects everything that a healthy page has none of.
+async function open(t, fragment = "", options = {}) {
+  const context = await (await browser(t)).newContext(options);
+  const page = await context.newPage();
+  const faults = [];
+  page.on("console", (m) => { if (["error", "warning"].includes(m.type())) faults.push(m.text()); });
+  page.on("pageerror", (e) => faults.push(e.message));
+  await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) => console.error(`CSP: ${e.violatedDirective}`)));
+  const response = await page.goto(`${url}/${fragment}`);
+  assert.equal(response.headers()["content-security-policy"], policy);
+  return { page, faults };
+}
+
+async function bothAre(page, state) {
+  for (const id of ["sse", "poll"]) await page.waitForSelector(`#${id}[data-state=${state}]`, { timeout: 20_000 });
+}
+
+const lines = (page, id) => page.locator(`#${id} .events b`).allTextContents();
+
+test("key, submit, both panels reach 100 % and end", async (t) => {
+  const { page, faults } = await open(t);
+  assert.ok(await page.isDisabled("#submit"), "nothing can be submitted without a key");
+  await page.fill("#key", key);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#submit:enabled");
+  await page.fill("#spec", JSON.stringify({ actions: Array(4).fill({ type: "wait", ms: 250 }) }));
+  await page.click("#submit");
+  await bothAre(page, "live");
+  await bothAre(page, "ended");
+
+  for (const id of ["sse", "poll"]) {
+    assert.equal(await page.textContent(`#${id} .percent`), "100 %");
+    assert.equal(await page.locator(`#${id} progress`).evaluate((p) => p.value), 100);
+    const seen = await lines(page, id);
+    assert.equal(seen[0], "job.created");
+    assert.equal(seen.at(-1), "job.completed");
+  }
+  assert.equal(await page.textContent("#sse .cursor"), await page.textContent("#poll .cursor"), "one cursor on both transports");
+  assert.equal(await page.textContent("#job-status"), "completed");
+  assert.ok(await page.isDisabled("#cancel"));
+  assert.deepEqual(faults, []);
+
+  const picture = join(process.env.SCRATCH, "page.png");
+  await page.screenshot({ path: picture, fullPage: true });
+  assert.ok(statSync(picture).size > 10_000);
+});
+
+test("a key in the fragment is used and leaves the address bar; it stays in the tab", async (t) => {
+  const { page, faults } = await open(t, `#key=${key}`);
+  await page.waitForSelector("#submit:enabled");
+  assert.equal(page.url(), `${url}/`);
+  await page.reload();
+  await page.waitForSelector("#submit:enabled");
+  await page.click("#key-forget");
+  assert.ok(await page.isDisabled("#submit"));
+  assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0);
+  assert.deepEqual(faults, []);
+});
+
+test("a wrong key is refused in plain words", async (t) => {
+  const { page } = await open(t);
+  await page.fill("#key", "jc_wrong_key");
+  await page.click("#key-use");
+  await page.waitForSelector("#key-note.bad");
+  assert.match(await page.textContent("#key-note"), /refused/);
+  assert.ok(await page.isDisabled("#submit"));
+});
+
+test("cancel, then retry makes a new job; on a phone, in the dark", async (t) => {
+  const { page, faults } = await open(t, `#key=${key}`, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: "dark" });
+  await page.waitForSelector("#submit:enabled");
+  await page.fill("#spec", JSON.stringify({ actions: [{ type: "wait", ms: 60_000 }] }));
+  await page.tap("#submit");
+  await bothAre(page, "live");
+  const first = await page.textContent("#job-id");
+  await page.tap("#cancel");
+  await bothAre(page, "ended");
+  for (const id of ["sse", "poll"]) assert.equal((await lines(page, id)).at(-1), "job.cancelled");
+  await page.tap("#retry");
+  await page.waitForFunction((id) => document.getElementById("job-retry-of").textContent === id, first);
+  await bothAre(page, "live");
+  await page.tap("#cancel");
+  await bothAre(page, "ended");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
+  assert.deepEqual(faults, []);
+});
+
+test("a refused submit says what is wrong where", async (t) => {
+  const { page } = await open(t, `#key=${key}`);
+  await page.waitForSelector("#submit:enabled");
+  await page.fill("#spec", "{");
+  await page.click("#submit");
+  await page.waitForSelector("#job-note.bad");
+  assert.match(await page.textContent("#job-note"), /not JSON/);
+  await page.fill("#spec", JSON.stringify({ actions: [{ type: "wait", ms: -1 }] }));
+  await page.click("#submit");
+  await page.waitForFunction(() => document.getElementById("job-note").textContent.includes("/actions/0/ms"));
+});

@@ -1,0 +1,181 @@
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Limits of one http action.
+const (
+	httpTimeout       = 30 * time.Second // from the first look-up to the last byte
+	maxRedirects      = 5
+	maxBody           = 10 << 20 // bytes read, after decompression
+	maxExcerpt        = 4 << 10  // bytes of text kept
+	maxResponseHeader = 64 << 10 // bytes of response header read
+)
+
+// errManyRedirects ends a chain of redirects.
+var errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+
+// HTTP is the action {type: "http", method, url, headers{}, body, expectStatus}:
+// one request, whose result is {type, status, headers, body, bodyTruncated,
+// artifact}.
+type HTTP struct{ transport *http.Transport }
+
+// NewHTTP returns the action http.
+func NewHTTP(o Options) *HTTP { return newHTTP(newDialer(nil, o.AllowPrivateAddresses)) }
+
+func newHTTP(d *net.Dialer) *HTTP {
+	return &HTTP{&http.Transport{
+		DialContext: d.DialContext,
+		// No proxy: it would dial in our place, wherever it likes.
+		Proxy: nil,
+		// Each request dials: none travels on a connection that another
+		// client's job has opened.
+		DisableKeepAlives:      true,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    dialTimeout,
+		MaxResponseHeaderBytes: maxResponseHeader,
+	}}
+}
+
+// Type implements Action.
+func (*HTTP) Type() string { return "http" }
+
+// Validate implements Action.
+func (*HTTP) Validate(raw json.RawMessage) []jobs.FieldError {
+	_, f := parseHTTP(raw)
+	return f
+}
+
+// Run implements Action.
+func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, _ jobs.Env) (any, error) {
+	call, f := parseHTTP(raw)
+	if len(f) > 0 {
+		return nil, f.invalid()
+	}
+	limited, cancel := context.WithTimeout(ctx, httpTimeout)
+	defer cancel()
+	result, err := h.do(limited, call)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // the job ended, not the request
+		return nil, context.Cause(ctx)
+	default:
+		return nil, explain(limited, call, err)
+	}
+	if !call.expects(result.Status) {
+		return nil, &jobs.ActionError{
+			Class:     ClassStatus,
+			Message:   fmt.Sprintf("%s answered with status %d", call.url.Host, result.Status),
+			Retryable: true,
+		}
+	}
+	return result, nil
+}
+
+func (h *HTTP) do(ctx context.Context, call httpCall) (httpResult, error) {
+	req, err := http.NewRequestWithContext(ctx, call.method, call.url.String(), strings.NewReader(call.body))
+	if err != nil {
+		return httpResult{}, fmt.Errorf("make request: %w", err)
+	}
+	req.Header = call.header
+	if req.Header["User-Agent"] == nil {
+		req.Header.Set("User-Agent", "jobcast")
+	}
+	client := http.Client{Transport: h.transport, CheckRedirect: call.checkRedirect}
+	resp, err := client.Do(req)
+	if err != nil {
+		return httpResult{}, err
+	}
+	defer resp.Body.Close()
+	return readResult(resp)
+}
+
+// checkRedirect decides whether to follow a redirect to next, and what of the
+// first request goes along. via is never empty.
+func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
+	if len(c.expect) > 0 && next.Response != nil && c.expects(next.Response.StatusCode) {
+		return http.ErrUseLastResponse // the redirect is the answer hoped for
+	}
+	if len(via) > maxRedirects {
+		return errManyRedirects
+	}
+	if s := next.URL.Scheme; (s != "http" && s != "https") || oddIPv4(next.URL.Hostname()) {
+		return errBlocked
+	}
+	next.URL.User = nil        // it would become an Authorization header
+	next.Header.Del("Referer") // it repeats the query of the url, which may hold a secret
+	first := via[0].URL
+	foreign := false // once off the first origin, a secret is not given back
+	for _, r := range append(via[1:len(via):len(via)], next) {
+		foreign = foreign || r.URL.Scheme != first.Scheme || r.URL.Host != first.Host
+	}
+	if foreign {
+		for _, name := range [...]string{"Authorization", "Cookie", "Cookie2", "Www-Authenticate", "X-Api-Key"} {
+			next.Header.Del(name)
+		}
+	}
+	return nil
+}
+
+// explain turns an error of net/http into one that a client may read: without
+// the query of the url and without our resolver's address.
+func explain(ctx context.Context, call httpCall, err error) error {
+	e := &jobs.ActionError{Class: ClassNetwork, Retryable: true, Err: err}
+	host := call.url.Host
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.Is(err, errBlocked):
+		e.Class, e.Retryable = ClassBlocked, false
+		e.Message = fmt.Sprintf("%s, or a redirect from it, leads to a place that is not public", host)
+	case errors.Is(err, errManyRedirects):
+		e.Class, e.Retryable = ClassTooManyRedirects, false
+		e.Message = fmt.Sprintf("%s: %v", host, errManyRedirects)
+	case ctx.Err() != nil || isTimeout(err):
+		e.Class = ClassTimeout
+		e.Message = fmt.Sprintf("%s did not answer in time", host)
+	case errors.As(err, &dns):
+		e.Message = fmt.Sprintf("the name %s could not be resolved", dns.Name)
+	case errors.As(err, &op):
+		e.Message = fmt.Sprintf("%s: %s: %v", host, op.Op, op.Err)
+	default:
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // without the url
+		}
+		e.Message = fmt.Sprintf("%s: %v", host, err)
+	}
+	return e
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// readResult reads the response to its end, or to maxBody, so that the server
+// is not cut off in the middle of its work; it keeps an excerpt.
+func readResult(resp *http.Response) (httpResult, error) {
+	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header)}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt+1))
+	if err != nil {
+		return r, fmt.Errorf("read body: %w", err)
+	}
+	if _, err := io.CopyN(io.Discard, resp.Body, maxBody-int64(len(head))); err != nil && err != io.EOF {
+		return r, fmt.Errorf("read body: %w", err)
+	}
+	r.Body, r.BodyTruncated = excerpt(head)
+	return r, nil
+}

@@ -1,0 +1,206 @@
+package action
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Caps on what an http action may send, beside the body, which the size of a
+// submit bounds.
+const (
+	maxURLBytes       = 8 << 10
+	maxHeaders        = 64
+	maxHeaderBytes    = 16 << 10 // names and values together
+	maxExpectedStatus = 100
+)
+
+// httpSpec is an http action as it stands in a job.
+type httpSpec struct {
+	Type         string            `json:"type"`
+	Method       *string           `json:"method"`
+	URL          string            `json:"url"`
+	Headers      map[string]string `json:"headers"`
+	Body         json.RawMessage   `json:"body"`
+	ExpectStatus json.RawMessage   `json:"expectStatus"`
+	SaveAs       json.RawMessage   `json:"saveAs"`
+}
+
+// httpCall is a validated httpSpec.
+type httpCall struct {
+	method string
+	url    *url.URL
+	header http.Header
+	body   string
+	expect []int // empty: 200..399
+}
+
+// expects reports whether status is what the action hopes for.
+func (c httpCall) expects(status int) bool {
+	if len(c.expect) == 0 {
+		return status >= 200 && status <= 399
+	}
+	return slices.Contains(c.expect, status)
+}
+
+func parseHTTP(raw json.RawMessage) (httpCall, faults) {
+	var s httpSpec
+	f := decode(raw, &s)
+	c := httpCall{method: http.MethodGet, header: http.Header{}}
+	if s.Method != nil {
+		c.method = *s.Method
+	}
+	switch c.method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+	default:
+		f.once("/method", "must be GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+	}
+	c.url = f.url(s.URL)
+	f.headers(c.header, s.Headers)
+	f.body(&c, s.Body)
+	c.expect = f.expectStatus(s.ExpectStatus)
+	if s.SaveAs != nil && string(s.SaveAs) != "null" {
+		f.addf("/saveAs", "saving the body as an artifact is not built yet")
+	}
+	return c, f
+}
+
+// once adds a fault unless the pointer has one.
+func (f *faults) once(pointer, detail string) {
+	if !slices.ContainsFunc(*f, func(e jobs.FieldError) bool { return e.Pointer == pointer }) {
+		f.addf(pointer, "%s", detail)
+	}
+}
+
+func (f *faults) url(text string) *url.URL {
+	if len(text) > maxURLBytes {
+		f.addf("/url", "must not be longer than %d bytes", maxURLBytes)
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Opaque != "":
+		f.once("/url", "must be an absolute http or https URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		f.once("/url", "must be an absolute http or https URL")
+	case u.Hostname() == "":
+		f.once("/url", "must name a host")
+	case oddIPv4(u.Hostname()):
+		f.once("/url", "must write an IPv4 address as four decimal numbers")
+	case u.User != nil:
+		f.once("/url", "must not carry a user name or password; use a header")
+	case !validPort(u):
+		f.once("/url", "must have a port between 1 and 65535, or none")
+	}
+	return u
+}
+
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.Atoi(u.Port())
+	return err == nil && n >= 1 && n <= 65535
+}
+
+// reserved reports whether a header belongs to the connection, or is computed
+// from the rest of the request, so that setting it could split or misdirect
+// the request (RFC 9110 section 7.6.1).
+func reserved(name string) bool {
+	switch name {
+	case "Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return strings.HasPrefix(name, "Proxy-")
+}
+
+// validName reports whether name is a token (RFC 9110 section 5.6.2).
+func validName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := (c|0x20) >= 'a' && (c|0x20) <= 'z'
+		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// validValue reports whether value can stand in one header line (RFC 9110
+// section 5.5).
+func validValue(value string) bool {
+	return !strings.ContainsFunc(value, func(r rune) bool { return (r < ' ' && r != '\t') || r == 0x7F })
+}
+
+func (f *faults) headers(dst http.Header, in map[string]string) {
+	size := 0
+	for name, value := range in {
+		size += len(name) + len(value)
+	}
+	if len(in) > maxHeaders || size > maxHeaderBytes {
+		f.addf("/headers", "must be at most %d headers of %d bytes together", maxHeaders, maxHeaderBytes)
+		return
+	}
+	names := make([]string, 0, len(in))
+	for name := range in {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		at, key := jobs.PointerTo("/headers", name), http.CanonicalHeaderKey(name)
+		switch {
+		case !validName(name):
+			f.addf(at, "is not the name of a header")
+		case reserved(key):
+			f.addf(at, "is set by the server itself")
+		case dst[key] != nil:
+			f.addf(at, "stands twice, in another case")
+		case !validValue(in[name]):
+			f.addf(at, "has a control character in its value")
+		default:
+			dst.Set(key, in[name])
+		}
+	}
+}
+
+// body takes a string as it is and sends any other JSON as JSON.
+func (f *faults) body(c *httpCall, raw json.RawMessage) {
+	switch {
+	case raw == nil || string(raw) == "null":
+	case raw[0] == '"':
+		if err := json.Unmarshal(raw, &c.body); err != nil {
+			f.addf("/body", "must be a string or other JSON")
+		}
+	default:
+		c.body = string(raw)
+		if c.header["Content-Type"] == nil {
+			c.header.Set("Content-Type", "application/json")
+		}
+	}
+}
+
+func (f *faults) expectStatus(raw json.RawMessage) []int {
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	var list []int
+	var one int
+	if json.Unmarshal(raw, &one) == nil {
+		list = []int{one}
+	} else if json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > maxExpectedStatus {
+		f.addf("/expectStatus", "must be a status, or a list of 1 to %d", maxExpectedStatus)
+		return nil
+	}
+	for _, s := range list {
+		if s < 200 || s > 599 {
+			f.addf("/expectStatus", "must be between 200 and 599")
+			return nil
+		}
+	}
+	return list
+}

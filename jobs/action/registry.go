@@ -1,0 +1,115 @@
+// Package action holds the built-in actions: what a job can do without a
+// worker. Each action has one file.
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Classes of failure that the actions report.
+const (
+	ClassBlocked          = "BlockedAddress"   // not retried
+	ClassNetwork          = "NetworkError"     // retried
+	ClassTimeout          = jobs.ClassTimeout  // retried
+	ClassStatus           = "UnexpectedStatus" // retried
+	ClassTooManyRedirects = "TooManyRedirects" // not retried
+	ClassInvalid          = "InvalidAction"    // not retried
+)
+
+// Action is one kind of step.
+type Action interface {
+	// Type is its name in a job's list of actions.
+	Type() string
+	// Validate returns everything wrong with raw, a JSON object. Pointers are
+	// relative to it.
+	Validate(raw json.RawMessage) []jobs.FieldError
+	// Run does what raw says; see jobs.Runner.
+	Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error)
+}
+
+// Options adjusts the built-in actions; the zero value is the safe one.
+type Options struct {
+	// AllowPrivateAddresses lets http reach addresses that are not public:
+	// this machine, its network, the metadata services of clouds.
+	AllowPrivateAddresses bool
+}
+
+// Registry knows actions by their type. It validates them for jobs.ParseSubmit
+// and runs them for jobs.Processor. It does not change after New.
+type Registry struct{ byType map[string]Action }
+
+// New returns a registry of the given actions.
+func New(actions ...Action) *Registry {
+	r := &Registry{byType: make(map[string]Action, len(actions))}
+	for _, a := range actions {
+		r.byType[a.Type()] = a
+	}
+	return r
+}
+
+// Builtin returns a registry of all built-in actions.
+func Builtin(o Options) *Registry { return New(NewHTTP(o), Wait{}) }
+
+// ValidateAction implements jobs.ActionValidator.
+func (r *Registry) ValidateAction(raw json.RawMessage) []jobs.FieldError {
+	a, fault := r.find(raw)
+	if fault != nil {
+		return []jobs.FieldError{*fault}
+	}
+	return a.Validate(raw)
+}
+
+// Run implements jobs.Runner.
+func (r *Registry) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error) {
+	a, fault := r.find(raw)
+	if fault != nil {
+		return nil, &jobs.ActionError{Class: ClassInvalid, Message: fault.Pointer + " " + fault.Detail}
+	}
+	return a.Run(ctx, raw, env)
+}
+
+func (r *Registry) find(raw json.RawMessage) (Action, *jobs.FieldError) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return nil, &jobs.FieldError{Detail: "must be an object"}
+	}
+	var kind string
+	if json.Unmarshal(members["type"], &kind) != nil || kind == "" {
+		return nil, &jobs.FieldError{Pointer: "/type", Detail: "must name the type of the action"}
+	}
+	a, ok := r.byType[kind]
+	if !ok {
+		return nil, &jobs.FieldError{Pointer: "/type", Detail: "there is no action of this type"}
+	}
+	return a, nil
+}
+
+// faults collects what is wrong with an action.
+type faults []jobs.FieldError
+
+func (f *faults) addf(pointer, format string, args ...any) {
+	*f = append(*f, jobs.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// invalid turns faults found at run time into a failure: the job was accepted
+// by a server that knew other rules.
+func (f faults) invalid() error {
+	err := &jobs.InvalidError{Fields: f}
+	return &jobs.ActionError{Class: ClassInvalid, Message: err.Error()}
+}
+
+// decode reads raw into dst and returns what is wrong with it.
+func decode(raw json.RawMessage, dst any) faults {
+	switch err := jobs.DecodeObject(raw, dst).(type) {
+	case nil:
+		return nil
+	case *jobs.InvalidError:
+		return err.Fields
+	default:
+		return faults{{Detail: err.Error()}}
+	}
+}

@@ -1,0 +1,222 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// attempt is one run of an action job. All but its context belongs to the
+// goroutine that runs it.
+type attempt struct {
+	p      *Processor
+	l      Leased
+	log    *slog.Logger
+	cancel context.CancelCauseFunc
+	cursor string // newest event of the job that is known to be committed
+}
+
+// run carries out one attempt and reports how it ended.
+func (p *Processor) run(l Leased) {
+	ctx, cancel := context.WithCancelCause(p.work)
+	defer cancel(nil)
+	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
+	defer p.svc.runs.remove(l.Lease.Token)
+	a := &attempt{
+		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor,
+		log: p.log.With("job", l.Job.ID, "attempt", l.Job.Attempt),
+	}
+	renewing, stopRenewing := context.WithCancel(p.store)
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		a.renew(renewing)
+	}()
+	defer func() {
+		stopRenewing()
+		<-renewed
+	}()
+
+	limit := time.Duration(l.Job.TimeoutMs) * time.Millisecond
+	limited, done := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer done()
+	result, err := a.execute(limited)
+	a.finish(context.Cause(limited), result, err)
+}
+
+// renew keeps the lease alive until ctx ends. It reads only what never changes
+// during an attempt.
+func (a *attempt) renew(ctx context.Context) {
+	ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := insist(ctx, func() error {
+			_, err := a.p.svc.store.Extend(ctx, a.l.Lease)
+			return err
+		})
+		if err != nil && refused(err) {
+			a.cancel(fmt.Errorf("renew lease: %w", err))
+			return
+		}
+	}
+}
+
+// execute runs the actions in order and joins their results.
+func (a *attempt) execute(ctx context.Context) (json.RawMessage, error) {
+	var actions []json.RawMessage
+	if err := json.Unmarshal(a.l.Job.Actions, &actions); err != nil {
+		return nil, fmt.Errorf("decode actions: %w", err)
+	}
+	results := make([]actionResult, 0, len(actions))
+	for i, raw := range actions {
+		var head struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal(raw, &head); err != nil {
+			return nil, fmt.Errorf("decode action %d: %w", i, err)
+		}
+		if err := a.announce(ctx, i+1, len(actions), head.Type); err != nil {
+			return nil, err
+		}
+		r, err := a.act(ctx, raw, i)
+		if err != nil {
+			return nil, err
+		}
+		r.kind = head.Type
+		results = append(results, r)
+	}
+	return actionsResult(results, maxActionsResult), nil
+}
+
+// announce commits the progress event that precedes action i of n (1, 2, …).
+func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
+	message := fmt.Sprintf("Executing action %d of %d: %s", i, n, kind)
+	body := Progressed(math.Round(100*float64(i)/float64(n)), message, kind)
+	unsure := false
+	return insist(ctx, func() error {
+		// An append whose fate is unknown must not be repeated blindly, or the
+		// event might stand in the log twice. Only this attempt can append to
+		// the job, so a newer event with this message is the one.
+		if unsure {
+			j, err := a.p.svc.store.Get(ctx, a.l.Lease.Client, a.l.Lease.JobID)
+			if err != nil {
+				return err
+			}
+			if j.Cursor != a.cursor && j.Message != nil && *j.Message == message {
+				a.cursor = j.Cursor
+				return nil
+			}
+		}
+		receipt, err := a.p.svc.store.Append(ctx, a.l.Lease, []Body{body})
+		if err == nil {
+			a.cursor = receipt.LastEventID
+		}
+		unsure = unsure || (err != nil && !errors.Is(err, ErrStorageFull))
+		return err
+	})
+}
+
+// act runs one action. A panic in it, or in encoding its result, is a failure
+// whose details only the log learns.
+func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (r actionResult, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.log.Error("an action panicked", "action", i, "panic", v, "stack", string(debug.Stack()))
+			err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
+		}
+	}()
+	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i}
+	if r.value, err = a.p.runner.Run(ctx, raw, env); err != nil {
+		return actionResult{}, err
+	}
+	r.encoded, err = encode(r.value)
+	return r, err
+}
+
+// finish commits how the attempt ended. cause says why its context ended, nil
+// if it did not. A cancellation and a lost lease leave nothing to commit. A
+// result that was ready in time counts, whatever happened after.
+func (a *attempt) finish(cause error, result json.RawMessage, err error) {
+	switch {
+	case errors.Is(cause, errCancelled) || (cause != nil && refused(cause)):
+		a.log.Debug("a running job was stopped", "why", cause)
+	case err == nil:
+		a.complete(result)
+	case refused(err):
+		a.log.Debug("a running job was stopped", "why", err)
+	case errors.Is(cause, errInterrupted):
+		a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) })
+	case errors.Is(cause, errTimeout):
+		a.fail(Failure{
+			Class:   ClassTimeout,
+			Message: fmt.Sprintf("the attempt took longer than %d ms", a.l.Job.TimeoutMs),
+			Retry:   true,
+		})
+	default:
+		a.fail(a.failure(err))
+	}
+}
+
+func (a *attempt) complete(result json.RawMessage) {
+	err := a.settle("complete", func() error {
+		_, err := a.p.svc.store.Complete(a.p.store, a.l.Lease, result)
+		return err
+	})
+	var invalid *InvalidError
+	if errors.As(err, &invalid) { // else it would be tried for ever
+		a.fail(Failure{Class: ClassInternal, Message: "the result could not be stored"})
+	}
+}
+
+func (a *attempt) fail(f Failure) {
+	f.Delay = Backoff
+	_ = a.settle("fail", func() error { // settle has logged it
+		_, err := a.p.svc.fail(a.p.store, a.l.Lease, f)
+		return err
+	})
+}
+
+// settle commits the end of an attempt, however long the store takes to accept
+// it, and returns its refusal.
+func (a *attempt) settle(what string, command func() error) error {
+	err := insist(a.p.store, command)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrLeaseLost):
+		a.log.Debug("a job was taken away before its end was stored", "doing", what)
+	default:
+		a.log.Error("the end of an attempt was not stored", "doing", what, "err", err)
+	}
+	return err
+}
+
+// failure says what a client learns of err.
+func (a *attempt) failure(err error) Failure {
+	var known *ActionError
+	if !errors.As(err, &known) {
+		a.log.Error("an action failed", "err", err)
+		return Failure{Class: ClassInternal, Message: "the action could not be run", Retry: true}
+	}
+	a.log.Debug("an action failed", "class", known.Class, "err", known.Err)
+	return Failure{
+		Class:   plain(known.Class, MaxErrorClassBytes),
+		Message: plain(known.Message, MaxErrorMessageBytes),
+		Retry:   known.Retryable,
+	}
+}
+
+// plain returns s as UTF-8 of at most limit bytes.
+func plain(s string, limit int) string {
+	return cutText(strings.ToValidUTF8(s, "\uFFFD"), limit)
+}

@@ -1,0 +1,191 @@
+package jobs
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Type names what happened to a job. The names are a contract with clients.
+type Type string
+
+// All event types. The first five are those of the original gateway.
+const (
+	TypeCreated   Type = "job.created"
+	TypeStarted   Type = "job.started"
+	TypeProgress  Type = "job.progress"
+	TypeCompleted Type = "job.completed"
+	TypeFailed    Type = "job.failed"
+	TypeRetrying  Type = "job.retrying"
+	TypeCancelled Type = "job.cancelled"
+	TypeLog       Type = "job.log"
+	TypeArtifact  Type = "job.artifact"
+)
+
+// Status returns the state of a job right after an event of this type.
+func (t Type) Status() Status {
+	switch t {
+	case TypeCreated, TypeRetrying:
+		return Pending
+	case TypeCompleted:
+		return Completed
+	case TypeFailed:
+		return Failed
+	case TypeCancelled:
+		return Cancelled
+	default:
+		return Processing
+	}
+}
+
+// Terminal reports whether an event of this type is the last of its job.
+func (t Type) Terminal() bool { return t.Status().Terminal() }
+
+// Error classes that jobcast itself gives to attempts that did not succeed.
+const (
+	ClassLeaseExpired = "LeaseExpired" // the holder went silent; the attempt counts
+	ClassInterrupted  = "Interrupted"  // handed back at shutdown; the attempt does not count
+	ClassTimeout      = "TimeoutError" // the attempt ran longer than timeoutMs
+	ClassWorker       = "WorkerError"  // default of a worker's failure
+	ClassInternal     = "InternalError"
+)
+
+// Limits on what one event may carry. They keep a single event from filling a
+// reader's memory or a page of history.
+const (
+	MaxEventBytes        = 64 << 10 // one encoded event
+	MaxResultBytes       = 64 << 10 // encoded result
+	MaxMessageBytes      = 1 << 10  // progress message
+	MaxErrorClassBytes   = 128
+	MaxErrorMessageBytes = 8 << 10
+)
+
+// Event is one committed change of one job. It is immutable once published.
+type Event struct {
+	Client string // owner of the log
+	Seq    uint64 // place in the log: 1, 2, 3, …
+	ID     string // the cursor `<epoch>-<seq>` of this event
+	Type   Type
+	JobID  string
+	JSON   []byte // the whole event as it stands on the wire, compact, one line
+}
+
+// Body is an event before the log has given it a place.
+type Body struct {
+	Type Type
+	Data json.RawMessage // compact JSON object
+}
+
+// The data objects of the events, members in wire order.
+type (
+	createdData struct {
+		CreatedAt Time `json:"createdAt"`
+	}
+	startedData struct {
+		StartedAt Time `json:"startedAt"`
+		Attempt   int  `json:"attempt"`
+	}
+	progressData struct {
+		Progress float64 `json:"progress"`
+		Message  string  `json:"message,omitempty"`
+		Step     string  `json:"step,omitempty"`
+	}
+	completedData struct {
+		CompletedAt Time            `json:"completedAt"`
+		Artifacts   []Artifact      `json:"artifacts"`
+		Result      json.RawMessage `json:"result"`
+	}
+	failedData struct {
+		Error        string `json:"error"`
+		ErrorMessage string `json:"errorMessage"`
+		CompletedAt  Time   `json:"completedAt"`
+	}
+	retryingData struct {
+		Error         string `json:"error"`
+		ErrorMessage  string `json:"errorMessage"`
+		Attempt       int    `json:"attempt"`
+		NextAttemptAt Time   `json:"nextAttemptAt"`
+	}
+	cancelledData struct {
+		CompletedAt Time `json:"completedAt"`
+	}
+	logData struct {
+		Level string `json:"level"`
+		Line  string `json:"line"`
+	}
+)
+
+// Created is the first event of every job.
+func Created(at time.Time) Body { return body(TypeCreated, createdData{At(at)}) }
+
+// Started says that attempt n (1, 2, …) began.
+func Started(at time.Time, attempt int) Body {
+	return body(TypeStarted, startedData{At(at), attempt})
+}
+
+// Progressed reports how far a job is, 0..100; message and step may be empty.
+func Progressed(progress float64, message, step string) Body {
+	return body(TypeProgress, progressData{progress, message, step})
+}
+
+// CompletedWith is the terminal event of success; result is a JSON object.
+func CompletedWith(at time.Time, artifacts []Artifact, result json.RawMessage) Body {
+	if artifacts == nil {
+		artifacts = []Artifact{}
+	}
+	if len(result) == 0 {
+		result = json.RawMessage("{}")
+	}
+	return body(TypeCompleted, completedData{At(at), artifacts, result})
+}
+
+// FailedWith is the terminal event after the last attempt.
+func FailedWith(at time.Time, class, message string) Body {
+	return body(TypeFailed, failedData{class, message, At(at)})
+}
+
+// Retrying says that an attempt ended without success and another will follow.
+func Retrying(class, message string, attempt int, next time.Time) Body {
+	return body(TypeRetrying, retryingData{class, message, attempt, At(next)})
+}
+
+// CancelledAt is the terminal event of a cancellation.
+func CancelledAt(at time.Time) Body { return body(TypeCancelled, cancelledData{At(at)}) }
+
+// Logged carries one line that the job wrote.
+func Logged(level, line string) Body { return body(TypeLog, logData{level, line}) }
+
+// ArtifactAdded says that a file is ready.
+func ArtifactAdded(a Artifact) Body { return body(TypeArtifact, a) }
+
+func body(t Type, data any) Body {
+	raw, err := encode(data)
+	if err != nil { // only a broken RawMessage can cause it, and those are validated at the door
+		raw = json.RawMessage("{}")
+	}
+	return Body{Type: t, Data: raw}
+}
+
+// AppendTail appends an event's JSON after its id: everything from the comma
+// before "type" to the closing brace. The log stores this part, because the id
+// is known only when the event gets its place.
+func AppendTail(dst []byte, b Body, jobID string, at time.Time) []byte {
+	dst = append(dst, `,"type":"`...)
+	dst = append(dst, b.Type...)
+	dst = append(dst, `","jobId":"`...)
+	dst = append(dst, jobID...)
+	dst = append(dst, `","status":"`...)
+	dst = append(dst, b.Type.Status()...)
+	dst = append(dst, `","timestamp":"`...)
+	dst = at.UTC().AppendFormat(dst, TimeFormat)
+	dst = append(dst, `","data":`...)
+	dst = append(dst, b.Data...)
+	return append(dst, '}')
+}
+
+// AppendJSON appends the whole event: its id, then a tail made by AppendTail.
+func AppendJSON(dst []byte, id string, tail []byte) []byte {
+	dst = append(dst, `{"id":"`...)
+	dst = append(dst, id...)
+	dst = append(dst, '"')
+	return append(dst, tail...)
+}

@@ -1,0 +1,102 @@
+package jobs
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Status is where a job stands; see the diagram in the package comment.
+type Status string
+
+// The five states of a job.
+const (
+	Pending    Status = "pending"
+	Processing Status = "processing"
+	Completed  Status = "completed"
+	Failed     Status = "failed"
+	Cancelled  Status = "cancelled"
+)
+
+// Terminal reports whether no further event can follow.
+func (s Status) Terminal() bool { return s == Completed || s == Failed || s == Cancelled }
+
+// Valid reports whether s is one of the five states.
+func (s Status) Valid() bool {
+	return s == Pending || s == Processing || s.Terminal()
+}
+
+// TimeFormat is how every time stands on the wire: RFC 3339, UTC, three decimals.
+const TimeFormat = "2006-01-02T15:04:05.000Z"
+
+// Time is a moment that marshals in TimeFormat.
+type Time struct{ time.Time }
+
+// At truncates t to the precision of the wire.
+func At(t time.Time) Time { return Time{t.UTC().Truncate(time.Millisecond)} }
+
+// String returns t in TimeFormat.
+func (t Time) String() string { return t.UTC().Format(TimeFormat) }
+
+// MarshalJSON writes t in TimeFormat.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(make([]byte, 0, len(TimeFormat)+2), `"`+TimeFormat+`"`), nil
+}
+
+// Job is a job as clients see it: the object of the REST API and of the
+// `subscribed` frame. Members that do not apply are null.
+type Job struct {
+	ID            string          `json:"id"` // UUIDv7
+	ClientID      string          `json:"clientId"`
+	Status        Status          `json:"status"`
+	Queue         *string         `json:"queue"`   // null: jobcast runs the actions itself
+	Actions       json.RawMessage `json:"actions"` // array, or null when queue is set
+	Payload       json.RawMessage `json:"payload"` // any JSON, only with queue
+	Metadata      json.RawMessage `json:"metadata"`
+	MaxAttempts   int             `json:"maxAttempts"`
+	TimeoutMs     int64           `json:"timeoutMs"` // per attempt
+	Priority      int             `json:"priority"`  // higher first
+	RunAt         *Time           `json:"runAt"`     // not before, as asked for at submit
+	Attempt       int             `json:"attempt"`   // attempts begun and counted
+	Progress      *float64        `json:"progress"`  // 0..100, newest progress event
+	Message       *string         `json:"message"`
+	Step          *string         `json:"step"`
+	Result        json.RawMessage `json:"result"`
+	Artifacts     []Artifact      `json:"artifacts"`
+	Error         *string         `json:"error"` // class of the newest failure
+	ErrorMessage  *string         `json:"errorMessage"`
+	CreatedAt     Time            `json:"createdAt"`
+	StartedAt     *Time           `json:"startedAt"`
+	CompletedAt   *Time           `json:"completedAt"`   // set by the terminal event
+	NextAttemptAt *Time           `json:"nextAttemptAt"` // set while a retry waits
+	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
+	Cursor        string          `json:"cursor"`        // newest event this object reflects
+}
+
+// Artifact is a file that a job left behind.
+type Artifact struct {
+	Name        string `json:"name"`
+	Size        int64  `json:"size"` // bytes
+	ContentType string `json:"contentType"`
+	URL         string `json:"url"`
+}
+
+// Spec is what a submit asks for, validated and with its defaults filled in.
+// Exactly one of Actions and Queue is set.
+type Spec struct {
+	Actions     json.RawMessage // compact JSON array of 1..100 actions
+	Queue       string          // [a-z0-9._-]{1,64}
+	Payload     json.RawMessage // compact JSON; "null" when absent
+	Metadata    json.RawMessage // compact JSON object of at most 16 KiB, or nil
+	MaxAttempts int             // 1..25
+	Timeout     time.Duration   // 1 s..24 h, per attempt
+	RunAt       time.Time       // zero: now
+	Priority    int             // -100..100
+	RetryOf     string          // id of the job that this one repeats, or empty
+}
+
+// Idempotency ties a submit to a key chosen by the caller. The zero value
+// means none was given.
+type Idempotency struct {
+	Key  string   // 1..255 visible ASCII
+	Hash [32]byte // SHA-256 over method, path and body
+}

@@ -1,0 +1,224 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// The processor's defaults and caps.
+const (
+	DefaultConcurrency = 8
+	DefaultRetention   = 168 * time.Hour
+
+	// safetyTick is how long the processor trusts its wake-ups and alarms
+	// before it looks at the store all the same.
+	safetyTick = 15 * time.Second
+	// handBackTime is how long Stop insists on handing jobs back after the
+	// grace, while the store does not take it.
+	handBackTime = 3 * time.Second
+)
+
+// ProcessorOptions adjusts a Processor; the zero value works.
+type ProcessorOptions struct {
+	Concurrency int           // attempts at once; 0: DefaultConcurrency
+	Retention   time.Duration // age, after its terminal event, at which a job is deleted; 0: DefaultRetention
+	LeaseTTL    time.Duration // of the jobs it runs; 0: as the service's
+	Logger      *slog.Logger  // nil: as the service's
+}
+
+// Processor runs the action jobs of all clients. It also keeps time for all
+// jobs: it ends leases, makes waiting jobs due and deletes old ones.
+//
+// Its life: NewProcessor, Start, StopClaiming, Stop.
+type Processor struct {
+	svc    *Service
+	runner Runner
+	opts   ProcessorOptions
+	log    *slog.Logger
+
+	slots    chan struct{} // one token per attempt in progress
+	stopOnce sync.Once
+	stopping chan struct{} // closed by StopClaiming
+
+	work      context.Context // actions run under it
+	interrupt context.CancelCauseFunc
+	store     context.Context // commands run under it; outlives work by handBackTime
+	giveUp    context.CancelFunc
+	sweeping  context.Context // sweeps run under it
+	endSweeps context.CancelFunc
+
+	running sync.WaitGroup // the claim loop and every attempt
+	sweeps  sync.WaitGroup
+}
+
+// NewProcessor returns a processor of the service's jobs that has not started.
+func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
+	if o.Concurrency <= 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	if o.Retention <= 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.LeaseTTL <= 0 {
+		o.LeaseTTL = svc.ttl
+	}
+	if o.Logger == nil {
+		o.Logger = svc.log
+	}
+	p := &Processor{
+		svc:      svc,
+		runner:   runner,
+		opts:     o,
+		log:      o.Logger,
+		slots:    make(chan struct{}, o.Concurrency),
+		stopping: make(chan struct{}),
+	}
+	p.work, p.interrupt = context.WithCancelCause(context.Background())
+	p.store, p.giveUp = context.WithCancel(context.Background())
+	p.sweeping, p.endSweeps = context.WithCancel(context.Background())
+	return p
+}
+
+// Start begins to claim and to sweep. It is called once.
+func (p *Processor) Start() {
+	p.running.Go(p.claimLoop)
+	p.sweeps.Go(p.expireLoop)
+	p.sweeps.Go(p.promoteLoop)
+	p.sweeps.Go(p.pruneLoop)
+}
+
+// Stats returns what the processor is doing.
+func (p *Processor) Stats() Stats { return p.svc.Stats() }
+
+// StopClaiming begins no further attempt. Attempts in progress go on, and so
+// do the sweeps.
+func (p *Processor) StopClaiming() { p.stopOnce.Do(func() { close(p.stopping) }) }
+
+// Stop ends the processor. Attempts may finish until ctx ends; then they are
+// interrupted and handed back, and their attempt is not counted. It returns
+// when all its goroutines are gone, with an error if a job could not be handed
+// back and so waits for the end of its lease.
+func (p *Processor) Stop(ctx context.Context) error {
+	p.StopClaiming()
+	idle := make(chan struct{})
+	go func() {
+		p.running.Wait()
+		close(idle)
+	}()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		p.interrupt(errInterrupted)
+		err = p.handBack(idle)
+	}
+	p.endSweeps()
+	p.sweeps.Wait()
+	p.interrupt(errInterrupted)
+	p.giveUp()
+	return err
+}
+
+// handBack waits for interrupted attempts to end, and after handBackTime stops
+// asking the store to take them back.
+func (p *Processor) handBack(idle <-chan struct{}) error {
+	timer := time.NewTimer(handBackTime)
+	defer timer.Stop()
+	select {
+	case <-idle:
+		return nil
+	case <-timer.C:
+	}
+	n := p.Stats().Running
+	p.giveUp()
+	<-idle
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d running jobs were not handed back", n)
+}
+
+// claimLoop starts an attempt in every free slot as long as there are jobs.
+func (p *Processor) claimLoop() {
+	wake, stop := p.svc.bell.listen(source{})
+	defer stop()
+	trouble := storeBackoff()
+	for {
+		n := p.takeSlots()
+		if n == 0 {
+			return
+		}
+		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Local: true})
+		p.freeSlots(n - len(got))
+		for _, l := range got {
+			p.running.Go(func() {
+				defer p.freeSlots(1)
+				p.run(l)
+			})
+		}
+		switch {
+		case errors.Is(err, ErrClosed):
+			return
+		case err != nil:
+			p.log.Warn("the processor cannot claim jobs", "err", err)
+			if !p.pause(nil, trouble.NextBackOff()) {
+				return
+			}
+		case len(got) == 0:
+			trouble.Reset()
+			if !p.pause(wake, safetyTick) {
+				return
+			}
+		default:
+			trouble.Reset()
+		}
+	}
+}
+
+// takeSlots waits for a free slot and takes all that are free, up to MaxClaim;
+// 0 means that claiming has stopped.
+func (p *Processor) takeSlots() int {
+	select {
+	case <-p.stopping:
+		return 0
+	default:
+	}
+	select {
+	case <-p.stopping:
+		return 0
+	case p.slots <- struct{}{}:
+	}
+	for n := 1; ; n++ {
+		if n == MaxClaim {
+			return n
+		}
+		select {
+		case p.slots <- struct{}{}:
+		default:
+			return n
+		}
+	}
+}
+
+func (p *Processor) freeSlots(n int) {
+	for range n {
+		<-p.slots
+	}
+}
+
+// pause waits for a wake-up or for d; false means that claiming has stopped.
+func (p *Processor) pause(wake <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.stopping:
+		return false
+	case <-wake:
+	case <-timer.C:
+	}
+	return true
+}

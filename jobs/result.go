@@ -1,0 +1,90 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// completedOverhead is more than a job.completed event needs around its result
+// while it names no artifact.
+const completedOverhead = 1 << 10
+
+// maxActionsResult is how large {"actions":[…]} may get: what fits both a
+// result and, with its envelope, an event.
+const maxActionsResult = min(MaxResultBytes, MaxEventBytes-completedOverhead)
+
+// encode marshals v compactly. Unlike json.Marshal it leaves <, > and & alone,
+// so that text does not grow sixfold on its way into an event.
+func encode(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// actionResult is what one action of a job gave.
+type actionResult struct {
+	kind    string // the action's type
+	value   any
+	encoded json.RawMessage
+}
+
+// shorten returns the result in at most limit bytes; one that cannot be made
+// so small is replaced by its type and a note.
+func (r actionResult) shorten(limit int) json.RawMessage {
+	if len(r.encoded) <= limit {
+		return r.encoded
+	}
+	if s, ok := r.value.(Shortener); ok {
+		if raw, err := encode(s.Shorten(limit)); err == nil && len(raw) <= limit {
+			return raw
+		}
+	}
+	stub, err := encode(struct {
+		Type      string `json:"type"`
+		Truncated bool   `json:"truncated"`
+	}{r.kind, true})
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return stub
+}
+
+// actionsResult joins results to {"actions":[…]} of at most limit bytes. If
+// they are too large together, small ones stay whole and the large ones are cut
+// to one common size.
+func actionsResult(results []actionResult, limit int) json.RawMessage {
+	const head, tail = `{"actions":[`, `]}`
+	level := fairShare(results, limit-len(head)-len(tail)-len(results))
+	out := []byte(head)
+	for i, r := range results {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, r.shorten(level)...)
+	}
+	return append(out, tail...)
+}
+
+// fairShare returns the largest size such that results cut to it have room
+// bytes or fewer together.
+func fairShare(results []actionResult, room int) int {
+	sizes := make([]int, len(results))
+	for i, r := range results {
+		sizes[i] = len(r.encoded)
+	}
+	slices.Sort(sizes)
+	for i, size := range sizes {
+		share := room / (len(sizes) - i)
+		if size > share {
+			return share
+		}
+		room -= size
+	}
+	return MaxResultBytes
+}

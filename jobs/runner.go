@@ -1,0 +1,44 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Runner runs actions; see the package action for the built-in ones.
+type Runner interface {
+	// Run does one action and returns its result, which must marshal to a JSON
+	// object. It returns soon after ctx has ended, whatever it was doing. An
+	// error that wraps *ActionError tells the client what went wrong; of any
+	// other error, and of a panic, the client learns no more than
+	// ClassInternal.
+	Run(ctx context.Context, action json.RawMessage, env Env) (result any, err error)
+}
+
+// Env tells an action what it is part of.
+type Env struct {
+	Client  string
+	JobID   string
+	Attempt int // 1, 2, …
+	Index   int // place in the job's list: 0, 1, …
+}
+
+// ActionError is the failure of an action in words that its client may read.
+type ActionError struct {
+	Class     string // e.g. NetworkError
+	Message   string // for a person; no secret, nothing about the server's inside
+	Retryable bool   // another attempt may fare better
+	Err       error  // the cause, for the log only; may be nil
+}
+
+func (e *ActionError) Error() string { return e.Class + ": " + e.Message }
+
+// Unwrap returns the cause.
+func (e *ActionError) Unwrap() error { return e.Err }
+
+// Shortener is a result that can be made smaller. All results of a job travel
+// in one event, so a job of many actions may have to cut their excerpts.
+type Shortener interface {
+	// Shorten returns a copy that marshals to at most maxBytes, if it can.
+	Shorten(maxBytes int) any
+}

@@ -1,0 +1,77 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Why a run's context ended, besides ErrLeaseLost.
+var (
+	errCancelled   = errors.New("the job was cancelled")
+	errTimeout     = errors.New("the attempt took too long")
+	errInterrupted = errors.New("the server is shutting down")
+)
+
+// runs knows the jobs that run in this process.
+type runs struct {
+	mu      sync.Mutex // guards byToken and claimed
+	byToken map[string]run
+	claimed uint64
+}
+
+type run struct {
+	job    string
+	start  time.Time
+	cancel context.CancelCauseFunc
+}
+
+// add registers a run. Its key is the lease, not the job: after a lost lease
+// the next run of a job may begin before the last one is gone.
+func (r *runs) add(token string, one run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byToken == nil {
+		r.byToken = make(map[string]run)
+	}
+	r.byToken[token] = one
+	r.claimed++
+}
+
+func (r *runs) remove(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byToken, token)
+}
+
+// cancel ends the runs of a job, if there are any. A CancelCauseFunc does not
+// block: it runs no callback of ours.
+func (r *runs) cancel(job string, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.byToken {
+		if one.job == job {
+			one.cancel(cause)
+		}
+	}
+}
+
+// Stats is what the processor is doing, for metrics.
+type Stats struct {
+	Running       int       // attempts in progress
+	Claimed       uint64    // attempts begun since the start
+	OldestRunning time.Time // start of the longest running attempt; zero: none
+}
+
+func (r *runs) stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Running: len(r.byToken), Claimed: r.claimed}
+	for _, one := range r.byToken {
+		if s.OldestRunning.IsZero() || one.start.Before(s.OldestRunning) {
+			s.OldestRunning = one.start
+		}
+	}
+	return s
+}

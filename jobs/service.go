@@ -1,0 +1,183 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// DefaultLeaseTTL is how long a lease lives without a renewal.
+const DefaultLeaseTTL = 30 * time.Second
+
+// Lists without a limit get this many jobs; none gets more than MaxListLimit,
+// which bounds the memory of one answer.
+const (
+	DefaultListLimit = 50
+	MaxListLimit     = 200
+)
+
+// ServiceOptions adjusts a Service; the zero value works.
+type ServiceOptions struct {
+	LeaseTTL time.Duration // of claims that name none; 0: DefaultLeaseTTL
+	Logger   *slog.Logger  // nil: slog.Default()
+}
+
+// Service is the one way to change jobs. It adds to the store what a single
+// command cannot do: it wakes those who wait for work, stops running actions,
+// and knows when the next sweep is due. All methods are safe for concurrent
+// use. Their errors are those of the Store.
+type Service struct {
+	store Store
+	ttl   time.Duration
+	log   *slog.Logger
+
+	bell   bell
+	due    *alarm // next PromoteDue
+	leases *alarm // next ExpireLeases
+	runs   runs
+
+	stopOnce sync.Once
+	stopped  chan struct{} // closed by StopClaims
+}
+
+// NewService returns a Service over store.
+func NewService(store Store, o ServiceOptions) *Service {
+	if o.LeaseTTL <= 0 {
+		o.LeaseTTL = DefaultLeaseTTL
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Service{
+		store:   store,
+		ttl:     o.LeaseTTL,
+		log:     o.Logger,
+		due:     newAlarm(),
+		leases:  newAlarm(),
+		stopped: make(chan struct{}),
+	}
+}
+
+// Submit makes a job of spec, which ParseSubmit has validated. With a key that
+// was used before, it returns the first job and replayed = true.
+func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Idempotency) (j Job, replayed bool, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Job{}, false, fmt.Errorf("make job id: %w", err)
+	}
+	j, replayed, err = s.store.Submit(ctx, client, id.String(), spec, idem)
+	return j, replayed, s.made(j, replayed, err)
+}
+
+// Retry makes a new job like a failed or cancelled one, with RetryOf set.
+func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency) (j Job, replayed bool, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Job{}, false, fmt.Errorf("make job id: %w", err)
+	}
+	j, replayed, err = s.store.Retry(ctx, client, of, id.String(), idem)
+	return j, replayed, s.made(j, replayed, err)
+}
+
+// made lets a new job be found. If the fate of its commit is unknown, all who
+// wait look for it.
+func (s *Service) made(j Job, replayed bool, err error) error {
+	switch {
+	case err == nil && !replayed:
+		s.announce(j)
+	case err != nil && !refused(err):
+		s.due.at(time.Now())
+		s.bell.ringAll()
+	}
+	return err
+}
+
+// announce wakes those who can claim j, now or when it is due.
+func (s *Service) announce(j Job) {
+	if j.Status != Pending {
+		return
+	}
+	due := j.NextAttemptAt
+	if due == nil {
+		due = j.RunAt
+	}
+	if due != nil {
+		s.due.at(due.Time)
+	}
+	if due == nil || !due.After(time.Now()) {
+		s.bell.ring(sourceOf(j))
+	}
+}
+
+// Get returns a job of client.
+func (s *Service) Get(ctx context.Context, client, id string) (Job, error) {
+	return s.store.Get(ctx, client, id)
+}
+
+// List returns jobs of client, newest first.
+func (s *Service) List(ctx context.Context, client string, q ListQuery) (JobPage, error) {
+	if q.Limit <= 0 {
+		q.Limit = DefaultListLimit
+	}
+	q.Limit = min(q.Limit, MaxListLimit)
+	return s.store.List(ctx, client, q)
+}
+
+// Cancel ends a job at once. If it runs in this process, its action is told to
+// stop; a worker learns it by losing its lease.
+func (s *Service) Cancel(ctx context.Context, client, id string) (Job, error) {
+	j, err := s.store.Cancel(ctx, client, id)
+	if err == nil {
+		s.runs.cancel(id, errCancelled)
+	}
+	return j, err
+}
+
+// Stats returns what the processor of this service is doing.
+func (s *Service) Stats() Stats { return s.runs.stats() }
+
+// StopClaims makes waiting and future claims of workers return at once without
+// a job. It is the first step of a shutdown.
+func (s *Service) StopClaims() { s.stopOnce.Do(func() { close(s.stopped) }) }
+
+// claim leases jobs and notes when their leases run out. It hands them back,
+// uncounted, if ctx has ended meanwhile: a queued command is committed all the
+// same, and a job must not wait out the lease of somebody who is gone.
+func (s *Service) claim(ctx context.Context, c Claim) ([]Leased, error) {
+	got, err := s.store.Claim(context.WithoutCancel(ctx), c)
+	if err != nil {
+		return nil, fmt.Errorf("claim jobs: %w", err)
+	}
+	for _, l := range got {
+		s.leases.at(l.ExpiresAt)
+	}
+	if ctx.Err() == nil || len(got) == 0 {
+		return got, nil
+	}
+	for _, l := range got {
+		if err := s.Release(context.WithoutCancel(ctx), l); err != nil {
+			s.log.Warn("a job claimed for nobody waits for its lease to end", "job", l.Job.ID, "err", err)
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// Release hands a claimed job back; its attempt is not counted. A lease that is
+// lost already is no error.
+func (s *Service) Release(ctx context.Context, l Leased) error {
+	err := s.store.Release(ctx, l.Lease)
+	if errors.Is(err, ErrLeaseLost) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("release job %s: %w", l.Job.ID, err)
+	}
+	s.due.at(time.Now()) // whether a job handed back must be promoted is the store's affair
+	s.bell.ring(sourceOf(l.Job))
+	return nil
+}

@@ -1,0 +1,181 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Store keeps jobs and logs. Each method that changes something is one command:
+// it takes effect whole or not at all, is durable (survives a power cut) before
+// it returns nil, and its events are published, in log order, right before it
+// returns. A command begins with one conditional statement, so of two racing
+// commands the first to commit wins and the other is refused.
+//
+// Every method that names a job also names its owner: another client's job is
+// ErrNotFound, exactly like one that does not exist.
+//
+// ErrUnavailable means the fate of the commit is unknown. All methods are safe
+// for concurrent use. The context only bounds the waiting of the caller: a
+// command that was queued may still be committed after ctx has ended.
+type Store interface {
+	// Submit inserts a job and its job.created. With an idempotency key that
+	// this client used before, nothing is inserted: the same hash returns the
+	// first job as it is now and replayed = true, another hash
+	// ErrIdempotencyMismatch. id is a UUIDv7 chosen by the caller.
+	Submit(ctx context.Context, client, id string, s Spec, idem Idempotency) (j Job, replayed bool, err error)
+
+	// Retry submits a copy of a failed or cancelled job under a new id, with
+	// RetryOf set; *ConflictError if the job is in another state.
+	Retry(ctx context.Context, client, of, id string, idem Idempotency) (j Job, replayed bool, err error)
+
+	// Get returns one job.
+	Get(ctx context.Context, client, id string) (Job, error)
+
+	// List returns jobs newest first.
+	List(ctx context.Context, client string, q ListQuery) (JobPage, error)
+
+	// Cancel commits job.cancelled. A job already cancelled is returned as it
+	// is; one otherwise terminal gives *ConflictError.
+	Cancel(ctx context.Context, client, id string) (Job, error)
+
+	// Claim leases up to c.Max due jobs and commits their job.started.
+	// Jobs of one queue start by priority (higher first), then age. Between
+	// clients it takes turns, one job at a time: see Claim.Client.
+	Claim(ctx context.Context, c Claim) ([]Leased, error)
+
+	// Append commits events of a running job (progress, log, artifact), all or
+	// none, and renews the lease.
+	Append(ctx context.Context, l Lease, bodies []Body) (Receipt, error)
+
+	// Extend renews the lease and commits nothing.
+	Extend(ctx context.Context, l Lease) (Receipt, error)
+
+	// Complete commits job.completed with result (a JSON object).
+	// The same call again with the same lease returns the job.
+	Complete(ctx context.Context, l Lease, result json.RawMessage) (Job, error)
+
+	// Fail ends the attempt without success. If f.Retry and attempts are left
+	// it commits job.retrying, due after f.Delay(attempt); else job.failed.
+	// The same call again with the same lease returns the job.
+	Fail(ctx context.Context, l Lease, f Failure) (Job, error)
+
+	// Release hands a job back at once with job.retrying (Interrupted); the
+	// attempt is not counted.
+	Release(ctx context.Context, l Lease) error
+
+	// ExpireLeases ends every lease whose time is over, as Fail with
+	// ClassLeaseExpired would, at most limit of them. It returns how many it
+	// ended and when the next open lease runs out (zero: none is open).
+	ExpireLeases(ctx context.Context, limit int) (n int, next time.Time, err error)
+
+	// PromoteDue makes jobs whose runAt or nextAttemptAt has come claimable, at
+	// most limit. It returns how many, and when the next one is due (zero: none).
+	PromoteDue(ctx context.Context, limit int) (n int, next time.Time, err error)
+
+	// Prune deletes jobs whose terminal event is older than before, with their
+	// events, at most 200 event rows a transaction, and raises each log's
+	// pruned mark in the same transaction. It returns how many jobs went and
+	// whether more are waiting.
+	Prune(ctx context.Context, before time.Time) (n int, more bool, err error)
+
+	// Counts returns the number of jobs by state, for metrics.
+	Counts(ctx context.Context) (map[Status]int64, error)
+
+	// Open reads, in one read transaction, what a reader of a room must know
+	// to start. See Room.
+	Open(ctx context.Context, r Room, at *Cursor) (RoomState, error)
+
+	// Page reads events of a room with after < seq <= upTo, in order, at most
+	// maxEvents and at most maxBytes of JSON (but at least one event if there
+	// is any), in one read transaction together with the pruned mark.
+	Page(ctx context.Context, r Room, after, upTo uint64, maxEvents, maxBytes int) (Page, error)
+}
+
+// Room names what can be watched: one job, or (Job empty) a client's whole log.
+type Room struct{ Client, Job string }
+
+// Reason says why a cursor cannot be continued from.
+type Reason string
+
+// The reasons of a reset.
+const (
+	Valid         Reason = ""
+	ReasonPruned  Reason = "pruned"  // client room: events after it were deleted by retention
+	ReasonEpoch   Reason = "epoch"   // its incarnation of the log is unknown, or never reached it
+	ReasonFuture  Reason = "future"  // beyond the newest event of the log
+	ReasonInvalid Reason = "invalid" // does not parse
+)
+
+// RoomState is what Open read.
+type RoomState struct {
+	Verdict Reason // about the cursor that was asked for; Valid if none was
+	Head    uint64 // newest seq of the client's log
+	HeadID  string // cursor at Head
+	Oldest  uint64 // position right before the oldest event of the room that is kept
+	OldID   string // cursor at Oldest
+	Job     *Job   // job rooms only
+	EndSeq  uint64 // seq of the job's terminal event, 0 while there is none
+}
+
+// Page is one stretch of a room's history.
+type Page struct {
+	Events []Event
+	More   bool   // there are further events up to upTo
+	Pruned uint64 // client rooms: highest seq ever deleted; after < Pruned means a hole
+	Gone   bool   // job rooms: the job was deleted
+}
+
+// ListQuery selects jobs of one client.
+type ListQuery struct {
+	Status Status // empty: all
+	Limit  int    // 1..200
+	After  string // id of the last job of the page before, or empty
+}
+
+// JobPage is one page of a list. Next is nil on the last page.
+type JobPage struct {
+	Jobs []Job   `json:"jobs"`
+	Next *string `json:"next"`
+}
+
+// Claim asks for work.
+type Claim struct {
+	Client string        // only this client's jobs; empty: all clients, in turn (the built-in processor)
+	Queues []string      // names; nil: jobs with actions
+	Max    int           // 1..100
+	TTL    time.Duration // how long a lease lives without a renewal
+	Local  bool          // the holder is this process: after a restart the lease ends at once
+}
+
+// Lease is a holder's proof.
+type Lease struct {
+	Client string // owner of the job
+	JobID  string
+	Token  string
+}
+
+// Leased is a claimed job.
+type Leased struct {
+	Job       Job
+	Lease     Lease
+	ExpiresAt time.Time
+}
+
+// Receipt acknowledges a commit under a lease.
+type Receipt struct {
+	LastEventID string    // cursor of the newest event written, or of the job's newest event
+	ExpiresAt   time.Time // the lease's new end
+}
+
+// Failure describes an attempt that did not succeed.
+type Failure struct {
+	Class   string // e.g. TimeoutError
+	Message string
+	Retry   bool                            // false: no further attempt whatever is left
+	Delay   func(attempt int) time.Duration // back-off after the attempt-th attempt; nil: none
+}
+
+// Publisher is told of every commit, in log order, by one goroutine at a time,
+// after the commit and before its callers are answered. It must not block.
+type Publisher interface{ Publish(events []Event) }

@@ -1,0 +1,214 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// What a submit may ask for, and what it gets when it does not say.
+const (
+	MaxActions       = 100      // keeps a job's result inside one event
+	MaxQueueName     = 64       // bytes
+	MaxMetadataBytes = 16 << 10 // it travels with every copy of the job
+	MaxAttemptsLimit = 25       // the back-off of the last one is long past its cap
+	MinTimeout       = time.Second
+	MaxTimeout       = 24 * time.Hour
+	MaxPriority      = 100
+
+	DefaultMaxAttempts = 3
+	DefaultTimeout     = 5 * time.Minute
+)
+
+// ActionValidator checks one action of a submit.
+type ActionValidator interface {
+	// ValidateAction returns everything wrong with an action, a JSON object
+	// that passed CheckJSON. Pointers are relative to it, e.g. /url.
+	ValidateAction(raw json.RawMessage) []FieldError
+}
+
+// SubmitOptions is what ParseSubmit must know of its surroundings.
+type SubmitOptions struct {
+	Actions ActionValidator  // nil: no action is known, only queues can be used
+	Now     func() time.Time // nil: time.Now
+}
+
+// submitBody is the body of a submit, members in the order of the contract.
+type submitBody struct {
+	Actions     []json.RawMessage `json:"actions"`
+	Queue       *string           `json:"queue"`
+	Payload     json.RawMessage   `json:"payload"`
+	MaxAttempts *int              `json:"maxAttempts"`
+	TimeoutMs   *int64            `json:"timeoutMs"`
+	RunAt       *string           `json:"runAt"`
+	Priority    *int              `json:"priority"`
+	Metadata    json.RawMessage   `json:"metadata"`
+}
+
+// ParseSubmit reads the body of a submit and fills in the defaults. It returns
+// *MalformedError if body is not strict JSON (see CheckJSON), *InvalidError
+// with every fault if it parses but asks for something impossible. The caller
+// has bounded the size of body; the Spec shares no memory with it.
+func ParseSubmit(body []byte, o SubmitOptions) (Spec, error) {
+	var in submitBody
+	var f faults
+	switch err := DecodeObject(body, &in).(type) {
+	case nil:
+	case *InvalidError:
+		f.list = err.Fields
+	default:
+		return Spec{}, err
+	}
+	// A member that failed to decode is among the faults already; the checks
+	// below look there, so as not to report it twice.
+	s := Spec{MaxAttempts: DefaultMaxAttempts, Timeout: DefaultTimeout}
+	f.work(&s, in, o)
+	if in.MaxAttempts != nil {
+		s.MaxAttempts = *in.MaxAttempts
+		f.inRange("/maxAttempts", int64(s.MaxAttempts), 1, MaxAttemptsLimit)
+	}
+	if in.TimeoutMs != nil {
+		if f.inRange("/timeoutMs", *in.TimeoutMs, MinTimeout.Milliseconds(), MaxTimeout.Milliseconds()) {
+			s.Timeout = time.Duration(*in.TimeoutMs) * time.Millisecond
+		}
+	}
+	if in.Priority != nil {
+		s.Priority = *in.Priority
+		f.inRange("/priority", int64(s.Priority), -MaxPriority, MaxPriority)
+	}
+	f.runAt(&s, in.RunAt, o)
+	f.metadata(&s, in.Metadata)
+	if err := f.err(); err != nil {
+		return Spec{}, err
+	}
+	return s, nil
+}
+
+func (f *faults) has(pointer string) bool {
+	for _, e := range f.list {
+		if e.Pointer == pointer {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *faults) inRange(at string, v, low, high int64) bool {
+	if f.has(at) || (v >= low && v <= high) {
+		return true
+	}
+	f.addf(at, "must be between %d and %d", low, high)
+	return false
+}
+
+// work reads what the job consists of: actions, or a queue and its payload.
+func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
+	s.Payload = json.RawMessage("null")
+	switch {
+	case in.Actions != nil && in.Queue != nil:
+		f.add("/queue", "a job has either actions or a queue, not both")
+	case in.Queue != nil:
+		if s.Queue = *in.Queue; !ValidQueue(s.Queue) && !f.has("/queue") {
+			f.addf("/queue", "must be 1 to %d of a-z, 0-9, dot, underscore and hyphen", MaxQueueName)
+		}
+		if in.Payload != nil {
+			s.Payload = compact(in.Payload)
+		}
+	case in.Actions != nil:
+		f.actions(s, in.Actions, o)
+	case !f.has("") && !f.has("/actions") && !f.has("/queue"):
+		f.add("", "a job needs actions or a queue")
+	}
+	if in.Queue == nil && in.Payload != nil && string(in.Payload) != "null" {
+		f.add("/payload", "only a job with a queue has a payload")
+	}
+}
+
+func (f *faults) actions(s *Spec, list []json.RawMessage, o SubmitOptions) {
+	if len(list) == 0 || len(list) > MaxActions {
+		f.addf("/actions", "must have 1 to %d actions", MaxActions)
+		return
+	}
+	for i, raw := range list {
+		at := "/actions/" + strconv.Itoa(i)
+		switch {
+		case len(raw) == 0 || raw[0] != '{':
+			f.add(at, "must be an object")
+		case o.Actions == nil:
+			f.add(at, "this server runs no actions")
+		default:
+			for _, e := range o.Actions.ValidateAction(raw) {
+				f.add(at+e.Pointer, e.Detail)
+			}
+		}
+	}
+	all := []byte{'['}
+	for i, raw := range list {
+		if i > 0 {
+			all = append(all, ',')
+		}
+		all = append(all, raw...)
+	}
+	s.Actions = compact(append(all, ']'))
+}
+
+func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {
+	if text == nil || f.has("/runAt") {
+		return
+	}
+	now := time.Now
+	if o.Now != nil {
+		now = o.Now
+	}
+	var t time.Time
+	if err := t.UnmarshalText([]byte(*text)); err != nil {
+		f.add("/runAt", "must be an RFC 3339 time")
+		return
+	}
+	// TimeFormat cannot write a year before 0, which a zone may turn the year 0
+	// into; any other time in the past simply means now.
+	if t.Unix() < 0 || t.After(now().AddDate(1, 0, 0)) {
+		f.add("/runAt", "must not be more than a year ahead, nor before 1970")
+		return
+	}
+	s.RunAt = t.UTC()
+}
+
+func (f *faults) metadata(s *Spec, raw json.RawMessage) {
+	if raw == nil || string(raw) == "null" {
+		return
+	}
+	if raw[0] != '{' {
+		f.add("/metadata", "must be an object")
+		return
+	}
+	s.Metadata = compact(raw)
+	if len(s.Metadata) > MaxMetadataBytes {
+		f.addf("/metadata", "must not be larger than %d bytes", MaxMetadataBytes)
+	}
+}
+
+// ValidQueue reports whether name is a queue's name: [a-z0-9._-]{1,64}.
+func ValidQueue(name string) bool {
+	if name == "" || len(name) > MaxQueueName {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && !isDigit(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// compact returns checked JSON without white space between its tokens, in
+// memory of its own.
+func compact(raw json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil { // cannot happen to checked JSON
+		return bytes.Clone(raw)
+	}
+	return b.Bytes()
+}

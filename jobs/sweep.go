@@ -1,0 +1,97 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// sweepBatch is how many jobs one sweeping command touches, so that it
+	// does not keep other commands waiting.
+	sweepBatch = 200
+	// sweepFloor keeps a sweep from spinning should the store call something
+	// due that it does not yet sweep.
+	sweepFloor = 10 * time.Millisecond
+	// sweepRetry is when a sweep that failed is tried again.
+	sweepRetry = time.Second
+
+	// pruneEvery is how often old jobs are looked for.
+	pruneEvery = time.Minute
+	// prunePause lies between two batches of deletions, for others to commit.
+	prunePause = 20 * time.Millisecond
+)
+
+// expireLoop ends leases as they run out.
+func (p *Processor) expireLoop() {
+	p.sweepLoop("end leases", p.svc.leases, p.svc.store.ExpireLeases, func() {
+		p.svc.due.at(time.Now()) // the next attempts may be due at once
+		p.svc.bell.ringAll()
+	})
+}
+
+// promoteLoop makes jobs claimable when their time comes.
+func (p *Processor) promoteLoop() {
+	p.sweepLoop("make jobs due", p.svc.due, p.svc.store.PromoteDue, p.svc.bell.ringAll)
+}
+
+// sweepLoop runs sweep at its start, when a goes off, and every safetyTick. It
+// calls found after each batch that was not empty.
+func (p *Processor) sweepLoop(what string, a *alarm,
+	sweep func(context.Context, int) (int, time.Time, error), found func(),
+) {
+	for {
+		n, next, err := sweep(p.sweeping, sweepBatch)
+		switch {
+		case p.sweeping.Err() != nil || errors.Is(err, ErrClosed):
+			return
+		case err != nil:
+			p.log.Warn("a sweep failed", "doing", what, "err", err)
+			a.at(time.Now().Add(sweepRetry))
+		default:
+			a.at(next)
+		}
+		if n > 0 {
+			found()
+		}
+		if n >= sweepBatch {
+			continue
+		}
+		if !a.wait(p.sweeping, sweepFloor, safetyTick) {
+			return
+		}
+	}
+}
+
+// pruneLoop deletes jobs past their retention.
+func (p *Processor) pruneLoop() {
+	for {
+		more := p.prune()
+		pause := pruneEvery
+		if more {
+			pause = prunePause
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-p.sweeping.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// prune deletes one batch and reports whether more are waiting.
+func (p *Processor) prune() bool {
+	n, more, err := p.svc.store.Prune(p.sweeping, time.Now().Add(-p.opts.Retention))
+	if err != nil {
+		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
+			p.log.Warn("old jobs could not be deleted", "err", err)
+		}
+		return false
+	}
+	if n > 0 {
+		p.log.Debug("old jobs were deleted", "jobs", n)
+	}
+	return more
+}

@@ -1,0 +1,116 @@
+// Command jobcast accepts jobs over HTTP and streams every change of them, live
+// and without loss, to whoever may see it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// commands is the whole command line.
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Serve the HTTP API, run jobs and stream their events."`
+	Keys    keysCmd    `cmd:"" help:"Create, import, list and revoke API keys."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const description = `Submit a job over HTTP; watch it live from anything.
+
+Not built yet: WebSocket, Socket.IO, workers, artifacts, tokens, and the
+commands submit, watch, jobs, cancel, retry, work and completion. Their URLs
+answer 501.`
+
+func main() {
+	// The first signal drains; unregistering then lets a second one end the
+	// process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], &stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, std *stdio) (code int) {
+	var cmd commands
+	exited := -1
+	parser, err := kong.New(&cmd,
+		kong.Name("jobcast"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(std.out, std.err), kong.Exit(func(c int) { exited = c }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return fail(std.err, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if exited >= 0 { // --help has printed what was asked for
+		return exited
+	}
+	if err != nil {
+		parser.FatalIfErrorf(err)
+		return exitUsage
+	}
+	if err := k.Run(); err != nil {
+		return fail(std.err, err)
+	}
+	return exitOK
+}
+
+func fail(w io.Writer, err error) int {
+	_, _ = fmt.Fprintln(w, "jobcast: "+err.Error())
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitError
+}
+
+// usageError is a setting that parses but cannot be used.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(std *stdio) error {
+	_, err := fmt.Fprintln(std.out, "jobcast "+version())
+	return err
+}
+
+// version is the module's version, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "devel"
+}

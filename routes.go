@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"mime"
+	"net"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/static"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/rest"
+)
+
+// routes puts every path on the application.
+func (s *server) routes() {
+	s.app.Get("/v1/events", s.events)
+	s.app.Get("/v1/jobs/:id/events", s.events)
+	rest.Mount(s.app, rest.Deps{
+		Door:    s.door,
+		Jobs:    s.service,
+		Keys:    s.store,
+		Streams: s.verifier.Streams(),
+		Submit:  jobs.SubmitOptions{Actions: s.actions},
+		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
+			return s.sse.Submitted(c, p, a, j.ID, f)
+		},
+		Wait: func(ctx context.Context, client, id string, limit time.Duration) error {
+			return waitEnd(ctx, s.hub, client, id, limit)
+		},
+		Ready: func(ctx context.Context) error {
+			_, err := s.store.Revision(ctx)
+			return err
+		},
+		Metrics: s.metrics.handler(),
+	})
+	s.app.Get("/", page("index.html"))
+	s.app.Get("/static/:name", func(c *fiber.Ctx) error { return page(c.Params("name"))(c) })
+}
+
+// events picks the transport of an events request.
+func (s *server) events(c *fiber.Ctx) error {
+	if s.door.Abandon(c) {
+		c.Context().HijackSetNoResponse(true)
+		c.Context().Hijack(func(nc net.Conn) { _ = nc.Close() })
+		return nil
+	}
+	format, err := transport.Negotiate(c)
+	if err != nil {
+		// Who may not know of the job must not learn of it by another refusal.
+		if _, denied := s.door.Principal(c, auth.Watch); denied != nil {
+			return denied
+		}
+		return err
+	}
+	job := strings.Clone(c.Params("id"))
+	if strings.HasPrefix(c.Path(), "/v1/jobs/") {
+		if id, err := uuid.Parse(job); err != nil || id.String() != job {
+			job = uuid.Nil.String() // no job has it: refused in the usual order
+		}
+	}
+	if format == transport.JSONFormat {
+		return s.poll.Serve(c, job)
+	}
+	return s.sse.Serve(c, job, format)
+}
+
+// pagePolicy lets the page run its own files and talk to its own server, no more.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// page serves one embedded file.
+func page(name string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		data, err := fs.ReadFile(static.FS, path.Clean(name))
+		if err != nil {
+			return fiber.ErrNotFound
+		}
+		c.Set(fiber.HeaderContentType, mime.TypeByExtension(path.Ext(name)))
+		c.Set(fiber.HeaderContentSecurityPolicy, pagePolicy)
+		c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+		c.Set(fiber.HeaderCacheControl, "no-cache")
+		return c.Send(data)
+	}
+}

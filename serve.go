@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/poll"
+	"github.com/jobcast/jobcast/transport/sse"
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// Run serves until ctx ends, then drains.
+func (s *serveCmd) Run(ctx context.Context, std *stdio) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	log := s.logger(std.err)
+	srv, err := newServer(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	ln, err := wire.Listen(ctx, s.Addr)
+	if err != nil {
+		srv.discard()
+		return fmt.Errorf("listen on %s: %w", s.Addr, err)
+	}
+	srv.start(ln)
+	if err := srv.greet(ctx, std); err != nil {
+		log.Error("first start", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-srv.failed:
+		log.Error("serving stopped", "error", err)
+	}
+	if stopped := srv.stop(); err == nil {
+		err = stopped
+	}
+	return err
+}
+
+// server is everything that serves one data folder.
+type server struct {
+	set *serveCmd
+	log *slog.Logger
+
+	store     *sqlite.Store
+	hub       *hub.Hub
+	service   *jobs.Service
+	actions   *action.Registry
+	processor *jobs.Processor
+	verifier  *auth.Verifier
+	door      *transport.Door
+	pool      *wire.Pool
+	sse       *sse.Handler
+	poll      *poll.Handler
+	metrics   *metrics
+	app       *fiber.App
+
+	ln       net.Listener
+	failed   chan error // gets the listener's error; cap 1
+	verifies context.CancelFunc
+	running  sync.WaitGroup // the verifier's poll and the listener
+}
+
+// newServer opens the store and puts the parts together; nothing runs yet that
+// a client could see.
+func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, error) {
+	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
+	f := &feed{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
+	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
+		Publisher: f, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL,
+		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.store = store
+	s.hub = hub.New(history{store})
+	f.hub.Store(s.hub)
+	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Logger: log})
+	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
+	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
+		Concurrency: set.Concurrency, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
+	})
+	s.verifier = auth.NewVerifier(store, auth.VerifierOptions{
+		Limits: auth.Limits{PerKey: set.MaxConnections}, Logger: log,
+	})
+	if err := s.transports(); err != nil {
+		s.discard()
+		return nil, &usageError{err}
+	}
+	return s, nil
+}
+
+// transports makes the door and everything behind it.
+func (s *server) transports() (err error) {
+	s.door, err = transport.New(transport.Options{
+		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
+		MaxBody: int(s.set.MaxBody), Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.app = s.door.App()
+	s.pool = wire.NewPool(wire.Options{Logger: s.log, Serve: s.app.Server().ServeConn})
+	streams, observe := s.verifier.Streams(), s.metrics.observer()
+	s.sse = sse.New(sse.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
+		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe,
+	})
+	s.poll = poll.New(poll.Options{Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool, Observe: observe})
+	s.metrics.watch(streams, s.store, s.processor.Stats, s.pool.Panics, s.log)
+	s.routes()
+	return nil
+}
+
+// start begins to serve on ln.
+func (s *server) start(ln net.Listener) {
+	s.ln = ln
+	ctx, cancel := context.WithCancel(context.Background())
+	s.verifies = cancel
+	s.running.Go(func() { s.verifier.Run(ctx) })
+	s.processor.Start()
+	s.running.Go(func() {
+		if err := s.app.Listener(ln); err != nil && !s.door.Draining() {
+			s.failed <- err
+		}
+	})
+	s.log.Info("serving", "addr", ln.Addr().String(), "data", s.set.Data, "version", version())
+}
+
+// stop drains. Its order matters: be not ready and refuse what is new; close
+// the listener; begin no more jobs; say goodbye to every stream; finish the
+// requests; let running jobs end or hand them back; close the store.
+func (s *server) stop() error {
+	s.log.Info("draining", "grace", s.set.ShutdownGrace, "connections", s.pool.Len())
+	deadline := time.Now().Add(s.set.ShutdownGrace)
+	grace, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	s.door.Drain()
+	_ = s.ln.Close() // the error is that of a listener that has failed already
+	s.processor.StopClaiming()
+	if err := s.goodbye(deadline); err != nil {
+		s.log.Warn("some connections were cut", "error", err)
+	}
+	requests, done := context.WithTimeout(context.Background(), requestsTime)
+	defer done()
+	if err := s.app.ShutdownWithContext(requests); err != nil {
+		s.log.Warn("some requests were not finished", "error", err)
+	}
+	err := s.processor.Stop(grace)
+	if err != nil {
+		s.log.Error("some jobs wait for the end of their lease", "error", err)
+	}
+	s.discard()
+	s.log.Info("stopped")
+	return nil
+}
+
+// How long parts of a drain may take, beside the grace of running jobs.
+const (
+	goodbyeTime  = 5 * time.Second // every stream is told and its bytes are written
+	requestsTime = 5 * time.Second // requests under way are answered
+)
+
+// goodbye tells every stream when to come back: not before this process can be
+// gone, which is at once if no job runs, and spread out so that all do not come
+// at the same moment.
+func (s *server) goodbye(deadline time.Time) error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	defer cancel()
+	least := time.Second
+	if s.processor.Stats().Running > 0 {
+		least = max(least, time.Until(deadline))
+	}
+	spread := max(least/2, 2*time.Second)
+	return s.pool.Drain(ctx, func() time.Duration {
+		return (least + rand.N(spread)).Truncate(time.Millisecond)
+	})
+}
+
+// discard stops what newServer and start began, except the drain.
+func (s *server) discard() {
+	if s.verifies != nil {
+		s.verifies()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	s.running.Wait()
+	s.hub.Close()
+	if err := s.store.Close(); err != nil {
+		s.log.Error("close store", "error", err)
+	}
+}

@@ -1,0 +1,157 @@
+// The page: a key, a job, and two panels that watch it.
+
+import { call } from "/static/api.js";
+import { Panel } from "/static/panel.js";
+import { followEventSource, followLongPoll } from "/static/watch.js";
+
+const $ = (id) => document.getElementById(id);
+const keySlot = "jobcast.key"; // in sessionStorage: this tab only
+const sample = { actions: [1, 2, 3, 4].map(() => ({ type: "wait", ms: 1000 })) };
+
+const panels = [
+  new Panel($("sse"), "EventSource", "Server-Sent Events. The browser reconnects by itself."),
+  new Panel($("poll"), "Long-poll", "Plain requests that wait up to 25 s for news."),
+];
+let key = "";
+let job = null; // the Job object as last seen, or null
+let newest = ""; // timestamp of the newest event that gave job its status
+let busy = false; // one call on a job at a time
+let watching = new AbortController();
+
+function note(id, text, kind = "") {
+  $(id).className = `notice ${kind}`;
+  $(id).textContent = text;
+  $(id).hidden = text === "";
+}
+
+function buttons() {
+  const status = job?.status;
+  $("submit").disabled = !key;
+  $("cancel").disabled = !key || !(status === "pending" || status === "processing");
+  $("retry").disabled = !key || !(status === "failed" || status === "cancelled");
+  $("key-forget").hidden = !key;
+  // A button that is disabled under the keyboard would take the focus with it.
+  if (document.activeElement?.disabled) ($("retry").disabled ? $("submit") : $("retry")).focus();
+}
+
+function showJob(next) {
+  job = next;
+  $("job").hidden = !job;
+  $("job-id").textContent = job?.id || "";
+  const status = job?.status || "";
+  if ($("job-status").textContent !== status) $("job-status").textContent = status; // announced only when new
+  $("job-of").hidden = !job?.retryOf;
+  $("job-retry-of").textContent = job?.retryOf || "";
+  buttons();
+}
+
+function watch(next) {
+  watching.abort();
+  watching = new AbortController();
+  panels.forEach((panel) => panel.clear());
+  newest = "";
+  showJob(next);
+  const [sse, poll] = panels;
+  followEventSource(next.id, key, sse, watching.signal);
+  followLongPoll(next.id, key, poll, watching.signal);
+}
+
+// The panels may be at different places: the newer event tells the status, and
+// a terminal one is final.
+function follow(event) {
+  if (event.jobId !== job?.id || event.timestamp < newest || ["completed", "failed", "cancelled"].includes(job.status)) return;
+  newest = event.timestamp;
+  showJob({ ...job, status: event.status });
+}
+
+function forget() {
+  watching.abort();
+  sessionStorage.removeItem(keySlot);
+  key = "";
+  $("key").value = "";
+  panels.forEach((panel) => panel.clear());
+  note("key-note", "");
+  note("job-note", "");
+  showJob(null);
+  $("key").focus();
+}
+
+// use checks a key with the cheapest call that needs one.
+async function use(candidate) {
+  $("key-use").disabled = true;
+  $("key").value = candidate;
+  note("key-note", "Checking…");
+  try {
+    await call(candidate, "/v1/jobs?limit=1");
+    key = candidate;
+    sessionStorage.setItem(keySlot, key);
+    note("key-note", "The key is good. Submit a job.");
+    buttons();
+    $("submit").focus();
+  } catch (error) {
+    note("key-note", error.message, error.again ? "warn" : "bad");
+    $("key").focus();
+  } finally {
+    $("key-use").disabled = false;
+  }
+}
+
+// act runs one call on a job and hands its Job to then; refusals are shown.
+async function act(path, body, then) {
+  if (busy) return;
+  busy = true;
+  note("job-note", "");
+  try {
+    const options = { method: "POST", body, headers: body ? { "Content-Type": "application/json" } : {} };
+    const response = await call(key, path, options);
+    then(await response.json());
+  } catch (error) {
+    note("job-note", error.message, error.again ? "warn" : "bad");
+  } finally {
+    busy = false;
+  }
+}
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const candidate = $("key").value.trim();
+  if (candidate) use(candidate);
+  else note("key-note", "Enter a key first. The server printed one at its start with --demo; jobcast keys create makes more.", "warn");
+});
+
+$("key-forget").addEventListener("click", forget);
+
+$("job-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const spec = $("spec").value;
+  try {
+    JSON.parse(spec);
+  } catch (error) {
+    note("job-note", `That is not JSON: ${error.message}`, "bad");
+    $("spec").focus();
+    return;
+  }
+  act("/v1/jobs", spec, watch);
+});
+
+$("cancel").addEventListener("click", () => act(`/v1/jobs/${job.id}/cancel`, null, showJob));
+$("retry").addEventListener("click", () => act(`/v1/jobs/${job.id}/retry`, null, watch));
+
+// A link may bring the key as #key=…: a fragment is never sent to a server.
+// It is taken out of the address bar before anything else happens.
+function keyFromFragment() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (given) history.replaceState(null, "", location.pathname + location.search);
+  return given;
+}
+
+addEventListener("hashchange", () => {
+  const given = keyFromFragment();
+  if (given) use(given);
+});
+
+$("spec").value = JSON.stringify(sample, null, 2).replace(/\{\s+"type": "wait",\s+"ms": 1000\s+\}/g, '{ "type": "wait", "ms": 1000 }');
+panels.forEach((panel) => { panel.onevent = follow; });
+buttons();
+const first = keyFromFragment() || sessionStorage.getItem(keySlot);
+if (first) use(first);

@@ -1,0 +1,260 @@
+package sqlite
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// state is what the committer knows by heart. It moves only after a commit.
+type state struct {
+	clients map[int64]logHead // clients seen so far
+	names   map[string]int64  // their ids
+	leases  map[int64]lease   // open leases by job
+	served  map[string]int64  // queues claimed from for all clients -> client served last
+}
+
+// logHead is where a client's log stands.
+type logHead struct {
+	id    int64
+	name  string
+	seq   uint64 // newest event
+	epoch string // of this process; empty until its first append
+}
+
+// lease is an open lease. The deadline is on the monotonic clock.
+type lease struct {
+	deadline time.Time
+	ttl      time.Duration
+}
+
+func newState() *state {
+	return &state{
+		clients: make(map[int64]logHead), names: make(map[string]int64),
+		leases: make(map[int64]lease), served: make(map[string]int64),
+	}
+}
+
+const sqlOpenLeases = `SELECT id, lease_ttl_ms FROM jobs WHERE status = 1`
+
+// reload forgets what can be read when needed and reads the open leases: those
+// known keep their deadline, others get one full TTL. A log that goes on does so
+// in a new epoch, because the newest one's first append may not have happened.
+func (st *state) reload(db *session) error {
+	now, open := time.Now(), make(map[int64]lease)
+	err := db.each(sqlOpenLeases, nil, func(rows *sql.Rows) (bool, error) {
+		var id, ms int64
+		if err := rows.Scan(&id, &ms); err != nil {
+			return false, err
+		}
+		ttl := time.Duration(ms) * time.Millisecond
+		open[id] = lease{deadline: now.Add(ttl), ttl: ttl}
+		if known, ok := st.leases[id]; ok {
+			open[id] = known
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	st.leases = open
+	clear(st.clients)
+	clear(st.names)
+	return nil
+}
+
+// apply takes over what a committed batch did.
+func (st *state) apply(b *batch) {
+	for id, head := range b.clients {
+		st.clients[id] = *head
+		st.names[head.name] = id
+	}
+	for job, l := range b.leases {
+		if l == nil {
+			delete(st.leases, job)
+		} else {
+			st.leases[job] = *l
+		}
+	}
+	maps.Copy(st.served, b.served)
+}
+
+// batch is one transaction: its session, and what state becomes if it commits.
+type batch struct {
+	*session
+	st      *state
+	clients map[int64]*logHead
+	leases  map[int64]*lease // nil: ended
+	served  map[string]int64
+	counts  map[int]int64 // by status code, difference
+	events  []jobs.Event  // in log order
+	tail    []byte        // scratch
+}
+
+func newBatch(st *state, db *session) *batch {
+	return &batch{
+		session: db, st: st,
+		clients: make(map[int64]*logHead), leases: make(map[int64]*lease),
+		served: make(map[string]int64), counts: make(map[int]int64),
+	}
+}
+
+const (
+	sqlClientByName = `SELECT id, last_seq FROM clients WHERE name = ?`
+	sqlClientByID   = `SELECT name, last_seq FROM clients WHERE id = ?`
+	sqlAddClient    = `INSERT INTO clients (name) VALUES (?)`
+	sqlHead         = `UPDATE clients SET last_seq = ? WHERE id = ?`
+	sqlCount        = `UPDATE counts SET n = n + ? WHERE status = ?`
+	sqlAddEpoch     = `INSERT INTO epochs (client, from_seq, epoch) VALUES (?, ?, ?)`
+	sqlAddEvent     = `INSERT INTO events (client, seq, job, kind, tail) VALUES (?, ?, ?, ?, ?)`
+)
+
+// client returns a client's log head, or nil if there is no such client.
+func (b *batch) client(name string) (*logHead, error) {
+	if id, ok := b.st.names[name]; ok {
+		return b.clientByID(id)
+	}
+	for _, head := range b.clients { // first met in this batch
+		if head.name == name {
+			return head, nil
+		}
+	}
+	head := &logHead{name: name}
+	found, err := b.row(sqlClientByName, []any{name}, &head.id, &head.seq)
+	if err != nil || !found {
+		return nil, err
+	}
+	b.clients[head.id] = head
+	return head, nil
+}
+
+// ensureClient is client, but inserts one that is new.
+func (b *batch) ensureClient(name string) (*logHead, error) {
+	head, err := b.client(name)
+	if err != nil || head != nil {
+		return head, err
+	}
+	id, err := b.inserted(sqlAddClient, name)
+	if err != nil {
+		return nil, fmt.Errorf("insert client: %w", err)
+	}
+	head = &logHead{id: id, name: name}
+	b.clients[id] = head
+	return head, nil
+}
+
+func (b *batch) clientByID(id int64) (*logHead, error) {
+	if head := b.clients[id]; head != nil {
+		return head, nil
+	}
+	head, ok := b.st.clients[id]
+	if !ok {
+		head.id = id
+		found, err := b.row(sqlClientByID, []any{id}, &head.name, &head.seq)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("client %d is missing", id)
+		}
+	}
+	b.clients[id] = &head
+	return &head, nil
+}
+
+// append puts events at the end of a log and returns the id of the last one.
+func (b *batch) append(head *logHead, job int64, uuid string, at time.Time, bodies ...jobs.Body) (string, error) {
+	var id string
+	for _, body := range bodies {
+		kind, ok := kindCode(body.Type)
+		if !ok {
+			return "", fmt.Errorf("unknown event type %q", body.Type)
+		}
+		if head.epoch == "" {
+			head.epoch = newEpoch()
+			if _, err := b.exec(sqlAddEpoch, head.id, head.seq+1, head.epoch); err != nil {
+				return "", fmt.Errorf("insert epoch: %w", err)
+			}
+		}
+		head.seq++
+		b.tail = jobs.AppendTail(b.tail[:0], body, uuid, at)
+		if _, err := b.exec(sqlAddEvent, head.id, head.seq, job, kind, b.tail); err != nil {
+			return "", fmt.Errorf("insert event: %w", err)
+		}
+		id = jobs.Cursor{Epoch: head.epoch, Seq: head.seq}.String()
+		b.events = append(b.events, newEvent(head.name, head.seq, id, body.Type, uuid, b.tail))
+	}
+	return id, nil
+}
+
+func newEvent(client string, seq uint64, id string, t jobs.Type, uuid string, tail []byte) jobs.Event {
+	return jobs.Event{
+		Client: client, Seq: seq, ID: id, Type: t, JobID: uuid,
+		JSON: jobs.AppendJSON(make([]byte, 0, eventBytes(len(id), len(tail))), id, tail),
+	}
+}
+
+// eventBytes is the length of an event's JSON: {"id":"…" and the tail.
+func eventBytes(id, tail int) int { return len(`{"id":""`) + id + tail }
+
+// moved counts a job's change of status; from < 0: it is new, to = gone: it went.
+func (b *batch) moved(from, to int) {
+	if from >= 0 {
+		b.counts[from]--
+	}
+	if to != gone {
+		b.counts[to]++
+	}
+}
+
+// lease returns a job's open lease as this batch sees it.
+func (b *batch) lease(job int64) (lease, bool) {
+	if l, ok := b.leases[job]; ok {
+		if l == nil {
+			return lease{}, false
+		}
+		return *l, true
+	}
+	l, ok := b.st.leases[job]
+	return l, ok
+}
+
+// flush writes what is kept once per batch, not once per event.
+func (b *batch) flush() error {
+	for _, id := range slices.Sorted(maps.Keys(b.clients)) {
+		head := b.clients[id]
+		if was, ok := b.st.clients[id]; head.epoch == "" || (ok && was.seq == head.seq) {
+			continue
+		}
+		if _, err := b.exec(sqlHead, head.seq, id); err != nil {
+			return fmt.Errorf("write log head: %w", err)
+		}
+	}
+	for status, n := range b.counts {
+		if n == 0 {
+			continue
+		}
+		if _, err := b.exec(sqlCount, n, status); err != nil {
+			return fmt.Errorf("write counts: %w", err)
+		}
+	}
+	return nil
+}
+
+const epochBytes = 8 // 36^8 epochs: two of one log never meet
+
+// newEpoch returns a random name of an incarnation of a log.
+func newEpoch() string {
+	const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+	var raw [epochBytes]byte
+	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the program instead
+	for i, v := range raw {
+		raw[i] = alphabet[int(v)%len(alphabet)]
+	}
+	return string(raw[:])
+}

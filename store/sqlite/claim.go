@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// The statements of Claim touch a bounded number of index entries however many
+// jobs wait: they walk jobs_ready, or leap in it from client to client.
+const (
+	sqlReady      = `SELECT id, priority FROM jobs WHERE ready = 1 AND queue = ? AND client = ? ORDER BY priority DESC, id LIMIT ?`
+	sqlNextClient = `SELECT client FROM jobs WHERE ready = 1 AND queue = ? AND client > ? ORDER BY client LIMIT 1`
+	sqlTake       = `UPDATE jobs SET status = 1, ready = 0, attempt = attempt + 1, lease = ?, lease_ttl_ms = ?,
+	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
+	sqlTaken = `SELECT uuid, client, attempt FROM jobs WHERE id = ?`
+)
+
+const tokenBytes = 16 // 128 bit: cannot be guessed
+
+// candidate is a job that can be claimed.
+type candidate struct{ id, priority int64 }
+
+// Claim implements jobs.Store. A claim for all clients goes round among those
+// that have a ready job, starting after the one served last for these queues;
+// only the program itself claims so, hence the number of such turns is small.
+func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
+	if c.TTL <= 0 {
+		c.TTL = s.opts.DefaultLeaseTTL
+	}
+	if c.Queues == nil {
+		c.Queues = []string{""}
+	}
+	return write(ctx, s, c.Max, func(b *batch) ([]jobs.Leased, error) {
+		if c.Client == "" {
+			return b.claimInTurn(c)
+		}
+		head, err := b.client(c.Client)
+		if err != nil || head == nil {
+			return nil, err
+		}
+		ready, err := b.ready(c.Queues, head.id, c.Max)
+		if err != nil {
+			return nil, err
+		}
+		var leased []jobs.Leased
+		for _, r := range ready {
+			l, err := b.take(r.id, c)
+			if err != nil {
+				return nil, err
+			}
+			leased = append(leased, l)
+		}
+		return leased, nil
+	})
+}
+
+// claimInTurn takes one job of each client in turn until it has c.Max.
+func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
+	var leased []jobs.Leased
+	turn := strings.Join(c.Queues, " ") // no queue name holds a blank
+	for len(leased) < c.Max {
+		served, ok := b.served[turn]
+		if !ok {
+			served = b.st.served[turn]
+		}
+		client, err := b.nextClient(c.Queues, served)
+		if err == nil && client == 0 {
+			client, err = b.nextClient(c.Queues, 0)
+		}
+		if err != nil || client == 0 {
+			return leased, err
+		}
+		ready, err := b.ready(c.Queues, client, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(ready) == 0 {
+			return nil, fmt.Errorf("client %d has a ready job and has none", client)
+		}
+		l, err := b.take(ready[0].id, c)
+		if err != nil {
+			return nil, err
+		}
+		leased = append(leased, l)
+		b.served[turn] = client
+	}
+	return leased, nil
+}
+
+// nextClient returns the first client after the given one that has a ready job
+// in one of the queues; 0 if there is none.
+func (b *batch) nextClient(queues []string, after int64) (int64, error) {
+	var next int64
+	for _, q := range queues {
+		var id int64
+		found, err := b.row(sqlNextClient, []any{q, after}, &id)
+		if err != nil {
+			return 0, err
+		}
+		if found && (next == 0 || id < next) {
+			next = id
+		}
+	}
+	return next, nil
+}
+
+// ready returns the client's n best jobs of the queues: by priority, then age.
+func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error) {
+	var all []candidate
+	for _, q := range queues {
+		err := b.each(sqlReady, []any{q, client, n}, func(rows *sql.Rows) (bool, error) {
+			var c candidate
+			err := rows.Scan(&c.id, &c.priority)
+			all = append(all, c)
+			return true, err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("find ready jobs: %w", err)
+		}
+	}
+	slices.SortFunc(all, func(x, y candidate) int {
+		return cmp.Or(cmp.Compare(y.priority, x.priority), cmp.Compare(x.id, y.id))
+	})
+	all = slices.CompactFunc(all, func(x, y candidate) bool { return x.id == y.id }) // a queue named twice
+	return all[:min(n, len(all))], nil
+}
+
+// take leases one ready job and appends its job.started.
+func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
+	now := time.Now()
+	token := newToken()
+	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Local, now.UnixMilli(), id)
+	if err != nil {
+		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
+	}
+	if n != 1 {
+		return jobs.Leased{}, fmt.Errorf("job %d was ready and is not", id)
+	}
+	var (
+		uuid    string
+		client  int64
+		attempt int
+	)
+	if _, err := b.row(sqlTaken, []any{id}, &uuid, &client, &attempt); err != nil {
+		return jobs.Leased{}, err
+	}
+	head, err := b.clientByID(client)
+	if err != nil {
+		return jobs.Leased{}, err
+	}
+	b.moved(pending, processing)
+	b.leases[id] = &lease{deadline: now.Add(c.TTL), ttl: c.TTL}
+	if _, err := b.append(head, id, uuid, now, jobs.Started(now, attempt)); err != nil {
+		return jobs.Leased{}, err
+	}
+	j, err := b.jobByID(id)
+	return jobs.Leased{
+		Job:       j,
+		Lease:     jobs.Lease{Client: head.name, JobID: uuid, Token: token},
+		ExpiresAt: now.Add(c.TTL),
+	}, err
+}
+
+func newToken() string {
+	var raw [tokenBytes]byte
+	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the program instead
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// tokenHash is what is stored: a copy of the database gives nobody a lease.
+func tokenHash(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return h[:]
+}

@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Codes of a job's status in the database. The SQL texts spell them as numbers,
+// because a partial index is used only if its condition is spelled out.
+const (
+	pending    = 0
+	processing = 1
+	completed  = 2
+	failed     = 3
+	cancelled  = 4
+	gone       = 5 // being pruned: nobody but Prune sees it
+)
+
+var statuses = [...]jobs.Status{
+	pending: jobs.Pending, processing: jobs.Processing,
+	completed: jobs.Completed, failed: jobs.Failed, cancelled: jobs.Cancelled,
+}
+
+func statusCode(s jobs.Status) (int, bool) {
+	for code, name := range statuses {
+		if name == s {
+			return code, true
+		}
+	}
+	return 0, false
+}
+
+// Codes of an event's type in the database.
+const (
+	kindProgress = 3
+	kindArtifact = 9
+)
+
+var kinds = [...]jobs.Type{
+	1: jobs.TypeCreated, 2: jobs.TypeStarted, kindProgress: jobs.TypeProgress,
+	4: jobs.TypeCompleted, 5: jobs.TypeFailed, 6: jobs.TypeRetrying,
+	7: jobs.TypeCancelled, 8: jobs.TypeLog, kindArtifact: jobs.TypeArtifact,
+}
+
+func kindCode(t jobs.Type) (int, bool) {
+	for code, name := range kinds {
+		if name == t && code > 0 {
+			return code, true
+		}
+	}
+	return 0, false
+}
+
+// How the lease in last_lease ended.
+const (
+	endComplete = 1
+	endFail     = 2
+)
+
+// millis is t as the database holds it; nil for the zero time.
+func millis(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

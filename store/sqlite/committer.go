@@ -1,0 +1,235 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// How commands are gathered into transactions.
+const (
+	commitInterval = 2 * time.Millisecond // a commit starts at once if the last began this long ago,
+	eagerRows      = 64                   // or if this many rows wait
+	batchRows      = 500                  // rows after which a batch takes no further command
+	queueCommands  = 1024                 // commands that may wait; callers beyond that wait to enqueue
+)
+
+// command is one change, asked for by one caller.
+type command struct {
+	rows int                // about how many event rows it writes
+	run  func(*batch) error // runs in the committer, maybe twice: see committer.commit
+	err  chan error         // buffered; sent to once, by the committer
+}
+
+// committer executes commands, many in one transaction. Its goroutine alone
+// uses the writer session and the state; only it publishes.
+type committer struct {
+	queue   chan *command // sent to by callers; never closed
+	closing chan struct{} // closed by Store.Close
+	done    chan struct{} // closed by loop when it has ended
+
+	db        *session
+	st        *state
+	publisher jobs.Publisher
+	onBatch   func(int)
+	log       *slog.Logger
+	last      time.Time // when the newest commit started
+	stale     bool      // a COMMIT failed: st must be read again
+}
+
+// do runs fn in the committer and returns what it returned, once that is durable.
+func do[T any](ctx context.Context, c *committer, rows int, fn func(*batch) (T, error)) (T, error) {
+	var value, zero T
+	cmd := &command{rows: rows, err: make(chan error, 1)}
+	cmd.run = func(b *batch) (err error) {
+		value, err = fn(b)
+		return err
+	}
+	select {
+	case <-c.closing:
+		return zero, jobs.ErrClosed
+	default:
+	}
+	select {
+	case c.queue <- cmd:
+	case <-c.closing:
+		return zero, jobs.ErrClosed
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+	select {
+	case err := <-cmd.err:
+		return value, err
+	case <-ctx.Done():
+		return zero, fmt.Errorf("%w: %w", jobs.ErrUnavailable, ctx.Err())
+	case <-c.done:
+	}
+	select { // the answer may have come just before the end
+	case err := <-cmd.err:
+		return value, err
+	default: // enqueued after the last look into the queue: never ran
+		return zero, jobs.ErrClosed
+	}
+}
+
+// loop gathers and commits until closing, then drains the queue.
+func (c *committer) loop() {
+	defer close(c.done)
+	for {
+		select {
+		case cmd := <-c.queue:
+			c.commit(c.gather(cmd))
+		case <-c.closing:
+			for {
+				select {
+				case cmd := <-c.queue:
+					c.commit(c.gather(cmd))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather collects the batch that begins with first; see the constants above.
+func (c *committer) gather(first *command) []*command {
+	cmds, rows := []*command{first}, first.rows
+	take := func(cmd *command) {
+		cmds = append(cmds, cmd)
+		rows += cmd.rows
+	}
+	drain := func() {
+		for rows < batchRows && len(cmds) < queueCommands {
+			select {
+			case cmd := <-c.queue:
+				take(cmd)
+			default:
+				return
+			}
+		}
+	}
+	drain()
+	wait := commitInterval - time.Since(c.last)
+	if rows >= eagerRows || wait <= 0 {
+		return cmds
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for rows < eagerRows {
+		select {
+		case cmd := <-c.queue:
+			take(cmd)
+		case <-timer.C:
+			return cmds
+		case <-c.closing:
+			return cmds
+		}
+	}
+	drain()
+	return cmds
+}
+
+// commit runs cmds in one transaction, makes their effects visible and answers
+// the callers. If a command breaks, the transaction is rolled back and each
+// command runs again in its own, so that only the broken one fails.
+func (c *committer) commit(cmds []*command) {
+	c.last = time.Now()
+	errs := make([]error, len(cmds))
+	b, err := c.begin()
+	if err != nil {
+		answer(cmds, errs, statementError(err))
+		return
+	}
+	if err := runAll(b, cmds, errs); err != nil {
+		c.rollback()
+		if len(cmds) == 1 {
+			answer(cmds, errs, statementError(err))
+			return
+		}
+		for i := range cmds {
+			c.commit(cmds[i : i+1])
+		}
+		return
+	}
+	if _, err := c.db.exec("COMMIT"); err != nil {
+		c.rollback()
+		c.stale = true
+		c.log.Error("commit failed", "commands", len(cmds), "error", err)
+		answer(cmds, errs, commitError(err))
+		return
+	}
+	c.st.apply(b)
+	if len(b.events) > 0 {
+		if c.publisher != nil {
+			c.publisher.Publish(b.events)
+		}
+		if c.onBatch != nil {
+			c.onBatch(len(b.events))
+		}
+	}
+	answer(cmds, errs, nil)
+}
+
+// begin opens the transaction, after reading the state again if it is in doubt.
+func (c *committer) begin() (*batch, error) {
+	if c.stale {
+		if err := c.st.reload(c.db); err != nil {
+			return nil, fmt.Errorf("%w: read the log heads again: %w", jobs.ErrUnavailable, err)
+		}
+		c.stale = false
+	}
+	if _, err := c.db.exec(writerTransaction); err != nil {
+		c.rollback() // heals a transaction that a failed ROLLBACK left open
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	return newBatch(c.st, c.db), nil
+}
+
+// rollback ignores the error: after a full disk or an I/O error SQLite may
+// have rolled back by itself, and then there is nothing to roll back.
+func (c *committer) rollback() { _, _ = c.db.exec("ROLLBACK") }
+
+// runAll runs cmds and keeps their refusals in errs. It returns the first
+// error that is no refusal.
+func runAll(b *batch, cmds []*command, errs []error) error {
+	for i, cmd := range cmds {
+		errs[i] = nil
+		err := runOne(b, cmd)
+		var no refusal
+		if errors.As(err, &no) {
+			errs[i] = no.err
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.flush()
+}
+
+// runOne turns a panic of a command (it may call a function of the caller,
+// such as a back-off) into an error, so that it costs one command, not the process.
+func runOne(b *batch, cmd *command) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a store command: %v", p)
+		}
+	}()
+	return cmd.run(b)
+}
+
+// answer tells each caller all, or its own error if all is nil.
+func answer(cmds []*command, errs []error, all error) {
+	for i, cmd := range cmds {
+		if all != nil {
+			cmd.err <- all
+		} else {
+			cmd.err <- errs[i]
+		}
+	}
+}

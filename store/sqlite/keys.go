@@ -1,0 +1,182 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+const (
+	sqlKeyColumns = `SELECT k.key_id, c.name, k.name, k.hash, k.scopes, k.max_connections,
+	k.created_at, k.expires_at, k.revoked_at, k.last_used_at FROM api_keys k JOIN clients c ON c.id = k.client `
+	sqlKeyByHash = sqlKeyColumns + `WHERE k.hash = ?`
+	sqlKeys      = sqlKeyColumns + `ORDER BY k.id`
+	sqlKeysOf    = sqlKeyColumns + `WHERE c.name = ? ORDER BY k.id`
+	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, created_at, expires_at,
+	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
+	sqlFindKey = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
+	WHERE k.key_id = ?1 AND (?2 = '' OR c.name = ?2)`
+	sqlRevokeKey    = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
+	sqlTouchKey     = `UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE key_id = ?`
+	sqlBumpRevision = `UPDATE key_revision SET n = n + 1`
+	sqlRevision     = `SELECT n FROM key_revision`
+	sqlCountClients = `SELECT count(*) FROM clients`
+)
+
+// CreateKey implements auth.Store. Times are kept in milliseconds.
+func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
+	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) {
+		head, err := b.ensureClient(k.ClientID)
+		if err != nil {
+			return struct{}{}, err
+		}
+		scopes := make([]string, len(k.Scopes))
+		for i, scope := range k.Scopes {
+			scopes[i] = string(scope)
+		}
+		n, err := b.changed(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections,
+			k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt))
+		if err != nil {
+			return struct{}{}, fmt.Errorf("insert key: %w", err)
+		}
+		if n == 0 {
+			return struct{}{}, refuse(auth.ErrExists)
+		}
+		_, err = b.exec(sqlBumpRevision)
+		return struct{}{}, err
+	})
+	return err
+}
+
+func optMillis(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
+// KeyByHash implements auth.Store.
+func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, error) {
+	return read(ctx, s, func(db *session) (auth.Stored, error) {
+		found, err := db.keys(sqlKeyByHash, hash[:])
+		if err != nil {
+			return auth.Stored{}, err
+		}
+		if len(found) == 0 {
+			return auth.Stored{}, auth.ErrNoKey
+		}
+		return found[0], nil
+	})
+}
+
+// Keys implements auth.Store.
+func (s *Store) Keys(ctx context.Context, client string) ([]auth.Key, error) {
+	query, args := sqlKeys, []any(nil)
+	if client != "" {
+		query, args = sqlKeysOf, []any{client}
+	}
+	return read(ctx, s, func(db *session) ([]auth.Key, error) {
+		found, err := db.keys(query, args...)
+		keys := make([]auth.Key, len(found))
+		for i, k := range found {
+			keys[i] = k.Key
+		}
+		return keys, err
+	})
+}
+
+// keys runs a query that begins with sqlKeyColumns.
+func (s *session) keys(query string, args ...any) ([]auth.Stored, error) {
+	var found []auth.Stored
+	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
+		var (
+			k                      auth.Stored
+			hash                   []byte
+			scopes                 string
+			created                int64
+			expires, revoked, used sql.NullInt64
+		)
+		err := rows.Scan(&k.ID, &k.ClientID, &k.Name, &hash, &scopes, &k.MaxConnections,
+			&created, &expires, &revoked, &used)
+		if err != nil {
+			return false, fmt.Errorf("read key: %w", err)
+		}
+		if len(hash) != len(k.Hash) {
+			return false, fmt.Errorf("the hash of key %s has %d bytes", k.ID, len(hash))
+		}
+		copy(k.Hash[:], hash)
+		k.Scopes = []auth.Scope{}
+		for scope := range strings.FieldsSeq(scopes) {
+			k.Scopes = append(k.Scopes, auth.Scope(scope))
+		}
+		k.CreatedAt = fromMillis(created)
+		k.ExpiresAt, k.RevokedAt, k.LastUsedAt = keyTime(expires), keyTime(revoked), keyTime(used)
+		found = append(found, k)
+		return true, nil
+	})
+	return found, err
+}
+
+func keyTime(ms sql.NullInt64) *time.Time {
+	if !ms.Valid {
+		return nil
+	}
+	t := fromMillis(ms.Int64)
+	return &t
+}
+
+// RevokeKey implements auth.Store.
+func (s *Store) RevokeKey(ctx context.Context, client, id string, at time.Time) error {
+	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) {
+		var row int64
+		var revoked sql.NullInt64
+		found, err := b.row(sqlFindKey, []any{id, client}, &row, &revoked)
+		switch {
+		case err != nil:
+			return struct{}{}, err
+		case !found:
+			return struct{}{}, refuse(auth.ErrNoKey)
+		case revoked.Valid: // the first revocation counts
+			return struct{}{}, nil
+		}
+		if _, err := b.exec(sqlRevokeKey, at.UnixMilli(), row); err != nil {
+			return struct{}{}, fmt.Errorf("revoke key: %w", err)
+		}
+		_, err = b.exec(sqlBumpRevision)
+		return struct{}{}, err
+	})
+	return err
+}
+
+// TouchKeys implements auth.Store.
+func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error {
+	_, err := do(ctx, s.committer, len(used), func(b *batch) (struct{}, error) {
+		for id, at := range used {
+			if _, err := b.exec(sqlTouchKey, at.UnixMilli(), id); err != nil {
+				return struct{}{}, fmt.Errorf("touch key: %w", err)
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Revision implements auth.Store.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	return read(ctx, s, func(db *session) (n int64, err error) {
+		_, err = db.row(sqlRevision, nil, &n)
+		return n, err
+	})
+}
+
+// CountClients implements auth.Store.
+func (s *Store) CountClients(ctx context.Context) (int, error) {
+	return read(ctx, s, func(db *session) (n int, err error) {
+		_, err = db.row(sqlCountClients, nil, &n)
+		return n, err
+	})
+}

@@ -1,0 +1,233 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+const (
+	sqlHeld = `SELECT id, attempt, max_attempts FROM jobs
+	WHERE uuid = ? AND client = ? AND status = 1 AND lease = ?`
+	sqlEnded    = `SELECT id, last_lease, last_end FROM jobs WHERE uuid = ? AND client = ? AND status < 5`
+	sqlComplete = `UPDATE jobs SET status = 2, lease = NULL, last_lease = lease, last_end = 1, result = ?,
+	error = NULL, error_message = NULL, completed_at = ? WHERE id = ? AND status = 1`
+	sqlFail = `UPDATE jobs SET status = 3, lease = NULL, last_lease = iif(?, lease, last_lease),
+	last_end = iif(?, 2, last_end), error = ?, error_message = ?, completed_at = ? WHERE id = ? AND status = 1`
+	sqlAgain = `UPDATE jobs SET status = 0, lease = NULL, last_lease = iif(?, lease, last_lease),
+	last_end = iif(?, 2, last_end), error = ?, error_message = ?, attempt = ?, next_at = ?, ready = ?, due = ?
+	WHERE id = ? AND status = 1`
+	sqlNewest = `SELECT seq FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1`
+)
+
+// running is a job under a lease.
+type running struct {
+	id           int64
+	uuid         string
+	head         *logHead
+	attempt, max int
+}
+
+// held finds the job that l is the open lease of. Otherwise r.id is 0 and
+// ended says how l ended, if it was the last to end an attempt.
+func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
+	r.uuid = l.JobID
+	if r.head, err = b.client(l.Client); err != nil {
+		return r, 0, err
+	}
+	if r.head == nil {
+		return r, 0, refuse(jobs.ErrNotFound)
+	}
+	hash := tokenHash(l.Token)
+	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.attempt, &r.max)
+	if err != nil || found {
+		return r, 0, err
+	}
+	var id int64
+	var last []byte
+	found, err = b.row(sqlEnded, []any{l.JobID, r.head.id}, &id, &last, &ended)
+	switch {
+	case err != nil:
+		return r, 0, err
+	case !found:
+		return r, 0, refuse(jobs.ErrNotFound)
+	case !bytes.Equal(last, hash):
+		return r, 0, refuse(jobs.ErrLeaseLost)
+	}
+	return r, ended, nil
+}
+
+// holding is held for calls that need the lease to be open.
+func (b *batch) holding(l jobs.Lease) (running, error) {
+	r, _, err := b.held(l)
+	if err == nil && r.id == 0 {
+		err = refuse(jobs.ErrLeaseLost)
+	}
+	return r, err
+}
+
+// renew moves the lease's deadline and returns the wall-clock time of it.
+func (b *batch) renew(r running, now time.Time) (time.Time, error) {
+	l, ok := b.lease(r.id)
+	if !ok {
+		return time.Time{}, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
+	}
+	b.leases[r.id] = &lease{deadline: now.Add(l.ttl), ttl: l.ttl}
+	return now.Add(l.ttl), nil
+}
+
+// Append implements jobs.Store.
+func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (jobs.Receipt, error) {
+	return write(ctx, s, len(bodies), func(b *batch) (jobs.Receipt, error) {
+		r, err := b.holding(l)
+		if err != nil {
+			return jobs.Receipt{}, err
+		}
+		now := time.Now()
+		expires, err := b.renew(r, now)
+		if err != nil {
+			return jobs.Receipt{}, err
+		}
+		id, err := b.append(r.head, r.id, r.uuid, now, bodies...)
+		if err == nil && len(bodies) == 0 {
+			id, err = b.newest(r)
+		}
+		return jobs.Receipt{LastEventID: id, ExpiresAt: expires}, err
+	})
+}
+
+// Extend implements jobs.Store.
+func (s *Store) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
+	return s.Append(ctx, l, nil)
+}
+
+// newest returns the cursor of a job's newest event.
+func (b *batch) newest(r running) (string, error) {
+	var seq uint64
+	if _, err := b.row(sqlNewest, []any{r.id}, &seq); err != nil {
+		return "", err
+	}
+	return b.position(r.head.id, seq)
+}
+
+// Complete implements jobs.Store.
+func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error) {
+	if len(result) == 0 {
+		result = json.RawMessage("{}")
+	}
+	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
+		r, again, err := b.heldOr(l, endComplete)
+		if err != nil || again != nil {
+			return deref(again), err
+		}
+		now := time.Now()
+		if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
+			return jobs.Job{}, fmt.Errorf("complete job %s: %w", r.uuid, err)
+		}
+		before, err := b.jobByID(r.id) // for its artifacts
+		if err != nil {
+			return jobs.Job{}, err
+		}
+		b.moved(processing, completed)
+		b.leases[r.id] = nil
+		if _, err := b.append(r.head, r.id, r.uuid, now, jobs.CompletedWith(now, before.Artifacts, result)); err != nil {
+			return jobs.Job{}, err
+		}
+		return b.jobByID(r.id)
+	})
+}
+
+// Fail implements jobs.Store. f.Delay runs in the committer and must not block.
+func (s *Store) Fail(ctx context.Context, l jobs.Lease, f jobs.Failure) (jobs.Job, error) {
+	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
+		r, again, err := b.heldOr(l, endFail)
+		if err != nil || again != nil {
+			return deref(again), err
+		}
+		if err := b.fail(r, f, true); err != nil {
+			return jobs.Job{}, err
+		}
+		return b.jobByID(r.id)
+	})
+}
+
+// heldOr is held for calls that may be repeated: again is the job if l has
+// already ended in this way.
+func (b *batch) heldOr(l jobs.Lease, end int) (r running, again *jobs.Job, err error) {
+	r, ended, err := b.held(l)
+	switch {
+	case err != nil || r.id != 0:
+		return r, nil, err
+	case ended != end:
+		return r, nil, refuse(jobs.ErrLeaseLost)
+	}
+	row, err := b.job(sqlJobByUUID, l.JobID, l.Client)
+	if err == nil && row == nil {
+		err = refuse(jobs.ErrNotFound)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	return r, &row.Job, nil
+}
+
+func deref(j *jobs.Job) jobs.Job {
+	if j == nil {
+		return jobs.Job{}
+	}
+	return *j
+}
+
+// fail ends an attempt without success. remember keeps the lease, so that its
+// holder may repeat the call.
+func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
+	if f.Retry && r.attempt < r.max {
+		next := time.Now()
+		if f.Delay != nil {
+			next = next.Add(f.Delay(r.attempt))
+		}
+		return b.again(r, f, next, r.attempt, remember)
+	}
+	now := time.Now()
+	if _, err := b.changed(sqlFail, remember, remember, f.Class, f.Message, now.UnixMilli(), r.id); err != nil {
+		return fmt.Errorf("fail job %s: %w", r.uuid, err)
+	}
+	b.moved(processing, failed)
+	b.leases[r.id] = nil
+	_, err := b.append(r.head, r.id, r.uuid, now, jobs.FailedWith(now, f.Class, f.Message))
+	return err
+}
+
+// again makes a running job pending, due at next, with counted attempts begun.
+func (b *batch) again(r running, f jobs.Failure, next time.Time, counted int, remember bool) error {
+	now := time.Now()
+	ready, due := 1, any(nil)
+	if next.UnixMilli() > now.UnixMilli() {
+		ready, due = 0, next.UnixMilli()
+	}
+	_, err := b.changed(sqlAgain, remember, remember, f.Class, f.Message, counted, next.UnixMilli(), ready, due, r.id)
+	if err != nil {
+		return fmt.Errorf("retry job %s: %w", r.uuid, err)
+	}
+	b.moved(processing, pending)
+	b.leases[r.id] = nil
+	_, err = b.append(r.head, r.id, r.uuid, now, jobs.Retrying(f.Class, f.Message, r.attempt, next))
+	return err
+}
+
+// Release implements jobs.Store.
+func (s *Store) Release(ctx context.Context, l jobs.Lease) error {
+	_, err := write(ctx, s, 1, func(b *batch) (struct{}, error) {
+		r, err := b.holding(l)
+		if err != nil {
+			return struct{}{}, err
+		}
+		f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
+		return struct{}{}, b.again(r, f, time.Now(), r.attempt-1, false)
+	})
+	return err
+}

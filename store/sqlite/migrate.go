@@ -1,0 +1,103 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const (
+	serveLockFile   = "lock"         // held while serving
+	migrateLockFile = "migrate.lock" // held while a schema is made or changed
+	lockPoll        = 20 * time.Millisecond
+
+	// applicationID marks a database as ours in SQLite's file header: "JCST".
+	applicationID = 0x4a435354
+)
+
+// prepare makes the folder, takes the serve lock if asked to, and brings the
+// schema up to date. Processes that start together do that one after another.
+func prepare(ctx context.Context, dir string, serving bool) (lock *flock.Flock, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if serving {
+		lock = flock.New(filepath.Join(dir, serveLockFile), flock.SetPermissions(0o600))
+		ok, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		if !ok {
+			return nil, ErrLocked
+		}
+	}
+	schema := flock.New(filepath.Join(dir, migrateLockFile), flock.SetPermissions(0o600))
+	if _, err := schema.TryLockContext(ctx, lockPoll); err != nil {
+		return lock, fmt.Errorf("wait for a migration: %w", err)
+	}
+	return lock, errors.Join(migrate(ctx, dir), schema.Close())
+}
+
+// migrate checks that the database is ours and applies the missing migrations.
+func migrate(ctx context.Context, dir string) (err error) {
+	db := sql.OpenDB(writerConnector(dir))
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := checkOwner(ctx, db); err != nil {
+		return fmt.Errorf("%s: %w", databaseFile, err)
+	}
+	dirFS, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, dirFS,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if current > target {
+		return fmt.Errorf("%s has schema version %d, and this program knows only up to %d: it was written by a newer one",
+			databaseFile, current, target)
+	}
+	if current == target {
+		return nil
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema: %w", err)
+	}
+	return nil
+}
+
+// checkOwner refuses a database that another program made, and marks a new one.
+func checkOwner(ctx context.Context, db *sql.DB) error {
+	var tables, id int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		return err
+	}
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return err
+	}
+	if id == applicationID {
+		return nil
+	}
+	if tables > 0 || id != 0 {
+		return errors.New("this is a database of another program")
+	}
+	_, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	return err
+}

@@ -1,0 +1,136 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+const (
+	sqlList       = sqlJobColumns + `WHERE j.client = ? AND j.id < ? AND j.status < 5 ORDER BY j.id DESC LIMIT ?`
+	sqlListStatus = sqlJobColumns + `WHERE j.client = ? AND j.status = ? AND j.id < ? ORDER BY j.id DESC LIMIT ?`
+	sqlRowID      = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
+	sqlRowBefore  = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
+	sqlCounts     = `SELECT status, n FROM counts`
+	maxListLimit  = 200 // jobs on one page: each may carry a body of 256 KiB
+	maxRowID      = 1<<63 - 1
+)
+
+// read runs fn in one read transaction of a read-only connection. ctx bounds
+// the wait for the connection only.
+func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
+	var zero T
+	var db *session
+	select {
+	case <-s.closing:
+		return zero, jobs.ErrClosed
+	default:
+	}
+	select {
+	case db = <-s.readers:
+	case <-s.closing:
+		return zero, jobs.ErrClosed
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+	defer func() { s.readers <- db }()
+	if _, err := db.exec("BEGIN"); err != nil {
+		return zero, statementError(fmt.Errorf("begin read: %w", err))
+	}
+	value, err := fn(db)
+	if _, end := db.exec("ROLLBACK"); err == nil && end != nil {
+		err = fmt.Errorf("end read: %w", end)
+	}
+	if err != nil {
+		return zero, statementError(err)
+	}
+	return value, nil
+}
+
+// Get implements jobs.Store.
+func (s *Store) Get(ctx context.Context, client, id string) (jobs.Job, error) {
+	return read(ctx, s, func(db *session) (jobs.Job, error) {
+		r, err := db.job(sqlJobByUUID, id, client)
+		if err != nil {
+			return jobs.Job{}, err
+		}
+		if r == nil {
+			return jobs.Job{}, jobs.ErrNotFound
+		}
+		return r.Job, nil
+	})
+}
+
+// List implements jobs.Store. It goes by row id, the order of commits.
+func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error) {
+	limit := max(1, min(q.Limit, maxListLimit))
+	return read(ctx, s, func(db *session) (jobs.JobPage, error) {
+		page := jobs.JobPage{Jobs: []jobs.Job{}}
+		var id, seq int64
+		found, err := db.row(sqlClientByName, []any{client}, &id, &seq)
+		if err != nil || !found {
+			return page, err
+		}
+		after, err := db.listStart(id, q.After)
+		if err != nil {
+			return page, err
+		}
+		var rows []jobRow
+		if code, ok := statusCode(q.Status); ok {
+			rows, err = db.jobs(sqlListStatus, id, code, after, limit+1)
+		} else {
+			rows, err = db.jobs(sqlList, id, after, limit+1)
+		}
+		if err != nil {
+			return page, err
+		}
+		for _, r := range rows[:min(limit, len(rows))] {
+			page.Jobs = append(page.Jobs, r.Job)
+		}
+		if len(rows) > limit {
+			page.Next = &page.Jobs[limit-1].ID
+		}
+		return page, nil
+	})
+}
+
+// listStart returns the row id that a page lies below. If the job named was
+// pruned since, its UUIDv7 tells where it was, to within a few jobs that were
+// submitted in the same millisecond.
+func (s *session) listStart(client int64, after string) (int64, error) {
+	if after == "" {
+		return maxRowID, nil
+	}
+	var id int64
+	found, err := s.row(sqlRowID, []any{after, client}, &id)
+	if err != nil || found {
+		return id, err
+	}
+	found, err = s.row(sqlRowBefore, []any{after}, &id)
+	if err != nil || !found {
+		return 0, err
+	}
+	return id + 1, nil
+}
+
+// Counts implements jobs.Store.
+func (s *Store) Counts(ctx context.Context) (map[jobs.Status]int64, error) {
+	return read(ctx, s, func(db *session) (map[jobs.Status]int64, error) {
+		counts := make(map[jobs.Status]int64, len(statuses))
+		err := db.each(sqlCounts, nil, func(rows *sql.Rows) (bool, error) {
+			var code int
+			var n int64
+			if err := rows.Scan(&code, &n); err != nil {
+				return false, err
+			}
+			if code < 0 || code >= len(statuses) {
+				return false, fmt.Errorf("unknown status %d in counts", code)
+			}
+			counts[statuses[code]] = n
+			return true, nil
+		})
+		return counts, err
+	})
+}

@@ -1,0 +1,162 @@
+package sqlite
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// sqlJob reads everything a Job shows. What only events tell (newest event,
+// progress) is found from the newest backwards, so that an append need not
+// touch the job's row.
+const (
+	sqlJobColumns = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, s.actions, s.payload, s.metadata,
+	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.attempt, j.result, j.error, j.error_message,
+	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
+	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
+	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
+	EXISTS (SELECT 1 FROM events WHERE job = j.id AND kind = 9)
+FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
+	sqlJobByID    = sqlJobColumns + `WHERE j.id = ? AND j.status < 5`
+	sqlJobByUUID  = sqlJobColumns + `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
+	sqlArtifacts  = `SELECT tail FROM events WHERE job = ? AND kind = 9 ORDER BY seq`
+	sqlEpochAt    = `SELECT epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`
+	tailDataStart = `,"data":`
+)
+
+// jobRow is a job with the ids that the database knows it by.
+type jobRow struct {
+	jobs.Job
+	id, client int64
+	status     int
+	newest     uint64 // seq of its newest event
+	artifacts  bool   // has any
+}
+
+// scanJob reads one row of sqlJobColumns.
+func scanJob(rows *sql.Rows) (jobRow, error) {
+	var (
+		r                               jobRow
+		queue                           string
+		actions, payload, meta, result  []byte
+		progress                        []byte
+		created                         int64
+		runAt, started, completed, next sql.NullInt64
+	)
+	err := rows.Scan(&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &actions, &payload, &meta,
+		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
+		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.artifacts)
+	if err != nil {
+		return jobRow{}, fmt.Errorf("read job: %w", err)
+	}
+	r.Status = statuses[r.status]
+	if queue != "" {
+		r.Queue = &queue
+	}
+	r.Actions, r.Payload, r.Metadata, r.Result = actions, payload, meta, result
+	r.CreatedAt = jobs.At(fromMillis(created))
+	r.RunAt, r.StartedAt, r.CompletedAt, r.NextAttemptAt = optTime(runAt), optTime(started), optTime(completed), optTime(next)
+	r.Artifacts = []jobs.Artifact{}
+	if progress != nil {
+		var data struct {
+			Progress *float64
+			Message  *string
+			Step     *string
+		}
+		if err := json.Unmarshal(tailData(progress), &data); err != nil {
+			return jobRow{}, fmt.Errorf("read progress of job %s: %w", r.ID, err)
+		}
+		r.Progress, r.Message, r.Step = data.Progress, data.Message, data.Step
+	}
+	return r, nil
+}
+
+func optTime(ms sql.NullInt64) *jobs.Time {
+	if !ms.Valid {
+		return nil
+	}
+	t := jobs.At(fromMillis(ms.Int64))
+	return &t
+}
+
+// tailData returns the data object of an event's tail. Nothing before it can
+// contain the marker: type, id, status and timestamp need no quotes inside.
+func tailData(tail []byte) []byte {
+	_, data, _ := bytes.Cut(tail, []byte(tailDataStart))
+	return bytes.TrimSuffix(data, []byte("}"))
+}
+
+// jobs runs a query that begins with sqlJobColumns.
+func (s *session) jobs(query string, args ...any) ([]jobRow, error) {
+	var found []jobRow
+	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
+		r, err := scanJob(rows)
+		found = append(found, r)
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range found { // after the rows are closed: one statement at a time
+		if err := s.complete(&found[i]); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// complete adds what needs further rows: the cursor and the artifacts.
+func (s *session) complete(r *jobRow) (err error) {
+	if r.Cursor, err = s.position(r.client, r.newest); err != nil || !r.artifacts {
+		return err
+	}
+	return s.each(sqlArtifacts, []any{r.id}, func(rows *sql.Rows) (bool, error) {
+		var tail sql.RawBytes
+		if err := rows.Scan(&tail); err != nil {
+			return false, err
+		}
+		var a jobs.Artifact
+		if err := json.Unmarshal(tailData(tail), &a); err != nil {
+			return false, fmt.Errorf("read artifact of job %s: %w", r.ID, err)
+		}
+		r.Artifacts = append(r.Artifacts, a)
+		return true, nil
+	})
+}
+
+// job reads one job; nil if there is none or it is not this client's.
+func (s *session) job(query string, args ...any) (*jobRow, error) {
+	found, err := s.jobs(query, args...)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+// jobByID reads a job that is known to exist.
+func (s *session) jobByID(id int64) (jobs.Job, error) {
+	r, err := s.job(sqlJobByID, id)
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	if r == nil {
+		return jobs.Job{}, fmt.Errorf("job %d is missing", id)
+	}
+	return r.Job, nil
+}
+
+// position returns the cursor at seq: it bears the epoch that covers it.
+func (s *session) position(client int64, seq uint64) (string, error) {
+	c := jobs.Cursor{Seq: seq}
+	if seq == 0 {
+		return c.String(), nil
+	}
+	found, err := s.row(sqlEpochAt, []any{client, seq}, &c.Epoch)
+	if err == nil && !found {
+		err = fmt.Errorf("no epoch covers event %d of client %d", seq, client)
+	}
+	return c.String(), err
+}

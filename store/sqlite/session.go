@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// Settings of the connections. Measured with one writer and group commit:
+// rarer checkpoints than SQLite's default of 1,000 pages save a third of the
+// time per row.
+const (
+	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
+	cachePagesKiB     = 16_000   // page cache of one connection
+	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
+	journalSizeLimit  = 64 << 20 // bytes that the WAL file keeps after a checkpoint
+	readers           = 4        // read-only connections
+	databaseFile      = "jobcast.db"
+	writerTransaction = "BEGIN IMMEDIATE"
+)
+
+// connector opens connections to one database file.
+type connector struct {
+	dsn  string
+	hook func(*sqlite3.SQLiteConn) error // runs on each new connection; may be nil
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	return (&sqlite3.SQLiteDriver{ConnectHook: c.hook}).Open(c.dsn)
+}
+
+func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
+
+func dsn(dir string, query string) string {
+	u := url.URL{Path: filepath.Join(dir, databaseFile)}
+	return "file:" + u.EscapedPath() + "?" + query
+}
+
+func writerConnector(dir string) connector {
+	return connector{
+		dsn: dsn(dir, fmt.Sprintf("_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL"+
+			"&_txlock=immediate&_foreign_keys=on&_cache_size=-%d", busyTimeoutMs, cachePagesKiB)),
+		hook: func(c *sqlite3.SQLiteConn) error {
+			_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=%d",
+				autoCheckpoint, journalSizeLimit), nil)
+			return err
+		},
+	}
+}
+
+func readerConnector(dir string) connector {
+	return connector{dsn: dsn(dir, fmt.Sprintf("mode=ro&_busy_timeout=%d&_query_only=1&_cache_size=-%d",
+		busyTimeoutMs, cachePagesKiB))}
+}
+
+// session is one pinned connection with its prepared statements. One goroutine
+// at a time uses it. No SQL takes a cancellable context: the driver would start
+// a goroutine for each statement, and an interrupt would tear a transaction.
+type session struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt // by SQL text
+}
+
+func newSession(ctx context.Context, db *sql.DB) (*session, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+}
+
+func (s *session) close() error {
+	for _, st := range s.stmts {
+		_ = st.Close() // the connection goes right after it
+	}
+	return s.conn.Close()
+}
+
+func (s *session) prepare(query string) (*sql.Stmt, error) {
+	if st := s.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := s.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", query, err)
+	}
+	s.stmts[query] = st
+	return st, nil
+}
+
+func (s *session) exec(query string, args ...any) (sql.Result, error) {
+	st, err := s.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return st.ExecContext(context.Background(), args...)
+}
+
+// changed runs a statement and returns how many rows it changed.
+func (s *session) changed(query string, args ...any) (int64, error) {
+	res, err := s.exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// inserted runs an INSERT and returns the new row's id.
+func (s *session) inserted(query string, args ...any) (int64, error) {
+	res, err := s.exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
+}
+
+func (s *session) query(query string, args ...any) (*sql.Rows, error) {
+	st, err := s.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(context.Background(), args...)
+}
+
+// row reads the first row into dest; found is false if there is none.
+func (s *session) row(query string, args []any, dest ...any) (found bool, err error) {
+	found = false
+	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
+		found = true
+		return false, rows.Scan(dest...)
+	})
+	return found, err
+}
+
+// each calls f for every row until f returns false or an error.
+func (s *session) each(query string, args []any, f func(*sql.Rows) (more bool, err error)) error {
+	rows, err := s.query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if more, err := f(rows); err != nil || !more {
+			return err
+		}
+	}
+	return rows.Err()
+}

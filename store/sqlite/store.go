@@ -1,0 +1,166 @@
+// Package sqlite keeps jobs, logs and keys in one SQLite database.
+//
+// All changes go through one committer, which gathers them into transactions
+// (group commit), publishes the events of each in log order once it is durable,
+// and then answers the callers. Reads use their own connections and never wait
+// for the committer.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+)
+
+var (
+	_ jobs.Store = (*Store)(nil)
+	_ auth.Store = (*Store)(nil)
+)
+
+// Options of Open. The zero value is a store for managing keys.
+type Options struct {
+	Publisher jobs.Publisher // is told of every commit; nil: nobody is
+	Logger    *slog.Logger   // nil: slog.Default()
+
+	// Serving takes the exclusive lock on the folder, ends the leases that an
+	// earlier process held itself, and gives every other open lease one full
+	// TTL. Without it jobs can be read but not changed, and keys can be
+	// managed while another process serves.
+	Serving bool
+
+	// OnBatch is told the number of events of each commit that had any; nil:
+	// nobody is. It runs in the committer and must not block.
+	OnBatch func(rows int)
+
+	DefaultLeaseTTL time.Duration // of a claim that names none; 0: 30 s
+}
+
+const defaultLeaseTTL = 30 * time.Second
+
+// Store implements jobs.Store and auth.Store. It is safe for concurrent use.
+type Store struct {
+	opts      Options
+	committer *committer
+	closing   chan struct{} // closed by Close
+	readers   chan *session // the idle read-only sessions
+	writerDB  *sql.DB
+	readerDB  *sql.DB
+	lock      *flock.Flock // nil unless serving
+
+	closeOnce sync.Once
+	closeErr  error // written inside closeOnce
+}
+
+// Open opens the database in the data folder dir, makes both if they are
+// missing (the folder with mode 0700), and brings an older schema up to date.
+// Errors are one line: ErrLocked if another process serves the folder, else
+// what is wrong with the folder or the file. ctx bounds the opening only.
+func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.DefaultLeaseTTL <= 0 {
+		opts.DefaultLeaseTTL = defaultLeaseTTL
+	}
+	s := &Store{opts: opts, closing: make(chan struct{}), readers: make(chan *session, readers)}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open data folder %s: %w", dir, err)
+			s.release()
+		}
+	}()
+	if s.lock, err = prepare(ctx, dir, opts.Serving); err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx, dir); err != nil {
+		return nil, err
+	}
+	go s.committer.loop()
+	for n := 1; opts.Serving && n > 0; {
+		if n, err = s.expireLocal(ctx, batchRows); err != nil {
+			return nil, errors.Join(fmt.Errorf("end leases of an earlier process: %w", err), s.Close())
+		}
+	}
+	return s, nil
+}
+
+// connect opens all sessions and reads the state. The writer comes first: a
+// read-only connection cannot make the files that WAL needs.
+func (s *Store) connect(ctx context.Context, dir string) error {
+	s.writerDB = sql.OpenDB(writerConnector(dir))
+	writer, err := newSession(ctx, s.writerDB)
+	if err != nil {
+		return err
+	}
+	s.committer = &committer{
+		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
+		db: writer, st: newState(), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, log: s.opts.Logger,
+	}
+	if s.opts.Serving {
+		if err := s.committer.st.reload(writer); err != nil {
+			return fmt.Errorf("read open leases: %w", err)
+		}
+	}
+	s.readerDB = sql.OpenDB(readerConnector(dir))
+	for range readers {
+		db, err := newSession(ctx, s.readerDB)
+		if err != nil {
+			return err
+		}
+		s.readers <- db
+	}
+	return nil
+}
+
+// write runs a command that changes jobs.
+func write[T any](ctx context.Context, s *Store, rows int, fn func(*batch) (T, error)) (T, error) {
+	if !s.opts.Serving {
+		var zero T
+		return zero, errNotServing
+	}
+	return do(ctx, s.committer, rows, fn)
+}
+
+// Close commits what is queued, moves the WAL into the database and gives the
+// lock back. Later calls of any method return jobs.ErrClosed.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		<-s.committer.done
+		for range readers { // wait for the reads under way
+			db := <-s.readers
+			s.closeErr = errors.Join(s.closeErr, db.close())
+		}
+		if s.opts.Serving {
+			if _, err := s.committer.db.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+				s.closeErr = errors.Join(s.closeErr, fmt.Errorf("checkpoint: %w", err))
+			}
+		}
+		s.closeErr = errors.Join(s.closeErr, s.committer.db.close(), s.release())
+	})
+	return s.closeErr
+}
+
+// release closes what Open opened, whatever there is.
+func (s *Store) release() error {
+	var err error
+	if s.readerDB != nil {
+		err = errors.Join(err, s.readerDB.Close())
+	}
+	if s.writerDB != nil {
+		err = errors.Join(err, s.writerDB.Close())
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}

@@ -1,0 +1,190 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+const (
+	sqlRunning = `SELECT uuid, client, attempt, max_attempts FROM jobs WHERE id = ? AND status = 1`
+	sqlLocal   = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
+	sqlDue     = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
+	sqlNextDue = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
+	sqlPromote = `UPDATE jobs SET ready = 1, due = NULL WHERE id = ?`
+	sqlCancel  = `UPDATE jobs SET status = 4, ready = 0, due = NULL, next_at = NULL, lease = NULL, completed_at = ?
+	WHERE id = ? AND status IN (0, 1)`
+)
+
+// swept is the outcome of ExpireLeases and PromoteDue.
+type swept struct {
+	n    int
+	next time.Time
+}
+
+// ExpireLeases implements jobs.Store.
+func (s *Store) ExpireLeases(ctx context.Context, limit int) (int, time.Time, error) {
+	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
+		var out swept
+		for _, job := range b.overdue(time.Now(), limit) {
+			if err := b.expire(job); err != nil {
+				return swept{}, err
+			}
+			out.n++
+		}
+		out.next = b.nextDeadline()
+		return out, nil
+	})
+	return out.n, out.next, err
+}
+
+// overdue returns jobs whose lease has run out, longest first, at most limit.
+func (b *batch) overdue(now time.Time, limit int) []int64 {
+	type over struct {
+		job      int64
+		deadline time.Time
+	}
+	var found []over
+	for job := range b.st.leases { // leases of this very batch are too young
+		if l, ok := b.lease(job); ok && !l.deadline.After(now) {
+			found = append(found, over{job, l.deadline})
+		}
+	}
+	slices.SortFunc(found, func(x, y over) int {
+		return cmp.Or(x.deadline.Compare(y.deadline), cmp.Compare(x.job, y.job))
+	})
+	var ids []int64
+	for _, o := range found[:min(limit, len(found))] {
+		ids = append(ids, o.job)
+	}
+	return ids
+}
+
+// nextDeadline returns when the next open lease runs out; zero if none is open.
+func (b *batch) nextDeadline() time.Time {
+	var next time.Time
+	see := func(l lease) {
+		if next.IsZero() || l.deadline.Before(next) {
+			next = l.deadline
+		}
+	}
+	for job := range b.st.leases {
+		if _, changed := b.leases[job]; !changed {
+			see(b.st.leases[job])
+		}
+	}
+	for _, l := range b.leases {
+		if l != nil {
+			see(*l)
+		}
+	}
+	return next
+}
+
+// expire ends the lease of a job whose holder went silent.
+func (b *batch) expire(job int64) error {
+	r := running{id: job}
+	var client int64
+	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &client, &r.attempt, &r.max)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("job %d has a deadline without a lease", job)
+	}
+	if r.head, err = b.clientByID(client); err != nil {
+		return err
+	}
+	return b.fail(r, jobs.Failure{
+		Class: jobs.ClassLeaseExpired, Message: "the worker went silent and its lease ran out", Retry: true,
+	}, false)
+}
+
+// expireLocal ends the leases that an earlier process gave to itself, at most
+// limit. The lock on the folder proves that this process is gone.
+func (s *Store) expireLocal(ctx context.Context, limit int) (int, error) {
+	return write(ctx, s, limit, func(b *batch) (int, error) {
+		ids, err := b.ids(sqlLocal, limit)
+		if err != nil {
+			return 0, err
+		}
+		for _, id := range ids {
+			if err := b.expire(id); err != nil {
+				return 0, err
+			}
+		}
+		return len(ids), nil
+	})
+}
+
+// PromoteDue implements jobs.Store.
+func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, error) {
+	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
+		ids, err := b.ids(sqlDue, time.Now().UnixMilli(), limit)
+		if err != nil {
+			return swept{}, fmt.Errorf("find due jobs: %w", err)
+		}
+		for _, id := range ids {
+			if _, err := b.exec(sqlPromote, id); err != nil {
+				return swept{}, fmt.Errorf("promote job: %w", err)
+			}
+		}
+		out := swept{n: len(ids)}
+		var due int64
+		found, err := b.row(sqlNextDue, nil, &due)
+		if found {
+			out.next = fromMillis(due)
+		}
+		return out, err
+	})
+	return out.n, out.next, err
+}
+
+// Cancel implements jobs.Store.
+func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error) {
+	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
+		r, err := b.job(sqlJobByUUID, id, client)
+		switch {
+		case err != nil:
+			return jobs.Job{}, err
+		case r == nil:
+			return jobs.Job{}, refuse(jobs.ErrNotFound)
+		case r.status == cancelled:
+			return r.Job, nil
+		case r.Status.Terminal():
+			return jobs.Job{}, refuse(&jobs.ConflictError{Job: r.Job,
+				Detail: fmt.Sprintf("the job is already %s", r.Status)})
+		}
+		now := time.Now()
+		if _, err := b.changed(sqlCancel, now.UnixMilli(), r.id); err != nil {
+			return jobs.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
+		}
+		head, err := b.clientByID(r.client)
+		if err != nil {
+			return jobs.Job{}, err
+		}
+		b.moved(r.status, cancelled)
+		b.leases[r.id] = nil
+		if _, err := b.append(head, r.id, r.ID, now, jobs.CancelledAt(now)); err != nil {
+			return jobs.Job{}, err
+		}
+		return b.jobByID(r.id)
+	})
+}
+
+// ids reads a column of row ids.
+func (s *session) ids(query string, args ...any) ([]int64, error) {
+	var ids []int64
+	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return true, err
+	})
+	return ids, err
+}

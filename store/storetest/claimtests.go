@@ -1,0 +1,221 @@
+package storetest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+func testClaim(w *world) {
+	j := w.submit("a", queued())
+	before := time.Now()
+	got := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 5, TTL: time.Minute})
+	if len(got) != 1 {
+		w.Fatalf("claimed %d jobs", len(got))
+	}
+	l := got[0]
+	if l.Lease.Client != "a" || l.Lease.JobID != j.ID || len(l.Lease.Token) < 22 {
+		w.Errorf("lease is %+v", l.Lease)
+	}
+	if l.ExpiresAt.Before(before.Add(time.Minute)) || l.ExpiresAt.After(time.Now().Add(time.Minute)) {
+		w.Errorf("lease of a minute expires at %v", l.ExpiresAt)
+	}
+	w.wantStatus(l.Job, jobs.Processing)
+	if l.Job.Attempt != 1 || l.Job.StartedAt == nil {
+		w.Errorf("claimed job is %+v", l.Job)
+	}
+	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted)
+	started := w.history("a", j.ID)[1]
+	if l.Job.Cursor != started.ID || w.data(started)["attempt"] != 1.0 {
+		w.Errorf("started is %s, job's cursor %s", started.JSON, l.Job.Cursor)
+	}
+	if got := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 5, TTL: time.Minute}); len(got) != 0 {
+		w.Errorf("claimed a leased job again")
+	}
+}
+
+func testClaimQueues(w *world) {
+	actions := jobs.Spec{Actions: []byte(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Second}
+	own := w.submit("a", actions)
+	for _, q := range []string{"x", "y", "z"} {
+		spec := queued()
+		spec.Queue = q
+		w.submit("a", spec)
+	}
+	names := func(c jobs.Claim) string {
+		c.TTL = time.Hour
+		var out []string
+		for _, l := range w.claims(c) {
+			name := "actions"
+			if l.Job.Queue != nil {
+				name = *l.Job.Queue
+			}
+			out = append(out, name)
+		}
+		return strings.Join(out, " ")
+	}
+	if got := names(jobs.Claim{Queues: nil, Max: 9}); got != "actions" {
+		w.Errorf("a claim without queues got %q, want job %s", got, own.ID)
+	}
+	if got := names(jobs.Claim{Client: "a", Queues: []string{"none"}, Max: 9}); got != "" {
+		w.Errorf("a claim of an empty queue got %q", got)
+	}
+	if got := names(jobs.Claim{Client: "a", Queues: []string{"z", "x", "z"}, Max: 9}); got != "x z" {
+		w.Errorf("a claim of two queues got %q", got)
+	}
+	if got := names(jobs.Claim{Client: "a", Queues: []string{}, Max: 9}); got != "" {
+		w.Errorf("a claim of no queue got %q", got)
+	}
+}
+
+func testPriority(w *world) {
+	var want []string
+	for _, p := range []int{0, 5, -5, 5, 100, 0} {
+		spec := queued()
+		spec.Priority = p
+		want = append(want, w.submit("a", spec).ID)
+	}
+	want = []string{want[4], want[1], want[3], want[0], want[5], want[2]}
+	for _, n := range []int{2, 1, 3} {
+		for _, l := range w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: n, TTL: time.Hour}) {
+			if l.Job.ID != want[0] {
+				w.Errorf("claimed priority %d, %d to go", l.Job.Priority, len(want))
+			}
+			want = want[1:]
+		}
+	}
+	if len(want) != 0 {
+		w.Errorf("%d jobs were not claimed", len(want))
+	}
+}
+
+// submitMany submits n jobs of a client at the same time.
+func (w *world) submitMany(client string, n int, spec jobs.Spec) {
+	w.Helper()
+	const producers = 50
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for range (n + producers - 1 - p) / producers {
+				if _, _, err := w.store.Submit(w.Context(), client, newID(), spec, jobs.Idempotency{}); err != nil {
+					w.Errorf("submit: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// testTurns: however many jobs of A wait, B's first is the next one claimed.
+func testTurns(w *world) {
+	spec := jobs.Spec{Actions: []byte(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Second}
+	w.submitMany("a", 1000, spec)
+	next := func(n int) string {
+		var out strings.Builder
+		for _, l := range w.claims(jobs.Claim{Max: n, TTL: time.Hour}) {
+			out.WriteString(l.Job.ClientID)
+		}
+		return out.String()
+	}
+	if got := next(2); got != "aa" {
+		w.Fatalf("served %s", got)
+	}
+	w.submitMany("b", 3, spec)
+	w.submitMany("c", 2, spec)
+	if got := next(1); got != "b" {
+		w.Errorf("served %s after a, want b", got)
+	}
+	if got := next(6); got != "cabcab" {
+		w.Errorf("served %s, want cabcab", got)
+	}
+	if got := next(2) + next(1); got != "aaa" {
+		w.Errorf("served %s, want aaa", got)
+	}
+}
+
+// testTurnsPerQueue: turns in one queue do not make a client lose its turn in another.
+func testTurnsPerQueue(w *world) {
+	for _, at := range []struct{ client, queue string }{{"a", "x"}, {"b", "x"}, {"c", "y"}} {
+		spec := queued()
+		spec.Queue = at.queue
+		w.submitMany(at.client, 10, spec)
+	}
+	var got strings.Builder
+	for i := range 8 {
+		queue := []string{"x", "y"}[i%2]
+		for _, l := range w.claims(jobs.Claim{Queues: []string{queue}, Max: 1, TTL: time.Hour}) {
+			got.WriteString(l.Job.ClientID)
+		}
+	}
+	if got.String() != "acbcacbc" {
+		w.Errorf("served %s, want acbcacbc", got.String())
+	}
+}
+
+func testRunAt(w *world) {
+	far := queued()
+	far.RunAt = time.Now().Add(time.Hour)
+	w.submit("a", far)
+	soon := queued()
+	soon.RunAt = time.Now().Add(30 * time.Millisecond)
+	j := w.submit("a", soon)
+	if got := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 9, TTL: time.Hour}); len(got) != 0 {
+		w.Fatal("claimed a job before its time")
+	}
+	n, next, err := w.store.PromoteDue(w.Context(), 10)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if n == 0 { // the machine was quick enough to see it waiting
+		if !next.Equal(j.RunAt.Time) {
+			w.Errorf("next is due at %v, want %v", next, j.RunAt)
+		}
+		<-time.After(time.Until(next))
+		n, next, err = w.store.PromoteDue(w.Context(), 10)
+	}
+	if n != 1 || err != nil || !next.Equal(jobs.At(far.RunAt).Time) {
+		w.Errorf("promoted %d, next %v, error %v", n, next, err)
+	}
+	if l := w.claim("a"); l.Job.ID != j.ID {
+		w.Errorf("claimed %s, want %s", l.Job.ID, j.ID)
+	}
+}
+
+// testClaimRace: no job is ever leased twice.
+func testClaimRace(w *world) {
+	const n = 200
+	w.submitMany("a", n, queued())
+	var mu sync.Mutex
+	holders := make(map[string]int) // guarded by mu
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				got, err := w.store.Claim(w.Context(), jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 7, TTL: time.Hour})
+				if err != nil {
+					w.Errorf("claim: %v", err)
+				}
+				if len(got) == 0 {
+					return
+				}
+				mu.Lock()
+				for _, l := range got {
+					holders[l.Job.ID]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(holders) != n {
+		w.Errorf("claimed %d jobs, want %d", len(holders), n)
+	}
+	for id, times := range holders {
+		if times != 1 {
+			w.Error(fmt.Sprintf("job %s was leased %d times", id, times))
+		}
+	}
+}

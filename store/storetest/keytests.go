@@ -1,0 +1,93 @@
+package storetest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+func testKeys(w *world) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	ends, limit := now.Add(time.Hour), 7
+	keys := []auth.Stored{
+		{Key: auth.Key{ID: "k1", ClientID: "a", Name: "one", Scopes: auth.DefaultScopes(), CreatedAt: now}, Hash: [32]byte{1}},
+		{Key: auth.Key{ID: "k2", ClientID: "b", Name: "", Scopes: []auth.Scope{auth.Admin}, CreatedAt: now,
+			ExpiresAt: &ends, MaxConnections: &limit}, Hash: [32]byte{2}},
+		{Key: auth.Key{ID: "k3", ClientID: "a", Name: "two words", Scopes: []auth.Scope{}, CreatedAt: now}, Hash: [32]byte{3}},
+	}
+	rev := must(w.store.Revision(w.Context()))(w)
+	raised := func(what string, want bool) {
+		w.Helper()
+		now := must(w.store.Revision(w.Context()))(w)
+		if (now > rev) != want {
+			w.Errorf("%s moved the revision from %d to %d", what, rev, now)
+		}
+		rev = now
+	}
+	for _, k := range keys {
+		if err := w.store.CreateKey(w.Context(), k); err != nil {
+			w.Fatal(err)
+		}
+		raised("create", true)
+		got := must(w.store.KeyByHash(w.Context(), k.Hash))(w)
+		if diff := cmp.Diff(k, got); diff != "" {
+			w.Errorf("key (-want +got):\n%s", diff)
+		}
+	}
+	double := keys[0]
+	double.ID, double.ClientID = "k9", "c"
+	if err := w.store.CreateKey(w.Context(), double); !errors.Is(err, auth.ErrExists) {
+		w.Errorf("same secret twice: %v", err)
+	}
+	raised("a refused create", false)
+	if _, err := w.store.KeyByHash(w.Context(), [32]byte{9}); !errors.Is(err, auth.ErrNoKey) {
+		w.Errorf("unknown hash: %v", err)
+	}
+	ids := func(client string) (out []string) {
+		for _, k := range must(w.store.Keys(w.Context(), client))(w) {
+			out = append(out, k.ID)
+		}
+		return out
+	}
+	if diff := cmp.Diff([][]string{{"k1", "k3"}, {"k2"}, nil, {"k1", "k2", "k3"}},
+		[][]string{ids("a"), ids("b"), ids("nobody"), ids("")}); diff != "" {
+		w.Errorf("lists (-want +got):\n%s", diff)
+	}
+
+	for client, id := range map[string]string{"a": "k2", "b": "k1", "": "none"} {
+		if err := w.store.RevokeKey(w.Context(), client, id, now); !errors.Is(err, auth.ErrNoKey) {
+			w.Errorf("revoke of %s by %q: %v", id, client, err)
+		}
+	}
+	raised("a refused revoke", false)
+	for _, at := range []time.Time{now, now.Add(time.Minute)} {
+		if err := w.store.RevokeKey(w.Context(), "a", "k1", at); err != nil {
+			w.Error(err)
+		}
+	}
+	raised("revoke", true)
+	if err := w.store.RevokeKey(w.Context(), "", "k2", now); err != nil {
+		w.Error(err)
+	}
+	used := now.Add(time.Second)
+	if err := w.store.TouchKeys(w.Context(), map[string]time.Time{"k1": used, "gone": used}); err != nil {
+		w.Error(err)
+	}
+	rev = must(w.store.Revision(w.Context()))(w)
+	if err := w.store.TouchKeys(w.Context(), map[string]time.Time{"k1": now}); err != nil {
+		w.Error(err)
+	}
+	raised("touch", false)
+	w.reopen()
+	got := must(w.store.KeyByHash(w.Context(), [32]byte{1}))(w)
+	if got.RevokedAt == nil || !got.RevokedAt.Equal(now) || got.LastUsedAt == nil || !got.LastUsedAt.Equal(used) {
+		w.Errorf("revoked %v, used %v", got.RevokedAt, got.LastUsedAt)
+	}
+	w.submit("z", queued())
+	if n := must(w.store.CountClients(w.Context()))(w); n != 3 && n != 4 { // a refused create may leave its client
+		w.Errorf("%d clients, want a, b and z", n)
+	}
+}

@@ -1,0 +1,290 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// running submits and claims a job.
+func (w *world) running(client string) jobs.Leased {
+	w.Helper()
+	w.submit(client, queued())
+	return w.claim(client)
+}
+
+// write appends n progress events, one by one.
+func (w *world) write(l jobs.Leased, n int) {
+	w.Helper()
+	for range n {
+		must(w.store.Append(w.Context(), l.Lease, []jobs.Body{jobs.Progressed(1, "m", "s")}))(w)
+	}
+}
+
+// wantGapless checks that a log reads 1, 2, 3, … and that it is what was published.
+func (w *world) wantGapless(client string, published []jobs.Event) {
+	w.Helper()
+	log := w.page(jobs.Room{Client: client}, 0, 37)
+	for i, e := range log {
+		if e.Seq != uint64(i+1) {
+			w.Fatalf("event %d of %s has seq %d", i+1, client, e.Seq)
+		}
+		w.data(e)
+	}
+	if diff := cmp.Diff(log, published); diff != "" {
+		w.Errorf("log of %s differs from what was published (-log +published):\n%s", client, diff)
+	}
+}
+
+func testGapless(w *world) {
+	var wg sync.WaitGroup
+	for _, client := range []string{"a", "b"} {
+		for range 4 {
+			l := w.running(client)
+			wg.Go(func() {
+				for i := range 25 {
+					bodies := []jobs.Body{jobs.Progressed(float64(i), "", ""), jobs.Logged("info", fmt.Sprint(i))}
+					if _, err := w.store.Append(w.Context(), l.Lease, bodies); err != nil {
+						w.Errorf("append: %v", err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for _, client := range []string{"a", "b"} {
+		events := w.feed.of(client)
+		if len(events) != 4*(2+50) {
+			w.Errorf("%d events of %s were published", len(events), client)
+		}
+		w.wantGapless(client, events)
+	}
+}
+
+// testPublished: what is published can be read at that moment.
+func testPublished(w *world) {
+	var mu sync.Mutex
+	seen := 0 // guarded by mu
+	w.check = func(events []jobs.Event) {
+		for _, e := range events {
+			p, err := w.store.Page(w.Context(), jobs.Room{Client: e.Client, Job: e.JobID}, e.Seq-1, e.Seq, 1, 1<<20)
+			if err != nil || len(p.Events) != 1 {
+				w.Errorf("event %s was published and cannot be read: %v", e.ID, err)
+				continue
+			}
+			if diff := cmp.Diff(p.Events[0], e); diff != "" {
+				w.Errorf("published event (-read +published):\n%s", diff)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen += len(events)
+	}
+	l := w.running("a")
+	w.write(l, 5)
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
+	mu.Lock()
+	defer mu.Unlock()
+	if seen != 8 {
+		w.Errorf("%d events were published before their callers were answered, want 8", seen)
+	}
+}
+
+func testPage(w *world) {
+	l, other := w.running("a"), w.running("a") // seq 1..4
+	w.write(l, 3)                              // 5..7
+	w.write(other, 1)                          // 8
+	w.write(l, 2)                              // 9, 10
+	room, mine := jobs.Room{Client: "a"}, jobs.Room{Client: "a", Job: l.Job.ID}
+	all := w.page(room, 0, 100)
+	size := func(events []jobs.Event) (n int) {
+		for _, e := range events {
+			n += len(e.JSON)
+		}
+		return n
+	}
+	for _, test := range []struct {
+		name             string
+		room             jobs.Room
+		after, upTo      uint64
+		events, maxBytes int
+		want             string
+		more             bool
+	}{
+		{"all", room, 0, 10, 100, 1 << 20, "[1 2 3 4 5 6 7 8 9 10]", false},
+		{"upTo", room, 3, 6, 100, 1 << 20, "[4 5 6]", false},
+		{"exactly", room, 3, 6, 3, 1 << 20, "[4 5 6]", false},
+		{"maxEvents", room, 3, 6, 2, 1 << 20, "[4 5]", true},
+		{"maxBytes", room, 0, 10, 100, size(all[:4]), "[1 2 3 4]", true},
+		{"one byte less", room, 0, 10, 100, size(all[:4]) - 1, "[1 2 3]", true},
+		{"at least one", room, 4, 10, 100, 1, "[5]", true},
+		{"last one", room, 9, 10, 100, 1, "[10]", false},
+		{"at the end", room, 10, 10, 100, 1 << 20, "[]", false},
+		{"beyond", room, 99, 1 << 62, 100, 1 << 20, "[]", false},
+		{"largest numbers", room, 1<<64 - 1, 1<<64 - 1, 100, 1 << 20, "[]", false},
+		{"job", mine, 0, 10, 100, 1 << 20, "[1 2 5 6 7 9 10]", false},
+		{"job maxEvents", mine, 2, 10, 3, 1 << 20, "[5 6 7]", true},
+		{"job upTo", mine, 2, 8, 3, 1 << 20, "[5 6 7]", false},
+		{"nobody", jobs.Room{Client: "nobody"}, 0, 10, 10, 1 << 20, "[]", false},
+	} {
+		p := must(w.store.Page(w.Context(), test.room, test.after, test.upTo, test.events, test.maxBytes))(w)
+		got := []uint64{}
+		for _, e := range p.Events {
+			got = append(got, e.Seq)
+		}
+		if fmt.Sprint(got) != test.want || p.More != test.more || p.Pruned != 0 || p.Gone {
+			w.Errorf("%s: events %v, page %+v; want %s, more %v", test.name, got, p, test.want, test.more)
+		}
+	}
+}
+
+// verdict opens a room at a cursor.
+func (w *world) verdict(r jobs.Room, cursor string) jobs.Reason {
+	w.Helper()
+	c, ok := jobs.ParseCursor(cursor)
+	if !ok {
+		w.Fatalf("cursor %q does not parse", cursor)
+	}
+	return must(w.store.Open(w.Context(), r, &c))(w).Verdict
+}
+
+func testOpen(w *world) {
+	room := jobs.Room{Client: "a"}
+	if s := must(w.store.Open(w.Context(), room, nil))(w); s != (jobs.RoomState{HeadID: "0-0", OldID: "0-0"}) {
+		w.Errorf("an empty log opens as %+v", s)
+	}
+	if v := w.verdict(room, "abc-1"); v != jobs.ReasonEpoch {
+		w.Errorf("a foreign cursor in an empty log: %q", v)
+	}
+	w.running("a") // 1, 2
+	l := w.running("a")
+	w.write(l, 2) // 3..6
+	log := w.page(room, 0, 100)
+	s := must(w.store.Open(w.Context(), room, nil))(w)
+	if s.Head != 6 || s.HeadID != log[5].ID || s.Oldest != 0 || s.OldID != "0-0" || s.Job != nil {
+		w.Errorf("client room opens as %+v", s)
+	}
+	mine := jobs.Room{Client: "a", Job: l.Job.ID}
+	s = must(w.store.Open(w.Context(), mine, nil))(w)
+	if s.Head != 6 || s.Oldest != 2 || s.OldID != log[1].ID || s.EndSeq != 0 || s.Job == nil || s.Job.Cursor != log[5].ID {
+		w.Errorf("job room opens as %+v", s)
+	}
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 7
+	w.running("a")                                       // 8, 9
+	s = must(w.store.Open(w.Context(), mine, nil))(w)
+	if s.Head != 9 || s.EndSeq != 7 || s.Job.Status != jobs.Completed {
+		w.Errorf("ended job room opens as %+v", s)
+	}
+	epoch := jobs.Cursor{Epoch: "zzzz", Seq: 3}.String()
+	future := log[5].ID[:len(log[5].ID)-1] + "10"
+	for cursor, want := range map[string]jobs.Reason{
+		"0-0": jobs.Valid, log[0].ID: jobs.Valid, log[5].ID: jobs.Valid, epoch: jobs.ReasonEpoch, future: jobs.ReasonFuture,
+	} {
+		for _, r := range []jobs.Room{room, mine} {
+			if v := w.verdict(r, cursor); v != want {
+				w.Errorf("cursor %s in %+v: %q, want %q", cursor, r, v, want)
+			}
+		}
+	}
+}
+
+func testEpochs(w *world) {
+	room := jobs.Room{Client: "a"}
+	l := w.running("a") // 1, 2
+	first, _ := jobs.ParseCursor(w.page(room, 0, 10)[1].ID)
+	w.reopen()
+	beyond := jobs.Cursor{Epoch: first.Epoch, Seq: 3}.String()
+	if v := w.verdict(room, beyond); v != jobs.ReasonFuture {
+		w.Errorf("beyond the newest epoch: %q", v)
+	}
+	w.write(l, 2) // 3, 4
+	log := w.page(room, 0, 10)
+	second, _ := jobs.ParseCursor(log[2].ID)
+	if second.Seq != 3 || second.Epoch == first.Epoch {
+		w.Errorf("after a restart event 3 is %v, event 2 was %v", second, first)
+	}
+	for cursor, want := range map[string]jobs.Reason{
+		log[0].ID: jobs.Valid, log[1].ID: jobs.Valid, beyond: jobs.ReasonEpoch,
+		jobs.Cursor{Epoch: second.Epoch, Seq: 2}.String(): jobs.ReasonEpoch,
+		log[2].ID: jobs.Valid, log[3].ID: jobs.Valid,
+		jobs.Cursor{Epoch: second.Epoch, Seq: 5}.String(): jobs.ReasonFuture,
+	} {
+		if v := w.verdict(room, cursor); v != want {
+			w.Errorf("cursor %s: %q, want %q", cursor, v, want)
+		}
+	}
+	s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: l.Job.ID}, nil))(w)
+	if s.OldID != "0-0" || s.HeadID != log[3].ID || s.Job.Cursor != log[3].ID {
+		w.Errorf("room opens as %+v", s)
+	}
+	w.reopen() // a start without appends leaves no epoch
+	w.reopen()
+	if v := w.verdict(room, jobs.Cursor{Epoch: second.Epoch, Seq: 5}.String()); v != jobs.ReasonFuture {
+		w.Errorf("after starts without appends: %q", v)
+	}
+	w.write(l, 1)
+	w.wantGapless("a", w.feed.of("a"))
+}
+
+// testRestore: no cursor of the lost future is valid in a restored copy; all
+// older ones are.
+func testRestore(w *world) {
+	room := jobs.Room{Client: "a"}
+	l := w.running("a")
+	w.write(l, 2) // 1..4
+	w.close()
+	restore := w.h.Save()
+	w.open()
+	w.write(l, 3) // 5..7, lost
+	lost := w.page(room, 0, 10)
+	w.close()
+	restore()
+	w.open()
+	check := func(when string) {
+		w.Helper()
+		for i, e := range lost {
+			want := jobs.Valid
+			if i >= 4 {
+				want = jobs.ReasonEpoch
+			}
+			if v := w.verdict(room, e.ID); v != want {
+				w.Errorf("%s: cursor %s is %q, want %q", when, e.ID, v, want)
+			}
+		}
+	}
+	check("right after")
+	w.write(l, 5) // 5..9
+	check("after new events")
+	if got := w.page(room, 0, 100); len(got) != 9 || got[8].Seq != 9 || got[4].ID == lost[4].ID {
+		w.Errorf("the log goes on as %+v", got)
+	}
+}
+
+// testContext: the context bounds the caller's waiting.
+func testContext(w *world) {
+	l := w.running("a")
+	release, entered := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.check = func([]jobs.Event) {
+		once.Do(func() {
+			close(entered)
+			<-release
+		})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { w.write(l, 1) })
+	<-entered
+	ctx, cancel := contextWithTimeout(w, 10*time.Millisecond)
+	defer cancel()
+	if _, err := w.store.Append(ctx, l.Lease, []jobs.Body{jobs.Logged("info", "x")}); err == nil {
+		w.Error("an append returned while the committer was held up")
+	}
+	close(release)
+	wg.Wait()
+	w.write(l, 1)
+	w.wantGapless("a", w.feed.of("a"))
+}

@@ -1,0 +1,227 @@
+// Package storetest is the one suite that every store must pass.
+package storetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Store is what is tested.
+type Store interface {
+	jobs.Store
+	auth.Store
+	Close() error
+}
+
+// Harness gives a test one place where data is kept.
+type Harness struct {
+	// Open opens the store on that data, as a serving process that starts does.
+	// The store opened before is closed by then. Failures end the test.
+	Open func(p jobs.Publisher) Store
+	// Save is called while the store is closed. It copies the data and returns
+	// a function, also called while the store is closed, that puts them back.
+	Save func() (restore func())
+}
+
+// Run runs the suite; newHarness is called once for each test, with fresh data.
+func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
+	tests := []struct {
+		name string
+		run  func(*world)
+	}{
+		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
+		{"List", testList}, {"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
+		{"Claim", testClaim}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
+		{"TurnsPerQueue", testTurnsPerQueue}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
+		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
+		{"Expire", testExpire}, {"Fencing", testFencing}, {"LocalLeases", testLocalLeases},
+		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
+		{"Page", testPage}, {"Open", testOpen}, {"Epochs", testEpochs}, {"Restore", testRestore},
+		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
+		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Model", testModel},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{T: t, h: newHarness(t)}
+			w.open()
+			t.Cleanup(w.close)
+			test.run(w)
+		})
+	}
+}
+
+// feed is a Publisher that keeps what it is told.
+type feed struct {
+	mu     sync.Mutex
+	events []jobs.Event       // guarded by mu
+	check  func([]jobs.Event) // called with each publish; set before the store is used
+}
+
+func (f *feed) Publish(events []jobs.Event) {
+	if f.check != nil {
+		f.check(events)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, events...)
+}
+
+// of returns what was published of a client so far.
+func (f *feed) of(client string) []jobs.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []jobs.Event
+	for _, e := range f.events {
+		if e.Client == client {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// world is a test with its store.
+type world struct {
+	*testing.T
+	h     Harness
+	store Store
+	feed  feed
+	check func([]jobs.Event)
+}
+
+func (w *world) open() {
+	w.feed.check = func(events []jobs.Event) {
+		if w.check != nil {
+			w.check(events)
+		}
+	}
+	w.store = w.h.Open(&w.feed)
+}
+
+func (w *world) close() {
+	if w.store == nil {
+		return
+	}
+	if err := w.store.Close(); err != nil {
+		w.Errorf("close: %v", err)
+	}
+	w.store = nil
+}
+
+func (w *world) reopen() {
+	w.Helper()
+	w.close()
+	w.open()
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// must returns v, or ends the test.
+func must[T any](v T, err error) func(*world) T {
+	return func(w *world) T {
+		w.Helper()
+		if err != nil {
+			w.Fatalf("unexpected error: %v", err)
+		}
+		return v
+	}
+}
+
+// queued is a spec for the queue "q" with three attempts.
+func queued() jobs.Spec {
+	return jobs.Spec{Queue: "q", Payload: json.RawMessage(`{"n":1}`), MaxAttempts: 3, Timeout: 5 * time.Minute}
+}
+
+func (w *world) submit(client string, spec jobs.Spec) jobs.Job {
+	w.Helper()
+	j, replayed, err := w.store.Submit(w.Context(), client, newID(), spec, jobs.Idempotency{})
+	if err != nil || replayed {
+		w.Fatalf("submit: replayed %v, error %v", replayed, err)
+	}
+	return j
+}
+
+func (w *world) get(client, id string) jobs.Job {
+	w.Helper()
+	return must(w.store.Get(w.Context(), client, id))(w)
+}
+
+// claim takes one job of the client's queue "q".
+func (w *world) claim(client string) jobs.Leased {
+	w.Helper()
+	got := w.claims(jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: time.Hour})
+	if len(got) != 1 {
+		w.Fatalf("claimed %d jobs, want 1", len(got))
+	}
+	return got[0]
+}
+
+func (w *world) claims(c jobs.Claim) []jobs.Leased {
+	w.Helper()
+	return must(w.store.Claim(w.Context(), c))(w)
+}
+
+// page reads a room to the end, in pages of n events.
+func (w *world) page(r jobs.Room, after uint64, n int) []jobs.Event {
+	w.Helper()
+	var all []jobs.Event
+	for {
+		p := must(w.store.Page(w.Context(), r, after, 1<<62, n, 1<<20))(w)
+		all = append(all, p.Events...)
+		if !p.More {
+			return all
+		}
+		if len(p.Events) == 0 {
+			w.Fatal("a page has more, and no event")
+		}
+		after = p.Events[len(p.Events)-1].Seq
+	}
+}
+
+func (w *world) history(client, job string) []jobs.Event {
+	w.Helper()
+	return w.page(jobs.Room{Client: client, Job: job}, 0, 1000)
+}
+
+// wantTypes checks the types of a job's events.
+func (w *world) wantTypes(client, job string, want ...jobs.Type) {
+	w.Helper()
+	var got []jobs.Type
+	for _, e := range w.history(client, job) {
+		got = append(got, e.Type)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		w.Errorf("events of the job are %v, want %v", got, want)
+	}
+}
+
+// data decodes an event's data object and checks the event's frame.
+func (w *world) data(e jobs.Event) map[string]any {
+	w.Helper()
+	var frame struct {
+		ID, Type, JobID, Status, Timestamp string
+		Data                               map[string]any
+	}
+	if err := json.Unmarshal(e.JSON, &frame); err != nil {
+		w.Fatalf("event %s: %v", e.JSON, err)
+	}
+	if frame.ID != e.ID || frame.Type != string(e.Type) || frame.JobID != e.JobID || frame.Status != string(e.Type.Status()) {
+		w.Errorf("event %s does not agree with %+v", e.JSON, e)
+	}
+	return frame.Data
+}
+
+func (w *world) wantStatus(j jobs.Job, want jobs.Status) {
+	w.Helper()
+	if j.Status != want {
+		w.Fatalf("job is %s, want %s", j.Status, want)
+	}
+}

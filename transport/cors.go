@@ -1,0 +1,87 @@
+package transport
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// What the answer to a preflight grants (Fetch standard, CORS protocol).
+// Fiber's own middleware is not used: it passes requests of foreign origins on,
+// and it does not run for what the server refuses before routing.
+const (
+	allowMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+	allowHeaders = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, " +
+		"X-API-Key, X-Lease-Token, X-Request-Id"
+	exposeHeaders = "Location, X-Request-Id, Retry-After, Idempotent-Replayed, Preference-Applied, ETag, Last-Event-ID"
+	preflightAge  = "7200" // seconds; browsers cap it at about this
+)
+
+// OriginAllowed reports whether a page of this origin may call: every one if no
+// list was given, else those listed and the server's own (the origin's host is
+// the one that the request was sent to). A request without Origin does not come
+// from a page.
+func (d *Door) OriginAllowed(origin, host string) bool {
+	if origin == "" || len(d.origins) == 0 {
+		return true
+	}
+	origin = strings.ToLower(origin)
+	if slices.Contains(d.origins, origin) {
+		return true
+	}
+	_, own, ok := strings.Cut(origin, "://")
+	return ok && own != "" && own == strings.ToLower(host)
+}
+
+// allowOrigin sets the headers that let a page read the answer, refusals too.
+// Credentials of the browser (cookies) are never allowed: keys are explicit.
+func (d *Door) allowOrigin(c *fiber.Ctx) {
+	origin := c.Get(fiber.HeaderOrigin)
+	if len(d.origins) == 0 {
+		c.Set(fiber.HeaderAccessControlAllowOrigin, "*")
+	} else {
+		c.Vary(fiber.HeaderOrigin)
+		if origin == "" || !d.OriginAllowed(origin, string(c.Request().Host())) {
+			return
+		}
+		c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
+	}
+	c.Set(fiber.HeaderAccessControlExposeHeaders, exposeHeaders)
+}
+
+// cors refuses foreign origins with forbidden, also on reads and upgrades,
+// which browsers send without asking first. It answers a preflight and then
+// reports done.
+func (d *Door) cors(c *fiber.Ctx) (done bool, err error) {
+	if !d.OriginAllowed(c.Get(fiber.HeaderOrigin), string(c.Request().Host())) {
+		return false, Refuse(Forbidden, "Pages of this origin may not call this server.")
+	}
+	if c.Method() != fiber.MethodOptions || c.Get(fiber.HeaderAccessControlRequestMethod) == "" {
+		return false, nil
+	}
+	c.Set(fiber.HeaderAccessControlAllowMethods, allowMethods)
+	c.Set(fiber.HeaderAccessControlAllowHeaders, allowHeaders)
+	c.Set(fiber.HeaderAccessControlMaxAge, preflightAge)
+	c.Status(fiber.StatusNoContent)
+	return true, nil
+}
+
+// parseOrigins checks and lowers a list of origins; nil means all.
+func parseOrigins(list []string) ([]string, error) {
+	var origins []string
+	for _, o := range list {
+		o = strings.ToLower(strings.TrimSpace(o))
+		if o == "*" {
+			return nil, nil
+		}
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o {
+			return nil, fmt.Errorf("origin %q is not scheme://host[:port] or *", o)
+		}
+		origins = append(origins, o)
+	}
+	return origins, nil
+}

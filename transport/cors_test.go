@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCORS(t *testing.T) {
+	const app = "https://app.example.com"
+	all := openSite(t, Options{}, whoami)
+	list := openSite(t, Options{Origins: []string{"HTTPS://App.example.com", "null"}}, whoami)
+	key := "X-API-Key: " + watchKey
+	tests := []struct {
+		name   string
+		site   *site
+		origin string
+		status int
+		allow  string // Access-Control-Allow-Origin
+	}{
+		{"all, any origin", all, "http://evil.example", 200, "*"},
+		{"all, no origin", all, "", 200, "*"},
+		{"list, listed", list, app, 200, app},
+		{"list, null is listed", list, "null", 200, "null"},
+		{"list, not a page", list, "", 200, ""},
+		{"list, own page", list, "http://" + list.addr, 200, "http://" + list.addr},
+		{"list, foreign", list, "http://evil.example", 403, ""},
+		{"list, longer name", list, app + ".evil.example", 403, ""},
+		{"list, other scheme", list, "http://app.example.com", 403, ""},
+		{"list, other port", list, app + ":8443", 403, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			headers := []string{key}
+			if tt.origin != "" {
+				headers = append(headers, "Origin: "+tt.origin)
+			}
+			a := tt.site.call("GET", "/who", headers...)
+			if a.StatusCode != tt.status || a.Header.Get("Access-Control-Allow-Origin") != tt.allow {
+				t.Errorf("%d, allow %q", a.StatusCode, a.Header.Get("Access-Control-Allow-Origin"))
+			}
+			if tt.status == 403 && a.problem(t).Code != Forbidden {
+				t.Error("not the problem forbidden")
+			}
+			if tt.site == list && a.Header.Get("Vary") != "Origin" {
+				t.Error("a cache could mix the answers to two origins")
+			}
+			if a.Header.Get("Access-Control-Allow-Credentials") != "" {
+				t.Error("the browser's own credentials are never wanted")
+			}
+		})
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	s := openSite(t, Options{Origins: []string{"https://app.example.com"}}, whoami)
+	ask := []string{"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,last-event-id"}
+	a := s.call("OPTIONS", "/body", append(ask, "Origin: https://app.example.com")...)
+	if a.StatusCode != 204 || a.body != "" {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	for header, parts := range map[string]string{
+		"Access-Control-Allow-Methods":  "GET POST PUT DELETE",
+		"Access-Control-Allow-Headers":  "Authorization X-API-Key Last-Event-ID Idempotency-Key Prefer X-Lease-Token Content-Type",
+		"Access-Control-Expose-Headers": "Location X-Request-Id Retry-After Idempotent-Replayed Preference-Applied ETag Last-Event-ID",
+	} {
+		for part := range strings.FieldsSeq(parts) {
+			if !strings.Contains(a.Header.Get(header)+",", part+",") {
+				t.Errorf("%s lacks %s: %s", header, part, a.Header.Get(header))
+			}
+		}
+	}
+	if a := s.call("OPTIONS", "/body", append(ask, "Origin: https://evil.example")...); a.StatusCode != 403 {
+		t.Errorf("foreign preflight: %d", a.StatusCode)
+	}
+	if a := s.call("OPTIONS", "/who"); a.StatusCode != 405 || a.Header.Get("Allow") == "" {
+		t.Errorf("OPTIONS that is no preflight: %d, Allow %q", a.StatusCode, a.Header.Get("Allow"))
+	}
+}
+
+func TestOriginsAreChecked(t *testing.T) {
+	for _, bad := range []string{"app.example.com", "https://a.example/", "https://a.example/path", "https://", "a b", ""} {
+		if _, err := New(Options{Auth: testKeys(), Origins: []string{bad}}); err == nil && bad != "null" {
+			t.Errorf("%q was taken as an origin", bad)
+		}
+	}
+	if d, err := New(Options{Auth: testKeys(), Origins: []string{"https://a.example", "*"}}); err != nil || !d.OriginAllowed("http://b.example", "x") {
+		t.Errorf("* in a list must let all in: %v", err)
+	}
+}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// maxSecretBytes is the longest key or token that is looked at; hashing and
+// comparing a longer one would be work for nothing. Signed tokens fit well.
+const maxSecretBytes = 4096
+
+// Credential returns a copy of the key or token of a request, or "" if there is
+// none. It looks at `Authorization: Bearer`, `X-API-Key`, `?apiKey=` and
+// `?token=`; empty values of the last three count as absent.
+//
+// The same secret in several places is one; two different ones are refused with
+// ambiguous_credentials, because whichever was chosen could be the wrong one. A
+// Bearer credential that is empty, longer than 4096 bytes or not visible ASCII
+// is malformed. Authorization of another scheme is not for us and is ignored.
+func Credential(c *fiber.Ctx) (string, error) {
+	var found string
+	for _, raw := range credentials(c) {
+		switch {
+		case raw.err != nil:
+			return "", raw.err
+		case raw.secret == "" || raw.secret == found:
+		case found != "":
+			return "", Refuse(AmbiguousCredentials, "The request carries two different credentials.")
+		case len(raw.secret) > maxSecretBytes || !visibleASCII(raw.secret):
+			return "", Refuse(Malformed, "The credential is not 1 to 4096 visible ASCII characters.")
+		default:
+			found = raw.secret
+		}
+	}
+	return strings.Clone(found), nil
+}
+
+type credential struct {
+	secret string
+	err    error
+}
+
+// credentials lists what stands in each place. The strings are borrowed.
+func credentials(c *fiber.Ctx) []credential {
+	var all []credential
+	for _, v := range c.Request().Header.PeekAll(fiber.HeaderAuthorization) {
+		secret, err := parseBearer(string(v))
+		all = append(all, credential{secret, err})
+	}
+	for _, v := range c.Request().Header.PeekAll("X-API-Key") {
+		all = append(all, credential{secret: string(v)})
+	}
+	for _, name := range []string{"apiKey", "token"} {
+		for _, v := range c.Context().QueryArgs().PeekMulti(name) {
+			all = append(all, credential{secret: string(v)})
+		}
+	}
+	return all
+}
+
+// parseBearer returns the credential of an Authorization header (RFC 6750 2.1;
+// the scheme is case insensitive), or "" for another scheme.
+func parseBearer(value string) (string, error) {
+	scheme, secret, _ := strings.Cut(strings.Trim(value, " \t"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", nil
+	}
+	secret = strings.TrimLeft(secret, " \t")
+	if secret == "" || !visibleASCII(secret) {
+		return "", Refuse(Malformed, "The header Authorization is not `Bearer <key or token>`.")
+	}
+	return secret, nil
+}
+
+// visibleASCII reports whether s is only characters 0x21 to 0x7e.
+func visibleASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}

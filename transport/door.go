@@ -1,0 +1,162 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// Settings of the HTTP server that no operator needs to turn.
+const (
+	maxHeaderBytes = 16 << 10         // request line and headers; 431 beyond. A JWT and cookies fit
+	readTimeout    = 10 * time.Second // one whole request; without it slow senders hold sockets for ever
+	idleTimeout    = 75 * time.Second // between requests of a connection; longer than common proxies keep theirs
+	loginTimeout   = 5 * time.Second  // looking one credential up in the store
+)
+
+// DefaultMaxBody is the largest request body, in bytes, unless set otherwise.
+const DefaultMaxBody = 256 << 10
+
+// Authenticator checks a secret. *auth.Verifier is one. addr is where the
+// request came from, for the limit on failed logins.
+type Authenticator interface {
+	Login(ctx context.Context, secret string, addr netip.Addr) (auth.Principal, error)
+}
+
+// Options set up a door. Only Auth is required.
+type Options struct {
+	Auth Authenticator
+	// TrustedProxies may say in X-Forwarded-For where a request came from.
+	// None: that header is ignored.
+	TrustedProxies []netip.Prefix
+	// Origins lists the web origins (`https://app.example.com`) that browsers
+	// may call from; empty or "*": all. The server's own origin always may.
+	Origins []string
+	MaxBody int          // bytes of a request body; 0: DefaultMaxBody
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+// Door is the shared entrance of all transports. It is safe for concurrent use.
+type Door struct {
+	auth    Authenticator
+	proxies []netip.Prefix
+	origins []string // empty: all
+	maxBody int
+	log     *slog.Logger
+
+	draining context.Context // ends when Drain is called
+	drain    context.CancelFunc
+}
+
+// New makes a door. It refuses an origin that is not `scheme://host[:port]`.
+func New(o Options) (*Door, error) {
+	if o.Auth == nil {
+		return nil, fmt.Errorf("door: no authenticator")
+	}
+	origins, err := parseOrigins(o.Origins)
+	if err != nil {
+		return nil, err
+	}
+	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, maxBody: o.MaxBody, log: o.Log}
+	if d.maxBody <= 0 {
+		d.maxBody = DefaultMaxBody
+	}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	d.draining, d.drain = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// App makes the fiber application that all transports mount on: the door's gate
+// is its first middleware and its error handler. Each path is one resource:
+// routing is case sensitive and a trailing slash counts.
+//
+// KeepHijackedConns is on: whoever hijacks a connection owns it and must close
+// it. With it off, fasthttp would lend a closed stream's wrapper to the next
+// caller, and a late write would reach another tenant.
+func (d *Door) App() *fiber.App {
+	app := fiber.New(fiber.Config{
+		BodyLimit:                    d.maxBody,
+		CaseSensitive:                true,
+		DisablePreParseMultipartForm: true,
+		DisableStartupMessage:        true,
+		ErrorHandler:                 d.handleError,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               maxHeaderBytes,
+		ReadTimeout:                  readTimeout,
+		ReduceMemoryUsage:            true,
+		StrictRouting:                true,
+		// WriteTimeout stays 0: it would cut healthy streams. Streams set a
+		// deadline for each write instead.
+	})
+	server := app.Server()
+	server.KeepHijackedConns = true
+	server.Handler = d.knownMethods(app, server.Handler)
+	app.Use(d.gate)
+	return app
+}
+
+// knownMethods answers methods that fiber does not know, which it would refuse
+// with a text of its own before any middleware.
+func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	methods := app.Config().RequestMethods
+	return func(rc *fasthttp.RequestCtx) {
+		if slices.Contains(methods, string(rc.Method())) {
+			next(rc)
+			return
+		}
+		c := app.AcquireCtx(rc)
+		defer app.ReleaseCtx(c)
+		refusal := Refuse(MethodNotAllowed, "No path here knows this method.").With(fiber.HeaderAllow, allowMethods)
+		if err := d.handleError(c, refusal); err != nil {
+			c.Status(fiber.StatusInternalServerError)
+		}
+	}
+}
+
+// MaxBody returns the largest request body in bytes.
+func (d *Door) MaxBody() int { return d.maxBody }
+
+// Principal says who is asking, and that it may do everything in scopes. It
+// returns a malformed, ambiguous_credentials, unauthenticated, login_limit or
+// forbidden refusal, checked in this order.
+func (d *Door) Principal(c *fiber.Ctx, scopes ...auth.Scope) (auth.Principal, error) {
+	secret, err := Credential(c)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	p, err := d.Login(secret, d.ClientAddr(c), scopes...)
+	if err == nil {
+		visitOf(c).who = p
+	}
+	return p, err
+}
+
+// Login checks a secret that came by another way than the request's headers and
+// query, for example in a Socket.IO CONNECT. An empty secret is unauthenticated.
+func (d *Door) Login(secret string, addr netip.Addr, scopes ...auth.Scope) (auth.Principal, error) {
+	if secret == "" {
+		return auth.Principal{}, auth.ErrUnauthenticated
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
+	defer cancel()
+	p, err := d.auth.Login(ctx, secret, addr)
+	if err != nil {
+		return auth.Principal{}, fmt.Errorf("log in: %w", err)
+	}
+	for _, s := range scopes {
+		if !p.May(s) {
+			return auth.Principal{}, Refuse(Forbidden, fmt.Sprintf("This needs the scope %q.", s))
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,148 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// The contract: every code with its status.
+func TestTable(t *testing.T) {
+	want := map[Code]int{
+		"malformed": 400, "ambiguous_credentials": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404,
+		"method_not_allowed": 405, "not_acceptable": 406, "timeout": 408, "conflict": 409, "lease_lost": 409,
+		"cursor_gone": 410, "too_large": 413, "unsupported_media_type": 415, "invalid": 422, "idempotency_mismatch": 422,
+		"upgrade_required": 426, "connection_limit": 429, "login_limit": 429, "headers_too_large": 431,
+		"internal": 500, "not_implemented": 501, "draining": 503, "unavailable": 503, "storage_full": 507,
+	}
+	got := map[Code]int{}
+	for code, r := range table {
+		got[code] = r.status
+		p := Refuse(code, "detail")
+		if p.Type != "/problems/"+string(code) || p.Title == "" || p.Title != r.title || p.Code != code {
+			t.Errorf("%s: %+v", code, p)
+		}
+		if late := p.Status == 429 || p.Status == 503 || p.Status == 507; late != (p.Retry() > 0) {
+			t.Errorf("%s: Retry-After %v", code, p.Retry())
+		}
+		if passing := p.Status == 429 || p.Status == 503; passing != p.Passing() {
+			t.Errorf("%s: passing %t", code, p.Passing())
+		}
+		if c := p.CloseCode(); c != 1007 && c != 1008 && c != 1009 && (c < 1011 || c > 1013) && (c < 4400 || c > 4499) {
+			t.Errorf("%s: close code %d", code, c)
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if p := Refuse("no_such_code", ""); p.Code != Internal || p.Status != 500 {
+		t.Errorf("an unknown code gave %+v", p)
+	}
+}
+
+func TestFromError(t *testing.T) {
+	conflict := &jobs.ConflictError{Job: jobs.Job{ID: "j1", Status: jobs.Completed}, Detail: "the job has ended"}
+	small := &fasthttp.ErrSmallBuffer{}
+	tests := []struct {
+		err  error
+		want Code
+	}{
+		{conflict, Conflict},
+		{&jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/actions/0/url", Detail: "missing"}}}, Invalid},
+		{&jobs.MalformedError{Detail: "not UTF-8"}, Malformed},
+		{jobs.ErrNotFound, NotFound},
+		{jobs.ErrLeaseLost, LeaseLost},
+		{jobs.ErrIdempotencyMismatch, IdempotencyMismatch},
+		{jobs.ErrUnavailable, Unavailable},
+		{jobs.ErrStorageFull, StorageFull},
+		{jobs.ErrClosed, Draining},
+		{auth.ErrUnauthenticated, Unauthenticated},
+		{auth.ErrRevoked, Unauthenticated},
+		{auth.ErrExpired, Unauthenticated},
+		{auth.ErrConnectionLimit, ConnectionLimit},
+		{&auth.LoginLimitError{RetryAfter: 1500 * time.Millisecond}, LoginLimit},
+		{auth.ErrNoKey, NotFound},
+		{&auth.InvalidError{Field: "name", Detail: "too long"}, Invalid},
+		{context.DeadlineExceeded, Unavailable},
+		{context.Canceled, Unavailable},
+		{fasthttp.ErrBodyTooLarge, TooLarge},
+		{small, HeadersTooLarge},
+		{fasthttp.ErrTimeout, Timeout},
+		{fiber.ErrNotFound, NotFound},
+		{fiber.ErrMethodNotAllowed, MethodNotAllowed},
+		{fiber.ErrUpgradeRequired, UpgradeRequired},
+		{fiber.ErrRequestTimeout, Timeout},
+		{fiber.ErrRequestEntityTooLarge, TooLarge},
+		{fiber.ErrRequestHeaderFieldsTooLarge, HeadersTooLarge},
+		{fiber.NewError(400, "quotes the request"), Malformed},
+		{fiber.ErrTeapot, Internal},
+		{errors.New("anything"), Internal},
+		{auth.ErrExists, Internal},
+		{Refuse(Forbidden, "no"), Forbidden},
+		{Gone(jobs.ReasonPruned, "a-1", "a-9"), CursorGone},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.want), func(t *testing.T) {
+			p := FromError(fmt.Errorf("read job: %w", tt.err))
+			if p.Code != tt.want {
+				t.Fatalf("%v gave %s, want %s", tt.err, p.Code, tt.want)
+			}
+			if p.Code == Internal && (p.Detail == tt.err.Error() || !errors.Is(p, tt.err)) {
+				t.Error("the text of an internal error must go to the log, and only there")
+			}
+		})
+	}
+	if p := FromError(conflict); p.Job == nil || p.Job.ID != "j1" {
+		t.Error("a conflict carries the job")
+	}
+	if p := FromError(&auth.LoginLimitError{RetryAfter: 1500 * time.Millisecond}); seconds(p.Retry()) != 2 {
+		t.Errorf("Retry-After %d, want 2", seconds(p.Retry()))
+	}
+	shared := Refuse(NotFound, "x")
+	FromError(shared).Instance = "r1"
+	if shared.Instance != "" {
+		t.Error("one request's id got into another's problem")
+	}
+}
+
+func TestProblemMembers(t *testing.T) {
+	lost := Refuse(LeaseLost, "gone")
+	lost.JobStatus = jobs.Cancelled
+	answers := map[string]error{
+		"/gone": Gone(jobs.ReasonPruned, "a-1", "a-9"), "/lost": lost,
+		"/field": InvalidField("/name", "too <long>"), "/late": Refuse(LoginLimit, "x").RetryAfter(61500 * time.Millisecond),
+	}
+	s := openSite(t, Options{}, func(_ *Door, app *fiber.App) {
+		for path, err := range answers {
+			app.Get(path, func(c *fiber.Ctx) error {
+				c.Set("Location", "/v1/jobs/half-made")
+				return err
+			})
+		}
+	})
+	if p := s.call("GET", "/gone").problem(t); p.Reason != jobs.ReasonPruned || p.Oldest != "a-1" || p.LastEventID != "a-9" {
+		t.Errorf("%+v", p)
+	}
+	if p := s.call("GET", "/lost").problem(t); p.Status != 409 || p.JobStatus != jobs.Cancelled {
+		t.Errorf("%+v", p)
+	}
+	p := s.call("GET", "/field").problem(t)
+	if d := cmp.Diff([]jobs.FieldError{{Pointer: "/name", Detail: "too <long>"}}, p.Errors); d != "" {
+		t.Error(d)
+	}
+	if a := s.call("GET", "/late"); a.Header.Get("Retry-After") != "62" || a.Header.Get("Location") != "" {
+		t.Errorf("%v", a.Header)
+	}
+	if a := s.call("HEAD", "/gone"); a.StatusCode != 410 || a.body != "" || a.ContentLength <= 0 {
+		t.Errorf("HEAD: %d, %q, length %d", a.StatusCode, a.body, a.ContentLength)
+	}
+}

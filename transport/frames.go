@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/hub"
+)
+
+// Slots for the wire forms of an event that are kept beside it, one per
+// transport; see hub.Event.Frame.
+const (
+	SlotSSE = iota
+	SlotNDJSON
+)
+
+// Frame is a control frame: its name and its data object. Control frames are
+// never in the log and have no id of their own.
+type Frame struct {
+	Event  string
+	Cursor string // frames that carry a place; on SSE it is the frame's id
+	Data   any
+}
+
+// MarshalData encodes the frame's data, compact and on one line.
+func (f Frame) MarshalData() []byte {
+	data, err := json.Marshal(f.Data)
+	if err != nil { // only a broken Job snapshot could cause it
+		return []byte("{}")
+	}
+	return data
+}
+
+type roomData struct {
+	Room     string          `json:"room"`
+	JobID    string          `json:"jobId,omitempty"`
+	ClientID string          `json:"clientId,omitempty"`
+	Cursor   string          `json:"cursor"`
+	Job      json.RawMessage `json:"job,omitempty"`
+}
+
+type resetData struct {
+	Room   string `json:"room"`
+	Reason string `json:"reason"`
+	Oldest string `json:"oldest"`
+	Cursor string `json:"cursor"`
+}
+
+type liveData struct {
+	Room   string `json:"room"`
+	Cursor string `json:"cursor"`
+}
+
+type endData struct {
+	JobID       string `json:"jobId"`
+	Status      string `json:"status"`
+	LastEventID string `json:"lastEventId"`
+}
+
+// RoomName is how a room is called on the wire: job:<id> or client:<id>.
+func RoomName(r hub.Room) string {
+	if r.Job != "" {
+		return "job:" + r.Job
+	}
+	return "client:" + r.Client
+}
+
+// ConnectedFrame greets a connection. ping is the interval of the application's
+// ping, where the transport has one.
+func ConnectedFrame(connectionID, clientID string, at time.Time, ping time.Duration) Frame {
+	return Frame{Event: "connected", Data: struct {
+		Message        string    `json:"message"`
+		ConnectionID   string    `json:"connectionId"`
+		ClientID       string    `json:"clientId"`
+		ConnectedAt    jobs.Time `json:"connectedAt"`
+		PingIntervalMs int64     `json:"pingIntervalMs"`
+	}{"Connected to job events", connectionID, clientID, jobs.At(at), ping.Milliseconds()}}
+}
+
+// SubscribedFrame confirms a room and says where it starts from.
+func SubscribedFrame(j hub.Joined) Frame {
+	d := roomData{Room: RoomName(j.Room), JobID: j.Room.Job, Cursor: j.Cursor, Job: j.Job}
+	if j.Room.Job == "" {
+		d.ClientID = j.Room.Client
+	}
+	return Frame{Event: "subscribed", Cursor: j.Cursor, Data: d}
+}
+
+// MarkFrame turns a mark of a subscription into its frame.
+func MarkFrame(m *hub.Mark) Frame {
+	switch m.Kind {
+	case hub.Live:
+		return Frame{Event: "live", Cursor: m.Cursor, Data: liveData{RoomName(m.Room), m.Cursor}}
+	case hub.Reset:
+		return Frame{Event: "reset", Cursor: m.Cursor, Data: resetData{RoomName(m.Room), m.Reason, m.Oldest, m.Cursor}}
+	case hub.End:
+		return Frame{Event: "end", Cursor: m.Cursor, Data: endData{m.Room.Job, m.Status, m.Cursor}}
+	case hub.Gone:
+		return ProblemFrame(FromError(jobs.ErrNotFound))
+	default:
+		return ProblemFrame(Refuse(Unavailable, "The history cannot be read at the moment; come back."))
+	}
+}
+
+// PingFrame is a sign of life that applications can see.
+func PingFrame(at time.Time) Frame {
+	return Frame{Event: "ping", Data: struct {
+		Timestamp jobs.Time `json:"timestamp"`
+	}{jobs.At(at)}}
+}
+
+// ReconnectFrame asks the peer to come back after retry, from the cursor last.
+func ReconnectFrame(retry time.Duration, last string) Frame {
+	return Frame{Event: "reconnect", Cursor: last, Data: struct {
+		RetryMs     int64  `json:"retryMs"`
+		LastEventID string `json:"lastEventId"`
+	}{retry.Milliseconds(), last}}
+}
+
+// ProblemFrame says on a stream what a response would say with a status. It is
+// named problem, because `event: error` would fire an EventSource's onerror.
+func ProblemFrame(p *Problem) Frame {
+	return Frame{Event: "problem", Data: struct {
+		Message string `json:"message"`
+		*Problem
+	}{p.Detail, p}}
+}
+
+// HubStart hands a start to the hub.
+func (s Start) HubStart() hub.Start {
+	st := hub.Start{Invalid: s.Invalid}
+	if s.Cursor != nil {
+		st.Cursor = &hub.Cursor{Epoch: s.Cursor.Epoch, Seq: s.Cursor.Seq}
+	}
+	switch s.From {
+	case FromStart:
+		st.From = hub.FromStart
+	case FromNow:
+		st.From = hub.FromNow
+	}
+	return st
+}

@@ -1,0 +1,122 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// FromError maps an error of any layer to its problem. A *Problem stays what it
+// is; what is not known here is an internal error whose text goes to the log
+// and never to the caller. The result is the caller's own to change.
+func FromError(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		own := *p
+		return &own
+	}
+	for _, from := range []func(error) *Problem{fromJobs, fromAuth, fromHTTP} {
+		if p := from(err); p != nil {
+			return p
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return Refuse(Unavailable, "No answer in time; whether the request took effect is unknown.").Because(err)
+	}
+	return Refuse(Internal, "Something went wrong. The log has the details under this request id.").Because(err)
+}
+
+func fromJobs(err error) *Problem {
+	var conflict *jobs.ConflictError
+	var invalid *jobs.InvalidError
+	var malformed *jobs.MalformedError
+	switch {
+	case errors.As(err, &conflict):
+		p := Refuse(Conflict, conflict.Detail)
+		job := conflict.Job
+		p.Job = &job
+		return p
+	case errors.As(err, &invalid):
+		p := Refuse(Invalid, invalid.Error())
+		p.Errors = invalid.Fields
+		return p
+	case errors.As(err, &malformed):
+		return Refuse(Malformed, malformed.Error())
+	case errors.Is(err, jobs.ErrNotFound):
+		return Refuse(NotFound, "There is no such job.")
+	case errors.Is(err, jobs.ErrLeaseLost):
+		return Refuse(LeaseLost, "The lease is unknown, has ended or was taken away.")
+	case errors.Is(err, jobs.ErrIdempotencyMismatch):
+		return Refuse(IdempotencyMismatch, "This Idempotency-Key was used for a different request.")
+	case errors.Is(err, jobs.ErrUnavailable):
+		return Refuse(Unavailable, "The store did not confirm; try again with the same Idempotency-Key.").Because(err)
+	case errors.Is(err, jobs.ErrStorageFull):
+		return Refuse(StorageFull, "The disk is full; nothing was stored.").Because(err)
+	case errors.Is(err, jobs.ErrClosed):
+		return refuseDraining()
+	}
+	return nil
+}
+
+func fromAuth(err error) *Problem {
+	var limit *auth.LoginLimitError
+	var invalid *auth.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return InvalidField("/"+invalid.Field, invalid.Detail)
+	case errors.Is(err, auth.ErrUnauthenticated):
+		return Refuse(Unauthenticated, "A valid key or token is needed.")
+	case errors.As(err, &limit):
+		return Refuse(LoginLimit, "Too many failed logins from this address.").RetryAfter(limit.RetryAfter)
+	case errors.Is(err, auth.ErrConnectionLimit):
+		return Refuse(ConnectionLimit, "As many streams are open as this credential allows.")
+	case errors.Is(err, auth.ErrNoKey):
+		return Refuse(NotFound, "There is no such key.")
+	}
+	return nil
+}
+
+// fromHTTP maps what fiber and fasthttp refuse by themselves. Their texts quote
+// the request, so none is passed on.
+func fromHTTP(err error) *Problem {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return fromStatus(http.StatusRequestEntityTooLarge)
+	case errors.As(err, &small):
+		return fromStatus(http.StatusRequestHeaderFieldsTooLarge)
+	case errors.Is(err, fasthttp.ErrTimeout):
+		return fromStatus(http.StatusRequestTimeout)
+	}
+	var fe *fiber.Error
+	if errors.As(err, &fe) {
+		return fromStatus(fe.Code)
+	}
+	return nil
+}
+
+func fromStatus(status int) *Problem {
+	switch status {
+	case http.StatusBadRequest:
+		return Refuse(Malformed, "This is no valid HTTP request.")
+	case http.StatusNotFound:
+		return Refuse(NotFound, "There is nothing at this path.")
+	case http.StatusMethodNotAllowed:
+		return Refuse(MethodNotAllowed, "The header Allow names the methods of this path.")
+	case http.StatusRequestTimeout:
+		return Refuse(Timeout, "The request did not arrive in time.")
+	case http.StatusRequestEntityTooLarge:
+		return Refuse(TooLarge, "The request body is larger than allowed.")
+	case http.StatusUpgradeRequired:
+		return Refuse(UpgradeRequired, "This path speaks WebSocket only.").With("Upgrade", "websocket")
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return Refuse(HeadersTooLarge, "The request line and headers are larger than allowed.")
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+package hub
+
+// Cursor returns the place up to which a joined room's events were given out:
+// a reader that comes back with it misses nothing and sees nothing twice.
+func (s *Subscription) Cursor(job string) (cursor string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.member(job)
+	if m == nil {
+		return "", false
+	}
+	return s.cursorOf(m), true
+}
+
+// cursorOf: while a room is replayed its place is that of the replay, because
+// the connection's position is already past events that were not given out.
+func (s *Subscription) cursorOf(m *member) string {
+	if !m.live {
+		return m.doneID
+	}
+	return s.posID
+}
+
+// Reading reports whether history that was asked for has not arrived yet, so
+// that an empty Next does not mean that there is nothing.
+func (s *Subscription) Reading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetching
+}

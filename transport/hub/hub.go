@@ -1,0 +1,195 @@
+package hub
+
+import "sync"
+
+// readers is how many goroutines read history for catching-up subscriptions:
+// as many as the store has read connections.
+const readers = 4
+
+// Hub fans committed events out to subscriptions. All methods are safe for
+// concurrent use; Publish has one caller at a time.
+type Hub struct {
+	history History
+
+	mu    sync.RWMutex // guards tails
+	tails map[string]*tail
+
+	wakeMu   sync.Mutex // guards dirty, stopped
+	wakeCond *sync.Cond
+	dirty    []*room
+	stopped  bool
+
+	readMu   sync.Mutex // guards reads, flights, closed
+	readCond *sync.Cond
+	reads    []*flight
+	flights  map[flightKey]*flight
+	closed   bool
+
+	wg sync.WaitGroup
+}
+
+// New starts a hub that reads history from src. Close it to stop its goroutines.
+func New(src History) *Hub {
+	h := &Hub{history: src, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
+	h.wakeCond = sync.NewCond(&h.wakeMu)
+	h.readCond = sync.NewCond(&h.readMu)
+	h.wg.Add(1 + readers)
+	go h.wakeLoop()
+	for range readers {
+		go h.readLoop()
+	}
+	return h
+}
+
+// Close stops the hub's goroutines and waits for them. Subscriptions get
+// nothing more; they must still be closed by their owners.
+func (h *Hub) Close() {
+	h.wakeMu.Lock()
+	h.stopped = true
+	h.wakeCond.Broadcast()
+	h.wakeMu.Unlock()
+	h.readMu.Lock()
+	h.closed = true
+	h.readCond.Broadcast()
+	h.readMu.Unlock()
+	h.wg.Wait()
+}
+
+// Publish appends committed events to their tails and wakes who wants them.
+// Events of one client must come in log order. It never blocks on a reader,
+// and its time does not grow with the number of subscriptions.
+func (h *Hub) Publish(events []*Event) {
+	var touched []*room
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && events[n].Client == events[0].Client {
+			n++
+		}
+		if t := h.lookup(events[0].Client); t != nil {
+			t.mu.Lock()
+			for _, e := range events[:n] {
+				touched = t.append(e, touched)
+			}
+			t.mu.Unlock()
+		}
+		events = events[n:]
+	}
+	if len(touched) == 0 {
+		return
+	}
+	h.wakeMu.Lock()
+	h.dirty = append(h.dirty, touched...)
+	h.wakeCond.Signal()
+	h.wakeMu.Unlock()
+}
+
+func (h *Hub) lookup(client string) *tail {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.tails[client]
+}
+
+// head returns the newest seq published to a client's tail, 0 if unknown.
+func (h *Hub) head(client string) uint64 {
+	t := h.lookup(client)
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.head()
+}
+
+// wakeLoop wakes the subscriptions of rooms that got events. A room that gets
+// many events while it waits here is woken once.
+func (h *Hub) wakeLoop() {
+	defer h.wg.Done()
+	var rooms []*room
+	var subs []*Subscription
+	for {
+		h.wakeMu.Lock()
+		for len(h.dirty) == 0 && !h.stopped {
+			h.wakeCond.Wait()
+		}
+		if h.stopped {
+			h.wakeMu.Unlock()
+			return
+		}
+		rooms, h.dirty = h.dirty, rooms[:0]
+		h.wakeMu.Unlock()
+		for i, r := range rooms {
+			rooms[i] = nil
+			r.dirty.Store(false)
+			r.tail.mu.Lock()
+			subs = subs[:0]
+			for _, m := range r.subs {
+				subs = append(subs, m.sub)
+			}
+			r.tail.mu.Unlock()
+			for j, s := range subs {
+				subs[j] = nil
+				s.wake()
+			}
+		}
+	}
+}
+
+// enter registers m with a room, making the room and the tail if needed.
+func (h *Hub) enter(m *member, name Room) {
+	for {
+		t := h.tailOf(name.Client)
+		t.mu.Lock()
+		if t.dead { // lost a race with the last room's leaving; the map has or gets a new one
+			t.mu.Unlock()
+			continue
+		}
+		r := t.rooms[name.Job]
+		if r == nil {
+			r = &room{tail: t, job: name.Job}
+			if t.known {
+				r.off, r.set = t.head(), true
+			}
+			t.rooms[name.Job] = r
+		}
+		m.room, m.index = r, len(r.subs)
+		r.subs = append(r.subs, m)
+		t.mu.Unlock()
+		return
+	}
+}
+
+func (h *Hub) tailOf(client string) *tail {
+	if t := h.lookup(client); t != nil {
+		return t
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.tails[client]
+	if t == nil {
+		t = &tail{client: client, rooms: make(map[string]*room)}
+		h.tails[client] = t
+	}
+	return t
+}
+
+// exit is the reverse of enter; the last one out removes room and tail.
+func (h *Hub) exit(m *member) {
+	r, t := m.room, m.room.tail
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := len(r.subs) - 1
+	r.subs[m.index] = r.subs[last]
+	r.subs[m.index].index = m.index
+	r.subs[last] = nil
+	r.subs = r.subs[:last]
+	if last > 0 {
+		return
+	}
+	delete(t.rooms, r.job)
+	if len(t.rooms) == 0 {
+		t.dead = true
+		delete(h.tails, t.client)
+	}
+}

@@ -1,0 +1,327 @@
+package hub
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// noLimit is the upper bound of a read that has none.
+const noLimit = math.MaxUint64
+
+// deliver hands over a page that s waits for, and wakes its reader.
+func (s *Subscription) deliver(l landed) {
+	s.mu.Lock()
+	s.fetching, s.landed = false, &l
+	s.mu.Unlock()
+	s.wake()
+}
+
+// page returns what was read of r after seq. If that is not here yet it is
+// asked for, and nil is returned; wake follows.
+func (s *Subscription) page(r Room, after uint64) *landed {
+	if l := s.landed; l != nil && l.key == (flightKey{r, after}) {
+		return l
+	}
+	s.landed = nil
+	if !s.fetching {
+		s.fetching = true
+		s.hub.fetch(s, flightKey{r, after})
+	}
+	return nil
+}
+
+// consumed moves the page on after events up to seq were taken from its front.
+// It forgets the page once there is nothing left in it.
+func (s *Subscription) consumed(l *landed, n int, seq uint64) {
+	l.page.Events = l.page.Events[n:]
+	l.key.after = seq
+	if len(l.page.Events) == 0 {
+		s.landed = nil
+	}
+}
+
+// Next appends to items what s has not taken yet, in order: at most maxEvents
+// events and about maxBytes of their JSON. It never blocks. more says that a
+// further call would yield more at once; otherwise wake is called when there is.
+func (s *Subscription) Next(items []Item, maxEvents, maxBytes int) (out []Item, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &budget{maxEvents, maxBytes}
+	for b.left() && !s.closed {
+		var done bool
+		if items, done = s.step(items, b); done {
+			return items, false
+		}
+	}
+	return items, !s.closed
+}
+
+// step does one thing: a piece of the replay at hand, or of what is live. It
+// reports whether there is nothing more at the moment.
+func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
+	if s.replay == nil && len(s.queue) > 0 {
+		s.replay, s.queue = s.queue[0], s.queue[1:]
+	}
+	if s.replay != nil {
+		return s.stepReplay(items, b)
+	}
+	return s.follow(items, b)
+}
+
+// stepReplay reads a joined room's history up to the connection's position.
+func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
+	m := s.replay
+	if m.done >= s.pos {
+		return s.finishReplay(items, m), false
+	}
+	before := len(items)
+	t := m.room.tail
+	t.mu.Lock()
+	// A position that was read from the store may be ahead of what is published.
+	covered := m.room.covers(m.done) && t.head() >= s.pos
+	if covered {
+		items = m.room.take(items, m.done, s.pos, b)
+	}
+	t.mu.Unlock()
+	if !covered {
+		return s.replayPage(items, m, b)
+	}
+	for _, it := range items[before:] {
+		m.replayed(it.Event)
+	}
+	if b.left() {
+		m.done = s.pos
+	}
+	return items, false
+}
+
+// replayPage takes from the store what the tail no longer holds.
+func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, bool) {
+	l := s.page(m.name, m.done)
+	if l == nil {
+		return items, true
+	}
+	if mark := hole(m.name, l); mark != nil {
+		s.landed = nil
+		if mark.Kind != Reset {
+			s.remove(m)
+			return append(items, Item{Mark: mark}), false
+		}
+		m.done, mark.Cursor = s.pos, s.posID
+		return append(items, Item{Mark: mark}), false
+	}
+	n := 0
+	for n < len(l.page.Events) && b.left() && l.page.Events[n].Seq <= s.pos {
+		items = b.add(items, l.page.Events[n])
+		m.replayed(l.page.Events[n])
+		n++
+	}
+	if n < len(l.page.Events) && b.left() || n == len(l.page.Events) && !l.page.More {
+		s.landed, m.done = nil, s.pos // the rest of the page is past the position, or there is none
+		return items, false
+	}
+	s.consumed(l, n, m.done)
+	return items, false
+}
+
+// replayed notes that the replay has given out e.
+func (m *member) replayed(e *Event) {
+	m.done, m.doneID = e.Seq, e.ID
+	if e.Kind == Terminal && e.Job == m.name.Job { // it may have ended after Join read it
+		m.end, m.status = e.Seq, e.Status
+	}
+}
+
+// hole says what a page that cannot be continued from means.
+func hole(r Room, l *landed) *Mark {
+	switch {
+	case l.err != nil:
+		return &Mark{Kind: Fault, Room: r}
+	case l.page.Gone:
+		return &Mark{Kind: Gone, Room: r}
+	case r.Job == "" && l.key.after < l.page.Pruned:
+		return &Mark{Kind: Reset, Room: r, Reason: "pruned", Oldest: l.page.OldID}
+	}
+	return nil
+}
+
+// finishReplay turns a room live, and ends it if its job has ended already.
+func (s *Subscription) finishReplay(items []Item, m *member) []Item {
+	s.replay, m.live = nil, true
+	items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, Cursor: s.posID}})
+	if m.end != 0 && (m.end <= s.pos || m.start >= m.end) {
+		items = s.end(items, m, s.posID, m.status)
+	}
+	return items
+}
+
+func (s *Subscription) end(items []Item, m *member, cursor, status string) []Item {
+	s.remove(m)
+	return append(items, Item{Mark: &Mark{Kind: End, Room: m.name, Cursor: cursor, Status: status}})
+}
+
+// follow takes what came after the position, from the tail or, if the tail no
+// longer reaches back to it, from the store.
+func (s *Subscription) follow(items []Item, b *budget) ([]Item, bool) {
+	rooms := s.liveRooms()
+	if len(rooms) == 0 {
+		return items, true
+	}
+	before := len(items)
+	t := rooms[0].room.tail
+	t.mu.Lock()
+	behind := behind(rooms, s.pos)
+	if !behind {
+		items = gather(items, rooms, s.pos, b)
+		if head := t.head(); b.left() && t.known && head > s.pos {
+			s.pos, s.posID = head, t.at(head).ID
+		}
+	}
+	t.mu.Unlock()
+	if behind {
+		return s.followPage(items, rooms, b)
+	}
+	done := b.left()
+	if !done {
+		last := items[len(items)-1].Event
+		s.pos, s.posID = last.Seq, last.ID
+	}
+	return s.endings(items, before), done
+}
+
+// liveRooms returns the rooms whose replay is over. While a replay runs or
+// waits there is nothing to follow, so usually that is all of them.
+func (s *Subscription) liveRooms() []*member {
+	for i, m := range s.members {
+		if !m.live { // only while a Join is reading the store
+			rest := slices.Clone(s.members[:i])
+			for _, m := range s.members[i:] {
+				if m.live {
+					rest = append(rest, m)
+				}
+			}
+			return rest
+		}
+	}
+	return s.members
+}
+
+// behind reports whether the tail may lack an event of a room after pos.
+func behind(rooms []*member, pos uint64) bool {
+	for _, m := range rooms {
+		if m.room.gone() > pos {
+			return true
+		}
+	}
+	return false
+}
+
+// gather merges the events of the rooms after pos, each once.
+func gather(items []Item, rooms []*member, pos uint64, b *budget) []Item {
+	before, whole, left := len(items), *b, *b
+	yielded := 0
+	for _, m := range rooms {
+		from, each := len(items), whole
+		items = m.room.take(items, max(pos, m.start), noLimit, &each)
+		if len(items) > from {
+			yielded++
+			left = each
+		}
+	}
+	*b = left
+	if yielded > 1 {
+		*b = whole
+		items = merge(items, before, b)
+	}
+	return items
+}
+
+// merge orders what several rooms yielded from index before on, and cuts it to
+// the budget. A room that was itself cut fills the budget alone, so nothing
+// after its cut survives.
+func merge(items []Item, before int, b *budget) []Item {
+	all := items[before:]
+	slices.SortFunc(all, func(x, y Item) int { return cmp.Compare(x.Event.Seq, y.Event.Seq) })
+	all = slices.CompactFunc(all, func(x, y Item) bool { return x.Event.Seq == y.Event.Seq })
+	items = items[:before]
+	for _, it := range all {
+		if !b.left() {
+			break
+		}
+		items = b.add(items, it.Event)
+	}
+	return items
+}
+
+// followPage reads on in the store until the tail covers the position again.
+func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]Item, bool) {
+	r := Room{Client: s.client}
+	if len(rooms) == 1 {
+		r = rooms[0].name
+	}
+	l := s.page(r, s.pos)
+	if l == nil {
+		return items, true
+	}
+	if mark := hole(r, l); mark != nil && (mark.Kind != Reset || s.member("") != nil) {
+		return s.followHole(items, mark, l), false
+	}
+	before, n := len(items), 0
+	for n < len(l.page.Events) && b.left() {
+		e := l.page.Events[n]
+		if wanted(rooms, e) {
+			items = b.add(items, e)
+		}
+		s.pos, s.posID = e.Seq, e.ID
+		n++
+	}
+	exhausted := n == len(l.page.Events) && !l.page.More
+	s.consumed(l, n, s.pos)
+	if exhausted {
+		s.landed = nil
+		s.pos = max(s.pos, l.head)
+	}
+	return s.endings(items, before), false
+}
+
+func (s *Subscription) followHole(items []Item, mark *Mark, l *landed) []Item {
+	s.landed = nil
+	switch mark.Kind {
+	case Reset: // goes on right after the hole: the newest deleted event
+		s.pos, s.posID = l.page.Pruned, l.page.OldID
+		mark.Cursor = s.posID
+	case Gone:
+		if m := s.member(mark.Room.Job); m != nil {
+			s.remove(m)
+		}
+	}
+	return append(items, Item{Mark: mark})
+}
+
+// wanted reports whether one of the rooms has this event.
+func wanted(rooms []*member, e *Event) bool {
+	for _, m := range rooms {
+		if e.Seq > m.start && (m.name.Job == "" || m.name.Job == e.Job) {
+			return true
+		}
+	}
+	return false
+}
+
+// endings puts an End mark behind each terminal event, from index i on, of a
+// job whose room was joined, and leaves that room.
+func (s *Subscription) endings(items []Item, i int) []Item {
+	for ; i < len(items); i++ {
+		e := items[i].Event
+		if e == nil || e.Kind != Terminal {
+			continue
+		}
+		if m := s.member(e.Job); m != nil && m.live {
+			s.remove(m)
+			mark := &Mark{Kind: End, Room: m.name, Cursor: e.ID, Status: e.Status}
+			items = slices.Insert(items, i+1, Item{Mark: mark})
+		}
+	}
+	return items
+}

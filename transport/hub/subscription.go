@@ -1,0 +1,243 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// From says where a room starts when no cursor is given.
+type From uint8
+
+// The choices of From.
+const (
+	Default   From = iota // a job room at the job's first event, a client room now
+	FromStart             // at the oldest event that is kept
+	FromNow               // at the newest event
+)
+
+// Start is where a reader wants a room to start.
+type Start struct {
+	Cursor  *Cursor // right after it; nil: none was given
+	Invalid bool    // a cursor was given but does not parse
+	From    From
+}
+
+// Joined is the outcome of a Join.
+type Joined struct {
+	Room   Room
+	Cursor string // where the room starts from
+	Reset  *Mark  // the cursor could not be continued from
+	Job    []byte // job rooms: the Job object as JSON
+	Status string // job rooms: the job's status
+	Ended  bool   // the cursor asked for is at or past the job's terminal event
+}
+
+// MarkKind tells the marks apart.
+type MarkKind uint8
+
+// The marks that stand between events.
+const (
+	Live  MarkKind = iota // a room's history is done; what follows is live
+	Reset                 // a room goes on elsewhere than it was asked to
+	End                   // a job room had its terminal event and was left
+	Gone                  // the job was deleted while its history was read
+	Fault                 // history cannot be read at the moment
+)
+
+// Mark is a point in the stream that is no event.
+type Mark struct {
+	Kind   MarkKind
+	Room   Room
+	Cursor string // Live, End: the position; Reset: where it goes on
+	Reason string // Reset: pruned, epoch, future or invalid
+	Oldest string // Reset: cursor before the oldest event kept
+	Status string // End: the job's final status
+}
+
+// Item is one event or one mark.
+type Item struct {
+	Event *Event
+	Mark  *Mark
+}
+
+// Refusals of Join.
+var (
+	ErrJoined = errors.New("hub: the room is joined already")
+	ErrClosed = errors.New("hub: the subscription is closed")
+)
+
+// member is one room of one subscription.
+type member struct {
+	sub   *Subscription
+	room  *room // set by Hub.enter
+	index int   // in room.subs; guarded by tail.mu
+
+	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
+	name    Room
+	entered bool   // registered with room
+	start   uint64 // events at or below it are not for this room
+	done    uint64 // the replay has reached this seq
+	doneID  string
+	live    bool   // the replay is over
+	end     uint64 // seq of the job's terminal event if it was known at Join
+	status  string
+}
+
+// Subscription reads the rooms that it has joined. Next has one caller at a
+// time; the other methods may be called by any goroutine.
+type Subscription struct {
+	hub    *Hub
+	client string
+	wakeFn func()
+
+	mu       sync.Mutex // guards everything below
+	members  []*member
+	pos      uint64 // every event of the joined, live rooms up to pos was taken
+	posID    string
+	placed   bool    // pos is set: a room was joined
+	replay   *member // the join whose history is being read, at most one
+	queue    []*member
+	fetching bool
+	landed   *landed
+	closed   bool
+}
+
+// Subscribe makes a subscription to rooms of one client. wake is called, never
+// with locks held, when Next may have something; it must not block.
+func (h *Hub) Subscribe(client string, wake func()) *Subscription {
+	return &Subscription{hub: h, client: client, wakeFn: wake}
+}
+
+func (s *Subscription) wake() { s.wakeFn() }
+
+// Join adds a room and says where it starts. The caller has authorised it.
+// Errors of History.Open are returned as they are, and the room is not joined.
+func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, error) {
+	name := Room{Client: s.client, Job: job}
+	m := &member{sub: s, name: name}
+	if err := s.add(m); err != nil {
+		return Joined{}, err
+	}
+	s.hub.enter(m, name) // register first, then read: no gap at the seam
+	if !s.entered(m) {
+		return Joined{}, ErrClosed
+	}
+	o, err := s.hub.history.Open(ctx, name, st.Cursor)
+	if err != nil {
+		s.Leave(job)
+		return Joined{}, err
+	}
+	return s.place(m, st, o)
+}
+
+// add reserves the room's name.
+func (s *Subscription) add(m *member) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.member(m.name.Job) != nil {
+		return ErrJoined
+	}
+	s.members = append(s.members, m)
+	return nil
+}
+
+// entered notes that m is registered, or undoes it if m was removed meanwhile.
+func (s *Subscription) entered(m *member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.members, m) {
+		s.hub.exit(m)
+		return false
+	}
+	m.entered = true
+	return true
+}
+
+func (s *Subscription) member(job string) *member {
+	for _, m := range s.members {
+		if m.name.Job == job {
+			return m
+		}
+	}
+	return nil
+}
+
+// place decides where the room starts and queues its replay.
+func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
+	j := Joined{Room: m.name, Job: o.Job, Status: o.Status}
+	oldest := m.name.Job != ""
+	switch {
+	case st.Invalid:
+		o.Reason = "invalid"
+	case st.Cursor != nil && o.Reason == "":
+		m.start = st.Cursor.Seq
+	case st.From != Default:
+		oldest = st.From == FromStart
+	}
+	given := st.Cursor != nil && o.Reason == "" && !st.Invalid
+	if !given {
+		m.start, j.Cursor = o.Head, o.HeadID
+		if oldest {
+			m.start, j.Cursor = o.Oldest, o.OldestID
+		}
+	}
+	if o.Reason != "" {
+		j.Reset = &Mark{Kind: Reset, Room: m.name, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
+	}
+	j.Ended = given && o.End != 0 && m.start >= o.End
+	m.end, m.status = o.End, o.Status
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.members, m) {
+		return Joined{}, ErrClosed // left or closed meanwhile
+	}
+	if !s.placed {
+		s.placed, s.pos, s.posID = true, o.Head, o.HeadID
+	}
+	m.done, m.doneID = m.start, j.Cursor
+	s.queue = append(s.queue, m)
+	return j, nil
+}
+
+// Leave removes a room at once and returns the position up to which its events
+// were taken; ok is false if it was not joined.
+func (s *Subscription) Leave(job string) (cursor string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.member(job)
+	if m == nil {
+		return "", false
+	}
+	cursor = s.cursorOf(m)
+	s.remove(m)
+	return cursor, true
+}
+
+// remove takes m out of every list and out of its room.
+func (s *Subscription) remove(m *member) {
+	same := func(x *member) bool { return x == m }
+	s.members = slices.DeleteFunc(s.members, same)
+	s.queue = slices.DeleteFunc(s.queue, same)
+	if s.replay == m {
+		s.replay = nil
+	}
+	if m.entered {
+		s.hub.exit(m)
+	}
+}
+
+// Close leaves all rooms. It is idempotent.
+func (s *Subscription) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.members) > 0 {
+		s.remove(s.members[0])
+	}
+	s.closed, s.landed = true, nil
+}

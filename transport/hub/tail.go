@@ -1,0 +1,140 @@
+package hub
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// Bounds of one client's tail. A reader further behind reads the store.
+const (
+	tailEvents = 4096
+	tailBytes  = 4 << 20
+)
+
+// tail is the newest part of one client's log. It exists while the client has
+// a joined room.
+type tail struct {
+	client string
+
+	mu     sync.Mutex // guards everything below
+	known  bool       // something was published since the tail exists, so base counts
+	base   uint64     // seq before the oldest event held
+	events []*Event   // contiguous: events[i].Seq == base+1+i
+	bytes  int
+	rooms  map[string]*room // by job; "" is the client room
+	dead   bool             // the last room has left; a new tail must be made
+}
+
+// room is what the hub holds of one watched room.
+type room struct {
+	tail *tail
+	job  string
+
+	// Guarded by tail.mu.
+	off  uint64   // job rooms: events of this room at or below off may be missing from seqs
+	set  bool     // off counts; otherwise the room is as old as the tail, and base counts
+	seqs []uint64 // job rooms: the room's events that the tail holds
+	subs []*member
+
+	dirty atomic.Bool // queued for waking
+}
+
+// head returns the newest seq that was published, 0 if nothing was.
+func (t *tail) head() uint64 { return t.base + uint64(len(t.events)) }
+
+// gone returns the seq up to which events of the room may have left the tail.
+func (r *room) gone() uint64 {
+	if r.job != "" && r.set {
+		return r.off
+	}
+	if r.tail.known {
+		return r.tail.base
+	}
+	return 0
+}
+
+// covers reports whether the tail holds every event of the room after seq.
+func (r *room) covers(seq uint64) bool { return r.tail.known && r.gone() <= seq }
+
+// append adds one event and collects the rooms that want it.
+func (t *tail) append(e *Event, touched []*room) []*room {
+	if !t.known {
+		t.known, t.base = true, e.Seq-1
+	} else if e.Seq != t.head()+1 {
+		t.lose(e.Seq - 1)
+	}
+	t.events = append(t.events, e)
+	t.bytes += len(e.JSON)
+	if r := t.rooms[e.Job]; r != nil {
+		r.seqs = append(r.seqs, e.Seq)
+		touched = r.touch(touched)
+	}
+	if r := t.rooms[""]; r != nil {
+		touched = r.touch(touched)
+	}
+	for len(t.events) > tailEvents || t.bytes > tailBytes {
+		t.evict()
+	}
+	return touched
+}
+
+func (r *room) touch(touched []*room) []*room {
+	if r.dirty.CompareAndSwap(false, true) {
+		touched = append(touched, r)
+	}
+	return touched
+}
+
+// lose empties the tail: what it held does not reach up to base without a hole.
+func (t *tail) lose(base uint64) {
+	t.events, t.bytes, t.base = nil, 0, base
+	for _, r := range t.rooms {
+		r.seqs, r.off, r.set = nil, base, r.job != ""
+	}
+}
+
+// evict drops the oldest event.
+func (t *tail) evict() {
+	e := t.events[0]
+	t.events[0] = nil
+	t.events = t.events[1:]
+	t.bytes -= len(e.JSON)
+	t.base = e.Seq
+	if r := t.rooms[e.Job]; r != nil && e.Job != "" && len(r.seqs) > 0 && r.seqs[0] == e.Seq {
+		r.seqs = r.seqs[1:]
+		r.off, r.set = e.Seq, true
+	}
+}
+
+// at returns the event numbered seq, which the tail must hold.
+func (t *tail) at(seq uint64) *Event { return t.events[seq-t.base-1] }
+
+// take appends the room's events in (after, upTo] to dst while b allows. The
+// tail must cover after.
+func (r *room) take(dst []Item, after, upTo uint64, b *budget) []Item {
+	t := r.tail
+	upTo = min(upTo, t.head())
+	if r.job == "" {
+		for seq := max(after, t.base) + 1; seq <= upTo && b.left(); seq++ {
+			dst = b.add(dst, t.at(seq))
+		}
+		return dst
+	}
+	i := sort.Search(len(r.seqs), func(i int) bool { return r.seqs[i] > after })
+	for ; i < len(r.seqs) && r.seqs[i] <= upTo && b.left(); i++ {
+		dst = b.add(dst, t.at(r.seqs[i]))
+	}
+	return dst
+}
+
+// budget bounds one batch. At least one event always fits.
+type budget struct{ events, bytes int }
+
+func (b *budget) left() bool { return b.events > 0 && b.bytes > 0 }
+
+func (b *budget) add(dst []Item, e *Event) []Item {
+	b.events--
+	b.bytes -= len(e.JSON)
+	return append(dst, Item{Event: e})
+}

@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// proxyHeaders are what proxies add to a request that they pass on.
+const proxyHeaders = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Real-Ip Forwarded Via"
+
+// ClientAddr returns where a request came from: the peer of the TCP connection,
+// or, if that is a trusted proxy, the rightmost address of X-Forwarded-For that
+// is none. What stands left of that address was written by the caller and is
+// not read. An unreadable address ends the walk at the last good one.
+func (d *Door) ClientAddr(c *fiber.Ctx) netip.Addr {
+	addr := peerAddr(c)
+	var hops []string
+	for _, line := range c.Request().Header.PeekAll(fiber.HeaderXForwardedFor) {
+		hops = append(hops, strings.Split(string(line), ",")...)
+	}
+	for i := len(hops) - 1; i >= 0 && d.trusts(addr); i-- {
+		next, ok := parseHop(hops[i])
+		if !ok {
+			break
+		}
+		addr = next
+	}
+	return addr
+}
+
+// Local reports whether a request came straight from this machine: a loopback
+// peer, no trace of a proxy, and not from a web page (a page of any site can
+// make its visitor's browser call loopback).
+func Local(c *fiber.Ctx) bool {
+	if !peerAddr(c).IsLoopback() || c.Get(fiber.HeaderOrigin) != "" {
+		return false
+	}
+	for name := range strings.FieldsSeq(proxyHeaders) {
+		if len(c.Request().Header.PeekAll(name)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Door) trusts(addr netip.Addr) bool {
+	for _, p := range d.proxies {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func peerAddr(c *fiber.Ctx) netip.Addr {
+	tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.IPv4Unspecified() // an in-memory or unix connection
+	}
+	addr, _ := netip.AddrFromSlice(tcp.IP)
+	return addr.Unmap()
+}
+
+// parseHop reads one element of X-Forwarded-For; some proxies add the port.
+func parseHop(s string) (netip.Addr, bool) {
+	s = strings.TrimSpace(s)
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		addr = ap.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
+}

@@ -1,0 +1,43 @@
+package rest
+
+import (
+	"crypto/sha256"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+// maxIdempotencyKey bounds what the store keeps and indexes for each job.
+const maxIdempotencyKey = 255
+
+// idempotency reads the header Idempotency-Key; without it the result is zero.
+// A repeated header is malformed, a value that is not 1..255 visible ASCII
+// characters invalid.
+func idempotency(c *fiber.Ctx, body []byte) (jobs.Idempotency, error) {
+	values := c.Request().Header.PeekAll("Idempotency-Key")
+	switch len(values) {
+	case 0:
+		return jobs.Idempotency{}, nil
+	case 1:
+	default:
+		return jobs.Idempotency{}, transport.Refuse(transport.Malformed, "Idempotency-Key is given more than once.")
+	}
+	key := string(values[0])
+	visible := func(r rune) bool { return r > ' ' && r < 0x7f }
+	if key == "" || len(key) > maxIdempotencyKey || strings.TrimFunc(key, visible) != "" {
+		return jobs.Idempotency{}, transport.Refuse(transport.Invalid, "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+	}
+	return jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), c.Path(), body)}, nil
+}
+
+// fingerprint is what makes two requests the same: method, path and body. The
+// first two cannot hold a NUL, so the parts cannot be shifted into each other.
+func fingerprint(method, path string, body []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte(method + "\x00" + path + "\x00"))
+	h.Write(body)
+	return [32]byte(h.Sum(nil))
+}

@@ -1,0 +1,148 @@
+package rest
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+// A page of the list of jobs. The cap bounds the memory of one answer.
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+func (s *server) get(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Watch)
+	if err != nil {
+		return err
+	}
+	id, err := jobID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	job, err := s.Jobs.Get(ctx, p.ClientID, id)
+	if err != nil {
+		return err
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	return transport.JSON(c, fiber.StatusOK, job)
+}
+
+func (s *server) list(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Watch)
+	if err != nil {
+		return err
+	}
+	q, err := listQuery(c)
+	if err != nil {
+		return err
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	page, err := s.Jobs.List(ctx, p.ClientID, q)
+	if err != nil {
+		return err
+	}
+	if page.Jobs == nil {
+		page.Jobs = []jobs.Job{}
+	}
+	return transport.JSON(c, fiber.StatusOK, page)
+}
+
+// listQuery reads `?status=&limit=&after=`; empty is absent.
+func listQuery(c *fiber.Ctx) (jobs.ListQuery, error) {
+	q := jobs.ListQuery{Limit: defaultLimit, Status: jobs.Status(strings.Clone(c.Query("status")))}
+	if q.Status != "" && !q.Status.Valid() {
+		return q, transport.InvalidField("?status", "must be pending, processing, completed, failed or cancelled")
+	}
+	if text := c.Query("limit"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n < 1 || n > maxLimit {
+			return q, transport.InvalidField("?limit", "must be 1 to 200")
+		}
+		q.Limit = int(n)
+	}
+	if text := c.Query("after"); text != "" {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return q, transport.InvalidField("?after", "must be the id of a job")
+		}
+		q.After = id.String()
+	}
+	return q, nil
+}
+
+func (s *server) cancel(c *fiber.Ctx) error {
+	p, id, _, err := s.order(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	job, err := s.Jobs.Cancel(ctx, p.ClientID, id)
+	if err != nil {
+		return err
+	}
+	return transport.JSON(c, fiber.StatusOK, job)
+}
+
+func (s *server) retry(c *fiber.Ctx) error {
+	p, id, body, err := s.order(c)
+	if err != nil {
+		return err
+	}
+	idem, err := idempotency(c, body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	job, replayed, err := s.Jobs.Retry(ctx, p.ClientID, id, idem)
+	if err != nil {
+		return err
+	}
+	locate(c, job, replayed)
+	return transport.JSON(c, fiber.StatusAccepted, job)
+}
+
+// order reads a request that orders something of an existing job: who, which
+// job, and its body, which is empty or {}.
+func (s *server) order(c *fiber.Ctx) (p auth.Principal, id string, body []byte, err error) {
+	if p, err = s.Door.Principal(c, auth.Submit); err != nil {
+		return p, "", nil, err
+	}
+	if id, err = jobID(c); err != nil {
+		return p, "", nil, err
+	}
+	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil {
+		return p, "", nil, err
+	}
+	if body != nil {
+		if err = jobs.DecodeObject(body, &struct{}{}); err != nil {
+			return p, "", nil, err
+		}
+	}
+	return p, id, body, s.Door.Admit()
+}
+
+// locate says where a new job is, and whether the answer repeats an earlier one.
+func locate(c *fiber.Ctx, job jobs.Job, replayed bool) {
+	c.Set(fiber.HeaderLocation, "/v1/jobs/"+job.ID)
+	if replayed {
+		c.Set("Idempotent-Replayed", "true")
+	}
+}

@@ -1,0 +1,145 @@
+package rest
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+// maxKeyID is longer than any id of a key; a longer one is not looked up.
+const maxKeyID = 64
+
+// keyObject is a key on the wire. Key is there only in the answer that creates
+// it.
+type keyObject struct {
+	ID             string       `json:"id"`
+	ClientID       string       `json:"clientId"`
+	Name           string       `json:"name"`
+	Scopes         []auth.Scope `json:"scopes"`
+	MaxConnections *int         `json:"maxConnections"`
+	CreatedAt      jobs.Time    `json:"createdAt"`
+	ExpiresAt      *jobs.Time   `json:"expiresAt"`
+	RevokedAt      *jobs.Time   `json:"revokedAt"`
+	LastUsedAt     *jobs.Time   `json:"lastUsedAt"`
+	Key            string       `json:"key,omitempty"`
+}
+
+func asObject(k auth.Key) keyObject {
+	at := func(t *time.Time) *jobs.Time {
+		if t == nil {
+			return nil
+		}
+		wire := jobs.At(*t)
+		return &wire
+	}
+	return keyObject{
+		ID: k.ID, ClientID: k.ClientID, Name: k.Name, Scopes: k.Scopes, MaxConnections: k.MaxConnections,
+		CreatedAt: jobs.At(k.CreatedAt), ExpiresAt: at(k.ExpiresAt), RevokedAt: at(k.RevokedAt), LastUsedAt: at(k.LastUsedAt),
+	}
+}
+
+// newKey is the body that creates a key; every member may be absent.
+type newKey struct {
+	Name           string       `json:"name"`
+	Scopes         []auth.Scope `json:"scopes"`
+	MaxConnections *int         `json:"maxConnections"`
+	ExpiresAt      *time.Time   `json:"expiresAt"`
+}
+
+func (s *server) listKeys(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Admin)
+	if err != nil {
+		return err
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	keys, err := s.Keys.Keys(ctx, p.ClientID)
+	if err != nil {
+		return err
+	}
+	list := make([]keyObject, len(keys))
+	for i, k := range keys {
+		list[i] = asObject(k)
+	}
+	return transport.JSON(c, fiber.StatusOK, fiber.Map{"keys": list})
+}
+
+// createKey makes a key of the caller's own client and shows its secret, once.
+func (s *server) createKey(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Admin)
+	if err != nil {
+		return err
+	}
+	key, secret, err := s.readKey(c, p.ClientID)
+	if err != nil {
+		return err
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	if err := s.Keys.CreateKey(ctx, key); err != nil {
+		return err
+	}
+	shown := asObject(key.Key)
+	shown.Key = secret
+	return transport.JSON(c, fiber.StatusCreated, shown)
+}
+
+func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, error) {
+	body, err := transport.Body(c, s.Door.MaxBody())
+	if err != nil {
+		return auth.Stored{}, "", err
+	}
+	var in newKey
+	if err := jobs.DecodeObject(body, &in); err != nil {
+		return auth.Stored{}, "", err
+	}
+	opts := auth.KeyOptions{MaxConnections: in.MaxConnections}
+	if in.ExpiresAt != nil {
+		// Below a millisecond the time left could round to "no end".
+		if opts.TTL = time.Until(*in.ExpiresAt); opts.TTL < time.Millisecond {
+			return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be in the future")
+		}
+	}
+	key, secret, err := auth.NewKey(client, in.Name, in.Scopes, opts)
+	var invalid *auth.InvalidError
+	if errors.As(err, &invalid) && invalid.Field == "ttl" {
+		return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be one second to ten years ahead")
+	}
+	if err == nil && in.ExpiresAt != nil {
+		end := jobs.At(*in.ExpiresAt).Time // exactly as asked for, not as far from now
+		key.ExpiresAt = &end
+	}
+	return key, secret, err
+}
+
+func (s *server) revokeKey(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Admin)
+	if err != nil {
+		return err
+	}
+	id := strings.Clone(c.Params("id"))
+	if len(id) > maxKeyID {
+		return auth.ErrNoKey
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	if err := s.Keys.RevokeKey(ctx, p.ClientID, id, time.Now()); err != nil {
+		return err
+	}
+	return c.SendStatus(fiber.StatusNoContent)
+}

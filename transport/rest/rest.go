@@ -1,0 +1,98 @@
+package rest
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+// commandTimeout bounds how long a caller waits for the store. A commit that
+// takes longer has an unknown fate: unavailable.
+const commandTimeout = 5 * time.Second
+
+// Jobs is what this package asks of the job service; see [jobs.Store] for what
+// each method promises.
+type Jobs interface {
+	Submit(ctx context.Context, client string, s jobs.Spec, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
+	Retry(ctx context.Context, client, of string, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
+	Get(ctx context.Context, client, id string) (jobs.Job, error)
+	List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error)
+	Cancel(ctx context.Context, client, id string) (jobs.Job, error)
+}
+
+// Keys is what this package asks of the key store; see [auth.Store].
+type Keys interface {
+	CreateKey(ctx context.Context, k auth.Stored) error
+	Keys(ctx context.Context, client string) ([]auth.Key, error)
+	RevokeKey(ctx context.Context, client, id string, at time.Time) error
+}
+
+// Deps is what the routes need. Door, Jobs, Keys, Streams, Stream and Wait are
+// required.
+type Deps struct {
+	Door    *transport.Door
+	Jobs    Jobs
+	Keys    Keys
+	Streams *auth.Streams
+	Submit  jobs.SubmitOptions // how a submit is checked
+
+	// Stream answers with a job's events from its first on, as 200, and ends
+	// after the terminal one. The headers Location and Idempotent-Replayed are
+	// set. From the call on, also when it fails, the admission is Stream's to
+	// release.
+	Stream func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, job jobs.Job, f transport.EventFormat) error
+
+	// Wait returns when the job has its terminal event, when limit is over, or
+	// when ctx ends; the first two give nil.
+	Wait func(ctx context.Context, client, jobID string, limit time.Duration) error
+
+	Ready   func(ctx context.Context) error // nil: always ready
+	Metrics fiber.Handler                   // Prometheus text; nil: no /metrics
+}
+
+type server struct{ Deps }
+
+// Mount adds the routes. Transports that have paths of their own below these
+// (/v1/jobs/{id}/events, /v1/ws, /socket.io/) are mounted before.
+func Mount(r fiber.Router, d Deps) {
+	s := &server{d}
+	r.Post("/v1/jobs", s.submit)
+	r.Get("/v1/jobs", s.list)
+	r.Get("/v1/jobs/:id", s.get)
+	r.Post("/v1/jobs/:id/cancel", s.cancel)
+	r.Post("/v1/jobs/:id/retry", s.retry)
+
+	r.Get("/v1/keys", s.listKeys)
+	r.Post("/v1/keys", s.createKey)
+	r.Delete("/v1/keys/:id", s.revokeKey)
+
+	r.Get("/livez", s.live)
+	r.Get("/readyz", s.ready)
+	if d.Metrics != nil {
+		r.Get("/metrics", s.metrics)
+	}
+	mountUnbuilt(r)
+}
+
+// command is the context of one call of the store. It is not the request's:
+// fasthttp's ends only at shutdown, and a command that has begun is let finish.
+func command() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), commandTimeout)
+}
+
+// jobID returns a copy of the id in the path in canonical form. A text that is
+// no UUID names no job.
+func jobID(c *fiber.Ctx) (string, error) {
+	text := c.Params("id")
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(uuid.UUID{}.String()) {
+		return "", jobs.ErrNotFound
+	}
+	return id.String(), nil
+}

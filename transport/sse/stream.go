@@ -1,0 +1,202 @@
+package sse
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// stream is one response. Its wire.Stream methods are called by one goroutine
+// at a time.
+type stream struct {
+	h         *Handler
+	id        string // the request's
+	principal auth.Principal
+	job       string
+	format    transport.EventFormat
+	conflate  bool
+	heartbeat bool // signs of life as events
+	opened    time.Time
+	admission *transport.Admission // nil until it is admitted
+	sub       *hub.Subscription
+	chunked   bool
+	head      []byte // sent first, then nil
+	intro     []byte // likewise
+	sent      int64  // events given out
+
+	conn  atomic.Pointer[wire.Conn]
+	ended atomic.Pointer[error] // set by revoke: why the credential ended
+}
+
+func (h *Handler) newStream(p auth.Principal, job string, f transport.EventFormat, r transport.Reading) *stream {
+	s := &stream{
+		h: h, principal: p, job: job, format: f,
+		conflate: r.Conflate, heartbeat: r.Heartbeat, opened: time.Now(),
+	}
+	s.sub = h.opt.Hub.Subscribe(p.ClientID, s.wake)
+	return s
+}
+
+// attach lets wakes reach the connection, and makes up for those before it.
+func (s *stream) attach(c *wire.Conn) {
+	s.conn.Store(c)
+	c.Wake()
+}
+
+func (s *stream) wake() {
+	if c := s.conn.Load(); c != nil {
+		c.Wake()
+	}
+}
+
+// revoke makes the stream end with a problem, because its credential has.
+func (s *stream) revoke(reason error) {
+	s.ended.Store(&reason)
+	s.wake()
+}
+
+// Fill implements wire.Stream.
+func (s *stream) Fill(buf []byte, limit int) ([]byte, wire.Next) {
+	buf = s.begin(buf)
+	if reason := s.ended.Load(); reason != nil {
+		return s.finish(s.appendChunk(buf, transport.ProblemFrame(transport.FromError(*reason)))), wire.Close
+	}
+	scratch := s.h.items.Get().(*[]hub.Item)
+	defer s.h.items.Put(scratch)
+	for len(buf) < limit {
+		items, more := s.sub.Next((*scratch)[:0], transport.BatchEvents, limit-len(buf))
+		*scratch = items[:0]
+		var over bool
+		buf, over = s.appendItems(buf, items)
+		clear(items)
+		if over {
+			return s.finish(buf), wire.Close
+		}
+		if !more {
+			return buf, wire.Idle
+		}
+	}
+	return buf, wire.More
+}
+
+// appendItems frames a batch; over says that the stream ends with it.
+func (s *stream) appendItems(buf []byte, items []hub.Item) (out []byte, over bool) {
+	if s.conflate {
+		items = hub.Conflate(items)
+	}
+	events := 0
+	var last *hub.Event
+	for _, it := range items {
+		if it.Event != nil {
+			buf = s.appendEvent(buf, it.Event)
+			events++
+			last = it.Event
+			continue
+		}
+		buf = s.appendChunk(buf, transport.MarkFrame(it.Mark))
+		over = over || it.Mark.Kind == hub.End || it.Mark.Kind == hub.Gone || it.Mark.Kind == hub.Fault
+	}
+	if events > 0 {
+		s.sent += int64(events)
+		s.h.opt.Observe.Delivered(s.format.Kind(), events, last.At)
+	}
+	return buf, over
+}
+
+func (s *stream) appendEvent(buf []byte, e *hub.Event) []byte {
+	var f []byte
+	if s.format == transport.EventStream {
+		f = e.Frame(transport.SlotSSE, eventFrame)
+	} else {
+		f = e.Frame(transport.SlotNDJSON, eventLine)
+	}
+	if !s.chunked {
+		f = unchunk(f)
+	}
+	return append(buf, f...)
+}
+
+// begin sends the head and the first frames once.
+func (s *stream) begin(buf []byte) []byte {
+	if s.head == nil {
+		return buf
+	}
+	buf = append(buf, s.head...)
+	if s.chunked {
+		buf = append(buf, "Transfer-Encoding: chunked\r\n"...)
+	}
+	buf = append(buf, "Connection: close\r\n\r\n"...)
+	buf = s.appendBody(buf, s.intro)
+	s.head, s.intro = nil, nil
+	return buf
+}
+
+// appendFrame appends a control frame in the stream's format.
+func (s *stream) appendFrame(dst []byte, f transport.Frame) []byte {
+	if s.format == transport.EventStream {
+		return appendSSE(dst, f)
+	}
+	return appendLine(dst, f.Event, f.MarshalData())
+}
+
+func (s *stream) appendChunk(buf []byte, f transport.Frame) []byte {
+	return s.appendBody(buf, s.appendFrame(nil, f))
+}
+
+func (s *stream) appendBody(buf, body []byte) []byte {
+	if s.chunked {
+		body = chunk(body)
+	}
+	return append(buf, body...)
+}
+
+func (s *stream) finish(buf []byte) []byte {
+	if s.chunked {
+		buf = append(buf, lastChunk...)
+	}
+	return buf
+}
+
+// KeepAlive implements wire.Stream.
+func (s *stream) KeepAlive(buf []byte) []byte {
+	if s.format == transport.EventStream && !s.heartbeat {
+		return s.appendBody(buf, []byte(":\n\n"))
+	}
+	return s.appendChunk(buf, transport.PingFrame(time.Now()))
+}
+
+// Goodbye implements wire.Stream.
+func (s *stream) Goodbye(buf []byte, retry time.Duration) []byte {
+	buf = s.begin(buf)
+	cursor, _ := s.sub.Cursor(s.job)
+	var body []byte
+	if s.format == transport.EventStream {
+		body = appendRetry(nil, retry)
+	}
+	body = s.appendFrame(body, transport.ReconnectFrame(retry, cursor))
+	return s.finish(s.appendBody(buf, body))
+}
+
+// Closed implements wire.Stream.
+func (s *stream) Closed(cause error) {
+	s.sub.Close()
+	if s.admission != nil {
+		s.admission.Release()
+	}
+	if s.id == "" {
+		return // refused before it began
+	}
+	attrs := []any{
+		"request", s.id, "transport", s.format.Kind(), "client", s.principal.ClientID,
+		"key", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.String("cause", cause.Error()))
+	}
+	s.h.opt.Log.Info("stream ended", attrs...)
+}

@@ -1,0 +1,123 @@
+package transport
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// Caps on what a stranger can put into one log line.
+const (
+	maxLoggedPath     = 256 // bytes of the request path
+	maxLoggedClientID = 128 // bytes of an X-Request-Id from outside
+)
+
+// visit is what the door remembers of one request while it lasts. Only the
+// goroutine of the handler touches it.
+type visit struct {
+	id        string // our own random request id
+	foreignID string // X-Request-Id from outside: for the log, believed by nobody
+	start     time.Time
+	log       *slog.Logger
+	who       auth.Principal // zero until authenticated
+}
+
+type visitKey struct{}
+
+func visitOf(c *fiber.Ctx) *visit {
+	if v, ok := c.Locals(visitKey{}).(*visit); ok {
+		return v
+	}
+	return &visit{id: rand.Text(), log: slog.Default(), start: time.Now()}
+}
+
+// RequestID returns the id of the request: random, ours, never taken from
+// outside. It stands in X-Request-Id, in problems as `instance`, and in the log.
+func RequestID(c *fiber.Ctx) string { return visitOf(c).id }
+
+// open begins the visit: request id, and the headers that every answer has.
+func (d *Door) open(c *fiber.Ctx) *visit {
+	v := &visit{id: rand.Text(), start: time.Now(), log: d.log, foreignID: foreignID(c)}
+	c.Locals(visitKey{}, v)
+	c.Set(fiber.HeaderXRequestID, v.id)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer") // a key in a page's query must not travel
+	d.allowOrigin(c)
+	if d.Draining() {
+		c.Context().Response.SetConnectionClose() // the next request must find another process
+	}
+	return v
+}
+
+// foreignID returns a copy of the caller's X-Request-Id if it is short visible
+// ASCII, else nothing.
+func foreignID(c *fiber.Ctx) string {
+	s := c.Get(fiber.HeaderXRequestID)
+	if len(s) > maxLoggedClientID || !visibleASCII(s) {
+		return ""
+	}
+	return strings.Clone(s)
+}
+
+// gate is the outermost middleware: it opens the visit, checks the origin,
+// turns errors and panics into problems and writes one access line.
+func (d *Door) gate(c *fiber.Ctx) (err error) {
+	v := d.open(c)
+	defer func() {
+		if r := recover(); r != nil {
+			err = Write(c, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+		d.logVisit(c, v)
+	}()
+	if done, err := d.cors(c); err != nil {
+		return Write(c, err)
+	} else if done {
+		return nil
+	}
+	if err := c.Next(); err != nil {
+		return Write(c, err)
+	}
+	return nil
+}
+
+// handleError answers what fails outside the gate: requests that fasthttp
+// refuses before any handler runs.
+func (d *Door) handleError(c *fiber.Ctx, err error) error {
+	v := d.open(c)
+	defer d.logVisit(c, v)
+	return Write(c, err)
+}
+
+// logVisit writes the access line. It holds no query at all: the query is where
+// browsers have to put their keys.
+func (d *Door) logVisit(c *fiber.Ctx, v *visit) {
+	path := c.Path()
+	if len(path) > maxLoggedPath {
+		path = path[:maxLoggedPath]
+	}
+	attrs := []slog.Attr{
+		slog.String("requestId", v.id),
+		slog.String("method", strings.Clone(c.Method())),
+		slog.String("path", strings.Clone(path)),
+		slog.Int("status", c.Response().StatusCode()),
+		slog.Duration("took", time.Since(v.start)),
+		slog.String("addr", d.ClientAddr(c).String()),
+	}
+	if !c.Response().IsBodyStream() {
+		attrs = append(attrs, slog.Int("bytes", len(c.Response().Body())))
+	}
+	if v.foreignID != "" {
+		attrs = append(attrs, slog.String("client_request_id", v.foreignID))
+	}
+	if v.who.ClientID != "" {
+		attrs = append(attrs, slog.String("clientId", v.who.ClientID), slog.String("keyId", v.who.KeyID))
+	}
+	d.log.LogAttrs(c.Context(), slog.LevelInfo, "request", attrs...)
+}

@@ -1,0 +1,232 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// state is what a connection's sending side is doing.
+type state uint8
+
+const (
+	idle    state = iota // nothing to do
+	queued               // waits for a worker
+	sending              // a worker has it, or a goroutine waits for the socket
+	again                // as sending, and woken meanwhile
+	ended                // nothing is sent any more
+)
+
+// Conn is one owned connection.
+type Conn struct {
+	pool   *Pool
+	nc     net.Conn
+	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
+	stream Stream
+
+	mu     sync.Mutex // guards the fields below
+	state  state
+	cause  error          // why it ended; the first one counts
+	gone   bool           // the reader has ended; whoever is sending must call Closed
+	clean  bool           // everything was flushed and the end was wanted
+	retry  *time.Duration // set by Drain: say goodbye
+	closed bool           // Stream.Closed was called
+
+	sent atomic.Int64 // when something was last sent, as Pool.now
+	beat atomic.Bool  // a sign of life is due
+
+	parked *parking // nil on a stream
+}
+
+// Add takes a connection into the pool and starts sending s on it. If the pool
+// drains already, the connection is closed at once.
+func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
+	c := p.adopt(nc, s)
+	p.launch(c)
+	return c
+}
+
+func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
+	c := &Conn{pool: p, nc: nc, stream: s}
+	c.sent.Store(p.now())
+	if t, ok := nc.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = t.SetWriteBuffer(p.opt.SendBuffer) // only an economy: without it the kernel holds more for a dead peer
+	}
+	if r, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = r.SyscallConn()
+	}
+	return c
+}
+
+func (p *Pool) launch(c *Conn) {
+	p.mu.Lock()
+	refused := p.shut || p.draining.Load()
+	if !refused {
+		p.conns[c] = struct{}{}
+		p.owned.Add(1)
+	}
+	p.mu.Unlock()
+	if refused {
+		_ = c.nc.Close()
+		c.gone = true // there is no reader
+		c.detach(ErrDrained)
+		return
+	}
+	if c.parked != nil {
+		c.parked.timer.Reset(c.parked.wait)
+	}
+	go c.read()
+	c.Wake()
+}
+
+// Wake says that the stream may have something to send. It never blocks.
+func (c *Conn) Wake() {
+	c.mu.Lock()
+	push := c.state == idle
+	switch c.state {
+	case idle:
+		c.state = queued
+	case sending:
+		c.state = again
+	}
+	c.mu.Unlock()
+	if push {
+		c.pool.push(c)
+	}
+}
+
+// Cut closes the connection at once; cause is handed to Stream.Closed.
+func (c *Conn) Cut(cause error) { c.kill(cause) }
+
+// leave makes the connection say goodbye at its next turn.
+func (c *Conn) leave(retry time.Duration) {
+	c.mu.Lock()
+	c.retry = &retry
+	c.mu.Unlock()
+	c.Wake()
+}
+
+// kill ends the connection without flushing. The reader goroutine does the rest.
+func (c *Conn) kill(cause error) {
+	c.mu.Lock()
+	if c.cause == nil && !c.clean {
+		c.cause = cause
+	}
+	c.mu.Unlock()
+	_ = c.nc.Close()
+	if k := c.parked; k != nil {
+		k.cutOnce.Do(func() { close(k.cut) })
+	}
+}
+
+// finish ends the connection after everything was flushed.
+func (c *Conn) finish(n Next) {
+	c.mu.Lock()
+	c.state, c.clean = ended, true
+	c.mu.Unlock()
+	c.detach(nil)
+	if c.parked != nil {
+		c.parked.answer(c, n == Reuse && c.pool.opt.Serve != nil && !c.pool.draining.Load())
+		return
+	}
+	c.linger()
+}
+
+// linger closes the sending side and leaves it to the peer, for a moment, to
+// close the other, so that data in flight is not destroyed by a reset.
+func (c *Conn) linger() {
+	if t, ok := c.nc.(interface{ CloseWrite() error }); ok && t.CloseWrite() == nil {
+		_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+		return
+	}
+	_ = c.nc.Close()
+}
+
+const lingerTime = 2 * time.Second
+
+// maxDiscard bounds what a peer may send on a stream where it has nothing to say.
+const maxDiscard = 64 << 10
+
+// read is the connection's one goroutine: it notices when the peer goes, and
+// cleans up.
+func (c *Conn) read() {
+	defer c.pool.owned.Done()
+	if c.parked != nil {
+		c.parked.read(c)
+		return
+	}
+	var buf [64]byte
+	for total := 0; ; {
+		n, err := c.nc.Read(buf[:])
+		if total += n; err == nil && total > maxDiscard {
+			err = ErrFlood
+		}
+		if err != nil {
+			c.end(err)
+			return
+		}
+	}
+}
+
+// end is called once, by the reader, when nothing more can come.
+func (c *Conn) end(err error) {
+	_ = c.nc.Close()
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = ErrGone
+		if errors.Is(err, ErrFlood) {
+			c.cause = ErrFlood
+		}
+	}
+	cause := c.cause
+	c.gone = true
+	busy := c.state == sending || c.state == again
+	if !busy {
+		c.state = ended
+	}
+	c.mu.Unlock()
+	if !busy { // otherwise whoever sends will find the socket closed
+		c.detach(cause)
+	}
+	c.pool.mu.Lock()
+	delete(c.pool.leaving, c)
+	c.pool.mu.Unlock()
+}
+
+// detach takes the connection off the pool's books and tells the stream, once.
+func (c *Conn) detach(cause error) {
+	c.mu.Lock()
+	done := c.closed
+	c.closed = true
+	gone := c.gone
+	c.mu.Unlock()
+	if done {
+		return
+	}
+	p := c.pool
+	p.mu.Lock()
+	delete(p.conns, c)
+	if !gone {
+		p.leaving[c] = struct{}{}
+	}
+	if len(p.conns) == 0 && p.draining.Load() {
+		p.emptied.Broadcast()
+	}
+	p.mu.Unlock()
+	defer c.caught()
+	c.stream.Closed(cause)
+}
+
+// caught turns a panic of the stream into the end of its connection.
+func (c *Conn) caught() {
+	if v := recover(); v != nil {
+		c.pool.panics.Add(1)
+		c.pool.opt.Logger.Error("stream failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		c.kill(ErrPanic)
+	}
+}

@@ -1,0 +1,18 @@
+// Package wire owns connections that have left the HTTP server: event streams
+// for as long as they last, and long-poll requests while they are parked.
+//
+// The rules that make it safe and cheap:
+//
+//   - One owner. Take detaches the socket from the HTTP server, whose own
+//     objects are pooled and may belong to somebody else a moment later. From
+//     then on only this package reads, writes and closes it.
+//   - Two parties per connection. A reader goroutine, which notices at once when
+//     the peer goes; and, while there is something to send, one of a few sender
+//     workers. An idle connection has no buffer and no second goroutine.
+//   - One write for all that is queued. A worker asks the stream to fill its
+//     buffer, writes without blocking, and puts the connection back in the queue
+//     if there is more, so that no connection starves the others.
+//   - Lagging is no fault, stalling is. If the socket is full, a temporary
+//     goroutine waits for it; if it takes no byte for StallTimeout it is closed.
+//   - A panic in a stream ends that connection, never the process.
+package wire

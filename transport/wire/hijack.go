@@ -1,0 +1,77 @@
+package wire
+
+import (
+	"net"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Hijacked is a request that has left the HTTP server.
+type Hijacked struct {
+	Conn    net.Conn
+	Early   []byte // what the peer sent after its request
+	HTTP11  bool   // the peer speaks HTTP/1.1, so a body of unknown length is sent in chunks
+	Keep    bool   // the peer wants to use the connection again
+	headers []byte
+}
+
+// Head returns a status line and all header lines that the handler and the
+// middlewares around it have set. The caller adds what depends on the body
+// (Content-Length or Transfer-Encoding, and Connection) and the blank line.
+func (h *Hijacked) Head(status int, contentType string) []byte {
+	dst := make([]byte, 0, len(h.headers)+96)
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = fasthttp.AppendUint(dst, status)
+	dst = append(dst, ' ')
+	dst = append(dst, fasthttp.StatusMessage(status)...)
+	dst = append(dst, "\r\nDate: "...)
+	dst = fasthttp.AppendHTTPDate(dst, time.Now())
+	dst = append(dst, "\r\nContent-Type: "...)
+	dst = append(dst, contentType...)
+	dst = append(dst, "\r\n"...)
+	return append(dst, h.headers...)
+}
+
+// Hijack lets the handler's response be sent by take, which runs once the
+// handler and all middlewares have returned, and owns the connection from then
+// on. If the connection cannot be taken it is closed and take gets nil.
+// The server must have KeepHijackedConns set.
+func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
+	http11 := ctx.Request.Header.IsHTTP11()
+	keep := http11 && !ctx.Request.Header.ConnectionClose()
+	// Without this the handler would not run at all for HTTP/1.0 and for
+	// requests with Connection: close.
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(hc net.Conn) {
+		defer func() {
+			if recover() != nil { // nothing above would catch it; the connection is lost, not the process
+				_ = hc.Close()
+			}
+		}()
+		headers := appendHeaders(nil, &ctx.Response.Header)
+		nc, early, err := Take(hc)
+		if err != nil {
+			_ = hc.Close()
+			take(nil)
+			return
+		}
+		take(&Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, headers: headers})
+	})
+}
+
+// appendHeaders appends the header lines of h that do not depend on the body.
+func appendHeaders(dst []byte, h *fasthttp.ResponseHeader) []byte {
+	for key, value := range h.All() {
+		switch strings.ToLower(string(key)) {
+		case "content-length", "content-type", "transfer-encoding", "connection", "date":
+			continue
+		}
+		dst = append(dst, key...)
+		dst = append(dst, ": "...)
+		dst = append(dst, value...)
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}

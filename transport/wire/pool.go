@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Next is what a stream wants after a Fill.
+type Next uint8
+
+// The answers of Fill.
+const (
+	Idle  Next = iota // nothing more now; Conn.Wake will follow
+	More              // call Fill again soon
+	Close             // flush what was filled, then close
+	Reuse             // flush, then give the connection back to the HTTP server
+)
+
+// Stream is what one connection sends. Its methods are called by one goroutine
+// at a time, never after Closed, and must not block.
+type Stream interface {
+	// Fill appends what is due to buf, about limit bytes at most, whole frames
+	// only.
+	Fill(buf []byte, limit int) ([]byte, Next)
+	// KeepAlive appends a sign of life; it is called when nothing was sent for
+	// Options.KeepAlive. Appending nothing is allowed.
+	KeepAlive(buf []byte) []byte
+	// Goodbye appends what a draining server says last; the connection is
+	// closed after it. retry is when the peer may come back.
+	Goodbye(buf []byte, retry time.Duration) []byte
+	// Closed is called once, when the connection is finished. cause is nil
+	// after a clean end, else one of the errors of this package or a socket
+	// error. It may be called by any goroutine, after all other calls.
+	Closed(cause error)
+}
+
+// Why a connection ended.
+var (
+	ErrGone    = errors.New("the peer has gone")
+	ErrStalled = errors.New("the peer takes no data")
+	ErrDrained = errors.New("the server is draining")
+	ErrPanic   = errors.New("the stream failed")
+	ErrFlood   = errors.New("the peer sends data on a one-way stream")
+)
+
+// Options of a Pool. Zero values mean the defaults.
+type Options struct {
+	KeepAlive    time.Duration // longest silence on a stream; default 15 s
+	StallTimeout time.Duration // a socket that takes no byte for so long is closed; default 10 s
+	IdleTimeout  time.Duration // how long an answered, parked connection waits for its next request; default 60 s
+	Workers      int           // sender workers; default one per processor
+	SendBuffer   int           // kernel send buffer per connection, bytes; default 64 KiB, so that a dead peer pins little
+	Logger       *slog.Logger  // panics; default none
+	// Serve takes back a connection whose parked request was answered. nil:
+	// such connections are closed.
+	Serve func(net.Conn) error
+}
+
+// fillBytes is how much one turn of a connection sends at most.
+const fillBytes = 64 << 10
+
+// Pool holds connections and the workers that send for them.
+type Pool struct {
+	opt Options
+
+	mu      sync.Mutex         // guards conns, leaving, shut
+	conns   map[*Conn]struct{} // live
+	leaving map[*Conn]struct{} // finished, but the socket is not closed yet
+	emptied *sync.Cond         // conns became empty while draining
+	shut    bool
+
+	queueMu sync.Mutex // guards queue, stopped
+	cond    *sync.Cond
+	queue   []*Conn
+	stopped bool
+
+	draining atomic.Bool
+	start    time.Time
+	stop     chan struct{}  // closed by Close: ends the ticker
+	workers  sync.WaitGroup // sender workers and the ticker
+	owned    sync.WaitGroup // goroutines of connections
+	panics   atomic.Int64
+}
+
+// NewPool starts the workers. Close it to stop them.
+func NewPool(opt Options) *Pool {
+	defaults(&opt)
+	p := &Pool{
+		opt: opt, conns: make(map[*Conn]struct{}), leaving: make(map[*Conn]struct{}),
+		stop: make(chan struct{}), start: time.Now(),
+	}
+	p.cond = sync.NewCond(&p.queueMu)
+	p.emptied = sync.NewCond(&p.mu)
+	p.workers.Add(opt.Workers + 1)
+	for range opt.Workers {
+		go p.send()
+	}
+	go p.tick()
+	return p
+}
+
+func defaults(opt *Options) {
+	if opt.KeepAlive == 0 {
+		opt.KeepAlive = 15 * time.Second
+	}
+	if opt.StallTimeout == 0 {
+		opt.StallTimeout = 10 * time.Second
+	}
+	if opt.IdleTimeout == 0 {
+		opt.IdleTimeout = 60 * time.Second
+	}
+	if opt.Workers == 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opt.SendBuffer == 0 {
+		opt.SendBuffer = 64 << 10
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Len returns how many connections the pool owns.
+func (p *Pool) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
+// Panics returns how many streams failed with a panic.
+func (p *Pool) Panics() int64 { return p.panics.Load() }
+
+// Draining reports whether Drain was called.
+func (p *Pool) Draining() bool { return p.draining.Load() }
+
+// Drain makes every connection say goodbye and close, and waits until all have
+// or ctx ends; then the rest is cut. retry is asked once per connection.
+func (p *Pool) Drain(ctx context.Context, retry func() time.Duration) error {
+	p.draining.Store(true)
+	p.mu.Lock()
+	all := make([]*Conn, 0, len(p.conns))
+	for c := range p.conns {
+		all = append(all, c)
+	}
+	p.mu.Unlock()
+	for _, c := range all {
+		c.leave(retry())
+	}
+	stop := context.AfterFunc(ctx, p.abort)
+	defer stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.conns) > 0 {
+		p.emptied.Wait()
+	}
+	return ctx.Err()
+}
+
+// abort closes every socket at once.
+func (p *Pool) abort() {
+	p.mu.Lock()
+	all := make([]*Conn, 0, len(p.conns)+len(p.leaving))
+	for c := range p.conns {
+		all = append(all, c)
+	}
+	for c := range p.leaving {
+		all = append(all, c)
+	}
+	p.mu.Unlock()
+	for _, c := range all {
+		c.kill(ErrDrained)
+	}
+}
+
+// Close ends every connection without a goodbye, stops the workers and waits
+// for all goroutines.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	already := p.shut
+	p.shut = true
+	p.mu.Unlock()
+	if already {
+		return
+	}
+	p.draining.Store(true)
+	p.abort()
+	p.owned.Wait()
+	p.queueMu.Lock()
+	p.stopped = true
+	p.cond.Broadcast()
+	p.queueMu.Unlock()
+	close(p.stop)
+	p.workers.Wait()
+}
+
+// tick once a second finds the connections that have been silent too long. One
+// timer for all costs less than one each, and a second does not matter here.
+func (p *Pool) tick() {
+	defer p.workers.Done()
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	var due []*Conn
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-t.C:
+		}
+		// A second of slack, because the next look is a second away.
+		limit := p.now() - (p.opt.KeepAlive - time.Second).Milliseconds()
+		p.mu.Lock()
+		for c := range p.conns {
+			if c.parked == nil && c.sent.Load() <= limit {
+				due = append(due, c)
+			}
+		}
+		p.mu.Unlock()
+		for i, c := range due {
+			c.beat.Store(true)
+			c.Wake()
+			due[i] = nil
+		}
+		due = due[:0]
+	}
+}
+
+// now returns milliseconds since the pool began.
+func (p *Pool) now() int64 { return time.Since(p.start).Milliseconds() }
+
+func (p *Pool) push(c *Conn) {
+	p.queueMu.Lock()
+	p.queue = append(p.queue, c)
+	p.cond.Signal()
+	p.queueMu.Unlock()
+}
+
+func (p *Pool) pop() *Conn {
+	p.queueMu.Lock()
+	defer p.queueMu.Unlock()
+	for len(p.queue) == 0 && !p.stopped {
+		p.cond.Wait()
+	}
+	if p.stopped {
+		return nil
+	}
+	c := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	return c
+}

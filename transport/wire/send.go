@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sender is one worker's tools, allocated once.
+type sender struct {
+	buf  []byte
+	rest []byte // what the function below writes
+	n    int
+	err  error
+	try  func(fd uintptr) bool
+}
+
+func newSender() *sender {
+	w := &sender{buf: make([]byte, 0, fillBytes+fillBytes/4)}
+	w.try = func(fd uintptr) bool {
+		w.n, w.err = unix.Write(int(fd), w.rest)
+		return true // also when the socket is full: a worker never waits for a peer
+	}
+	return w
+}
+
+// send is a sender worker: it gives each connection one turn at a time.
+func (p *Pool) send() {
+	defer p.workers.Done()
+	w := newSender()
+	for {
+		c := p.pop()
+		if c == nil {
+			return
+		}
+		c.turn(w)
+		if cap(w.buf) > 4*fillBytes { // a big answer came by: do not keep its memory
+			w.buf = make([]byte, 0, fillBytes+fillBytes/4)
+		}
+	}
+}
+
+// turn fills the worker's buffer and writes it.
+func (c *Conn) turn(w *sender) {
+	c.mu.Lock()
+	if c.state != queued {
+		c.mu.Unlock()
+		return
+	}
+	c.state = sending
+	retry := c.retry
+	c.mu.Unlock()
+
+	out, next, ok := c.fill(w.buf[:0], retry)
+	w.buf = out[:0]
+	if !ok {
+		c.settle(ErrPanic, Close)
+		return
+	}
+	if len(out) == 0 {
+		c.settle(nil, next)
+		return
+	}
+	if c.raw == nil { // no way to write without blocking: a goroutine for this one
+		c.later(out, next)
+		return
+	}
+	w.rest, w.n, w.err = out, 0, nil
+	err := c.raw.Write(w.try)
+	if err == nil {
+		err = w.err
+	}
+	n := max(w.n, 0)
+	w.rest = nil
+	switch {
+	case err != nil && !wouldBlock(err):
+		c.settle(ErrGone, Close)
+	case n == len(out):
+		c.sent.Store(c.pool.now())
+		c.settle(nil, next)
+	default:
+		if n > 0 {
+			c.sent.Store(c.pool.now())
+		}
+		c.later(out[n:], next)
+	}
+}
+
+func wouldBlock(err error) bool {
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
+}
+
+// fill asks the stream for its next bytes; ok is false if it panicked.
+func (c *Conn) fill(buf []byte, retry *time.Duration) (out []byte, next Next, ok bool) {
+	defer c.caught()
+	if retry != nil {
+		return c.stream.Goodbye(buf, *retry), Close, true
+	}
+	out, next = c.stream.Fill(buf, fillBytes)
+	if len(out) == 0 && next == Idle && c.beat.Load() {
+		out = c.stream.KeepAlive(out)
+	}
+	c.beat.Store(false)
+	return out, next, true
+}
+
+// settle ends a turn: idle again, queued again, or over.
+func (c *Conn) settle(err error, next Next) {
+	if err != nil {
+		c.kill(err)
+	}
+	c.mu.Lock()
+	if err != nil || c.gone {
+		c.state = ended
+		gone, cause := c.gone, c.cause
+		c.mu.Unlock()
+		if gone { // the reader left this to us
+			c.detach(cause)
+		}
+		return
+	}
+	if next == Close || next == Reuse {
+		c.mu.Unlock()
+		c.finish(next)
+		return
+	}
+	requeue := next == More || c.state == again
+	c.state = idle
+	if requeue {
+		c.state = queued
+	}
+	c.mu.Unlock()
+	if requeue {
+		c.pool.push(c)
+	}
+}
+
+// later writes what the socket did not take at once, in a goroutine that lasts
+// until it is written, and then ends the turn. It is called by a worker, so the
+// workers' group cannot be empty meanwhile.
+func (c *Conn) later(out []byte, next Next) {
+	rest := append([]byte(nil), out...)
+	c.pool.workers.Add(1)
+	go func() {
+		defer c.pool.workers.Done()
+		c.settle(c.flush(rest), next)
+	}()
+}
+
+// flush gives up when the socket took no byte for StallTimeout.
+func (c *Conn) flush(rest []byte) error {
+	stall := c.pool.opt.StallTimeout
+	for len(rest) > 0 {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(stall)) // fails only on a closed socket, as the write then does
+		n, err := c.writeSome(rest)
+		if n > 0 {
+			c.sent.Store(c.pool.now())
+			rest = rest[n:]
+		}
+		if err == nil || n > 0 && isTimeout(err) {
+			continue
+		}
+		if isTimeout(err) {
+			return ErrStalled
+		}
+		return ErrGone
+	}
+	_ = c.nc.SetWriteDeadline(time.Time{})
+	return nil
+}
+
+// writeSome returns after the socket took something, or the deadline.
+func (c *Conn) writeSome(b []byte) (n int, err error) {
+	if c.raw == nil {
+		const piece = 4 << 10 // small, so that slow progress counts as progress
+		return c.nc.Write(b[:min(len(b), piece)])
+	}
+	var werr error
+	err = c.raw.Write(func(fd uintptr) bool {
+		n, werr = unix.Write(int(fd), b)
+		return !wouldBlock(werr)
+	})
+	if err == nil && werr != nil {
+		err = werr
+	}
+	return max(n, 0), err
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -1,0 +1,86 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// Write answers with the problem of err. It never fails except when the
+// problem cannot be encoded; the error result lets handlers end with
+// `return transport.Write(c, err)`. What is our own fault is logged here, once.
+func Write(c *fiber.Ctx, err error) error {
+	p := FromError(err)
+	v := visitOf(c)
+	p.Instance = v.id
+	if p.cause != nil {
+		v.log.Error("request failed", "requestId", v.id, "code", string(p.Code), "error", err)
+	}
+	c.Response().ResetBody()
+	c.Response().Header.Del(fiber.HeaderLocation)
+	for _, h := range p.headers {
+		c.Set(h.name, h.value)
+	}
+	if p.retry > 0 {
+		c.Set(fiber.HeaderRetryAfter, fmt.Sprint(seconds(p.retry)))
+	}
+	return send(c, p.Status, "application/problem+json", p)
+}
+
+// JSON answers with v. HTML characters are not escaped, so that raw JSON of
+// jobs goes out as it was submitted.
+func JSON(c *fiber.Ctx, status int, v any) error {
+	return send(c, status, fiber.MIMEApplicationJSON, v)
+}
+
+func send(c *fiber.Ctx, status int, contentType string, v any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	c.Status(status)
+	c.Set(fiber.HeaderContentType, contentType)
+	// Answers belong to one key; no shared cache may keep them.
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Response().SetBodyRaw(buf.Bytes())
+	return nil
+}
+
+// Body returns a copy of the request's JSON body of at most limit bytes. An
+// empty body is returned as nil whatever its Content-Type. It refuses another
+// Content-Type (415), any Content-Encoding (415: inflating is how a small
+// request becomes a large one) and a longer body (413).
+func Body(c *fiber.Ctx, limit int) ([]byte, error) {
+	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, Refuse(UnsupportedMediaType, "The body must not be compressed.").
+			With(fiber.HeaderAcceptEncoding, "identity")
+	}
+	// c.Body() would inflate; this one does not.
+	raw := c.Request().Body()
+	if len(raw) > limit {
+		return nil, Refuse(TooLarge, fmt.Sprintf("The request body is larger than %d bytes.", limit))
+	}
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if !isJSON(c.Get(fiber.HeaderContentType)) {
+		return nil, Refuse(UnsupportedMediaType, "The body must be application/json.").
+			With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
+	}
+	return bytes.Clone(raw), nil
+}
+
+func isJSON(contentType string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil || media != fiber.MIMEApplicationJSON {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
