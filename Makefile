@@ -24,7 +24,7 @@ help: ## list the targets
 build: ## build ./bin/jobcast
 	go build -trimpath -o bin/jobcast .
 
-run: build ## build, then serve with a demo key (Ctrl-C stops it)
+run: build ## build, serve on :3000 and run a sample job (Ctrl-C stops it)
 	./bin/jobcast serve --demo
 
 test: tools ## run every test: Go with the race detector, documents, npm clients, Chromium

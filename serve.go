@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -159,7 +160,7 @@ func (s *server) stop() error {
 	}
 	requests, done := context.WithTimeout(context.Background(), requestsTime)
 	defer done()
-	if err := s.app.ShutdownWithContext(requests); err != nil {
+	if err := s.app.ShutdownWithContext(requests); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("some requests were not finished", "error", err)
 	}
 	err := s.processor.Stop(grace)

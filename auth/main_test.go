@@ -63,11 +63,11 @@ func (w *watched) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, er
 
 func (w *watched) Keys(ctx context.Context, client string) ([]auth.Key, error) {
 	w.lists.Add(1)
-	if err := w.failure(); err != nil {
-		return nil, err
-	}
 	if f := w.before.Load(); f != nil {
 		(*f)()
+	}
+	if err := w.failure(); err != nil {
+		return nil, err
 	}
 	keys, err := w.Store.Keys(ctx, client)
 	if f := w.after.Load(); f != nil {

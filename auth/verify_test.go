@@ -109,6 +109,10 @@ func TestVerifyAnswersFromMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			v.Verify(t.Context(), "an-unknown-secret-of-someone")
+			p.ClientID = "other"
+			if err := v.Check(t.Context(), p); err != auth.ErrUnauthenticated {
+				t.Fatalf("a key under another client's name: %v", err)
+			}
 		}
 		if n := store.byHash.Load(); n != 2 {
 			t.Errorf("the store was asked %d times for two secrets, want 2", n)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/jobcast/jobcast/e2e/program"
 )
 
@@ -29,6 +31,7 @@ type command struct {
 // The commands of one paper run in one shell, in order, so that a variable set
 // by one is there for the next.
 func TestExamples(t *testing.T) {
+	binary := program.Build(t)
 	for _, paper := range []string{"../README.md", "protocol.md"} {
 		t.Run(paper, func(t *testing.T) {
 			source, err := os.ReadFile(paper)
@@ -39,7 +42,7 @@ func TestExamples(t *testing.T) {
 			if len(commands) == 0 {
 				t.Fatal("no examples")
 			}
-			server := program.Start(t)
+			server := program.Start(t, binary)
 			for i, got := range run(t, server, commands) {
 				c := commands[i]
 				if !matches(c.want, got.output) {
@@ -50,6 +53,46 @@ func TestExamples(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+var (
+	// settingRow matches a row of the README's table of settings.
+	settingRow = regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| `([A-Z_`, ]+)` \\| `?([^|`]+)`? \\|")
+	// settingHelp matches one flag of the help text, joined to one line.
+	settingHelp = regexp.MustCompile(`(--[a-z-]+)(?:=(\S+))? [^(]*\((?:CIDR\)[^(]*\()?([$A-Z_, ]+)\)`)
+)
+
+// TestSettings: the README lists the flags of serve, their variables and their
+// defaults exactly as the program does.
+func TestSettings(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string][2]string{}
+	for _, m := range settingRow.FindAllStringSubmatch(string(readme), -1) {
+		fallback := m[3]
+		if fallback == "off" || fallback == "none" {
+			fallback = ""
+		}
+		listed[m[1]] = [2]string{strings.NewReplacer("`", "", ",", "").Replace(m[2]), fallback}
+	}
+	help, err := exec.CommandContext(t.Context(), program.Build(t), "serve", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, flags, _ := strings.Cut(string(help), "--help")
+	offered := map[string][2]string{}
+	for _, m := range settingHelp.FindAllStringSubmatch(strings.Join(strings.Fields(flags), " "), -1) {
+		fallback := strings.TrimSuffix(strings.Trim(m[2], `"`), ",...")
+		if strings.ToUpper(fallback) == fallback && strings.HasPrefix(m[1][2:], strings.ToLower(fallback)) {
+			fallback = "" // the name of the value stands where a default would
+		}
+		offered[m[1]] = [2]string{strings.NewReplacer("$", "", ",", "").Replace(m[3]), fallback}
+	}
+	if diff := cmp.Diff(offered, listed); diff != "" || len(offered) == 0 {
+		t.Errorf("settings: -program +README\n%s", diff)
 	}
 }
 

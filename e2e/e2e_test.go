@@ -22,7 +22,7 @@ func TestClients(t *testing.T) {
 	if _, err := os.Stat("node_modules/.package-lock.json"); err != nil {
 		t.Fatal("the npm packages are not installed: run `make tools` (or `npm ci` in e2e/)")
 	}
-	server := program.Start(t)
+	server := program.Start(t, program.Build(t))
 	files, err := filepath.Glob("*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no test files: %v", err)

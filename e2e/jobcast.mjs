@@ -1,6 +1,7 @@
-// The server under test, as the tests see it, and the browser.
+// The server under test and the clients that the tests drive.
 
 import assert from "node:assert/strict";
+import { after } from "node:test";
 import { chromium } from "playwright-core";
 
 export const url = process.env.JOBCAST_URL;
@@ -26,16 +27,21 @@ export const waits = (n, ms) => ({ actions: Array.from({ length: n }, () => ({ t
 
 export const eventsPath = (job) => `/v1/jobs/${job.id}/events?apiKey=${encodeURIComponent(key)}`;
 
-// browser starts Chromium; test t closes it.
-export async function browser(t) {
-  const b = await chromium.launch({
+let running; // Promise of the one Chromium of this process, once somebody wants it
+
+// newPage opens a page with nothing from other tests in it; test t closes it.
+export async function newPage(t, options = {}) {
+  running ||= chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  t.after(() => b.close());
-  return b;
+  const context = await (await running).newContext(options);
+  t.after(() => context.close());
+  return context.newPage();
 }
+
+after(async () => (await running)?.close());
 
 // follow opens an EventSource on url and puts what it hears into heard. It only
 // closes it when told to. It is also sent to the browser as text, so it uses
@@ -67,7 +73,7 @@ export const parsers = {
     };
   },
   chromium: async (t, origin) => {
-    const page = await (await browser(t)).newPage();
+    const page = await newPage(t);
     await page.goto(new URL("/static/style.css", origin).href); // any document will do
     await page.evaluate(`globalThis.followings = []; globalThis.follow = ${follow}; 0`);
     return async (target) => {

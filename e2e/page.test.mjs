@@ -4,15 +4,14 @@ import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { browser, key, url } from "./jobcast.mjs";
+import { key, newPage, url } from "./jobcast.mjs";
 
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 // open loads the page and collects everything that a healthy page has none of.
 async function open(t, fragment = "", options = {}) {
-  const context = await (await browser(t)).newContext(options);
-  const page = await context.newPage();
+  const page = await newPage(t, options);
   const faults = [];
   page.on("console", (m) => { if (["error", "warning"].includes(m.type())) faults.push(m.text()); });
   page.on("pageerror", (e) => faults.push(e.message));

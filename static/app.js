@@ -116,7 +116,7 @@ $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const candidate = $("key").value.trim();
   if (candidate) use(candidate);
-  else note("key-note", "Enter a key first. The server printed one at its start with --demo; jobcast keys create makes more.", "warn");
+  else note("key-note", "Enter a key first. The server printed one at its first start; jobcast keys create makes more.", "warn");
 });
 
 $("key-forget").addEventListener("click", forget);

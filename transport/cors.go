@@ -69,7 +69,8 @@ func (d *Door) cors(c *fiber.Ctx) (done bool, err error) {
 	return true, nil
 }
 
-// parseOrigins checks and lowers a list of origins; nil means all.
+// parseOrigins checks and lowers a list of origins; nil means all. `null` is
+// the origin of pages that have none.
 func parseOrigins(list []string) ([]string, error) {
 	var origins []string
 	for _, o := range list {
@@ -78,8 +79,8 @@ func parseOrigins(list []string) ([]string, error) {
 			return nil, nil
 		}
 		u, err := url.Parse(o)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o {
-			return nil, fmt.Errorf("origin %q is not scheme://host[:port] or *", o)
+		if o != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
+			return nil, fmt.Errorf("origin %q is not scheme://host[:port], null or *", o)
 		}
 		origins = append(origins, o)
 	}

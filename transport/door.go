@@ -56,7 +56,8 @@ type Door struct {
 	drain    context.CancelFunc
 }
 
-// New makes a door. It refuses an origin that is not `scheme://host[:port]`.
+// New makes a door. It refuses an origin that is not `scheme://host[:port]`,
+// `null` or `*`.
 func New(o Options) (*Door, error) {
 	if o.Auth == nil {
 		return nil, fmt.Errorf("door: no authenticator")

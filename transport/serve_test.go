@@ -72,7 +72,7 @@ type site struct {
 	log  *logbook
 }
 
-// open starts a server on a real listener; mount adds its routes.
+// openSite starts a server on a real listener; mount adds its routes.
 func openSite(t *testing.T, o Options, mount func(d *Door, app *fiber.App)) *site {
 	t.Helper()
 	s := &site{t: t, log: &logbook{}}
@@ -99,6 +99,7 @@ func openSite(t *testing.T, o Options, mount func(d *Door, app *fiber.App)) *sit
 		if err := s.app.Shutdown(); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
+		_ = ln.Close() // a shutdown that came before Serve closes nothing
 		<-served
 	})
 	return s

@@ -74,7 +74,7 @@ func TestStartPrecedence(t *testing.T) {
 			}
 		})
 	}
-	if a := s.call("GET", "/?lastEventId="+url.QueryEscape("ab-3 "), ""); a.StatusCode != 400 {
+	if a := s.call("GET", "/?lastEventId="+url.QueryEscape("ab-3 ")); a.StatusCode != 400 {
 		t.Errorf("a cursor with a space: %d", a.StatusCode)
 	}
 }

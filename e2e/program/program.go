@@ -26,19 +26,17 @@ const startTimeout = 30 * time.Second
 // the test fails. It is longer than the server's own grace of one second.
 const stopTimeout = 20 * time.Second
 
-// Server is a running `jobcast serve --demo` on a free port of loopback, over
-// an empty data folder of its own.
+// Server is a running `jobcast serve` on a free port of loopback, over an empty
+// data folder of its own.
 type Server struct {
 	URL string // http://127.0.0.1:<port>
-	Key string // the demo key
+	Key string // the key that a first start makes and prints
 
 	log *transcript
 }
 
-// Start builds the binary, starts the server and waits until it has said its
-// address and key. It stops it with SIGTERM when the test ends, and fails the
-// test if that does not end it with status 0.
-func Start(t testing.TB) *Server {
+// Build builds the binary into a folder of the test and returns its path.
+func Build(t testing.TB) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "jobcast")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
@@ -46,10 +44,17 @@ func Start(t testing.TB) *Server {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build jobcast: %v\n%s", err, out)
 	}
+	return binary
+}
 
+// Start runs the server of a built binary and waits until it has said its
+// address and key. It stops it with SIGTERM when the test ends, and fails the
+// test if that does not end it with status 0.
+func Start(t testing.TB, binary string) *Server {
+	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary,
-		"serve", "--demo", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--shutdown-grace=1s", "--log-level=warn")
-	cmd.Env = append(environ(), "NO_COLOR=1")
+		"serve", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--shutdown-grace=1s", "--log-level=warn")
+	cmd.Env = environ()
 	s := &Server{log: &transcript{found: make(chan struct{})}}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -17,8 +17,9 @@ const (
 	sqlKeys      = sqlKeyColumns + `ORDER BY k.id`
 	sqlKeysOf    = sqlKeyColumns + `WHERE c.name = ? ORDER BY k.id`
 	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, created_at, expires_at,
-	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`
-	sqlFindKey = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
+	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
+	sqlFindKey   = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE k.key_id = ?1 AND (?2 = '' OR c.name = ?2)`
 	sqlRevokeKey    = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
 	sqlTouchKey     = `UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE key_id = ?`
@@ -30,6 +31,14 @@ const (
 // CreateKey implements auth.Store. Times are kept in milliseconds.
 func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) {
+		var taken int64
+		found, err := b.row(sqlHashTaken, []any{k.Hash[:]}, &taken)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if found {
+			return struct{}{}, refuse(auth.ErrExists)
+		}
 		head, err := b.ensureClient(k.ClientID)
 		if err != nil {
 			return struct{}{}, err
@@ -38,13 +47,10 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 		for i, scope := range k.Scopes {
 			scopes[i] = string(scope)
 		}
-		n, err := b.changed(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections,
+		_, err = b.exec(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections,
 			k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt))
 		if err != nil {
 			return struct{}{}, fmt.Errorf("insert key: %w", err)
-		}
-		if n == 0 {
-			return struct{}{}, refuse(auth.ErrExists)
 		}
 		_, err = b.exec(sqlBumpRevision)
 		return struct{}{}, err

@@ -129,7 +129,6 @@ func (s *session) query(query string, args ...any) (*sql.Rows, error) {
 
 // row reads the first row into dest; found is false if there is none.
 func (s *session) row(query string, args []any, dest ...any) (found bool, err error) {
-	found = false
 	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		found = true
 		return false, rows.Scan(dest...)

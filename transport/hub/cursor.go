@@ -21,10 +21,11 @@ func (s *Subscription) cursorOf(m *member) string {
 	return s.posID
 }
 
-// Reading reports whether history that was asked for has not arrived yet, so
-// that an empty Next does not mean that there is nothing.
+// Reading reports whether the last Next stopped because history that it needs
+// was not there yet, so that an empty Next does not mean that there is nothing.
+// wake follows, if it has not come already.
 func (s *Subscription) Reading() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fetching
+	return s.reading
 }

@@ -39,12 +39,6 @@ type Page struct {
 	Gone   bool   // job rooms: the job was deleted
 }
 
-// Bounds of one page: they keep a catching-up reader's memory small.
-const (
-	pageEvents = 1000
-	pageBytes  = 256 << 10
-)
-
 // flight is one read of the store on behalf of every subscription that asked
 // for the same place before the read began.
 type flight struct {
@@ -103,7 +97,7 @@ func (h *Hub) readLoop() {
 
 func (h *Hub) land(f *flight) {
 	l := landed{key: f.key, head: h.head(f.key.room.Client)}
-	l.page, l.err = h.history.Page(context.Background(), f.key.room, f.key.after, pageEvents, pageBytes)
+	l.page, l.err = h.history.Page(context.Background(), f.key.room, f.key.after, h.bounds.pageEvents, h.bounds.pageBytes)
 	for _, s := range f.waiting {
 		s.deliver(l)
 	}

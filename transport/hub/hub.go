@@ -10,6 +10,7 @@ const readers = 4
 // concurrent use; Publish has one caller at a time.
 type Hub struct {
 	history History
+	bounds  bounds
 
 	mu    sync.RWMutex // guards tails
 	tails map[string]*tail
@@ -28,9 +29,18 @@ type Hub struct {
 	wg sync.WaitGroup
 }
 
+// bounds of memory, per client and per read.
+type bounds struct {
+	tailEvents, tailBytes int // one client's tail; a reader further behind reads the store
+	pageEvents, pageBytes int // one read of the store, and so what a catching-up reader holds
+}
+
+// defaultBounds is never written to.
+var defaultBounds = bounds{tailEvents: 4096, tailBytes: 4 << 20, pageEvents: 1000, pageBytes: 256 << 10}
+
 // New starts a hub that reads history from src. Close it to stop its goroutines.
 func New(src History) *Hub {
-	h := &Hub{history: src, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
+	h := &Hub{history: src, bounds: defaultBounds, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
 	h.wakeCond = sync.NewCond(&h.wakeMu)
 	h.readCond = sync.NewCond(&h.readMu)
 	h.wg.Add(1 + readers)
@@ -145,10 +155,7 @@ func (h *Hub) enter(m *member, name Room) {
 		}
 		r := t.rooms[name.Job]
 		if r == nil {
-			r = &room{tail: t, job: name.Job}
-			if t.known {
-				r.off, r.set = t.head(), true
-			}
+			r = &room{tail: t, job: name.Job, off: t.head()}
 			t.rooms[name.Job] = r
 		}
 		m.room, m.index = r, len(r.subs)
@@ -166,7 +173,7 @@ func (h *Hub) tailOf(client string) *tail {
 	defer h.mu.Unlock()
 	t := h.tails[client]
 	if t == nil {
-		t = &tail{client: client, rooms: make(map[string]*room)}
+		t = &tail{client: client, bounds: h.bounds, rooms: make(map[string]*room)}
 		h.tails[client] = t
 	}
 	return t

@@ -23,7 +23,7 @@ func (s *Subscription) page(r Room, after uint64) *landed {
 	if l := s.landed; l != nil && l.key == (flightKey{r, after}) {
 		return l
 	}
-	s.landed = nil
+	s.landed, s.reading = nil, true
 	if !s.fetching {
 		s.fetching = true
 		s.hub.fetch(s, flightKey{r, after})
@@ -48,6 +48,7 @@ func (s *Subscription) Next(items []Item, maxEvents, maxBytes int) (out []Item, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &budget{maxEvents, maxBytes}
+	s.reading = false
 	for b.left() && !s.closed {
 		var done bool
 		if items, done = s.step(items, b); done {

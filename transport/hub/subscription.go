@@ -80,6 +80,7 @@ type member struct {
 	start   uint64 // events at or below it are not for this room
 	done    uint64 // the replay has reached this seq
 	doneID  string
+	placed  bool   // start, done and end are set
 	live    bool   // the replay is over
 	end     uint64 // seq of the job's terminal event if it was known at Join
 	status  string
@@ -96,10 +97,10 @@ type Subscription struct {
 	members  []*member
 	pos      uint64 // every event of the joined, live rooms up to pos was taken
 	posID    string
-	placed   bool    // pos is set: a room was joined
 	replay   *member // the join whose history is being read, at most one
 	queue    []*member
-	fetching bool
+	fetching bool // a read is under way
+	reading  bool // the last Next stopped for want of a page
 	landed   *landed
 	closed   bool
 }
@@ -197,9 +198,12 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	if !slices.Contains(s.members, m) {
 		return Joined{}, ErrClosed // left or closed meanwhile
 	}
-	if !s.placed {
-		s.placed, s.pos, s.posID = true, o.Head, o.HeadID
+	if !slices.ContainsFunc(s.members, func(x *member) bool { return x.placed }) {
+		// The first room, or the first since all were left: what happened
+		// without a room was not followed, and the room's own start decides.
+		s.pos, s.posID = o.Head, o.HeadID
 	}
+	m.placed = true
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	return j, nil

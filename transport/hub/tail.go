@@ -6,20 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of one client's tail. A reader further behind reads the store.
-const (
-	tailEvents = 4096
-	tailBytes  = 4 << 20
-)
-
 // tail is the newest part of one client's log. It exists while the client has
 // a joined room.
 type tail struct {
 	client string
+	bounds bounds
 
 	mu     sync.Mutex // guards everything below
-	known  bool       // something was published since the tail exists, so base counts
-	base   uint64     // seq before the oldest event held
+	known  bool       // something was published since the tail exists
+	base   uint64     // seq before the oldest event held; 0 until known
 	events []*Event   // contiguous: events[i].Seq == base+1+i
 	bytes  int
 	rooms  map[string]*room // by job; "" is the client room
@@ -33,7 +28,6 @@ type room struct {
 
 	// Guarded by tail.mu.
 	off  uint64   // job rooms: events of this room at or below off may be missing from seqs
-	set  bool     // off counts; otherwise the room is as old as the tail, and base counts
 	seqs []uint64 // job rooms: the room's events that the tail holds
 	subs []*member
 
@@ -45,13 +39,10 @@ func (t *tail) head() uint64 { return t.base + uint64(len(t.events)) }
 
 // gone returns the seq up to which events of the room may have left the tail.
 func (r *room) gone() uint64 {
-	if r.job != "" && r.set {
-		return r.off
-	}
-	if r.tail.known {
+	if r.job == "" {
 		return r.tail.base
 	}
-	return 0
+	return r.off
 }
 
 // covers reports whether the tail holds every event of the room after seq.
@@ -60,7 +51,8 @@ func (r *room) covers(seq uint64) bool { return r.tail.known && r.gone() <= seq 
 // append adds one event and collects the rooms that want it.
 func (t *tail) append(e *Event, touched []*room) []*room {
 	if !t.known {
-		t.known, t.base = true, e.Seq-1
+		t.known = true
+		t.lose(e.Seq - 1)
 	} else if e.Seq != t.head()+1 {
 		t.lose(e.Seq - 1)
 	}
@@ -73,7 +65,7 @@ func (t *tail) append(e *Event, touched []*room) []*room {
 	if r := t.rooms[""]; r != nil {
 		touched = r.touch(touched)
 	}
-	for len(t.events) > tailEvents || t.bytes > tailBytes {
+	for len(t.events) > t.bounds.tailEvents || t.bytes > t.bounds.tailBytes {
 		t.evict()
 	}
 	return touched
@@ -86,11 +78,12 @@ func (r *room) touch(touched []*room) []*room {
 	return touched
 }
 
-// lose empties the tail: what it held does not reach up to base without a hole.
+// lose makes the tail begin after base: at its first event, or because what it
+// held does not reach up to base without a hole.
 func (t *tail) lose(base uint64) {
 	t.events, t.bytes, t.base = nil, 0, base
 	for _, r := range t.rooms {
-		r.seqs, r.off, r.set = nil, base, r.job != ""
+		r.seqs, r.off = nil, base
 	}
 }
 
@@ -103,7 +96,7 @@ func (t *tail) evict() {
 	t.base = e.Seq
 	if r := t.rooms[e.Job]; r != nil && e.Job != "" && len(r.seqs) > 0 && r.seqs[0] == e.Seq {
 		r.seqs = r.seqs[1:]
-		r.off, r.set = e.Seq, true
+		r.off = e.Seq
 	}
 }
 

@@ -1,0 +1,238 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestBackoff(t *testing.T) {
+	for n, base := range map[int]time.Duration{
+		0: time.Second, 1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 9: 256 * time.Second,
+		10: 512 * time.Second, 11: 10 * time.Minute, 25: 10 * time.Minute, 1 << 30: 10 * time.Minute,
+	} {
+		low, high := 100*time.Hour, time.Duration(0)
+		for range 2000 {
+			d := Backoff(n)
+			low, high = min(low, d), max(high, d)
+		}
+		if low < base/2 || high > min(10*time.Minute, base*3/2) {
+			t.Errorf("attempt %d: %v to %v", n, low, high)
+		}
+		if low > base*6/10 || high < min(10*time.Minute, base*14/10) {
+			t.Errorf("attempt %d: hardly any jitter, %v to %v", n, low, high)
+		}
+	}
+}
+
+func TestInsist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, final := range []error{nil, ErrLeaseLost, ErrClosed, ErrNotFound, &ConflictError{}, &InvalidError{}} {
+			n := 0
+			err := insist(t.Context(), func() error {
+				if n++; n < 50 {
+					return ErrUnavailable
+				}
+				return final
+			})
+			if !errors.Is(err, final) || n != 50 {
+				t.Errorf("%v after %d calls, want %v", err, n, final)
+			}
+		}
+		why := errors.New("why")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, why)
+		defer cancel()
+		start := time.Now()
+		if err := insist(ctx, func() error { return ErrStorageFull }); !errors.Is(err, why) || time.Since(start) != time.Hour {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// text shortens itself by cutting.
+type text string
+
+func (s text) Shorten(limit int) any { return s[:max(0, limit-2)] }
+
+func TestActionsResultFits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.IntRange(0, 5000), 1, MaxActions).Draw(t, "sizes")
+		limit := rapid.IntRange(6000, maxActionsResult).Draw(t, "limit")
+		results, whole := make([]actionResult, len(sizes)), len(`{"actions":[]}`)
+		for i, n := range sizes {
+			var v any = text(strings.Repeat("x", n))
+			if i%3 == 0 {
+				v = map[string]string{"body": strings.Repeat("y", n)} // cannot shorten itself
+			}
+			raw, err := encode(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results[i] = actionResult{"kind", v, raw}
+			whole += len(raw) + 1
+		}
+		out := actionsResult(results, limit)
+		if len(out) > limit {
+			t.Fatalf("%d bytes at a limit of %d", len(out), limit)
+		}
+		var got struct{ Actions []json.RawMessage }
+		if err := json.Unmarshal(out, &got); err != nil || len(got.Actions) != len(sizes) {
+			t.Fatalf("%d of %d actions, %v", len(got.Actions), len(sizes), err)
+		}
+		for i := range got.Actions {
+			if whole <= limit && string(got.Actions[i]) != string(results[i].encoded) {
+				t.Fatalf("action %d was cut without need", i)
+			}
+		}
+	})
+}
+
+func TestEventsFit(t *testing.T) {
+	wide := func(n int) string { return strings.Repeat("\x00", n) } // six bytes each on the wire
+	now, result := time.Now(), json.RawMessage(`{"x":"`+strings.Repeat("<", maxActionsResult-8)+`"}`)
+	for _, b := range []Body{
+		CompletedWith(now, nil, result),
+		FailedWith(now, wide(MaxErrorClassBytes), wide(MaxErrorMessageBytes)),
+		Retrying(wide(MaxErrorClassBytes), wide(MaxErrorMessageBytes), 25, now),
+		Progressed(100.0/3, wide(MaxMessageBytes), wide(MaxStepBytes)),
+		Logged("error", wide(MaxLogLineBytes)),
+	} {
+		e := AppendJSON(nil, "abcdefghijklmnop-9223372036854775807", AppendTail(nil, b, strings.Repeat("j", 36), now))
+		if len(e) > MaxEventBytes {
+			t.Errorf("%s has %d bytes", b.Type, len(e))
+		}
+		if err := CheckJSON(e, MaxJSONDepth+4); err != nil {
+			t.Errorf("%s: %v", b.Type, err)
+		}
+	}
+}
+
+func TestAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, start := newAlarm(), time.Now()
+		expect := func(want time.Duration) {
+			t.Helper()
+			if !a.wait(t.Context(), 10*time.Millisecond, time.Minute) || time.Since(start) != want {
+				t.Errorf("went off after %v, want %v", time.Since(start), want)
+			}
+			start = time.Now()
+		}
+		expect(time.Minute) // nothing is due
+		a.at(start.Add(5 * time.Second))
+		a.at(start.Add(9 * time.Second))
+		a.at(time.Time{})
+		expect(5 * time.Second)
+		expect(time.Minute) // it goes off once
+		a.at(start.Add(-time.Hour))
+		expect(10 * time.Millisecond) // no spinning
+		a.at(start.Add(30 * time.Second))
+		time.AfterFunc(3*time.Second, func() { a.at(time.Now().Add(time.Second)) })
+		expect(4 * time.Second) // moved while it was waited for
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if a.wait(ctx, 0, time.Minute) {
+			t.Error("went off although its context had ended")
+		}
+	})
+}
+
+func TestBell(t *testing.T) {
+	var b bell
+	q, stopQ := b.listen(source{"a", "q"}, source{"a", "p"})
+	all, stopAll := b.listen(source{})
+	rang := func(ch <-chan struct{}) bool {
+		select {
+		case <-ch:
+			return true
+		default:
+			return false
+		}
+	}
+	for _, c := range []struct {
+		ring   func()
+		q, all bool
+	}{
+		{func() { b.ring(source{"a", "q"}) }, true, false},
+		{func() { b.ring(source{"a", "p"}); b.ring(source{"a", "q"}) }, true, false},
+		{func() { b.ring(source{"b", "q"}) }, false, false},
+		{func() { b.ring(source{}) }, false, true},
+		{b.ringAll, true, true},
+	} {
+		c.ring()
+		if gotQ, gotAll := rang(q), rang(all); gotQ != c.q || gotAll != c.all || rang(q) {
+			t.Errorf("rang %v and %v, want %v and %v", gotQ, gotAll, c.q, c.all)
+		}
+	}
+	stopQ()
+	stopAll()
+	if b.ringAll(); rang(q) || len(b.waiters) != 0 {
+		t.Errorf("%d sources are left", len(b.waiters))
+	}
+}
+
+func TestDecodeObject(t *testing.T) {
+	type inner struct {
+		A int `json:"a"`
+	}
+	type outer struct {
+		Name  string            `json:"name"`
+		Max   *int              `json:"max"`
+		On    bool              `json:"on"`
+		Rate  float64           `json:"rate"`
+		Until *time.Time        `json:"until"`
+		In    *inner            `json:"in"`
+		List  []inner           `json:"list"`
+		Map   map[string]string `json:"map"`
+		Raw   json.RawMessage   `json:"raw"`
+	}
+	var got outer
+	seven := 7
+	until := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	err := DecodeObject([]byte(` {"name":"n","max":7,"on":true,"rate":1e1,"until":"2026-01-01T00:00:00Z","in":{"a":1},`+
+		`"list":[{"a":2},{}],"map":{"k":"v"},"raw":null} `), &got)
+	want := outer{"n", &seven, true, 10, &until, &inner{1}, []inner{{2}, {}}, map[string]string{"k": "v"}, json.RawMessage("null")}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v; %s", err, d)
+	}
+	got = outer{Max: &seven}
+	if err := DecodeObject([]byte(`{"name":null,"max":null,"in":null,"list":null,"map":null}`), &got); err != nil || got.Max != &seven {
+		t.Errorf("null is not absent: %v, %+v", err, got)
+	}
+	var invalid *InvalidError
+	err = DecodeObject([]byte(`{"NAME":1,"name":1,"max":1.5,"on":"x","rate":"1","until":"x","in":{"A":1},"list":[{"a":"x"},7],"map":{"a/b":1}}`), &outer{})
+	if !errors.As(err, &invalid) {
+		t.Fatal(err)
+	}
+	want2 := []FieldError{
+		{"/name", "must be a string"}, {"/max", "must be an integer"}, {"/on", "must be true or false"}, {"/rate", "must be a number"},
+		{"/until", "must be an RFC 3339 time"}, {"/in/A", "unknown member"}, {"/list/0/a", "must be an integer"},
+		{"/list/1", "must be an object"}, {"/map/a~1b", "must be a string"}, {"/NAME", "unknown member"},
+	}
+	if d := cmp.Diff(want2, invalid.Fields); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDecodeOneOrMany(t *testing.T) {
+	type item struct {
+		A int `json:"a"`
+	}
+	for body, want := range map[string]int{`{"a":1}`: 1, ` [{"a":1},{"a":2}]`: 2, `[]`: 0, `[{},{},{},{}]`: 0, `[{"b":1}]`: 0, `7`: 0, `null`: 0} {
+		got, err := DecodeOneOrMany[item]([]byte(body), 3)
+		var invalid *InvalidError
+		if want == 0 && !errors.As(err, &invalid) || want > 0 && (err != nil || len(got) != want || got[0].A != 1) {
+			t.Errorf("%s: %v, %v", body, got, err)
+		}
+	}
+	var m *MalformedError
+	if _, err := DecodeOneOrMany[item]([]byte(`[{}`), 3); !errors.As(err, &m) {
+		t.Error(err)
+	}
+}

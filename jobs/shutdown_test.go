@@ -1,0 +1,200 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+func TestStopHandsBackWithoutAnAttempt(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		began, ended := make(chan jobs.Env, 8), make(chan error, 8)
+		p := r.start(t, jobs.ProcessorOptions{}, blocked(began, ended))
+		ids := make([]string, 8)
+		for i := range ids {
+			ids[i] = r.submit(t, "a", actions("x"))
+		}
+		for range ids {
+			<-began
+		}
+		grace, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := p.Stop(grace); err != nil || time.Since(start).Round(settled) != 20*time.Second {
+			t.Errorf("stopped after %v with %v", time.Since(start), err)
+		}
+		for _, id := range ids {
+			if got := r.story(id); got != "created started progress retrying" {
+				t.Error(got)
+			}
+			if j := r.get(t, "a", id); j.Attempt != 0 || j.Status != jobs.Pending || *j.Error != jobs.ClassInterrupted {
+				t.Errorf("%+v", j)
+			}
+		}
+		r.start(t, jobs.ProcessorOptions{}, func(context.Context, string, jobs.Env) (any, error) { return nil, nil })
+		settle()
+		for _, id := range ids {
+			if j := r.get(t, "a", id); j.Attempt != 1 || j.Status != jobs.Completed {
+				t.Errorf("%+v", j)
+			}
+		}
+	})
+}
+
+func TestStopLetsRunningJobsFinish(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.start(t, jobs.ProcessorOptions{Concurrency: 1}, func(context.Context, string, jobs.Env) (any, error) {
+			time.Sleep(10 * time.Second)
+			return nil, nil
+		})
+		running, waiting := r.submit(t, "a", actions("x")), r.submit(t, "a", actions("x"))
+		time.Sleep(time.Second)
+		p.StopClaiming()
+		grace, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := p.Stop(grace); err != nil || time.Since(start).Round(settled) != 9*time.Second {
+			t.Errorf("stopped after %v with %v", time.Since(start), err)
+		}
+		if a, b := r.story(running), r.story(waiting); a != "created started progress completed" || b != "created" {
+			t.Errorf("%s; %s", a, b)
+		}
+	})
+}
+
+// A process that ends without a word has used up the attempt.
+func TestCrashCountsTheAttempt(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := openRig(t, dir, nil)
+		began, ended := make(chan jobs.Env, 1), make(chan error, 1)
+		p := r.start(t, jobs.ProcessorOptions{}, blocked(began, ended))
+		id := r.submit(t, "a", actions("x"))
+		<-began
+		if err := r.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = p.Stop(over) // cannot hand anything back: the store is gone
+
+		again := openRig(t, dir, nil)
+		again.start(t, jobs.ProcessorOptions{}, func(context.Context, string, jobs.Env) (any, error) { return nil, nil })
+		time.Sleep(time.Minute)
+		if j := again.get(t, "a", id); j.Attempt != 2 || j.Status != jobs.Completed {
+			t.Errorf("%+v", j)
+		}
+		if got := again.story(id); got != "retrying started progress completed" {
+			t.Error(got)
+		}
+	})
+}
+
+// faulty is a store whose commands fail as told.
+type faulty struct {
+	jobs.Store
+	lost     atomic.Int64 // that many commits are done but reported as ErrUnavailable
+	full     atomic.Int64 // that many commands are refused with ErrStorageFull
+	silenced atomic.Bool  // renewals are lost on the way
+}
+
+func (f *faulty) spoil(command func() error) error {
+	if f.full.Add(-1) >= 0 {
+		return jobs.ErrStorageFull
+	}
+	err := command()
+	if err == nil && f.lost.Add(-1) >= 0 {
+		return jobs.ErrUnavailable
+	}
+	return err
+}
+
+func (f *faulty) Append(ctx context.Context, l jobs.Lease, b []jobs.Body) (r jobs.Receipt, err error) {
+	return r, f.spoil(func() error { r, err = f.Store.Append(ctx, l, b); return err })
+}
+
+func (f *faulty) Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (j jobs.Job, err error) {
+	return j, f.spoil(func() error { j, err = f.Store.Complete(ctx, l, result); return err })
+}
+
+func (f *faulty) Fail(ctx context.Context, l jobs.Lease, x jobs.Failure) (j jobs.Job, err error) {
+	return j, f.spoil(func() error { j, err = f.Store.Fail(ctx, l, x); return err })
+}
+
+func (f *faulty) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
+	if f.silenced.Load() {
+		return jobs.Receipt{}, jobs.ErrUnavailable
+	}
+	return f.Store.Extend(ctx, l)
+}
+
+func faultyRig(t *testing.T, f func(t *testing.T, r *rig, store *faulty)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var store *faulty
+		r := openRig(t, dir, func(s jobs.Store) jobs.Store {
+			store = &faulty{Store: s}
+			return store
+		})
+		f(t, r, store)
+	})
+}
+
+// Whatever the store says, each event is committed once.
+func TestTroubleOfTheStoreDoublesNothing(t *testing.T) {
+	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+		var fail atomic.Bool
+		r.start(t, jobs.ProcessorOptions{Concurrency: 1}, func(context.Context, string, jobs.Env) (any, error) {
+			if fail.Load() {
+				return nil, &jobs.ActionError{Class: "X", Message: "no"}
+			}
+			return nil, nil
+		})
+		for lost := range int64(4) {
+			for full := range int64(4) {
+				fail.Store((lost+full)%2 == 1)
+				store.lost.Store(lost)
+				store.full.Store(full)
+				id := r.submit(t, "a", actions("x", "x"))
+				time.Sleep(time.Minute)
+				want := "created started progress progress completed"
+				if fail.Load() {
+					want = "created started progress failed"
+				}
+				if got := r.story(id); got != want {
+					t.Errorf("%d lost answers, %d times full: %s", lost, full, got)
+				}
+			}
+		}
+	})
+}
+
+// A run whose lease was given away stops and commits nothing more.
+func TestLostLeaseStopsTheRun(t *testing.T) {
+	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+		began, ended := make(chan jobs.Env, 2), make(chan error, 2)
+		r.start(t, jobs.ProcessorOptions{LeaseTTL: 30 * time.Second}, blocked(began, ended))
+		spec := actions("x")
+		spec.MaxAttempts = 1
+		id := r.submit(t, "a", spec)
+		<-began
+		store.silenced.Store(true)
+		time.Sleep(31 * time.Second)
+		if got := r.story(id); got != "created started progress failed" {
+			t.Error(got)
+		}
+		store.silenced.Store(false)
+		if err := <-ended; !errors.Is(err, jobs.ErrLeaseLost) {
+			t.Error(err)
+		}
+		if class := *r.get(t, "a", id).Error; class != jobs.ClassLeaseExpired {
+			t.Error(class)
+		}
+	})
+}

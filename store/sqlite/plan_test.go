@@ -1,0 +1,78 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestPlans: each statement that runs often finds its rows by an index, in the
+// order it needs, so that its cost does not grow with the table.
+func TestPlans(t *testing.T) {
+	s := openServing(t, t.TempDir(), Options{})
+	for name, test := range map[string]struct{ query, index string }{
+		"ready":       {sqlReady, "jobs_ready (queue=? AND client=?)"},
+		"next client": {sqlNextClient, "jobs_ready (queue=? AND client>?)"},
+		"take":        {sqlTake, "INTEGER PRIMARY KEY"},
+		"held":        {sqlHeld, "(uuid=?)"},
+		"ended":       {sqlEnded, "(uuid=?)"},
+		"newest":      {sqlNewest, "events_job (job=?)"},
+		"first":       {sqlFirst, "events_job (job=?)"},
+		"job page":    {sqlJobPage, "events_job (job=? AND seq>? AND seq<?)"},
+		"log page":    {sqlLogPage, "events_log (client=? AND seq>? AND seq<?)"},
+		"artifacts":   {sqlArtifacts, "events_artifact (job=?)"},
+		"job":         {sqlJobByUUID, "(uuid=?)"},
+		"job by id":   {sqlJobByID, "INTEGER PRIMARY KEY"},
+		"list":        {sqlList, "jobs_client (client=? AND rowid<?)"},
+		"list status": {sqlListStatus, "jobs_status (client=? AND status=? AND rowid<?)"},
+		"row before":  {sqlRowBefore, "(uuid<?)"},
+		"by key":      {sqlByKey, "jobs_idem (client=? AND idem_key=?)"},
+		"due":         {sqlDue, "jobs_due"},
+		"next due":    {sqlNextDue, "jobs_due"},
+		"leases":      {sqlOpenLeases, "jobs_running"},
+		"local":       {sqlLocal, "jobs_running (lease_local=?)"},
+		"gone":        {sqlGone, "jobs_gone"},
+		"ended long":  {sqlExpired, "jobs_ended"},
+		"oldest":      {sqlOldest, "events_job (job=?)"},
+		"epoch":       {sqlEpoch, "epochs_name (client=? AND epoch=?)"},
+		"epoch at":    {sqlEpochAt, "PRIMARY KEY (client=? AND from_seq<?)"},
+		"next epoch":  {sqlNextEpoch, "PRIMARY KEY (client=? AND from_seq>?)"},
+		"key":         {sqlKeyByHash, "(hash=?)"},
+		"touch":       {sqlTouchKey, "(key_id=?)"},
+	} {
+		plan := explain(t, s, test.query)
+		if !strings.Contains(plan, test.index) {
+			t.Errorf("%s does not use %s:\n%s", name, test.index, plan)
+		}
+		if strings.Contains(plan, "TEMP B-TREE") {
+			t.Errorf("%s sorts:\n%s", name, plan)
+		}
+		for line := range strings.Lines(plan) {
+			// Partial indexes are walked from their end; CONSTANT ROW is no table.
+			if strings.HasPrefix(line, "SCAN") && !strings.Contains(line, " USING ") && !strings.Contains(line, "CONSTANT ROW") {
+				t.Errorf("%s scans a table:\n%s", name, plan)
+			}
+		}
+	}
+}
+
+func explain(t *testing.T, s *Store, query string) string {
+	t.Helper()
+	rows, err := s.readerDB.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(detail + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
+}

@@ -1,0 +1,533 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errUnknown = errors.New("unknown job")
+
+// memory is a committed log in memory: the smallest History there can be.
+type memory struct {
+	mu     sync.Mutex // guards everything below
+	events []*Event
+	pruned uint64
+	gone   map[string]bool
+	fail   bool
+}
+
+func id(seq uint64) string { return fmt.Sprintf("e-%d", seq) }
+
+func (m *memory) commit(job string, k Kind) *Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seq := uint64(len(m.events) + 1)
+	e := &Event{Client: "acme", Job: job, Seq: seq, ID: id(seq), Kind: k, JSON: []byte(id(seq))}
+	if k == Terminal {
+		e.Status = "completed"
+	}
+	m.events = append(m.events, e)
+	return e
+}
+
+func (m *memory) head() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return uint64(len(m.events))
+}
+
+func (m *memory) Open(_ context.Context, r Room, at *Cursor) (Opened, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := Opened{Head: uint64(len(m.events)), HeadID: id(uint64(len(m.events))), Oldest: m.pruned, OldestID: id(m.pruned)}
+	if r.Job != "" {
+		first := slices.IndexFunc(m.events, func(e *Event) bool { return e.Job == r.Job })
+		if first < 0 || m.gone[r.Job] {
+			return Opened{}, errUnknown
+		}
+		o.Oldest, o.OldestID = uint64(first), id(uint64(first))
+		for _, e := range m.events {
+			if e.Job == r.Job && e.Kind == Terminal {
+				o.End, o.Status = e.Seq, e.Status
+			}
+		}
+	}
+	if at != nil && at.Seq > o.Head {
+		o.Reason = "future"
+	}
+	if at != nil && r.Job == "" && at.Seq < m.pruned {
+		o.Reason = "pruned"
+	}
+	return o, nil
+}
+
+func (m *memory) Page(_ context.Context, r Room, after uint64, maxEvents, _ int) (Page, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail {
+		return Page{}, errors.New("disk")
+	}
+	p := Page{Pruned: m.pruned, OldID: id(m.pruned), Gone: m.gone[r.Job]}
+	for _, e := range m.events {
+		if e.Seq <= after || e.Seq <= m.pruned && r.Job == "" || r.Job != "" && e.Job != r.Job {
+			continue
+		}
+		if len(p.Events) == maxEvents {
+			p.More = true
+			break
+		}
+		// As a store does: a fresh object for each read.
+		p.Events = append(p.Events, &Event{
+			Client: e.Client, Job: e.Job, Seq: e.Seq, ID: e.ID, Kind: e.Kind, Status: e.Status, JSON: e.JSON,
+		})
+	}
+	return p, nil
+}
+
+// reader drives one subscription the way a transport does.
+type reader struct {
+	sub   *Subscription
+	woken chan struct{}
+}
+
+func newReader(h *Hub) *reader {
+	r := &reader{woken: make(chan struct{}, 1)}
+	r.sub = h.Subscribe("acme", func() {
+		select {
+		case r.woken <- struct{}{}:
+		default:
+		}
+	})
+	return r
+}
+
+// pull takes what there is, waiting for history that is being read.
+func (r *reader) pull(maxEvents, maxBytes int) []Item {
+	var all []Item
+	for {
+		items, more := r.sub.Next(nil, maxEvents, maxBytes)
+		all = append(all, items...)
+		if more {
+			continue
+		}
+		if !r.sub.Reading() {
+			return all
+		}
+		<-r.woken
+	}
+}
+
+// until pulls until the newest item satisfies ok.
+func (r *reader) until(t *testing.T, ok func(Item) bool) []Item {
+	t.Helper()
+	var all []Item
+	timeout := time.After(10 * time.Second)
+	for {
+		items := r.pull(100, 1<<20)
+		all = append(all, items...)
+		if len(all) > 0 && ok(all[len(all)-1]) {
+			return all
+		}
+		select {
+		case <-r.woken:
+		case <-timeout:
+			t.Fatalf("nothing more came after %v", show(all))
+		}
+	}
+}
+
+func show(items []Item) []string {
+	out := make([]string, len(items))
+	for i, it := range items {
+		if it.Event != nil {
+			out[i] = it.Event.ID
+			continue
+		}
+		name := [...]string{"live", "reset", "end", "gone", "fault"}[it.Mark.Kind]
+		out[i] = name + ":" + it.Mark.Room.Job + "@" + it.Mark.Cursor
+	}
+	return out
+}
+
+func equal(t *testing.T, got []Item, want ...string) {
+	t.Helper()
+	if !slices.Equal(show(got), want) {
+		t.Fatalf("got  %v\nwant %v", show(got), want)
+	}
+}
+
+func open(t *testing.T, small bounds) (*Hub, *memory) {
+	m := &memory{gone: map[string]bool{}}
+	h := New(m)
+	if small != (bounds{}) {
+		h.bounds = small
+	}
+	t.Cleanup(h.Close)
+	return h, m
+}
+
+func join(t *testing.T, r *reader, job string, st Start) Joined {
+	t.Helper()
+	j, err := r.sub.Join(context.Background(), job, st)
+	if err != nil {
+		t.Fatalf("join %q: %v", job, err)
+	}
+	return j
+}
+
+func TestHistoryThenLiveThenEnd(t *testing.T) {
+	h, m := open(t, bounds{})
+	m.commit("a", Boundary)
+	m.commit("b", Other)
+	m.commit("a", Progress)
+	r := newReader(h)
+	defer r.sub.Close()
+	if j := join(t, r, "a", Start{}); j.Cursor != "e-0" {
+		t.Fatalf("starts at %s", j.Cursor)
+	}
+	equal(t, r.pull(100, 1<<20), "e-1", "e-3", "live:a@e-3")
+	h.Publish([]*Event{m.commit("b", Other), m.commit("a", Terminal)})
+	equal(t, r.until(t, func(it Item) bool { return it.Mark != nil }), "e-5", "end:a@e-5")
+	if _, joined := r.sub.Cursor("a"); joined {
+		t.Fatal("the room was not left after its end")
+	}
+}
+
+func TestEndedJobFromItsEnd(t *testing.T) {
+	h, m := open(t, bounds{})
+	m.commit("a", Other)
+	m.commit("a", Terminal)
+	m.commit("b", Other)
+	r := newReader(h)
+	defer r.sub.Close()
+	if j := join(t, r, "a", Start{Cursor: &Cursor{Seq: 2}}); !j.Ended {
+		t.Fatal("not said to have ended")
+	}
+	equal(t, r.pull(100, 1<<20), "live:a@e-3", "end:a@e-3")
+}
+
+func TestReset(t *testing.T) {
+	h, m := open(t, bounds{})
+	for range 4 {
+		m.commit("a", Other)
+	}
+	m.pruned = 2
+	for _, tc := range []struct {
+		job        string
+		start      Start
+		reason, on string
+	}{
+		{"", Start{Cursor: &Cursor{Seq: 1}}, "pruned", "e-4"},
+		{"", Start{Cursor: &Cursor{Seq: 9}}, "future", "e-4"},
+		{"", Start{Invalid: true}, "invalid", "e-4"},
+		{"a", Start{Cursor: &Cursor{Seq: 9}}, "future", "e-0"},
+	} {
+		r := newReader(h)
+		j := join(t, r, tc.job, tc.start)
+		if j.Reset == nil || j.Reset.Reason != tc.reason || j.Cursor != tc.on || j.Reset.Cursor != tc.on {
+			t.Errorf("%q %+v: %+v", tc.job, tc.start, j)
+		}
+		r.sub.Close()
+	}
+}
+
+// A position read from the store can be ahead of what is published: the tail
+// must not be believed to hold what lies between.
+func TestCommittedButNotPublished(t *testing.T) {
+	h, m := open(t, bounds{})
+	first := newReader(h)
+	defer first.sub.Close()
+	join(t, first, "", Start{From: FromNow})
+	h.Publish([]*Event{m.commit("a", Other)})
+	second := m.commit("a", Other) // committed, and published only below
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "", Start{From: FromStart})
+	equal(t, r.pull(100, 1<<20), "e-1", "e-2", "live:@e-2")
+	h.Publish([]*Event{second})
+	h.Publish([]*Event{m.commit("a", Other)})
+	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 3 }), "e-3")
+}
+
+func TestQuietRoomStaysInTheTailOfALoudClient(t *testing.T) {
+	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 4, pageBytes: 1 << 20})
+	m.commit("quiet", Other)
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "quiet", Start{})
+	r.pull(100, 1<<20)
+	for range 100 {
+		h.Publish([]*Event{m.commit("loud", Other)})
+	}
+	m.fail = true // whoever needs the store now gets a fault
+	h.Publish([]*Event{m.commit("quiet", Other)})
+	equal(t, r.until(t, func(it Item) bool { return true }), "e-102")
+}
+
+func TestFallenOffTheTailReadsTheStore(t *testing.T) {
+	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 4, pageBytes: 1 << 20})
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "", Start{From: FromNow})
+	r.pull(100, 1<<20)
+	var want []string
+	for range 50 {
+		e := m.commit("a", Other)
+		want = append(want, e.ID)
+		h.Publish([]*Event{e})
+	}
+	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 50 }), want...)
+}
+
+func TestFaultAndGone(t *testing.T) {
+	h, m := open(t, bounds{})
+	m.commit("a", Other)
+	m.commit("b", Other)
+	m.fail = true
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "a", Start{})
+	equal(t, r.pull(100, 1<<20), "fault:a@")
+	m.fail = false
+	join(t, r, "b", Start{})
+	m.gone["b"] = true
+	equal(t, r.pull(100, 1<<20), "gone:b@")
+}
+
+func TestPrunedWhileReplaying(t *testing.T) {
+	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 2, pageBytes: 1 << 20})
+	for range 6 {
+		m.commit("a", Other)
+	}
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "", Start{From: FromStart})
+	items, _ := r.sub.Next(nil, 2, 1<<20)
+	for len(items) == 0 {
+		<-r.woken
+		items, _ = r.sub.Next(nil, 2, 1<<20)
+	}
+	equal(t, items, "e-1", "e-2")
+	m.mu.Lock()
+	m.pruned = 5
+	m.mu.Unlock()
+	equal(t, r.pull(100, 1<<20), "reset:@e-6", "live:@e-6")
+}
+
+func TestConflate(t *testing.T) {
+	ev := func(seq uint64, job string, k Kind) Item {
+		return Item{Event: &Event{Seq: seq, ID: id(seq), Job: job, Kind: k}}
+	}
+	got := Conflate([]Item{
+		ev(1, "a", Progress), ev(2, "b", Progress), ev(3, "a", Progress), {Mark: &Mark{Kind: Live}},
+		ev(4, "a", Boundary), ev(5, "a", Progress), ev(6, "a", Other), ev(7, "b", Progress),
+	})
+	// The newest progress of a's first attempt stays, because another began.
+	equal(t, got, "e-3", "live:@", "e-4", "e-5", "e-6", "e-7")
+}
+
+func TestJoinTwiceAndAfterClose(t *testing.T) {
+	h, m := open(t, bounds{})
+	m.commit("a", Other)
+	r := newReader(h)
+	join(t, r, "a", Start{})
+	if _, err := r.sub.Join(context.Background(), "a", Start{}); !errors.Is(err, ErrJoined) {
+		t.Errorf("second join: %v", err)
+	}
+	if _, err := r.sub.Join(context.Background(), "nope", Start{}); !errors.Is(err, errUnknown) {
+		t.Errorf("unknown job: %v", err)
+	}
+	r.sub.Close()
+	if _, err := r.sub.Join(context.Background(), "a", Start{}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after close: %v", err)
+	}
+	if len(h.tails) != 0 {
+		t.Errorf("%d tails are left", len(h.tails))
+	}
+}
+
+// One writer commits and publishes while readers join, leave and rejoin with
+// their cursor: each reader's list must be the log itself.
+func TestSeamUnderAHammeringWriter(t *testing.T) {
+	h, m := open(t, bounds{tailEvents: 64, tailBytes: 1 << 20, pageEvents: 16, pageBytes: 1 << 20})
+	const total = 5_000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range total {
+			h.Publish([]*Event{m.commit([]string{"a", "b"}[i%2], Other)})
+		}
+	})
+	for range 8 {
+		wg.Go(func() {
+			var seen uint64
+			for seen < total {
+				r := newReader(h)
+				if _, err := r.sub.Join(context.Background(), "", Start{Cursor: &Cursor{Seq: seen}}); err != nil {
+					t.Error(err)
+					return
+				}
+				for range 20 {
+					for _, it := range r.pull(50, 1<<20) {
+						if it.Event == nil {
+							continue
+						}
+						if it.Event.Seq != seen+1 {
+							t.Errorf("%d after %d", it.Event.Seq, seen)
+							return
+						}
+						seen++
+					}
+				}
+				r.sub.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestUnion checks, under random commits, publishes, joins, leaves and batch
+// sizes, that each room of a connection gets what lies after its start, and
+// that the connection as a whole never goes back.
+func TestUnion(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &memory{gone: map[string]bool{}}
+		h := New(m)
+		h.bounds = bounds{
+			tailEvents: rapid.IntRange(1, 12).Draw(rt, "tail"), tailBytes: 1 << 20,
+			pageEvents: rapid.IntRange(1, 5).Draw(rt, "page"), pageBytes: 1 << 20,
+		}
+		defer h.Close()
+		jobs := []string{"a", "b", "c"}
+		for _, j := range jobs {
+			m.commit(j, Other)
+		}
+		x := &union{rt: rt, h: h, m: m, r: newReader(h), rooms: map[string]*roomModel{}}
+		defer x.r.sub.Close()
+		rt.Repeat(map[string]func(*rapid.T){
+			"commit": func(rt *rapid.T) {
+				x.pending = append(x.pending, m.commit(rapid.SampledFrom(jobs).Draw(rt, "job"), Other))
+			},
+			"publish": func(rt *rapid.T) { x.publish(rapid.IntRange(1, 5).Draw(rt, "n")) },
+			"join": func(rt *rapid.T) {
+				x.join(rapid.SampledFrom(append([]string{""}, jobs...)).Draw(rt, "room"), rapid.Uint64Range(0, m.head()).Draw(rt, "after"))
+			},
+			"leave": func(rt *rapid.T) { x.leave(rapid.SampledFrom(append([]string{""}, jobs...)).Draw(rt, "room")) },
+			"pull":  func(rt *rapid.T) { x.pull(rapid.IntRange(1, 7).Draw(rt, "max")) },
+		})
+		x.publish(len(x.pending))
+		x.pull(100)
+		x.complete()
+	})
+}
+
+// roomModel is what the test knows of one joined room.
+type roomModel struct{ next uint64 } // the room lacks nothing up to here
+
+type union struct {
+	rt      *rapid.T
+	h       *Hub
+	m       *memory
+	r       *reader
+	pending []*Event // committed, not published
+	rooms   map[string]*roomModel
+	replays []string // joined rooms that are not live, in order
+	pos     uint64   // the newest live event
+}
+
+func (x *union) publish(n int) {
+	n = min(n, len(x.pending))
+	if n > 0 {
+		x.h.Publish(x.pending[:n])
+		x.pending = x.pending[n:]
+	}
+}
+
+func (x *union) join(room string, after uint64) {
+	if _, joined := x.rooms[room]; joined {
+		return
+	}
+	if _, err := x.r.sub.Join(context.Background(), room, Start{Cursor: &Cursor{Seq: after}}); err != nil {
+		x.rt.Fatalf("join: %v", err)
+	}
+	x.rooms[room] = &roomModel{next: after}
+	x.replays = append(x.replays, room)
+}
+
+func (x *union) leave(room string) {
+	if _, ok := x.r.sub.Leave(room); ok != (x.rooms[room] != nil) {
+		x.rt.Fatalf("leave %q: %v", room, ok)
+	}
+	delete(x.rooms, room)
+	x.replays = slices.DeleteFunc(x.replays, func(r string) bool { return r == room })
+}
+
+func (x *union) pull(limit int) {
+	for _, it := range x.r.pull(limit, 1<<20) {
+		switch {
+		case it.Mark != nil:
+			if it.Mark.Kind != Live || len(x.replays) == 0 || it.Mark.Room.Job != x.replays[0] {
+				x.rt.Fatalf("mark %v, expected %q live", show([]Item{it}), x.replays)
+			}
+			x.replays = x.replays[1:]
+		case len(x.replays) > 0: // the connection stands still: this is the first join's history
+			x.advance(x.replays[0], it.Event)
+		default:
+			x.live(it.Event)
+		}
+	}
+}
+
+func (x *union) live(e *Event) {
+	if e.Seq <= x.pos {
+		x.rt.Fatalf("%s after e-%d", e.ID, x.pos)
+	}
+	x.pos = e.Seq
+	useful := false
+	for name, r := range x.rooms {
+		if (name == "" || name == e.Job) && e.Seq > r.next {
+			x.advance(name, e)
+			useful = true
+		}
+	}
+	if !useful {
+		x.rt.Fatalf("%s came to nobody", e.ID)
+	}
+}
+
+// advance gives e to a room, which must lack nothing before it.
+func (x *union) advance(name string, e *Event) {
+	r := x.rooms[name]
+	if e.Seq <= r.next || name != "" && e.Job != name {
+		x.rt.Fatalf("room %q at e-%d got %s of %q", name, r.next, e.ID, e.Job)
+	}
+	for _, missed := range x.m.events[r.next : e.Seq-1] {
+		if name == "" || missed.Job == name {
+			x.rt.Fatalf("room %q got %s and never %s", name, e.ID, missed.ID)
+		}
+	}
+	r.next = e.Seq
+}
+
+// complete checks that no room lacks anything.
+func (x *union) complete() {
+	if len(x.replays) > 0 {
+		x.rt.Fatalf("%q never went live", x.replays)
+	}
+	for name, r := range x.rooms {
+		for _, e := range x.m.events[r.next:] {
+			if name == "" || e.Job == name {
+				x.rt.Fatalf("room %q lacks %s", name, e.ID)
+			}
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package transporttest
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+const (
+	mediaSSE    = "text/event-stream"
+	mediaNDJSON = "application/x-ndjson"
+	mediaJSON   = "application/json"
+
+	// origin stands for the server in URLs; the dial function knows where it is.
+	origin = "http://jobcast.test"
+)
+
+// httpClient makes an HTTP client of its own for one reader, so that closing it
+// closes every connection of that reader and of no other.
+func (c Caller) httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
+		DisableCompression: true,
+	}}
+}
+
+// request makes a request with the caller's key.
+func (c Caller) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, origin+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if c.Secret != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Secret)
+	}
+	return req, nil
+}
+
+// Path returns the events URL that o asks for.
+func (o Opening) Path() string {
+	path := "/v1/events"
+	if o.Job != "" {
+		path = "/v1/jobs/" + o.Job + "/events"
+	}
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("lastEventId", o.Query)
+	set("from", o.From)
+	if o.Conflate {
+		set("conflate", "1")
+	}
+	if o.PingEvents {
+		set("heartbeat", "event")
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// get asks an events URL. Any status but 200 is a *Refusal, and the client is
+// then closed.
+func get(ctx context.Context, hc *http.Client, c Caller, o Opening, accept string) (*http.Response, error) {
+	req, err := c.request(ctx, http.MethodGet, o.Path(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	if o.Cursor != "" {
+		req.Header.Set("Last-Event-ID", o.Cursor)
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp, refused(resp)
+}
+
+// refused returns the *Refusal that an answer is, or nil, and reads its body.
+func refused(resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return &Refusal{Status: resp.StatusCode, Header: resp.Header, Body: body}
+}

@@ -1,0 +1,154 @@
+package transporttest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// stream reads one long response.
+type stream struct {
+	body   io.ReadCloser
+	lines  *bufio.Reader
+	leave  func()
+	cursor string
+	parse  func(s *stream) (Item, error)
+}
+
+func openSSE(ctx context.Context, c Caller, o Opening) (Reader, error) {
+	return openStream(ctx, c, o, mediaSSE, (*stream).nextSSE)
+}
+
+func openNDJSON(ctx context.Context, c Caller, o Opening) (Reader, error) {
+	return openStream(ctx, c, o, mediaNDJSON, (*stream).nextLine)
+}
+
+func openStream(ctx context.Context, c Caller, o Opening, accept string, parse func(*stream) (Item, error)) (Reader, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	hc := c.httpClient()
+	leave := func() {
+		cancel()
+		hc.CloseIdleConnections()
+	}
+	resp, err := get(ctx, hc, c, o, accept)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	if o.Cursor == "" {
+		o.Cursor = o.Query
+	}
+	return newStream(resp, leave, o.Cursor, parse), nil
+}
+
+// newStream reads resp; cursor is what the reader came with.
+func newStream(resp *http.Response, leave func(), cursor string, parse func(*stream) (Item, error)) *stream {
+	return &stream{
+		body: resp.Body, lines: bufio.NewReader(resp.Body), cursor: cursor, parse: parse,
+		leave: func() {
+			leave()
+			_ = resp.Body.Close()
+		},
+	}
+}
+
+// Next implements Reader.
+func (s *stream) Next() (Item, error) {
+	it, err := s.parse(s)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrCut, err)
+	}
+	if it.ID != "" {
+		s.cursor = it.ID
+	}
+	return it, err
+}
+
+// Cursor implements Reader.
+func (s *stream) Cursor() string { return s.cursor }
+
+// Close implements Reader.
+func (s *stream) Close() { s.leave() }
+
+// line returns one line without its end. A line without an end is a cut, also
+// if the response ended cleanly.
+func (s *stream) line() (string, error) {
+	text, err := s.lines.ReadString('\n')
+	if errors.Is(err, io.EOF) && text != "" {
+		err = io.ErrUnexpectedEOF
+	}
+	return strings.TrimSuffix(text, "\n"), err
+}
+
+// nextSSE reads one block of an event stream (WHATWG HTML 9.2.6).
+func (s *stream) nextSSE() (Item, error) {
+	var it Item
+	var retry, comment, data string
+	for n := 0; ; n++ {
+		line, err := s.line()
+		if err != nil {
+			if n > 0 && errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF // a block that was never dispatched
+			}
+			return Item{}, err
+		}
+		if line == "" {
+			break
+		}
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "":
+			comment = Heartbeat
+		case "id":
+			it.ID = value
+		case "event":
+			it.Name = value
+		case "data":
+			data += value
+		case "retry":
+			retry = value
+		default:
+			return Item{}, fmt.Errorf("unknown field in %q", line)
+		}
+	}
+	switch {
+	case data != "" && it.Name == "":
+		it.Event = json.RawMessage(data)
+	case data != "":
+		it.Data = json.RawMessage(data)
+	case retry != "":
+		return Item{Name: Retry, Data: json.RawMessage(retry)}, nil
+	case comment != "":
+		return Item{Name: comment}, nil
+	}
+	return it, nil
+}
+
+// nextLine reads one line of NDJSON.
+func (s *stream) nextLine() (Item, error) {
+	line, err := s.line()
+	if err != nil {
+		return Item{}, err
+	}
+	var frame struct {
+		Event string
+		Data  json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(line), &frame); err != nil {
+		return Item{}, fmt.Errorf("line %q: %w", line, err)
+	}
+	var place struct{ ID, Cursor, LastEventID string }
+	if err := json.Unmarshal(frame.Data, &place); err != nil {
+		return Item{}, fmt.Errorf("data of line %q: %w", line, err)
+	}
+	if frame.Event == "job.event" {
+		return Item{Event: frame.Data, ID: place.ID}, nil
+	}
+	return Item{Name: frame.Event, Data: frame.Data, ID: place.Cursor + place.LastEventID}, nil
+}

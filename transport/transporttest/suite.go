@@ -1,0 +1,96 @@
+package transporttest
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// mode says where a scenario runs.
+type mode uint8
+
+const (
+	both     mode = iota
+	fakeOnly      // it takes long in real time and learns nothing there
+	realOnly      // it is about the kernel's sockets
+)
+
+// scenario is one story with one expectation, told on one transport at a time.
+type scenario struct {
+	name string
+	mode mode
+	opts Options
+	on   func(Transport) bool // nil: every transport
+	run  func(*stage)
+}
+
+func streams(tr Transport) bool { return tr.Stream }
+func urls(tr Transport) bool    { return tr.Accept != "" }
+func polls(tr Transport) bool   { return tr.Accept == mediaJSON }
+
+// scenarios is the whole suite.
+func scenarios() []scenario {
+	var all []scenario
+	for _, part := range [][]scenario{
+		reading(), starting(), resets(), ending(), beating(), stalling(), guarding(), limiting(), draining(), surviving(), polling(),
+	} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// Run tells every scenario on every transport over real TCP.
+func Run(t *testing.T, boot Boot, transports ...Transport) {
+	for _, sc := range scenarios() {
+		if sc.mode == fakeOnly {
+			continue
+		}
+		sc.each(t, transports, func(t *testing.T, tr Transport) { sc.tell(t, boot, tr, false) })
+	}
+}
+
+// RunInFakeTime does the same in memory, inside a testing/synctest bubble: time
+// passes only while nothing else can happen, so deadlines are met to the
+// instant, and a goroutine that stays behind fails its scenario.
+func RunInFakeTime(t *testing.T, boot Boot, transports ...Transport) {
+	for _, sc := range scenarios() {
+		if sc.mode == realOnly {
+			continue
+		}
+		sc.each(t, transports, func(t *testing.T, tr Transport) {
+			synctest.Test(t, func(t *testing.T) { sc.tell(t, boot, tr, true) })
+		})
+	}
+}
+
+func (sc scenario) each(t *testing.T, transports []Transport, f func(*testing.T, Transport)) {
+	t.Run(sc.name, func(t *testing.T) {
+		for _, tr := range transports {
+			if sc.on == nil || sc.on(tr) {
+				t.Run(tr.Name, func(t *testing.T) { f(t, tr) })
+			}
+		}
+	})
+}
+
+// limit ends a scenario that hangs. In fake time it costs nothing.
+func limit(fake bool) time.Duration {
+	if fake {
+		return time.Hour
+	}
+	return time.Minute
+}
+
+func (sc scenario) tell(t *testing.T, boot Boot, tr Transport, fake bool) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit(fake))
+	defer cancel()
+	o := sc.opts
+	o.Memory = fake
+	s := &stage{T: t, Server: boot(t, o), tr: tr, ctx: ctx, fake: fake}
+	s.log = s.client("acme")
+	s.key, s.secret = s.Key("acme", auth.KeyOptions{})
+	sc.run(s)
+}

@@ -1,0 +1,97 @@
+package transporttest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Transport is one protocol as its clients speak it.
+type Transport struct {
+	Name string
+	// Open subscribes to a room. When it returns, the room's starting place is
+	// fixed. A refusal is a *Refusal.
+	Open func(ctx context.Context, c Caller, o Opening) (Reader, error)
+
+	// Accept is the media type by which an events URL speaks this protocol;
+	// empty if it is not spoken there.
+	Accept string
+	// Stream: one response that goes on, has signs of life and says `end`.
+	// Otherwise each answer is whole in itself.
+	Stream bool
+}
+
+// Caller is who opens a reader, and how it reaches the server.
+type Caller struct {
+	Dial   func(ctx context.Context) (net.Conn, error)
+	Secret string // a key; empty: none is sent
+}
+
+// Opening says what a reader wants. The zero value is the client's room.
+type Opening struct {
+	Job        string // empty: the client's room
+	Cursor     string // sent the way a reconnecting client sends it: Last-Event-ID
+	Query      string // ?lastEventId=
+	From       string // ?from=
+	Conflate   bool
+	PingEvents bool // signs of life as events
+}
+
+// Reader is one open subscription.
+type Reader interface {
+	// Next returns what comes next. io.EOF is a clean end, an error that is
+	// ErrCut any other.
+	Next() (Item, error)
+	// Cursor is what a client would come back with now.
+	Cursor() string
+	// Close leaves without a word.
+	Close()
+}
+
+// Names of items that are not control frames of their own.
+const (
+	Heartbeat = "heartbeat" // a sign of life that applications do not see
+	Retry     = "retry"     // how long to wait before coming back; Data is in ms
+)
+
+// Item is one thing that a reader got: a job event, or (Event nil) a control
+// frame.
+type Item struct {
+	Event json.RawMessage // byte for byte
+	ID    string          // the cursor it carries, if any
+	Name  string          // of a control frame
+	Data  json.RawMessage // of a control frame
+}
+
+// ErrCut is the end of a reader that was not told it was over.
+var ErrCut = errors.New("cut")
+
+// Refusal is an answer instead of a subscription.
+type Refusal struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("refused with %d: %s", r.Status, r.Body) }
+
+// Problem is what a refusal or a `problem` frame says.
+type Problem struct {
+	Status      int
+	Code        string
+	Reason      string
+	Oldest      string
+	LastEventID string
+}
+
+// Transports are the protocols of the events URLs.
+func Transports() []Transport {
+	return []Transport{
+		{Name: "sse", Open: openSSE, Accept: mediaSSE, Stream: true},
+		{Name: "ndjson", Open: openNDJSON, Accept: mediaNDJSON, Stream: true},
+		{Name: "poll", Open: openPoll, Accept: mediaJSON},
+	}
+}
