@@ -72,7 +72,7 @@ func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 	if s.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, NoColor: true, TimeFormat: time.RFC3339}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: true, TimeFormat: time.RFC3339}))
 }
 
 // byteSize is a number of bytes: 4096, 256KiB, 1MiB, 1GiB.

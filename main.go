@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, std *stdio) (code int) {
 	var cmd commands
 	exited := -1
 	parser, err := kong.New(&cmd,
-		kong.Name("jobcast"), kong.Description(description), kong.UsageOnError(),
+		kong.Name("jobcast"), kong.Description(description),
 		kong.Writers(std.out, std.err), kong.Exit(func(c int) { exited = c }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -66,13 +66,24 @@ func run(ctx context.Context, args []string, std *stdio) (code int) {
 		return exited
 	}
 	if err != nil {
-		parser.FatalIfErrorf(err)
+		_, _ = fmt.Fprintf(std.err, "jobcast: %v; see %s --help\n", err, usageOf(err))
 		return exitUsage
 	}
 	if err := k.Run(); err != nil {
 		return fail(std.err, err)
 	}
 	return exitOK
+}
+
+// usageOf names the command whose help explains a parse error.
+func usageOf(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if path := parse.Context.Command(); path != "" {
+			return "jobcast " + path
+		}
+	}
+	return "jobcast"
 }
 
 func fail(w io.Writer, err error) int {

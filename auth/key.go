@@ -27,10 +27,11 @@ const (
 	minSecretChars = 27 // 160 bits in base62
 	maxSecretChars = 128
 
-	// MinSecretBytes and MaxSecretBytes bound every secret that can be a
-	// credential: shorter ones could be guessed, longer ones would only cost
-	// hashing time.
+	// MinSecretBytes bounds every secret that can be a credential: a shorter
+	// one could be guessed.
 	MinSecretBytes = 20
+	// MaxSecretBytes is the longest secret: a longer one would only cost
+	// hashing time.
 	MaxSecretBytes = 512
 
 	maxClientBytes = 64 // a client id is part of URLs, rooms and logs

@@ -33,7 +33,7 @@ func Credential(c *fiber.Ctx) (string, error) {
 			found = raw.secret
 		}
 	}
-	return strings.Clone(found), nil
+	return found, nil
 }
 
 type credential struct {
@@ -41,7 +41,7 @@ type credential struct {
 	err    error
 }
 
-// credentials lists what stands in each place. The strings are borrowed.
+// credentials lists what stands in each place, copied.
 func credentials(c *fiber.Ctx) []credential {
 	var all []credential
 	for _, v := range c.Request().Header.PeekAll(fiber.HeaderAuthorization) {

@@ -124,7 +124,8 @@ func TestProblemMembers(t *testing.T) {
 	s := openSite(t, Options{}, func(_ *Door, app *fiber.App) {
 		for path, err := range answers {
 			app.Get(path, func(c *fiber.Ctx) error {
-				c.Set("Location", "/v1/jobs/half-made")
+				c.Set("Location", "/v1/jobs/made")
+				_ = c.SendString("half an answer")
 				return err
 			})
 		}
@@ -139,10 +140,25 @@ func TestProblemMembers(t *testing.T) {
 	if d := cmp.Diff([]jobs.FieldError{{Pointer: "/name", Detail: "too <long>"}}, p.Errors); d != "" {
 		t.Error(d)
 	}
-	if a := s.call("GET", "/late"); a.Header.Get("Retry-After") != "62" || a.Header.Get("Location") != "" {
+	if a := s.call("GET", "/late"); a.Header.Get("Retry-After") != "62" || a.Header.Get("Location") != "/v1/jobs/made" {
 		t.Errorf("%v", a.Header)
 	}
 	if a := s.call("HEAD", "/gone"); a.StatusCode != 410 || a.body != "" || a.ContentLength <= 0 {
 		t.Errorf("HEAD: %d, %q, length %d", a.StatusCode, a.body, a.ContentLength)
+	}
+}
+
+func TestEveryCodeOnTheWire(t *testing.T) {
+	s := openSite(t, Options{}, func(_ *Door, app *fiber.App) {
+		app.Get("/:code", func(c *fiber.Ctx) error { return Refuse(Code(c.Params("code")), "because") })
+	})
+	for code, r := range table {
+		a := s.call("GET", "/"+string(code))
+		if p := a.problem(t); p.Code != code || a.StatusCode != r.status || p.Detail != "because" {
+			t.Errorf("%s: %d %s", code, a.StatusCode, a.body)
+		}
+		if (r.retryAfter > 0) != (a.Header.Get("Retry-After") != "") {
+			t.Errorf("%s: Retry-After %q", code, a.Header.Get("Retry-After"))
+		}
 	}
 }

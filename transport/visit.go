@@ -48,7 +48,8 @@ func (d *Door) open(c *fiber.Ctx) *visit {
 	c.Locals(visitKey{}, v)
 	c.Set(fiber.HeaderXRequestID, v.id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set(fiber.HeaderReferrerPolicy, "no-referrer") // a key in a page's query must not travel
+	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'") // pages set their own
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")                                       // a key in a page's query must not travel
 	d.allowOrigin(c)
 	if d.Draining() {
 		c.Context().Response.SetConnectionClose() // the next request must find another process

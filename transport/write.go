@@ -13,15 +13,17 @@ import (
 // Write answers with the problem of err. It never fails except when the
 // problem cannot be encoded; the error result lets handlers end with
 // `return transport.Write(c, err)`. What is our own fault is logged here, once.
+//
+// Headers that the handler has set stay: a Location names a job that was made
+// although its stream could not be answered.
 func Write(c *fiber.Ctx, err error) error {
 	p := FromError(err)
 	v := visitOf(c)
 	p.Instance = v.id
 	if p.cause != nil {
-		v.log.Error("request failed", "requestId", v.id, "code", string(p.Code), "error", err)
+		v.log.Error("request failed", "requestId", v.id, "code", string(p.Code), "error", p.cause)
 	}
 	c.Response().ResetBody()
-	c.Response().Header.Del(fiber.HeaderLocation)
 	for _, h := range p.headers {
 		c.Set(h.name, h.value)
 	}

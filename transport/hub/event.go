@@ -60,7 +60,10 @@ func Conflate(items []Item) []Item {
 		if e == nil {
 			continue
 		}
-		if e.Kind != Progress {
+		switch e.Kind {
+		case Other: // stands beside the progress of its attempt
+			continue
+		case Boundary, Terminal:
 			delete(newest, e.Job)
 			continue
 		}

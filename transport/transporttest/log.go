@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,9 +172,7 @@ func (w *Work) reports(n, size int) ([]jobs.Report, []Entry) {
 		entries[i] = Entry{Job: w.Job, Mark: mark}
 		if size > 0 || i%3 == 2 {
 			entries[i].Type = jobs.TypeLog
-			for len(mark) < size {
-				mark += " ."
-			}
+			mark += strings.Repeat(".", max(0, size-len(mark)))
 			entries[i].Mark = mark
 			reports[i].Log = &jobs.LogLine{Line: mark}
 			continue

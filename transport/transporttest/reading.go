@@ -199,8 +199,8 @@ func behindTail(s *stage) {
 	w := s.log.Begin(s)
 	slow, client := s.open(Opening{Job: w.Job}), s.open(Opening{From: "start"})
 	head := s.events(slow, 2)
-	w.Emit(s, 6000, 1000) // the tail holds fewer
-	w.EmitLarge(s, 900, 6<<10)
+	w.Emit(s, 5000, 1000)      // the tail holds fewer events,
+	w.EmitLarge(s, 900, 6<<10) // and fewer bytes
 	w.Finish(s)
 	rest, _ := s.all(slow)
 	Same(s, append(head, rest...), s.log.Entries(w.Job))

@@ -1,0 +1,166 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport"
+)
+
+func TestKeys(t *testing.T) {
+	s := newSite(t)
+	end := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	body := fmt.Sprintf(`{"name":"ci","scopes":["watch"],"maxConnections":3,"expiresAt":%q}`, end.Format(time.RFC3339Nano))
+	a := s.call("POST", "/v1/keys", s.admin, body)
+	var made struct {
+		ID, ClientID, Name, ExpiresAt, CreatedAt, Key string
+		Scopes                                        []string
+		MaxConnections                                *int
+	}
+	if err := json.Unmarshal([]byte(a.body), &made); err != nil || a.StatusCode != 201 {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	if made.ClientID != "acme" || made.Name != "ci" || fmt.Sprint(made.Scopes) != "[watch]" || *made.MaxConnections != 3 ||
+		made.ExpiresAt != end.Format("2006-01-02T15:04:05.000Z") || !strings.HasPrefix(made.Key, "jc_"+made.ID+"_") {
+		t.Errorf("%s", a.body)
+	}
+	if got := s.call("GET", "/v1/jobs", made.Key, ""); got.StatusCode != 200 {
+		t.Errorf("the new key: %d %s", got.StatusCode, got.body)
+	}
+	list := s.call("GET", "/v1/keys", s.admin, "")
+	if list.StatusCode != 200 || !strings.Contains(list.body, made.ID) || strings.Contains(list.body, made.Key) {
+		t.Errorf("%s", list.body)
+	}
+	if strings.Contains(list.body, "umbra") || strings.Contains(s.call("GET", "/v1/keys", s.foreign, "").body, made.ID) {
+		t.Error("keys of one client were shown to another")
+	}
+	target := "/v1/keys/" + made.ID
+	s.call("DELETE", target, s.foreign, "").problem(t, transport.NotFound)
+	s.call("DELETE", "/v1/keys/"+strings.Repeat("x", 500), s.admin, "").problem(t, transport.NotFound)
+	if got := s.call("DELETE", target, s.admin, ""); got.StatusCode != 204 || got.body != "" {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	s.call("GET", "/v1/jobs", made.Key, "").problem(t, transport.Unauthenticated)
+	if strings.Contains(s.log.String(), made.Key) {
+		t.Error("the secret is in the log")
+	}
+}
+
+func TestKeysRefused(t *testing.T) {
+	s := newSite(t)
+	for body, pointer := range map[string]string{
+		`{"scopes":["root"]}`:                         "/scopes",
+		`{"maxConnections":0}`:                        "/maxConnections",
+		`{"expiresAt":"2001-01-01T00:00:00Z"}`:        "/expiresAt",
+		`{"expiresAt":"2999-01-01T00:00:00Z"}`:        "/expiresAt",
+		`{"name":"` + strings.Repeat("n", 101) + `"}`: "/name",
+		`{"clientId":"umbra"}`:                        "/clientId",
+	} {
+		p := s.call("POST", "/v1/keys", s.admin, body).problem(t, transport.Invalid)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != pointer {
+			t.Errorf("%s: %v", body, p.Errors)
+		}
+	}
+	s.call("POST", "/v1/keys", s.admin, "[").problem(t, transport.Malformed)
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	var down error
+	s := newSite(t, func(d *Deps, _ *auth.Limits) {
+		d.Ready = func(context.Context) error { return down }
+	})
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if a := s.call("GET", path, "", ""); a.StatusCode != 200 {
+			t.Errorf("%s: %d", path, a.StatusCode)
+		}
+		if a := s.call("HEAD", path, "", ""); a.StatusCode != 200 || a.body != "" {
+			t.Errorf("HEAD %s: %d %q", path, a.StatusCode, a.body)
+		}
+	}
+	down = fmt.Errorf("cannot read sector 9")
+	a := s.call("GET", "/readyz", "", "")
+	if a.problem(t, transport.Unavailable); strings.Contains(a.body, "sector") || !strings.Contains(s.log.String(), "sector 9") {
+		t.Errorf("why it is not ready belongs into the log: %s", a.body)
+	}
+	// Whoever came through a proxy, or from a web page, needs an admin key.
+	for _, header := range []string{"X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "Via: 1.1 x", "Origin: http://evil.example"} {
+		s.call("GET", "/metrics", "", "", header).problem(t, transport.Unauthenticated)
+		s.call("GET", "/metrics", s.plain, "", header).problem(t, transport.Forbidden)
+		if a := s.call("GET", "/metrics", s.admin, "", header); a.StatusCode != 200 || a.body != "up 1\n" {
+			t.Errorf("%s with an admin key: %d", header, a.StatusCode)
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	s := newSite(t)
+	id := "/v1/jobs/0190a5e4-0000-7000-8000-000000000000"
+	for _, call := range []string{"GET /v1/ws", "POST /v1/tokens", "POST /v1/workers/claim", "POST " + id + "/progress",
+		"POST " + id + "/extend", "POST " + id + "/complete", "POST " + id + "/fail", "PUT " + id + "/artifacts/a.png",
+		"GET " + id + "/artifacts/a.png", "GET /socket.io/?EIO=4&transport=polling", "POST /socket.io/"} {
+		method, target, _ := strings.Cut(call, " ")
+		s.call(method, target, "", "").problem(t, transport.NotImplemented)
+	}
+	for _, path := range []string{"/v2/jobs", "/v1/jobs/", "/V1/jobs", "/v1", id + "/cancel/now", "/v1/jobs/../../etc/passwd"} {
+		s.call("GET", path, s.admin, "").problem(t, transport.NotFound)
+	}
+	for call, allow := range map[string]string{
+		"DELETE /v1/jobs": "GET, HEAD, POST", "PUT " + id: "GET, HEAD", "GET " + id + "/cancel": "POST",
+		"PATCH /v1/keys/x": "DELETE", "POST /livez": "GET, HEAD", "GET /v1/workers/claim": "POST",
+	} {
+		method, target, _ := strings.Cut(call, " ")
+		a := s.call(method, target, s.admin, "")
+		a.problem(t, transport.MethodNotAllowed)
+		if got := a.Header.Get("Allow"); got != allow {
+			t.Errorf("%s: Allow %q, want %q", call, got, allow)
+		}
+	}
+}
+
+// More than 30 bad logins from one address: further bad ones are told to wait,
+// good ones pass.
+func TestLoginLimit(t *testing.T) {
+	s := newSite(t)
+	limited := false
+	for i := range 40 {
+		a := s.call("GET", "/v1/jobs", fmt.Sprintf("guess-number-%08d-of-many", i), "")
+		if limited = a.StatusCode == 429; limited {
+			a.problem(t, transport.LoginLimit)
+			if i < 30 || a.Header.Get("Retry-After") == "" {
+				t.Errorf("refused at attempt %d, Retry-After %q", i, a.Header.Get("Retry-After"))
+			}
+			break
+		}
+		a.problem(t, transport.Unauthenticated)
+	}
+	if !limited {
+		t.Error("40 bad logins passed")
+	}
+	if a := s.call("GET", "/v1/jobs", s.plain, ""); a.StatusCode != 200 {
+		t.Errorf("a good key behind the same address: %d", a.StatusCode)
+	}
+}
+
+// No secret that was made, used or tried is in any log line.
+func TestSecretsStayOutOfTheLog(t *testing.T) {
+	s := newSite(t)
+	bad := "canary-4f7a9c1e2b8d6035"
+	secrets := []string{s.admin, s.plain, s.watcher, s.submitter, s.foreign, bad}
+	for _, secret := range secrets {
+		for _, path := range []string{"/v1/jobs", "/v1/keys", "/v1/jobs/x", "/metrics", "/nothing", "/v1/ws"} {
+			s.call("GET", path+"?token="+secret+"&apiKey="+secret, secret, "", "Via: x")
+			s.call("POST", path+"?apiKey="+secret, "", `{"queue":"`+secret+`"}`)
+			s.call("GET", path+"?apiKey="+secret, bad, "")
+		}
+	}
+	for _, secret := range secrets {
+		if strings.Contains(s.log.String(), secret) {
+			t.Errorf("%.8s… is in the log", secret)
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package transporttest
+
+import "time"
+
+// silence is the longest that an idle stream may say nothing: proxies cut
+// connections that are silent for longer than theirs.
+const silence = 15 * time.Second
+
+// beating: signs of life.
+func beating() []scenario {
+	return []scenario{
+		{name: "heartbeat", mode: fakeOnly, on: streams, run: heartbeat},
+	}
+}
+
+func heartbeat(s *stage) {
+	w := s.log.Submit(s)
+	for _, o := range []Opening{{}, {PingEvents: true}, {Job: w.Job}} {
+		r := s.open(o)
+		s.until(r, "live")
+		last := time.Now()
+		for range 20 {
+			it, err := r.Next()
+			if err != nil {
+				s.Fatal(err)
+			}
+			want := Heartbeat
+			if o.PingEvents || s.tr.Accept != mediaSSE {
+				want = "ping"
+				if _, err := time.Parse("2006-01-02T15:04:05.000Z", field[string](s, it.Data, "timestamp")); err != nil {
+					s.Error(err)
+				}
+			}
+			if it.Name != want {
+				s.Errorf("got %+v, want %s", it, want)
+			}
+			if gap := time.Since(last); gap > silence {
+				s.Errorf("%v of silence", gap)
+			} else if gap < silence/2 {
+				s.Errorf("a sign of life after only %v", gap)
+			}
+			last = time.Now()
+		}
+		r.Close()
+	}
+}

@@ -1,0 +1,90 @@
+package transporttest
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// stalling: a reader that takes nothing costs little and is gone soon; nobody
+// else notices.
+func stalling() []scenario {
+	return []scenario{
+		{name: "stalled readers", run: stalled},
+	}
+}
+
+const (
+	stalledReaders = 40
+	stallTime      = 10 * time.Second // after so long without a byte taken, a reader is gone
+	// stallMemory bounds what all stalled readers together may hold: the tail
+	// of 4 MiB, 64 KiB in flight and a bit more of rest for each, and slack. A
+	// queue per reader would hold forty times the 6 MiB that are written.
+	stallMemory = 32 << 20
+)
+
+func stalled(s *stage) {
+	w := s.log.Begin(s)
+	id, secret := s.Key("acme", auth.KeyOptions{})
+	before := heap()
+	for range stalledReaders {
+		nc := s.dial()
+		path := Opening{Job: w.Job}.Path()
+		if !s.tr.Stream {
+			path += "?wait=60&lastEventId=" + s.log.Head() // parked, then answered into nothing
+		}
+		s.send(nc, "GET "+path+" HTTP/1.1\r\nHost: x\r\nAccept: "+s.tr.Accept+"\r\nAuthorization: Bearer "+secret+"\r\n\r\n")
+	}
+	s.settle(stallTime, "all readers are there", func() bool { return s.Live(id) == stalledReaders })
+	healthy := s.open(Opening{Job: w.Job})
+	got := s.events(healthy, 2)
+	start := time.Now()
+	for range 40 { // read as it is written, so that this reader never stalls
+		w.EmitLarge(s, 20, 8<<10)
+		got = append(got, s.events(healthy, 20)...)
+	}
+	Same(s, got, s.log.Entries(w.Job))
+	got = nil
+	if grown := heap() - before; grown > stallMemory {
+		s.Errorf("%d stalled readers hold %d MiB", stalledReaders, grown>>20)
+	}
+	s.settle(2*stallTime, "all stalled readers are gone", func() bool { return s.Live(id) == 0 })
+	if took := time.Since(start); s.fake && took > stallTime+time.Second {
+		s.Errorf("they were gone after %v", took)
+	}
+	w.Emit(s, 1, 1)
+	s.events(healthy, 1)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// dial connects without a protocol; the connection is closed with the scenario.
+func (s *stage) dial() net.Conn {
+	s.Helper()
+	nc, err := s.Dial(s.ctx)
+	if err != nil {
+		s.Fatalf("dial: %v", err)
+	}
+	if t, ok := nc.(*net.TCPConn); ok { // a small buffer fills soon
+		_ = t.SetReadBuffer(8 << 10)
+	}
+	s.Cleanup(func() { _ = nc.Close() })
+	deadline, _ := s.ctx.Deadline()
+	_ = nc.SetDeadline(deadline)
+	return nc
+}
+
+func (s *stage) send(nc net.Conn, text string) {
+	s.Helper()
+	if _, err := fmt.Fprint(nc, text); err != nil {
+		s.Fatalf("send: %v", err)
+	}
+}

@@ -1,0 +1,454 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// script is a stream whose behaviour a test writes down.
+type script struct {
+	fill   func(buf []byte, limit int) ([]byte, Next)
+	beat   string
+	closed chan error // gets the cause; cap 2, so that a second call is seen
+
+	mu    sync.Mutex // guards over
+	over  bool
+	after bool // something was called after Closed
+}
+
+func newScript(fill func([]byte, int) ([]byte, Next)) *script {
+	return &script{fill: fill, closed: make(chan error, 2)}
+}
+
+func (s *script) used() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = s.after || s.over
+}
+
+func (s *script) Fill(buf []byte, limit int) ([]byte, Next) {
+	s.used()
+	return s.fill(buf, limit)
+}
+
+func (s *script) KeepAlive(buf []byte) []byte {
+	s.used()
+	return append(buf, s.beat...)
+}
+
+func (s *script) Goodbye(buf []byte, retry time.Duration) []byte {
+	s.used()
+	return append(buf, "bye "+retry.String()...)
+}
+
+func (s *script) Closed(cause error) {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.closed <- cause
+}
+
+// ended waits for Closed, and checks that it was the last call.
+func (s *script) ended(t *testing.T, want error) {
+	t.Helper()
+	select {
+	case got := <-s.closed:
+		if !errors.Is(got, want) || want == nil && got != nil {
+			t.Errorf("closed with %v, want %v", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("not closed; want %v", want)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.after || len(s.closed) > 0 {
+		t.Error("called after Closed")
+	}
+}
+
+func idleFill(buf []byte, _ int) ([]byte, Next) { return buf, Idle }
+
+// pair is the two ends of a real TCP connection.
+func pair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	ln, err := Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return server, client
+}
+
+func pool(t *testing.T, o Options) *Pool {
+	p := NewPool(o)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// counter fills total bytes of a pattern, in pieces, then closes.
+func counter(total int) func([]byte, int) ([]byte, Next) {
+	at := 0
+	return func(buf []byte, limit int) ([]byte, Next) {
+		for range min(limit, total-at) {
+			buf = append(buf, byte(at%251))
+			at++
+		}
+		if at == total {
+			return buf, Close
+		}
+		return buf, More
+	}
+}
+
+func checkPattern(t *testing.T, got []byte, total int) {
+	t.Helper()
+	if len(got) != total {
+		t.Fatalf("%d bytes of %d", len(got), total)
+	}
+	for i, b := range got {
+		if b != byte(i%251) {
+			t.Fatalf("byte %d is %d", i, b)
+		}
+	}
+}
+
+func TestEveryByteInOrderThenACleanEnd(t *testing.T) {
+	p := pool(t, Options{})
+	for name, conns := range map[string]func() (net.Conn, net.Conn){
+		"tcp":    func() (net.Conn, net.Conn) { return pair(t) },
+		"memory": net.Pipe,
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := conns()
+			const total = 3 << 20 // far more than the socket holds
+			s := newScript(counter(total))
+			p.Add(server, s)
+			got, err := io.ReadAll(client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkPattern(t, got, total)
+			_ = client.Close()
+			s.ended(t, nil)
+		})
+	}
+}
+
+func TestAGoneClientIsNoticedWhileNothingIsSent(t *testing.T) {
+	p := pool(t, Options{})
+	server, client := pair(t)
+	s := newScript(idleFill)
+	p.Add(server, s)
+	_ = client.Close()
+	s.ended(t, ErrGone)
+	if n := p.Len(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+func TestAStalledReaderIsCutAndASlowOneIsNot(t *testing.T) {
+	p := pool(t, Options{StallTimeout: 300 * time.Millisecond})
+	stalled, _ := pair(t)
+	s := newScript(counter(64 << 20))
+	p.Add(stalled, s)
+
+	slow, client := pair(t)
+	const total = 1 << 20
+	s2 := newScript(counter(total))
+	p.Add(slow, s2)
+	var got bytes.Buffer
+	buf := make([]byte, 32<<10)
+	for { // slower than the socket fills, faster than a stall
+		n, err := client.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			break
+		}
+		pause := time.NewTimer(10 * time.Millisecond)
+		<-pause.C
+	}
+	checkPattern(t, got.Bytes(), total)
+	_ = client.Close()
+	s2.ended(t, nil)
+	s.ended(t, ErrStalled)
+}
+
+func TestAStallLastsExactlyItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Options{})
+		server, client := net.Pipe()
+		s := newScript(counter(1 << 20))
+		began := time.Now()
+		p.Add(server, s)
+		s.ended(t, ErrStalled)
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("cut after %v", took)
+		}
+		_ = client.Close()
+		p.Close()
+	})
+}
+
+func TestSignsOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Options{})
+		server, client := net.Pipe()
+		s := newScript(idleFill)
+		s.beat = "!"
+		p.Add(server, s)
+		last := time.Now()
+		for range 5 {
+			if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if silent := time.Since(last); silent < 13*time.Second || silent > 15*time.Second {
+				t.Errorf("silent for %v", silent)
+			}
+			last = time.Now()
+		}
+		_ = client.Close()
+		s.ended(t, ErrGone)
+		p.Close()
+	})
+}
+
+func TestDrainSaysGoodbyeToAll(t *testing.T) {
+	p := pool(t, Options{})
+	var clients []net.Conn
+	var scripts []*script
+	for range 20 {
+		server, client := pair(t)
+		s := newScript(idleFill)
+		p.Add(server, s)
+		clients, scripts = append(clients, client), append(scripts, s)
+	}
+	if err := p.Drain(context.Background(), func() time.Duration { return time.Second }); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range clients {
+		got, err := io.ReadAll(c)
+		if string(got) != "bye 1s" || err != nil {
+			t.Errorf("client %d: %q %v", i, got, err)
+		}
+		scripts[i].ended(t, nil)
+	}
+	server, client := pair(t)
+	late := newScript(idleFill)
+	p.Add(server, late)
+	late.ended(t, ErrDrained)
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection after the drain was kept")
+	}
+}
+
+func TestDrainGivesUpOnWhoDoesNotRead(t *testing.T) {
+	p := pool(t, Options{})
+	server, _ := pair(t)
+	s := newScript(counter(64 << 20))
+	full(p.Add(server, s))
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := p.Drain(ctx, func() time.Duration { return 0 }); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("drain: %v", err)
+	}
+	s.ended(t, ErrDrained)
+}
+
+// full returns once the connection's socket takes nothing more.
+func full(c *Conn) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for sent := int64(-1); ; sent = c.sent.Load() {
+		<-tick.C
+		c.mu.Lock()
+		waiting := c.state == sending || c.state == again
+		c.mu.Unlock()
+		if waiting && c.sent.Load() == sent {
+			return
+		}
+	}
+}
+
+func TestAPanicEndsOneConnection(t *testing.T) {
+	p := pool(t, Options{})
+	server, client := pair(t)
+	bad := newScript(func([]byte, int) ([]byte, Next) { panic("boom") })
+	p.Add(server, bad)
+	bad.ended(t, ErrPanic)
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection lives")
+	}
+	server, client = pair(t)
+	good := newScript(counter(10))
+	p.Add(server, good)
+	if got, _ := io.ReadAll(client); len(got) != 10 {
+		t.Errorf("%d bytes after a neighbour's panic", len(got))
+	}
+	_ = client.Close()
+	good.ended(t, nil)
+	if p.Panics() != 1 {
+		t.Errorf("%d panics counted", p.Panics())
+	}
+}
+
+func TestATalkativePeerIsCut(t *testing.T) {
+	p := pool(t, Options{})
+	server, client := pair(t)
+	s := newScript(idleFill)
+	p.Add(server, s)
+	go func() { _, _ = client.Write(make([]byte, 1<<20)) }()
+	s.ended(t, ErrFlood)
+}
+
+func TestParkedAnswersWhenWokenAndAtItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Options{})
+		began := time.Now()
+		answer := func(at time.Duration) func([]byte, int) ([]byte, Next) {
+			return func(buf []byte, _ int) ([]byte, Next) {
+				if time.Since(began) < at {
+					return buf, Idle
+				}
+				return append(buf, "answer"...), Close
+			}
+		}
+		for _, tc := range []struct{ ready, wake, want time.Duration }{
+			{ready: 20 * time.Second, wake: 0, want: 20 * time.Second},
+			{ready: 3 * time.Second, wake: 3 * time.Second, want: 3 * time.Second},
+		} {
+			began = time.Now()
+			server, client := net.Pipe()
+			s := newScript(answer(tc.ready))
+			c := p.Park(server, nil, s, 20*time.Second)
+			if tc.wake > 0 {
+				time.AfterFunc(tc.wake, c.Wake)
+			}
+			got, _ := io.ReadAll(client)
+			if string(got) != "answer" || time.Since(began) != tc.want {
+				t.Errorf("%q after %v, want it after %v", got, time.Since(began), tc.want)
+			}
+			s.ended(t, nil)
+		}
+		p.Close()
+	})
+}
+
+func TestParkedConnectionGoesBackWithItsNextRequest(t *testing.T) {
+	served := make(chan string, 1)
+	p := pool(t, Options{Serve: func(nc net.Conn) error {
+		defer func() { _ = nc.Close() }()
+		b := make([]byte, 4)
+		_, err := io.ReadFull(nc, b)
+		served <- string(b)
+		return err
+	}})
+	for name, early := range map[string][]byte{"later": nil, "pipelined": []byte("ne")} {
+		t.Run(name, func(t *testing.T) {
+			server, client := pair(t)
+			s := newScript(func(buf []byte, _ int) ([]byte, Next) { return append(buf, "answer"...), Reuse })
+			p.Park(server, early, s, time.Minute)
+			if _, err := io.ReadFull(client, make([]byte, 6)); err != nil {
+				t.Fatal(err)
+			}
+			s.ended(t, nil) // its slot is free although the connection lives on
+			if _, err := client.Write([]byte("next")[len(early):]); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-served; got != "next" {
+				t.Errorf("the server read %q", got)
+			}
+		})
+	}
+}
+
+func TestParkedPeerThatLeavesOrIsCut(t *testing.T) {
+	p := NewPool(Options{})
+	server, client := pair(t)
+	gone := newScript(idleFill)
+	p.Park(server, nil, gone, time.Minute)
+	_ = client.Close()
+	gone.ended(t, ErrGone)
+
+	server, _ = pair(t)
+	cut := newScript(idleFill)
+	p.Park(server, []byte("GET"), cut, time.Minute) // its reader waits for the answer
+	p.Close()
+	cut.ended(t, ErrDrained)
+}
+
+// Many connections that wake, close, stall, panic and are cut at random: each
+// is told of its end exactly once and never asked again.
+func TestChurn(t *testing.T) {
+	p := NewPool(Options{StallTimeout: 50 * time.Millisecond})
+	var wg sync.WaitGroup
+	for i := range 300 {
+		server, client := pair(t)
+		rng := rand.New(rand.NewPCG(1, uint64(i)))
+		left := rng.IntN(20)
+		s := newScript(func(buf []byte, limit int) ([]byte, Next) {
+			left--
+			buf = append(buf, make([]byte, rng.IntN(limit))...)
+			switch {
+			case left > 0:
+				return buf, []Next{Idle, More}[rng.IntN(2)]
+			case rng.IntN(10) == 0:
+				panic("boom")
+			}
+			return buf, Close
+		})
+		how := rng.IntN(4)
+		c := p.Add(server, s)
+		wg.Go(func() {
+			for range 40 {
+				c.Wake()
+			}
+		})
+		wg.Go(func() {
+			switch how {
+			case 0:
+				_ = client.Close()
+			case 1:
+				c.Cut(ErrGone)
+			case 2: // never reads
+			default: // an idle stream sends nothing more
+				_ = client.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+				_, _ = io.Copy(io.Discard, io.LimitReader(client, 200<<10))
+				_ = client.Close()
+			}
+			for range 40 {
+				c.Wake()
+			}
+			c.Cut(ErrGone)
+			<-s.closed
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.after || len(s.closed) > 0 {
+				t.Error("called after Closed")
+			}
+		})
+	}
+	wg.Wait()
+	p.Close()
+	if n := p.Len(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
