@@ -114,7 +114,7 @@ func waitEnd(ctx context.Context, h *hub.Hub, client, job string, limit time.Dur
 	for {
 		items, more := sub.Next(nil, 64, 64<<10)
 		for _, it := range items {
-			if it.Mark != nil && it.Mark.Kind != hub.Live {
+			if it.Mark != nil && it.Mark.Kind != hub.Started && it.Mark.Kind != hub.Live {
 				return nil
 			}
 		}

@@ -63,8 +63,9 @@ type booted struct {
 	dir string
 	out lockedBuffer // the program's log
 
-	mu  sync.Mutex // guards srv, ln: readers dial while a scenario restarts
-	srv *server    // nil while no process runs
+	mu  sync.Mutex // guards the fields below: readers dial while a scenario restarts
+	srv *server    // the newest; it stays known when it has ended, as to its clients
+	up  bool       // srv runs
 	ln  net.Listener
 }
 
@@ -79,7 +80,7 @@ func boot(t *testing.T, o transporttest.Options) transporttest.Server {
 	b := &booted{t: t, o: o, dir: filepath.Join(t.TempDir(), "data")}
 	b.Start()
 	t.Cleanup(func() {
-		if b.running() != nil {
+		if b.up {
 			if err := b.Stop(); err != nil {
 				t.Errorf("stop: %v", err)
 			}
@@ -128,7 +129,7 @@ func (b *booted) Start() {
 	}
 	srv.start(ln)
 	b.mu.Lock()
-	b.srv, b.ln = srv, ln
+	b.srv, b.up, b.ln = srv, true, ln
 	b.mu.Unlock()
 }
 
@@ -138,27 +139,22 @@ func (b *booted) running() *server {
 	return b.srv
 }
 
-// leave forgets the process that is about to end; the listener stays known,
-// because it is the program that has to close it.
-func (b *booted) leave() *server {
+func (b *booted) ended() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	srv := b.srv
-	b.srv = nil
-	return srv
+	b.up = false
 }
 
 func (b *booted) Stop() error {
-	srv := b.running()
-	err := srv.stop()
-	b.leave()
-	return err
+	defer b.ended()
+	return b.running().stop()
 }
 
 // Crash ends everything without a word to anybody. What a crash does to the
 // folder is another test's affair (see crash_test.go).
 func (b *booted) Crash() {
-	srv := b.leave()
+	defer b.ended()
+	srv := b.running()
 	_ = srv.ln.Close()
 	srv.pool.Close()
 	over, cancel := context.WithCancel(context.Background())
@@ -181,11 +177,7 @@ func (b *booted) Dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", ln.Addr().String())
 }
 
-func (b *booted) Jobs() *jobs.Service {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.srv.service
-}
+func (b *booted) Jobs() *jobs.Service { return b.running().service }
 
 func (b *booted) Key(client string, o auth.KeyOptions, scopes ...auth.Scope) (id, secret string) {
 	b.t.Helper()

@@ -90,6 +90,8 @@ func SubscribedFrame(j hub.Joined) Frame {
 // MarkFrame turns a mark of a subscription into its frame.
 func MarkFrame(m *hub.Mark) Frame {
 	switch m.Kind {
+	case hub.Started:
+		return SubscribedFrame(m.Joined)
 	case hub.Live:
 		return Frame{Event: "live", Cursor: m.Cursor, Data: liveData{RoomName(m.Room), m.Cursor}}
 	case hub.Reset:
@@ -131,7 +133,7 @@ func ProblemFrame(p *Problem) Frame {
 func (s Start) HubStart() hub.Start {
 	st := hub.Start{Invalid: s.Invalid}
 	if s.Cursor != nil {
-		st.Cursor = &hub.Cursor{Epoch: s.Cursor.Epoch, Seq: s.Cursor.Seq}
+		st.Cursor = &hub.Cursor{Epoch: s.Cursor.Epoch, Seq: s.Cursor.Seq, Text: s.Cursor.String()}
 	}
 	switch s.From {
 	case FromStart:

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,7 +164,7 @@ func (p publisher) Publish(events []jobs.Event) { p(events) }
 // TestCommitFails: after a COMMIT whose fate is unknown nobody is told yes, and
 // the log goes on from what the database holds.
 func TestCommitFails(t *testing.T) {
-	s := openServing(t, t.TempDir(), Options{})
+	s := openServing(t, t.TempDir(), Options{Logger: slog.New(slog.DiscardHandler)})
 	l := leased(t, s, "a")
 	release := hold(s)
 	good := enqueue(s, submitCommand(newID()))
@@ -196,7 +196,7 @@ func TestCommitFails(t *testing.T) {
 // TestCommitLands: a COMMIT that reports an error and has taken effect all the
 // same is counted in when the log goes on.
 func TestCommitLands(t *testing.T) {
-	s := openServing(t, t.TempDir(), Options{})
+	s := openServing(t, t.TempDir(), Options{Logger: slog.New(slog.DiscardHandler)})
 	l := leased(t, s, "a")
 	lost := enqueue(s, func(b *batch) error {
 		if err := submitCommand(newID())(b); err != nil {
@@ -324,33 +324,5 @@ func TestCloseDrains(t *testing.T) {
 	}
 	if got := head(t, openServing(t, dir, Options{}), "a"); got != 50 {
 		t.Errorf("head is %d", got)
-	}
-}
-
-func BenchmarkAppend(b *testing.B) {
-	for _, producers := range []int{1, 16, 128} {
-		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
-			s := openServing(b, b.TempDir(), Options{})
-			var leases []jobs.Leased
-			for i := range 8 {
-				leases = append(leases, leased(b, s, fmt.Sprint("c", i)))
-			}
-			bodies := []jobs.Body{jobs.Progressed(50, "Executing action 2 of 4: click", "click")}
-			var next atomic.Int64
-			b.SetParallelism(max(1, producers/runtime.GOMAXPROCS(0)))
-			if producers == 1 {
-				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			}
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				l := leases[int(next.Add(1))%len(leases)]
-				for pb.Next() {
-					if _, err := s.Append(context.Background(), l.Lease, bodies); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-		})
 	}
 }

@@ -6,6 +6,7 @@ import "context"
 type Cursor struct {
 	Epoch string
 	Seq   uint64
+	Text  string // as written
 }
 
 // History is the committed log as the hub reads it. Each method is one read

@@ -153,7 +153,7 @@ func show(items []Item) []string {
 			out[i] = it.Event.ID
 			continue
 		}
-		name := [...]string{"live", "reset", "end", "gone", "fault"}[it.Mark.Kind]
+		name := [...]string{"started", "live", "reset", "end", "gone", "fault"}[it.Mark.Kind]
 		out[i] = name + ":" + it.Mark.Room.Job + "@" + it.Mark.Cursor
 	}
 	return out
@@ -195,7 +195,7 @@ func TestHistoryThenLiveThenEnd(t *testing.T) {
 	if j := join(t, r, "a", Start{}); j.Cursor != "e-0" {
 		t.Fatalf("starts at %s", j.Cursor)
 	}
-	equal(t, r.pull(100, 1<<20), "e-1", "e-3", "live:a@e-3")
+	equal(t, r.pull(100, 1<<20), "started:a@e-0", "e-1", "e-3", "live:a@e-3")
 	h.Publish([]*Event{m.commit("b", Other), m.commit("a", Terminal)})
 	equal(t, r.until(t, func(it Item) bool { return it.Mark != nil }), "e-5", "end:a@e-5")
 	if _, joined := r.sub.Cursor("a"); joined {
@@ -210,10 +210,10 @@ func TestEndedJobFromItsEnd(t *testing.T) {
 	m.commit("b", Other)
 	r := newReader(h)
 	defer r.sub.Close()
-	if j := join(t, r, "a", Start{Cursor: &Cursor{Seq: 2}}); !j.Ended {
+	if j := join(t, r, "a", Start{Cursor: &Cursor{Seq: 2, Text: id(2)}}); !j.Ended {
 		t.Fatal("not said to have ended")
 	}
-	equal(t, r.pull(100, 1<<20), "live:a@e-3", "end:a@e-3")
+	equal(t, r.pull(100, 1<<20), "started:a@e-2", "live:a@e-3", "end:a@e-3")
 }
 
 func TestReset(t *testing.T) {
@@ -237,6 +237,9 @@ func TestReset(t *testing.T) {
 		if j.Reset == nil || j.Reset.Reason != tc.reason || j.Cursor != tc.on || j.Reset.Cursor != tc.on {
 			t.Errorf("%q %+v: %+v", tc.job, tc.start, j)
 		}
+		if got := show(r.pull(1, 1)); got[0] != "started:"+tc.job+"@"+tc.on || got[1] != "reset:"+tc.job+"@"+tc.on {
+			t.Errorf("%q %+v: %v", tc.job, tc.start, got)
+		}
 		r.sub.Close()
 	}
 }
@@ -253,7 +256,7 @@ func TestCommittedButNotPublished(t *testing.T) {
 	r := newReader(h)
 	defer r.sub.Close()
 	join(t, r, "", Start{From: FromStart})
-	equal(t, r.pull(100, 1<<20), "e-1", "e-2", "live:@e-2")
+	equal(t, r.pull(100, 1<<20), "started:@e-0", "e-1", "e-2", "live:@e-2")
 	h.Publish([]*Event{second})
 	h.Publish([]*Event{m.commit("a", Other)})
 	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 3 }), "e-3")
@@ -297,11 +300,11 @@ func TestFaultAndGone(t *testing.T) {
 	r := newReader(h)
 	defer r.sub.Close()
 	join(t, r, "a", Start{})
-	equal(t, r.pull(100, 1<<20), "fault:a@")
+	equal(t, r.pull(100, 1<<20), "started:a@e-0", "fault:a@")
 	m.fail = false
 	join(t, r, "b", Start{})
 	m.gone["b"] = true
-	equal(t, r.pull(100, 1<<20), "gone:b@")
+	equal(t, r.pull(100, 1<<20), "started:b@e-1", "gone:b@")
 }
 
 func TestPrunedWhileReplaying(t *testing.T) {
@@ -313,11 +316,11 @@ func TestPrunedWhileReplaying(t *testing.T) {
 	defer r.sub.Close()
 	join(t, r, "", Start{From: FromStart})
 	items, _ := r.sub.Next(nil, 2, 1<<20)
-	for len(items) == 0 {
+	for len(items) < 3 {
 		<-r.woken
-		items, _ = r.sub.Next(nil, 2, 1<<20)
+		items, _ = r.sub.Next(items, 2, 1<<20)
 	}
-	equal(t, items, "e-1", "e-2")
+	equal(t, items, "started:@e-0", "e-1", "e-2")
 	m.mu.Lock()
 	m.pruned = 5
 	m.mu.Unlock()
@@ -474,6 +477,10 @@ func (x *union) leave(room string) {
 func (x *union) pull(limit int) {
 	for _, it := range x.r.pull(limit, 1<<20) {
 		switch {
+		case it.Mark != nil && it.Mark.Kind == Started:
+			if len(x.replays) == 0 || it.Mark.Room.Job != x.replays[0] {
+				x.rt.Fatalf("mark %v, expected %q to start", show([]Item{it}), x.replays)
+			}
 		case it.Mark != nil:
 			if it.Mark.Kind != Live || len(x.replays) == 0 || it.Mark.Room.Job != x.replays[0] {
 				x.rt.Fatalf("mark %v, expected %q live", show([]Item{it}), x.replays)

@@ -73,6 +73,14 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 // stepReplay reads a joined room's history up to the connection's position.
 func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	m := s.replay
+	if !m.begun {
+		m.begun = true
+		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, Cursor: m.joined.Cursor, Joined: m.joined}})
+		if m.joined.Reset != nil {
+			items = append(items, Item{Mark: m.joined.Reset})
+		}
+		m.joined = Joined{}
+	}
 	if m.done >= s.pos {
 		return s.finishReplay(items, m), false
 	}

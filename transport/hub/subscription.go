@@ -39,11 +39,12 @@ type MarkKind uint8
 
 // The marks that stand between events.
 const (
-	Live  MarkKind = iota // a room's history is done; what follows is live
-	Reset                 // a room goes on elsewhere than it was asked to
-	End                   // a job room had its terminal event and was left
-	Gone                  // the job was deleted while its history was read
-	Fault                 // history cannot be read at the moment
+	Started MarkKind = iota // a room begins; its history follows
+	Live                    // a room's history is done; what follows is live
+	Reset                   // a room goes on elsewhere than it was asked to
+	End                     // a job room had its terminal event and was left
+	Gone                    // the job was deleted while its history was read
+	Fault                   // history cannot be read at the moment
 )
 
 // Mark is a point in the stream that is no event.
@@ -54,6 +55,7 @@ type Mark struct {
 	Reason string // Reset: pruned, epoch, future or invalid
 	Oldest string // Reset: cursor before the oldest event kept
 	Status string // End: the job's final status
+	Joined Joined // Started: how the room was joined
 }
 
 // Item is one event or one mark.
@@ -81,6 +83,8 @@ type member struct {
 	done    uint64 // the replay has reached this seq
 	doneID  string
 	placed  bool   // start, done and end are set
+	joined  Joined // given out at the start of the replay
+	begun   bool   // it was
 	live    bool   // the replay is over
 	end     uint64 // seq of the job's terminal event if it was known at Join
 	status  string
@@ -176,7 +180,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	case st.Invalid:
 		o.Reason = "invalid"
 	case st.Cursor != nil && o.Reason == "":
-		m.start = st.Cursor.Seq
+		m.start, j.Cursor = st.Cursor.Seq, st.Cursor.Text
 	case st.From != Default:
 		oldest = st.From == FromStart
 	}
@@ -203,7 +207,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 		// without a room was not followed, and the room's own start decides.
 		s.pos, s.posID = o.Head, o.HeadID
 	}
-	m.placed = true
+	m.placed, m.joined = true, j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	return j, nil

@@ -71,7 +71,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string, format transport.EventFormat) 
 		s.Closed(nil)
 		return h.refuse(c, err)
 	}
-	return h.start(c, s, joined)
+	return h.start(c, s)
 }
 
 // Submitted answers a POST that made a job with the job's stream from its first
@@ -79,12 +79,11 @@ func (h *Handler) Serve(c *fiber.Ctx, job string, format transport.EventFormat) 
 func (h *Handler) Submitted(c *fiber.Ctx, p auth.Principal, a *transport.Admission, job string, format transport.EventFormat) error {
 	s := h.newStream(p, job, format, transport.Reading{})
 	s.admission = a
-	joined, err := s.sub.Join(context.Background(), job, hub.Start{From: hub.FromStart})
-	if err != nil {
+	if _, err := s.sub.Join(context.Background(), job, hub.Start{From: hub.FromStart}); err != nil {
 		s.Closed(nil)
 		return err
 	}
-	return h.start(c, s, joined)
+	return h.start(c, s)
 }
 
 // admit takes the stream's slot.
@@ -115,14 +114,14 @@ func setHeaders(c *fiber.Ctx, f transport.EventFormat) {
 }
 
 // start sends the head and hands the connection to the pool.
-func (h *Handler) start(c *fiber.Ctx, s *stream, joined hub.Joined) error {
+func (h *Handler) start(c *fiber.Ctx, s *stream) error {
 	setHeaders(c, s.format)
 	if c.Method() == fiber.MethodHead {
 		s.Closed(nil)
 		return nil
 	}
 	s.id = transport.RequestID(c)
-	s.intro = h.intro(s, joined)
+	s.intro = h.intro(s)
 	wire.Hijack(c.Context(), func(hj *wire.Hijacked) {
 		if hj == nil {
 			s.Closed(wire.ErrGone)
@@ -137,15 +136,10 @@ func (h *Handler) start(c *fiber.Ctx, s *stream, joined hub.Joined) error {
 }
 
 // intro is what every stream begins with.
-func (h *Handler) intro(s *stream, joined hub.Joined) []byte {
+func (h *Handler) intro(s *stream) []byte {
 	var b []byte
 	if s.format == transport.EventStream {
 		b = appendRetry(b, minRetry)
 	}
-	b = s.appendFrame(b, transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, h.opt.PingInterval))
-	b = s.appendFrame(b, transport.SubscribedFrame(joined))
-	if joined.Reset != nil {
-		b = s.appendFrame(b, transport.MarkFrame(joined.Reset))
-	}
-	return b
+	return s.appendFrame(b, transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, h.opt.PingInterval))
 }

@@ -3,7 +3,6 @@ package transporttest
 import (
 	"encoding/json"
 	"slices"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,7 +13,7 @@ import (
 const maxDiff = 4000
 
 // Same fails the test unless a reader got exactly want, in order.
-func Same(t testing.TB, got []Item, want []Entry) {
+func Same(t TB, got []Item, want []Entry) {
 	t.Helper()
 	read := entriesOf(t, got)
 	if slices.Equal(read, want) { // far cheaper than a diff of thousands
@@ -30,7 +29,7 @@ func Same(t testing.TB, got []Item, want []Entry) {
 // Resolve checks what was read of a client's whole log from its start: places
 // 1, 2, 3, … without a gap, every acknowledged event at its place, and nothing
 // else but what the writers were unsure of. Those are settled by it.
-func (l *Log) Resolve(t testing.TB, got []Item) {
+func (l *Log) Resolve(t TB, got []Item) {
 	t.Helper()
 	l.mu.Lock()
 	for i, e := range entriesOf(t, got) {
@@ -49,7 +48,7 @@ func (l *Log) Resolve(t testing.TB, got []Item) {
 	Same(t, got, l.Entries(""))
 }
 
-func entriesOf(t testing.TB, items []Item) []Entry {
+func entriesOf(t TB, items []Item) []Entry {
 	t.Helper()
 	out := make([]Entry, len(items))
 	for i, it := range items {
@@ -70,7 +69,7 @@ func entriesOf(t testing.TB, items []Item) []Entry {
 	return out
 }
 
-func cursorOf(t testing.TB, text string) jobs.Cursor {
+func cursorOf(t TB, text string) jobs.Cursor {
 	t.Helper()
 	c, ok := jobs.ParseCursor(text)
 	if !ok {

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 func limiting() []scenario {
 	return []scenario{
 		{name: "connection limit", opts: Options{MaxConnections: 10}, run: connectionLimit},
+		{name: "limit on the way back", opts: Options{MaxConnections: 1}, on: eventSource, run: limitedBack},
 		{name: "gone clients", run: gone},
 		{name: "churn", run: churn},
 	}
@@ -52,6 +54,27 @@ func connectionLimit(s *stage) {
 		s.Errorf("%d were refused", n)
 	}
 	s.settle(goneTime, "all slots are free", func() bool { return s.Live(s.key) == 0 })
+}
+
+// limitedBack: an EventSource that comes back dies for ever of a 429, so it is
+// told to wait by a stream that ends.
+func limitedBack(s *stage) {
+	w := s.log.Begin(s)
+	s.until(s.open(Opening{Job: w.Job}), "live")
+	r := s.open(Opening{Job: w.Job, Cursor: s.log.Head()})
+	if wait, err := r.Next(); err != nil || wait.Name != Retry {
+		s.Errorf("it begins with %+v, %v", wait, err)
+	}
+	problem, _ := s.until(r, "problem")
+	if p := s.problem(problem.Data); p.Status != http.StatusTooManyRequests || p.Code != "connection_limit" {
+		s.Errorf("problem %s", problem.Data)
+	}
+	if it, err := r.Next(); !errors.Is(err, io.EOF) {
+		s.Errorf("after the problem: %+v, %v", it, err)
+	}
+	if n := s.Live(s.key); n != 1 {
+		s.Errorf("%d slots are held", n)
+	}
 }
 
 // hold keeps a reader open until done. It returns why it was refused.
@@ -113,7 +136,7 @@ func churns() int {
 func churn(s *stage) {
 	const workers = 10
 	w := s.log.Begin(s)
-	w.Emit(s, 20, 20)
+	w.Emit(s, 30, 30)
 	var left atomic.Int64
 	left.Store(int64(churns()))
 	var readers sync.WaitGroup
@@ -126,9 +149,6 @@ func churn(s *stage) {
 			}
 		})
 	}
-	for left.Load() > 0 && s.ctx.Err() == nil {
-		w.Emit(s, 2, 2)
-	}
 	readers.Wait()
 	s.settle(5*goneTime, "all slots are free", func() bool { return s.Live(s.key) == 0 })
 	s.settle(5*goneTime, "all connections are closed", func() bool { return s.Owned() == 0 })
@@ -136,6 +156,11 @@ func churn(s *stage) {
 
 // visit opens a reader and leaves it; n picks the way.
 func (s *stage) visit(w *Work, n int) bool {
+	if n%40 == 0 { // enough to meet readers, not so much that history grows long
+		if err := w.TryEmit(s, 2); err != nil {
+			s.Errorf("emit: %v", err)
+		}
+	}
 	o := Opening{Job: w.Job}
 	if n%2 == 1 {
 		o = Opening{Cursor: s.log.Entries("")[0].ID}

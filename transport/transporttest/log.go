@@ -8,11 +8,18 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
+
+// TB is what a Log needs of a test: *testing.T has it, and so have the property
+// tests' *rapid.T.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
 
 // Entry is one committed event as its writer was told of it.
 type Entry struct {
@@ -55,7 +62,7 @@ func command() (context.Context, context.CancelFunc) {
 }
 
 // Submit makes a job and leaves it in its queue.
-func (l *Log) Submit(t testing.TB) *Work {
+func (l *Log) Submit(t TB) *Work {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
@@ -69,7 +76,7 @@ func (l *Log) Submit(t testing.TB) *Work {
 }
 
 // Adopt takes note of a job that was made by a request of the scenario.
-func (l *Log) Adopt(t testing.TB, j jobs.Job) *Work {
+func (l *Log) Adopt(t TB, j jobs.Job) *Work {
 	t.Helper()
 	l.told(t, Entry{ID: j.Cursor, Job: j.ID, Type: jobs.TypeCreated})
 	return &Work{Job: j.ID, log: l}
@@ -83,7 +90,7 @@ func (l *Log) queue() string {
 }
 
 // Begin makes a job and claims it.
-func (l *Log) Begin(t testing.TB) *Work {
+func (l *Log) Begin(t TB) *Work {
 	t.Helper()
 	w := l.Submit(t)
 	w.Claim(t)
@@ -91,7 +98,7 @@ func (l *Log) Begin(t testing.TB) *Work {
 }
 
 // Claim starts the job's attempt under a long lease.
-func (w *Work) Claim(t testing.TB) {
+func (w *Work) Claim(t TB) {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
@@ -110,7 +117,7 @@ func (w *Work) Claim(t testing.TB) {
 
 // Emit commits n events, progress and log lines in turn, in one command each
 // `batch` of them.
-func (w *Work) Emit(t testing.TB, n, batch int) {
+func (w *Work) Emit(t TB, n, batch int) {
 	t.Helper()
 	for n > 0 {
 		k := min(n, batch)
@@ -122,7 +129,7 @@ func (w *Work) Emit(t testing.TB, n, batch int) {
 }
 
 // EmitLarge commits n log lines of size bytes each, in one command.
-func (w *Work) EmitLarge(t testing.TB, n, size int) {
+func (w *Work) EmitLarge(t TB, n, size int) {
 	t.Helper()
 	if err := w.emit(t, n, size); err != nil {
 		t.Fatalf("emit: %v", err)
@@ -131,14 +138,14 @@ func (w *Work) EmitLarge(t testing.TB, n, size int) {
 
 // TryEmit is Emit of one command that may fail because the server goes away
 // meanwhile. What is unsure then is remembered as such.
-func (w *Work) TryEmit(t testing.TB, n int) error {
+func (w *Work) TryEmit(t TB, n int) error {
 	t.Helper()
 	return w.emit(t, n, 0)
 }
 
 // emit writes marked events; with a size they are all log lines of about that
 // many bytes.
-func (w *Work) emit(t testing.TB, n, size int) error {
+func (w *Work) emit(t TB, n, size int) error {
 	t.Helper()
 	reports, entries := w.reports(n, size)
 	ctx, cancel := command()
@@ -185,7 +192,7 @@ func (w *Work) reports(n, size int) ([]jobs.Report, []Entry) {
 }
 
 // Finish completes the job.
-func (w *Work) Finish(t testing.TB) {
+func (w *Work) Finish(t TB) {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
@@ -197,7 +204,7 @@ func (w *Work) Finish(t testing.TB) {
 }
 
 // Cancel ends the job.
-func (w *Work) Cancel(t testing.TB) {
+func (w *Work) Cancel(t TB) {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
@@ -209,7 +216,7 @@ func (w *Work) Cancel(t testing.TB) {
 }
 
 // told takes note of what was committed. Two events at one place are a fault.
-func (l *Log) told(t testing.TB, entries ...Entry) {
+func (l *Log) told(t TB, entries ...Entry) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -223,7 +230,7 @@ func (l *Log) told(t testing.TB, entries ...Entry) {
 }
 
 // Forget drops what was committed after a place: a copy from before is put back.
-func (l *Log) Forget(t testing.TB, after string) {
+func (l *Log) Forget(t TB, after string) {
 	t.Helper()
 	seq := cursorOf(t, after).Seq
 	l.mu.Lock()
@@ -263,7 +270,7 @@ func (l *Log) Entries(job string) []Entry {
 }
 
 // After returns the entries behind a cursor.
-func (l *Log) After(t testing.TB, job, cursor string) []Entry {
+func (l *Log) After(t TB, job, cursor string) []Entry {
 	t.Helper()
 	all := l.Entries(job)
 	seq := cursorOf(t, cursor).Seq

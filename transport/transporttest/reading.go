@@ -1,8 +1,10 @@
 package transporttest
 
 import (
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jobcast/jobcast/auth"
 )
@@ -15,6 +17,7 @@ func reading() []scenario {
 		{name: "resume from the newest", run: resumeNewest},
 		{name: "seam of a job room", run: seamJob},
 		{name: "seam of a client room", run: seamClient},
+		{name: "seam at the last event", run: seamLast},
 		{name: "behind the tail", run: behindTail},
 		{name: "two clients interleaved", run: twoClients},
 	}
@@ -152,7 +155,7 @@ func take(s *stage, o Opening, n int) ([]Item, bool) {
 }
 
 // seamRounds is how many joins meet the writer.
-const seamRounds = 60
+const seamRounds = 32
 
 func seamJob(s *stage) {
 	var mu sync.Mutex // guards reads
@@ -191,6 +194,58 @@ func seamClient(s *stage) {
 	}
 	if len(reads) != seamRounds {
 		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	}
+}
+
+// seamLast: a reader joins while one event is being committed that no other
+// follows, so that nothing later can make up for one that slips through. Each
+// client has one reader, because a second one would keep the tail alive.
+func seamLast(s *stage) {
+	const clients, rounds = 6, 40
+	var all sync.WaitGroup
+	for i := range clients {
+		l := s.client(fmt.Sprintf("client-%d", i))
+		_, secret := s.Key(l.Client, auth.KeyOptions{})
+		c := Caller{Dial: s.Dial, Secret: secret}
+		w := l.Begin(s)
+		all.Go(func() {
+			for n := 0; n < rounds && s.joinAtLast(c, w, n%2 == 0); n++ {
+			}
+		})
+	}
+	all.Wait()
+}
+
+// joinAtLast commits one event and joins meanwhile; the reader has to get it.
+func (s *stage) joinAtLast(c Caller, w *Work, jobRoom bool) bool {
+	o := Opening{Cursor: w.log.Head()}
+	if jobRoom {
+		o.Job = w.Job
+	}
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		if err := w.TryEmit(s, 1); err != nil {
+			s.Errorf("emit: %v", err)
+		}
+	})
+	defer writer.Wait()
+	r, err := s.tr.Open(s.ctx, c, o)
+	if err != nil {
+		s.Errorf("open: %v", err)
+		return false
+	}
+	defer r.Close()
+	late := time.AfterFunc(silence/2, r.Close)
+	defer late.Stop()
+	for {
+		it, err := r.Next()
+		if err != nil {
+			s.Errorf("the last event never came: %v", err)
+			return false
+		}
+		if it.Event != nil {
+			return true
+		}
 	}
 }
 

@@ -13,9 +13,8 @@ import (
 type mode uint8
 
 const (
-	both     mode = iota
-	fakeOnly      // it takes long in real time and learns nothing there
-	realOnly      // it is about the kernel's sockets
+	both     mode = iota // over TCP and in fake time
+	fakeOnly             // it takes long in real time and learns nothing there
 )
 
 // scenario is one story with one expectation, told on one transport at a time.
@@ -26,6 +25,9 @@ type scenario struct {
 	on   func(Transport) bool // nil: every transport
 	run  func(*stage)
 }
+
+// The choices of scenario.on.
+func eventSource(tr Transport) bool { return tr.Accept == mediaSSE }
 
 func streams(tr Transport) bool { return tr.Stream }
 func urls(tr Transport) bool    { return tr.Accept != "" }
@@ -57,9 +59,6 @@ func Run(t *testing.T, boot Boot, transports ...Transport) {
 // instant, and a goroutine that stays behind fails its scenario.
 func RunInFakeTime(t *testing.T, boot Boot, transports ...Transport) {
 	for _, sc := range scenarios() {
-		if sc.mode == realOnly {
-			continue
-		}
 		sc.each(t, transports, func(t *testing.T, tr Transport) {
 			synctest.Test(t, func(t *testing.T) { sc.tell(t, boot, tr, true) })
 		})

@@ -1,0 +1,192 @@
+// Command bench measures jobcast over loopback and writes down what it saw. See
+// README.md for the scenarios and how to read their figures.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// childCommand is how the program is told to be the server of the fan-out.
+const childCommand = "serve-child"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		err = runChild(ctx, os.Args[2:], os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// settings are what a run is asked for.
+type settings struct {
+	scenarios []scenario
+	span      time.Duration // of each measured stretch
+	producers []int         // of submit and append, one case each
+	readers   int           // of fanout
+	rates     []int         // of fanout, events per second, one case each
+	data      string        // folder for data folders
+	out       string        // folder for results; empty: print only
+	profile   string        // folder for CPU profiles; empty: none
+	binary    string        // the server, built already; empty: build it
+
+	self []string // the command that runs this program as the fan-out's server
+}
+
+// Bounds of the settings. They keep a typing error from taking the machine.
+const (
+	maxSpan      = 2 * time.Minute
+	maxProducers = 512
+	maxReaders   = 10_000 // live streams that the server lets one client have
+	maxRate      = 100_000
+)
+
+// parse reads the command line. Errors were printed to stderr with the usage.
+func parse(args []string, stderr io.Writer) (*settings, error) {
+	set := &settings{}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	names := flags.String("scenario", "submit,append,latency,fanout", "which `scenarios` to run")
+	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
+	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit and append, one case each")
+	flags.IntVar(&set.readers, "readers", 1000, "SSE readers of fanout, at most 10000")
+	rates := flags.String("rates", "20,100,1000", "events per second of fanout, one case for each `rate`")
+	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
+	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
+	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append and fanout to")
+	flags.StringVar(&set.binary, "binary", "", "the `server`, built already; without it one is built")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("%q is no flag; see -help", flags.Arg(0))
+	}
+	var errs [3]error
+	set.scenarios, errs[0] = scenariosOf(*names)
+	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
+	set.rates, errs[2] = numbers("rates", *rates, maxRate)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	if set.span <= 0 || set.span > maxSpan {
+		return nil, fmt.Errorf("-span must be positive and at most %v", maxSpan)
+	}
+	if set.readers < 1 || set.readers > maxReaders {
+		return nil, fmt.Errorf("-readers must be 1 to %d", maxReaders)
+	}
+	return set, nil
+}
+
+func numbers(name, list string, limit int) ([]int, error) {
+	var out []int
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 || n > limit {
+			return nil, fmt.Errorf("-%s: %q is not a number from 1 to %d", name, text, limit)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// run is main without the process.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	set, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	set.self = []string{self, childCommand}
+	if err := raiseFiles(set.readers); err != nil {
+		return err
+	}
+	if set.binary == "" {
+		dir, err := os.MkdirTemp("", "jobcast-bench-bin-")
+		if err != nil {
+			return fmt.Errorf("make folder for the server: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		if set.binary, err = buildServer(ctx, dir); err != nil {
+			return err
+		}
+	}
+	rep, err := newReport(ctx, set.data, args)
+	if err != nil {
+		return err
+	}
+	for _, sc := range set.scenarios {
+		fmt.Fprintf(stderr, "%s …\n", sc.name)
+		out, err := sc.run(ctx, set)
+		if err != nil {
+			return fmt.Errorf("scenario %s: %w", sc.name, err)
+		}
+		rep.Scenarios = append(rep.Scenarios, out)
+	}
+	if err := rep.print(stdout, set.out); err != nil {
+		return err
+	}
+	return rep.fault()
+}
+
+// raiseFiles makes room for a socket for each reader, here and in the servers
+// that are started, which inherit the limit.
+func raiseFiles(readers int) error {
+	const spare = 256 // databases, pipes, what the runtime needs
+	want := uint64(readers + spare)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read limit of open files: %w", err)
+	}
+	if limit.Max < want {
+		return fmt.Errorf("%d readers need %d open files, but the limit is %d", readers, want, limit.Max)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise limit of open files: %w", err)
+	}
+	return nil
+}
+
+// profiled runs f with a CPU profile of this process in folder/name.pprof; an
+// empty folder means none.
+func profiled(folder, name string, f func() error) (err error) {
+	if folder == "" {
+		return f()
+	}
+	file, err := os.Create(filepath.Join(folder, name+".pprof"))
+	if err != nil {
+		return fmt.Errorf("make profile: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return fmt.Errorf("start profile: %w", err)
+	}
+	defer pprof.StopCPUProfile()
+	return f()
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sayTime  = 30 * time.Second // a server says its address, or answers a command, within this
+	stopTime = 20 * time.Second // a server is gone this long after SIGTERM, or is killed
+
+	// clockTick is the unit of CPU time in /proc/<pid>/stat: USER_HZ is 100 on
+	// every Linux that Go supports.
+	clockTick = 10 * time.Millisecond
+)
+
+// process is a server under measurement: a program of ours that was started
+// here and prints lines.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	lines  chan string   // its output; sent to and closed by the goroutine that reads it
+	unread chan struct{} // closed by stop: nobody wants further lines
+	stderr *tailBuffer
+}
+
+// startProcess runs a program with the settings of this process's environment,
+// except those that are jobcast's.
+func startProcess(path string, args ...string) (*process, error) {
+	p := &process{
+		cmd:   exec.Command(path, args...), //nolint:gosec // our own binary, just built
+		lines: make(chan string), unread: make(chan struct{}), stderr: &tailBuffer{},
+	}
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "JOBCAST_") && !strings.HasPrefix(kv, "MAX_CONNECTIONS_PER_KEY=") {
+			p.cmd.Env = append(p.cmd.Env, kv)
+		}
+	}
+	p.cmd.Stderr = p.stderr
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("make server's input: %w", err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("make server's output: %w", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	go p.read(out)
+	return p, nil
+}
+
+func (p *process) read(out io.Reader) {
+	defer close(p.lines)
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		select {
+		case p.lines <- lines.Text():
+		case <-p.unread:
+		}
+	}
+}
+
+// line returns the next line that the process prints.
+func (p *process) line(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, sayTime)
+	defer cancel()
+	select {
+	case line, ok := <-p.lines:
+		if !ok {
+			return "", fmt.Errorf("the server ended: %s", p.stderr)
+		}
+		return line, nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for the server to say something: %w", ctx.Err())
+	}
+}
+
+// stop ends the process with SIGTERM and waits for it; if it does not end, it is
+// killed. The error says how it ended unless with status 0.
+func (p *process) stop() error {
+	close(p.unread)
+	signalled := p.cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(stopTime, func() { _ = p.cmd.Process.Kill() })
+	defer kill.Stop()
+	for range p.lines { // Wait closes the pipe, so all output is read first
+	}
+	err := p.cmd.Wait()
+	if err != nil {
+		return fmt.Errorf("stop server: %w: %s", errors.Join(err, signalled), p.stderr)
+	}
+	return nil
+}
+
+// usage is what a process has taken of the machine.
+type usage struct {
+	cpu time.Duration // user and system
+	rss int64         // bytes resident
+}
+
+// usage reads /proc.
+func (p *process) usage() (usage, error) {
+	dir := "/proc/" + strconv.Itoa(p.cmd.Process.Pid)
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return usage{}, fmt.Errorf("read CPU time of server: %w", err)
+	}
+	statm, err := os.ReadFile(dir + "/statm")
+	if err != nil {
+		return usage{}, fmt.Errorf("read memory of server: %w", err)
+	}
+	return parseUsage(stat, statm)
+}
+
+// parseUsage reads /proc/<pid>/stat and statm, see proc_pid_stat(5).
+func parseUsage(stat, statm []byte) (usage, error) {
+	const utime, stime = 11, 12 // fields after the name, which may hold anything and ends at the last bracket
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	pages := strings.Fields(string(statm))
+	if len(fields) <= stime || len(pages) < 2 {
+		return usage{}, errors.New("/proc has another form than expected")
+	}
+	user, err1 := strconv.ParseInt(fields[utime], 10, 64)
+	system, err2 := strconv.ParseInt(fields[stime], 10, 64)
+	resident, err3 := strconv.ParseInt(pages[1], 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return usage{}, fmt.Errorf("read /proc: %w", err)
+	}
+	return usage{cpu: time.Duration(user+system) * clockTick, rss: resident * int64(os.Getpagesize())}, nil
+}
+
+// ownCPU returns the CPU time that this process has taken.
+func ownCPU() time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		return 0 // cannot fail with these arguments
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// tailBuffer keeps the end of what a process logs.
+type tailBuffer struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+const maxTail = 4 << 10
+
+// Write implements io.Writer.
+func (t *tailBuffer) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-maxTail):]
+	return len(p), nil
+}
+
+func (t *tailBuffer) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// swarm is many readers on one thread: sockets behind one epoll, so that a
+// thousand connections cost the machine no thousand goroutines beside the server
+// that is measured. It knows nothing of the server but the decoder. One
+// goroutine uses it; Close it.
+type swarm struct {
+	epoll   int
+	readers []*reader
+	ready   []unix.EpollEvent
+	buf     []byte
+
+	now time.Time // when the read under way returned
+	cur *reader   // whose bytes are decoded
+
+	latency   histogram // from an event's stamp to the end of the read that brought it
+	delivered uint64    // stamped events
+	last      time.Time // when the newest of them came
+	bytes     int       // data of the newest of them
+	lost      uint64    // numbers that a reader skipped
+	doubled   uint64    // events at or below one that the reader had
+	live      int       // readers whose history is done
+	gone      int       // readers that ended
+	fault     error     // what ended the first of them
+}
+
+// reader is one connection.
+type reader struct {
+	fd   int // -1: closed
+	dec  decoder
+	seq  uint64 // of its newest event
+	live bool
+}
+
+// dialSwarm connects n readers to addr (IPv4), each sending request and using a
+// decoder of its own.
+func dialSwarm(addr netip.AddrPort, request []byte, n int, newDecoder func() decoder) (_ *swarm, err error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make epoll: %w", err)
+	}
+	s := &swarm{epoll: epoll, ready: make([]unix.EpollEvent, 256), buf: make([]byte, 64<<10)}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	for i := range n {
+		r := &reader{dec: newDecoder()}
+		if r.fd, err = connect(addr, request); err != nil {
+			return nil, fmt.Errorf("connect reader %d: %w", i, err)
+		}
+		s.readers = append(s.readers, r)
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)} // the kernel hands Fd back as it is
+		if err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, r.fd, &ev); err != nil {
+			return nil, fmt.Errorf("watch reader %d: %w", i, err)
+		}
+	}
+	return s, nil
+}
+
+// connect returns a non-blocking socket on which request was sent.
+func connect(addr netip.AddrPort, request []byte) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	if err == nil {
+		_, err = unix.Write(fd, request) // an empty send buffer takes it whole
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// until reads until done says so, at the latest until deadline. done is asked
+// after each round of reads and at least every 10 ms.
+func (s *swarm) until(deadline time.Time, done func() bool) error {
+	for !done() {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("out of time with %d of %d readers live, %d gone", s.live, len(s.readers), s.gone)
+		}
+		const wait = 10 // ms
+		n, err := unix.EpollWait(s.epoll, s.ready, wait)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for readers: %w", err)
+		}
+		for i := range max(n, 0) {
+			s.read(s.readers[s.ready[i].Fd])
+		}
+	}
+	return nil
+}
+
+// read takes what one socket has, 64 KiB at most.
+func (s *swarm) read(r *reader) {
+	n, err := unix.Read(r.fd, s.buf)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return
+	}
+	if err == nil && n == 0 {
+		err = errors.New("the server closed the connection")
+	}
+	if err == nil {
+		s.now, s.cur = time.Now(), r
+		err = r.dec.feed(s.buf[:n], s.see)
+	}
+	if err != nil {
+		s.drop(r, err)
+	}
+}
+
+// drop ends a reader before its time.
+func (s *swarm) drop(r *reader, err error) {
+	_ = unix.Close(r.fd) // also takes it out of the epoll
+	r.fd = -1
+	s.gone++
+	if s.fault == nil {
+		s.fault = fmt.Errorf("a reader ended after event %d: %w", r.seq, err)
+	}
+}
+
+// see checks and counts one frame.
+func (s *swarm) see(f frame) {
+	r := s.cur
+	if len(f.name) > 0 {
+		if string(f.name) == "live" && !r.live {
+			r.live = true
+			s.live++
+		}
+		return
+	}
+	switch {
+	case f.seq <= r.seq:
+		s.doubled++
+		return
+	case f.seq > r.seq+1:
+		s.lost += f.seq - r.seq - 1
+	}
+	r.seq = f.seq
+	stamp := number(member(f.data, messageMember))
+	if stamp == 0 {
+		return // of the history, before the measurement
+	}
+	s.latency.add(s.now.Sub(time.Unix(0, int64(stamp))))
+	s.delivered++
+	s.last, s.bytes = s.now, len(f.data)
+}
+
+// allAt reports whether every reader that still lives has the event seq.
+func (s *swarm) allAt(seq uint64) bool {
+	for _, r := range s.readers {
+		if r.seq < seq && r.fd >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// missing returns how many events up to seq the readers do not have, beside
+// those that they skipped.
+func (s *swarm) missing(seq uint64) (n uint64) {
+	for _, r := range s.readers {
+		if r.seq < seq {
+			n += seq - r.seq
+		}
+	}
+	return n
+}
+
+// Close closes every socket.
+func (s *swarm) Close() {
+	for _, r := range s.readers {
+		if r.fd >= 0 {
+			_ = unix.Close(r.fd)
+			r.fd = -1
+		}
+	}
+	_ = unix.Close(s.epoll)
+}
