@@ -23,6 +23,7 @@ import (
 func (s *server) routes() {
 	s.app.Get("/v1/events", s.events)
 	s.app.Get("/v1/jobs/:id/events", s.events)
+	s.app.Get("/v1/ws", s.ws.Serve)
 	rest.Mount(s.app, rest.Deps{
 		Door:    s.door,
 		Jobs:    s.service,

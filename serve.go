@@ -21,6 +21,7 @@ import (
 	"github.com/jobcast/jobcast/transport/poll"
 	"github.com/jobcast/jobcast/transport/sse"
 	"github.com/jobcast/jobcast/transport/wire"
+	"github.com/jobcast/jobcast/transport/ws"
 )
 
 // Run serves until ctx ends, then drains.
@@ -68,6 +69,7 @@ type server struct {
 	pool      *wire.Pool
 	sse       *sse.Handler
 	poll      *poll.Handler
+	ws        *ws.Handler
 	metrics   *metrics
 	app       *fiber.App
 
@@ -124,6 +126,10 @@ func (s *server) transports() (err error) {
 		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe,
 	})
 	s.poll = poll.New(poll.Options{Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool, Observe: observe})
+	s.ws = ws.New(ws.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
+		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,
+	})
 	s.metrics.watch(streams, s.store, s.processor.Stats, s.pool.Panics, s.log)
 	s.routes()
 	return nil

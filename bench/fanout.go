@@ -14,7 +14,7 @@ import (
 const (
 	joinTime     = time.Minute      // all readers are connected and live within this
 	catchUpTime  = 30 * time.Second // after the last append the readers get the rest within this
-	historySeq   = 2                // job.created and job.started come before what is measured
+	warmReaders  = 50               // come and go first: what they make the server load and pool is not for the others to pay
 	millisecondF = float64(time.Millisecond)
 )
 
@@ -57,43 +57,34 @@ func runFanout(ctx context.Context, set *settings) (outcome, error) {
 
 // fanoutCase joins the readers, measures them idle, then publishes.
 func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.Duration) (r row, err error) {
-	if err := p.settle(ctx); err != nil {
-		return r, err
+	var alone usage
+	for _, n := range []int{warmReaders, 1} {
+		warm, u, err := join(ctx, p, n)
+		if err != nil {
+			return r, err
+		}
+		warm.Close()
+		alone = u
 	}
-	alone, err := p.usage()
-	if err != nil {
-		return r, err
-	}
-	addr, req, newDecoder := p.watch()
-	s, err := dialSwarm(addr, req, readers, newDecoder)
+	s, before, err := join(ctx, p, readers)
 	if err != nil {
 		return r, err
 	}
 	defer s.Close()
-	err = s.until(time.Now().Add(joinTime), func() bool { return s.live == readers || s.gone > 0 || ctx.Err() != nil })
-	if err := errors.Join(err, s.fault, ctx.Err()); err != nil {
-		return r, fmt.Errorf("join readers: %w", err)
-	}
-	if err := p.settle(ctx); err != nil {
-		return r, err
-	}
-	before, err := p.usage()
-	if err != nil {
-		return r, err
-	}
 	own, start := ownCPU(), time.Now()
-	pub, err := deliver(ctx, p, s, max(int(float64(rate)*span.Seconds()), 1), rate)
+	events := max(int(float64(rate)*span.Seconds()), 1)
+	pub, err := deliver(ctx, p, s, events, rate)
 	if err != nil {
 		return r, err
 	}
-	took := s.last.Sub(start)
+	took := max(s.last.Sub(start), span) // the last event comes a little before the span is over
 	own = ownCPU() - own
 	after, err := p.usage()
 	if err != nil {
 		return r, err
 	}
 	r.Case = fmt.Sprintf("%d events/s", rate)
-	r.add("held events", "1/s", perSecond(float64(pub.Last-historySeq), time.Duration(pub.TookMs*millisecondF)))
+	r.add("held events", "1/s", perSecond(float64(events-1), time.Duration(pub.TookMs*millisecondF))) // intervals
 	r.add("deliveries", "1/s", perSecond(float64(s.delivered), took))
 	r.cost("server CPU per delivery", after.cpu-before.cpu, float64(s.delivered))
 	r.times("delivery", &s.latency)
@@ -101,7 +92,7 @@ func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.D
 	r.add("append p99", "ms", pub.AppendP99)
 	r.add("RSS per connection", "KB", float64(before.rss-alone.rss)/1e3/float64(readers))
 	r.add("event", "bytes", float64(s.bytes))
-	r.add("generator", "cores", own.Seconds()/max(took.Seconds(), 1e-9))
+	r.add("generator", "cores", own.Seconds()/took.Seconds())
 	r.zero("lost", s.lost+s.missing(pub.Last))
 	r.zero("doubled", s.doubled)
 	r.zero("cut", uint64(s.gone))
@@ -109,6 +100,30 @@ func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.D
 		r.Faults = append(r.Faults, s.fault.Error())
 	}
 	return r, nil
+}
+
+// join connects readers, waits until all are live, and returns the usage of the
+// server that is idle then.
+func join(ctx context.Context, p publisher, readers int) (_ *swarm, u usage, err error) {
+	addr, req, newDecoder := p.watch()
+	s, err := dialSwarm(addr, req, readers, newDecoder)
+	if err != nil {
+		return nil, u, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	err = s.until(time.Now().Add(joinTime), func() bool { return s.live == readers || s.gone > 0 || ctx.Err() != nil })
+	if err := errors.Join(err, s.fault, ctx.Err()); err != nil {
+		return nil, u, fmt.Errorf("join readers: %w", err)
+	}
+	if err := p.settle(ctx); err != nil {
+		return nil, u, err
+	}
+	u, err = p.usage()
+	return s, u, err
 }
 
 // deliver publishes while the swarm reads, until every reader has the last event

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// appenders is how many appends may wait for their commit at once. At 1,000
-	// events a second and a few milliseconds a commit, some of them are idle.
-	appenders = 16
+	// appenders is how many appends may wait for their commit at once: enough
+	// that a rate is missed only if the server cannot hold it.
+	appenders = 128
 
 	// maxOrder bounds the events of one order, as the settings' bounds do.
 	maxOrder = 12_000_000

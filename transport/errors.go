@@ -44,11 +44,6 @@ const (
 type row struct {
 	status int
 	title  string
-	// close is the WebSocket close code (RFC 6455 7.4) when this refusal ends
-	// a connection: 44xx = 4000 + status means do not come back unchanged, 10xx
-	// has its registered meaning (1011, 1012 and 1013: come back later). 0: it
-	// never ends one.
-	close int
 	// retryAfter is the Retry-After header unless the refusal names its own;
 	// 0: none.
 	retryAfter time.Duration
@@ -56,30 +51,30 @@ type row struct {
 
 // table is the one map from a refusal to its looks. It is never written to.
 var table = map[Code]row{
-	Malformed:            {400, "Malformed request", 1007, 0},
-	AmbiguousCredentials: {400, "Two different credentials", 4400, 0},
-	Unauthenticated:      {401, "Not authenticated", 4401, 0},
-	Forbidden:            {403, "Not allowed", 4403, 0},
-	NotFound:             {404, "Not found", 4404, 0},
-	MethodNotAllowed:     {405, "Method not allowed", 0, 0},
-	NotAcceptable:        {406, "No acceptable format", 0, 0},
-	Timeout:              {408, "Request took too long", 4408, 0},
-	Conflict:             {409, "Conflict with the job's state", 0, 0},
-	LeaseLost:            {409, "Lease lost", 0, 0},
-	CursorGone:           {410, "Cursor gone", 0, 0},
-	TooLarge:             {413, "Too large", 1009, 0},
-	UnsupportedMediaType: {415, "Unsupported media type", 0, 0},
-	Invalid:              {422, "Invalid request", 1008, 0},
-	IdempotencyMismatch:  {422, "Idempotency-Key was used for another request", 0, 0},
-	UpgradeRequired:      {426, "Upgrade required", 0, 0},
-	ConnectionLimit:      {429, "Too many live streams", 4429, 5 * time.Second},
-	LoginLimit:           {429, "Too many failed logins", 4429, 60 * time.Second},
-	HeadersTooLarge:      {431, "Headers too large", 0, 0},
-	Internal:             {500, "Internal error", 1011, 0},
-	NotImplemented:       {501, "Not implemented", 0, 0},
-	Draining:             {503, "Shutting down", 1012, 2 * time.Second},
-	Unavailable:          {503, "Temporarily unavailable", 1013, time.Second},
-	StorageFull:          {507, "Storage full", 1013, 30 * time.Second},
+	Malformed:            {400, "Malformed request", 0},
+	AmbiguousCredentials: {400, "Two different credentials", 0},
+	Unauthenticated:      {401, "Not authenticated", 0},
+	Forbidden:            {403, "Not allowed", 0},
+	NotFound:             {404, "Not found", 0},
+	MethodNotAllowed:     {405, "Method not allowed", 0},
+	NotAcceptable:        {406, "No acceptable format", 0},
+	Timeout:              {408, "Request took too long", 0},
+	Conflict:             {409, "Conflict with the job's state", 0},
+	LeaseLost:            {409, "Lease lost", 0},
+	CursorGone:           {410, "Cursor gone", 0},
+	TooLarge:             {413, "Too large", 0},
+	UnsupportedMediaType: {415, "Unsupported media type", 0},
+	Invalid:              {422, "Invalid request", 0},
+	IdempotencyMismatch:  {422, "Idempotency-Key was used for another request", 0},
+	UpgradeRequired:      {426, "Upgrade required", 0},
+	ConnectionLimit:      {429, "Too many live streams", 5 * time.Second},
+	LoginLimit:           {429, "Too many failed logins", 60 * time.Second},
+	HeadersTooLarge:      {431, "Headers too large", 0},
+	Internal:             {500, "Internal error", 0},
+	NotImplemented:       {501, "Not implemented", 0},
+	Draining:             {503, "Shutting down", 2 * time.Second},
+	Unavailable:          {503, "Temporarily unavailable", time.Second},
+	StorageFull:          {507, "Storage full", 30 * time.Second},
 }
 
 // Problem is a refusal as it stands on the wire: application/problem+json of
@@ -163,15 +158,6 @@ func (p *Problem) Retry() time.Duration { return p.retry }
 // and 503. An EventSource dies of them for ever; see [PassingRefusal].
 func (p *Problem) Passing() bool {
 	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable
-}
-
-// CloseCode returns the WebSocket close code of a refusal that ends a
-// connection, 1011 for one that normally would not.
-func (p *Problem) CloseCode() int {
-	if c := table[p.Code].close; c != 0 {
-		return c
-	}
-	return table[Internal].close
 }
 
 // Gone refuses a cursor that cannot be continued from: 410 on long-poll.

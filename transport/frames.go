@@ -13,6 +13,7 @@ import (
 const (
 	SlotSSE = iota
 	SlotNDJSON
+	SlotWS
 )
 
 // Frame is a control frame: its name and its data object. Control frames are
@@ -85,6 +86,13 @@ func SubscribedFrame(j hub.Joined) Frame {
 		d.ClientID = j.Room.Client
 	}
 	return Frame{Event: "subscribed", Cursor: j.Cursor, Data: d}
+}
+
+// UnsubscribedFrame confirms that a room was left, and where.
+func UnsubscribedFrame(r hub.Room, cursor string) Frame {
+	f := SubscribedFrame(hub.Joined{Room: r, Cursor: cursor})
+	f.Event = "unsubscribed"
+	return f
 }
 
 // MarkFrame turns a mark of a subscription into its frame.

@@ -1,5 +1,7 @@
 package hub
 
+import "context"
+
 // Cursor returns the place up to which a joined room's events were given out:
 // a reader that comes back with it misses nothing and sees nothing twice.
 func (s *Subscription) Cursor(job string) (cursor string, ok bool) {
@@ -28,4 +30,30 @@ func (s *Subscription) Reading() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reading
+}
+
+// Position returns the place of the connection as a whole. A room whose replay
+// is not over has a place of its own: see Cursor.
+func (s *Subscription) Position() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.posID
+}
+
+// Rooms returns how many rooms are joined.
+func (s *Subscription) Rooms() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.members)
+}
+
+// Again describes a room that is joined already: where it is now, and the job.
+func (s *Subscription) Again(ctx context.Context, job string) (Joined, error) {
+	name := Room{Client: s.client, Job: job}
+	o, err := s.hub.history.Open(ctx, name, nil)
+	if err != nil {
+		return Joined{}, err
+	}
+	cursor, _ := s.Cursor(job)
+	return Joined{Room: name, Cursor: cursor, Job: o.Job, Status: o.Status}, nil
 }

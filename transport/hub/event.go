@@ -51,8 +51,9 @@ func (e *Event) Frame(slot int, build func(*Event) []byte) []byte {
 }
 
 // Conflate keeps, of the progress events in a batch, only the newest of each
-// job and attempt. Everything else stays, in order. It reuses items.
-func Conflate(items []Item) []Item {
+// job and attempt. Everything else stays, in order, and so do the events of
+// jobs for which may (nil: all) says no. It reuses items.
+func Conflate(items []Item, may func(job string) bool) []Item {
 	newest := make(map[string]int) // job -> index of the newest progress of the attempt at hand
 	drop := 0
 	for i := range items {

@@ -334,7 +334,7 @@ func TestConflate(t *testing.T) {
 	got := Conflate([]Item{
 		ev(1, "a", Progress), ev(2, "b", Progress), ev(3, "a", Progress), {Mark: &Mark{Kind: Live}},
 		ev(4, "a", Boundary), ev(5, "a", Progress), ev(6, "a", Other), ev(7, "b", Progress),
-	})
+	}, nil)
 	// The newest progress of a's first attempt stays, because another began.
 	equal(t, got, "e-3", "live:@", "e-4", "e-5", "e-6", "e-7")
 }

@@ -79,7 +79,7 @@ func (q *poll) take() {
 		room := min(transport.BatchEvents, maxEvents-len(q.events))
 		items, more := q.sub.Next(scratch[:0], room, maxBytes-q.bytes)
 		if q.conflate {
-			items = hub.Conflate(items)
+			items = hub.Conflate(items, nil)
 		}
 		q.add(items)
 		q.over = q.over || len(q.events) >= maxEvents || q.bytes >= maxBytes

@@ -11,7 +11,6 @@ import (
 func unbuilt() map[string][]string {
 	post := []string{fiber.MethodPost}
 	return map[string][]string{
-		"/v1/ws":                       {fiber.MethodGet},
 		"/v1/tokens":                   post,
 		"/v1/workers/*":                post,
 		"/v1/jobs/:id/progress":        post,

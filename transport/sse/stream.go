@@ -87,7 +87,7 @@ func (s *stream) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 // appendItems frames a batch; over says that the stream ends with it.
 func (s *stream) appendItems(buf []byte, items []hub.Item) (out []byte, over bool) {
 	if s.conflate {
-		items = hub.Conflate(items)
+		items = hub.Conflate(items, nil)
 	}
 	events := 0
 	var last *hub.Event

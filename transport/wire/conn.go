@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -28,6 +29,7 @@ type Conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
 	stream Stream
+	timed  Timed // the stream, if it is one
 
 	mu     sync.Mutex // guards the fields below
 	state  state
@@ -53,6 +55,7 @@ func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
 
 func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
 	c := &Conn{pool: p, nc: nc, stream: s}
+	c.timed, _ = s.(Timed)
 	c.sent.Store(p.now())
 	if t, ok := nc.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = t.SetWriteBuffer(p.opt.SendBuffer) // only an economy: without it the kernel holds more for a dead peer
@@ -160,6 +163,10 @@ func (c *Conn) read() {
 		c.parked.read(c)
 		return
 	}
+	if r, ok := c.stream.(Receiver); ok {
+		c.end(c.receive(r))
+		return
+	}
 	var buf [64]byte
 	for total := 0; ; {
 		n, err := c.nc.Read(buf[:])
@@ -173,14 +180,25 @@ func (c *Conn) read() {
 	}
 }
 
+// receive lets the stream read, and survives its panic.
+func (c *Conn) receive(r Receiver) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.failed(v)
+			err = ErrPanic
+		}
+	}()
+	return r.Receive(c.nc)
+}
+
 // end is called once, by the reader, when nothing more can come.
 func (c *Conn) end(err error) {
 	_ = c.nc.Close()
 	c.mu.Lock()
 	if c.cause == nil {
-		c.cause = ErrGone
-		if errors.Is(err, ErrFlood) {
-			c.cause = ErrFlood
+		c.cause = err
+		if errors.Is(err, io.EOF) || errors.As(err, new(*net.OpError)) || err == nil {
+			c.cause = ErrGone
 		}
 	}
 	cause := c.cause
@@ -225,8 +243,12 @@ func (c *Conn) detach(cause error) {
 // caught turns a panic of the stream into the end of its connection.
 func (c *Conn) caught() {
 	if v := recover(); v != nil {
-		c.pool.panics.Add(1)
-		c.pool.opt.Logger.Error("stream failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-		c.kill(ErrPanic)
+		c.failed(v)
 	}
+}
+
+func (c *Conn) failed(v any) {
+	c.pool.panics.Add(1)
+	c.pool.opt.Logger.Error("stream failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.kill(ErrPanic)
 }

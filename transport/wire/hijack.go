@@ -50,7 +50,7 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 				_ = hc.Close()
 			}
 		}()
-		headers := appendHeaders(nil, &ctx.Response.Header)
+		headers := Headers(&ctx.Response.Header)
 		nc, early, err := Take(hc)
 		if err != nil {
 			_ = hc.Close()
@@ -61,8 +61,9 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 	})
 }
 
-// appendHeaders appends the header lines of h that do not depend on the body.
-func appendHeaders(dst []byte, h *fasthttp.ResponseHeader) []byte {
+// Headers returns the header lines of h that do not depend on what follows.
+func Headers(h *fasthttp.ResponseHeader) []byte {
+	var dst []byte
 	for key, value := range h.All() {
 		switch strings.ToLower(string(key)) {
 		case "content-length", "content-type", "transfer-encoding", "connection", "date":

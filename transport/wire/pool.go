@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -38,6 +39,22 @@ type Stream interface {
 	// after a clean end, else one of the errors of this package or a socket
 	// error. It may be called by any goroutine, after all other calls.
 	Closed(cause error)
+}
+
+// Receiver is a stream whose peer has something to say too.
+type Receiver interface {
+	Stream
+	// Receive reads what the peer sends until that ends, in the connection's
+	// own goroutine; r is the socket. Its error is the cause handed to Closed,
+	// unless the connection was ended from this side before.
+	Receive(r io.Reader) error
+}
+
+// Timed is a stream that has something to do at certain times.
+type Timed interface {
+	// Due reports whether Fill would do something because of the time. It is
+	// called about once a second, at any moment, also beside Fill.
+	Due(now time.Time) bool
 }
 
 // Why a connection ended.
@@ -206,23 +223,27 @@ func (p *Pool) tick() {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	var due []*Conn
+	var now time.Time
 	for {
 		select {
 		case <-p.stop:
 			return
-		case <-t.C:
+		case now = <-t.C:
 		}
 		// A second of slack, because the next look is a second away.
 		limit := p.now() - (p.opt.KeepAlive - time.Second).Milliseconds()
 		p.mu.Lock()
 		for c := range p.conns {
-			if c.parked == nil && c.sent.Load() <= limit {
+			quiet := c.parked == nil && c.sent.Load() <= limit
+			if quiet {
+				c.beat.Store(true)
+			}
+			if quiet || c.timed != nil && c.timed.Due(now) {
 				due = append(due, c)
 			}
 		}
 		p.mu.Unlock()
 		for i, c := range due {
-			c.beat.Store(true)
 			c.Wake()
 			due[i] = nil
 		}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain lets the test binary be the server of the fan-out, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		err := runChild(ctx, os.Args[2:], os.Stdin, os.Stdout)
+		stop()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestScenarios runs each scenario, small, against real servers.
+func TestScenarios(t *testing.T) {
+	dir := t.TempDir()
+	binary, err := buildServer(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &settings{
+		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
+		data: dir, binary: binary, self: []string{os.Args[0], childCommand},
+	}
+	if set.scenarios, err = scenariosOf("submit,append,latency,fanout"); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := newReport(t.Context(), dir, []string{"-small"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sc := range set.scenarios {
+		out, err := sc.run(t.Context(), set)
+		if err != nil {
+			t.Fatalf("%s: %v", sc.name, err)
+		}
+		checkFigures(t, out)
+		rep.Scenarios = append(rep.Scenarios, out)
+	}
+	if err := rep.fault(); err != nil {
+		t.Error(err)
+	}
+	results := t.TempDir()
+	if err := rep.print(io.Discard, results); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(results)
+	if err != nil || len(files) != 2 {
+		t.Errorf("results: %v, %v", files, err)
+	}
+}
+
+// checkFigures wants a whole table in which something was done.
+func checkFigures(t *testing.T, out outcome) {
+	t.Helper()
+	if len(out.Rows) == 0 {
+		t.Errorf("%s: no rows", out.Scenario)
+	}
+	for _, r := range out.Rows {
+		if len(r.Figures) != len(out.Rows[0].Figures) {
+			t.Errorf("%s, %s: %d figures", out.Scenario, r.Case, len(r.Figures))
+		}
+		for _, f := range r.Figures {
+			t.Logf("%s, %s: %s %s %s", out.Scenario, r.Case, f.Name, short(f.Value), f.Unit)
+			if strings.Contains(f.Unit, "/s") && f.Value <= 0 {
+				t.Errorf("%s, %s: %s is %v", out.Scenario, r.Case, f.Name, f.Value)
+			}
+			if strings.HasSuffix(f.Name, "p99") && f.Value <= 0 {
+				t.Errorf("%s, %s: %s is %v", out.Scenario, r.Case, f.Name, f.Value)
+			}
+		}
+	}
+}
+
+// A broken promise must reach the exit code and the page.
+func TestFaultIsTold(t *testing.T) {
+	r := row{Case: "3 producers"}
+	r.zero("doubled", 0)
+	r.zero("lost", 2)
+	rep := &report{Scenarios: []outcome{{Scenario: "submit", Title: "jobs", Rows: []row{r}}}}
+	err := rep.fault()
+	if err == nil || err.Error() != "submit, 3 producers: lost: 2" {
+		t.Errorf("fault: %v", err)
+	}
+	if text := rep.markdown(); !strings.Contains(text, "| 3 producers | 0 | 2 |") || !strings.Contains(text, "lost: 2") {
+		t.Errorf("page:\n%s", text)
+	}
+}
+
+func TestCrowd(t *testing.T) {
+	calls := make([]int, 4)
+	l, err := crowd{4, time.Minute, 100}.run(t.Context(), func(_ context.Context, w int) error {
+		calls[w]++
+		return nil
+	})
+	if sum := calls[0] + calls[1] + calls[2] + calls[3]; err != nil || sum != 100 || l.steps != 100 || l.latency.total != 100 {
+		t.Errorf("%d calls, %+v, %v", sum, l.steps, err)
+	}
+	broken := errors.New("broken")
+	_, err = crowd{4, time.Minute, 1 << 30}.run(t.Context(), func(context.Context, int) error { return broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	set, err := parse([]string{"-scenario", "fanout,submit", "-rates", "5, 50", "-readers", "7"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.scenarios) != 2 || set.scenarios[0].name != "submit" || set.readers != 7 || set.rates[1] != 50 || set.span != 10*time.Second {
+		t.Errorf("settings: %+v", set)
+	}
+	for _, args := range []string{
+		"-scenario none", "-scenario submit,submit", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
+		"-readers 0", "-readers 10001", "-span 3m", "-span 0s", "stray",
+	} {
+		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
+			t.Errorf("%s was accepted", args)
+		}
+	}
+}
+
+func TestParseUsage(t *testing.T) {
+	stat := []byte("4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 9 0 77 1 2")
+	u, err := parseUsage(stat, []byte("900 300 10 1 0 5 0"))
+	if err != nil || u.cpu != 2*time.Second || u.rss != 300*int64(os.Getpagesize()) {
+		t.Errorf("usage: %+v, %v", u, err)
+	}
+	if _, err := parseUsage([]byte("4242 (a)"), nil); err == nil {
+		t.Error("accepted what is not there")
+	}
+}
+
+func TestShort(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.12345: "0.123", 12.345: "12.3", 99.96: "100", 1234.5: "1,234", 1e6: "1,000,000", -4321: "-4,321"} {
+		if got := short(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveOnce accepts n connections, reads the request of each, sends raw and
+// closes it. It returns the listener's address.
+func serveOnce(t *testing.T, n int, raw []byte) netip.AddrPort {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range n {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(conn, make([]byte, len("go")))
+			_, _ = conn.Write(raw)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		<-done
+	})
+	return netip.MustParseAddrPort(ln.Addr().String())
+}
+
+func event(seq int, message string) string {
+	return fmt.Sprintf("id: e-%d\ndata: {\"message\":\"%s\"}\n\n", seq, message)
+}
+
+func TestSwarmCounts(t *testing.T) {
+	stamp := fmt.Sprint(time.Now().Add(-time.Second).UnixNano())
+	for name, c := range map[string]struct {
+		seqs                   []int
+		lost, doubled, missing uint64
+	}{
+		"whole":        {[]int{1, 2, 3, 4, 5}, 0, 0, 0},
+		"a hole":       {[]int{1, 2, 5}, 2, 0, 0},
+		"a double":     {[]int{1, 2, 2, 3, 4, 5}, 0, 1, 0},
+		"out of order": {[]int{1, 2, 4, 3, 5}, 1, 1, 0},
+		"cut short":    {[]int{1, 2, 3}, 0, 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var raw strings.Builder
+			raw.WriteString(event(1, "created") + "event: live\ndata: {}\n\n")
+			for _, seq := range c.seqs[1:] {
+				raw.WriteString(event(seq, stamp+" ."))
+			}
+			const readers = 3
+			addr := serveOnce(t, readers, stream(raw.String()))
+			s, err := dialSwarm(addr, []byte("go"), readers, func() decoder { return &sseDecoder{} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := s.until(time.Now().Add(10*time.Second), func() bool { return s.gone == readers }); err != nil {
+				t.Fatal(err)
+			}
+			if s.live != readers || s.fault == nil {
+				t.Errorf("%d live, fault %v", s.live, s.fault)
+			}
+			got := [3]uint64{s.lost, s.doubled, s.missing(5)}
+			if want := [3]uint64{c.lost * readers, c.doubled * readers, c.missing * readers}; got != want {
+				t.Errorf("lost, doubled, missing: %v, want %v", got, want)
+			}
+			if whole := s.delivered == uint64(len(c.seqs)-1)*readers-s.doubled; !whole {
+				t.Errorf("%d delivered", s.delivered)
+			}
+			if p50 := s.latency.quantile(0.5); p50 < time.Second || p50 > 10*time.Second {
+				t.Errorf("latency %v", p50)
+			}
+		})
+	}
+}
+
+func TestSwarmGivesUp(t *testing.T) {
+	addr := serveOnce(t, 1, stream())
+	s, err := dialSwarm(addr, []byte("go"), 1, func() decoder { return &sseDecoder{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.until(time.Now(), func() bool { return false }); err == nil {
+		t.Error("waited for ever")
+	}
+}

@@ -1,0 +1,182 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+)
+
+// maxDepth bounds the nesting of a message.
+const maxDepth = 16
+
+// envelope is every message of the peer.
+type envelope struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+}
+
+// request is the data of subscribe and unsubscribe. Other members are ignored:
+// old clients send some.
+type request struct {
+	JobID       string `json:"jobId"` // empty: the client's room
+	LastEventID string `json:"lastEventId"`
+	From        string `json:"from"`
+	Conflate    bool   `json:"conflate"`
+}
+
+// ref says which message an error answers.
+type ref struct {
+	Event string `json:"event,omitempty"`
+	JobID string `json:"jobId,omitempty"`
+}
+
+// errorFrame answers a message that was refused; nothing is closed by it.
+func errorFrame(p *transport.Problem, r ref) transport.Frame {
+	return transport.Frame{Event: "error", Data: struct {
+		Message string `json:"message"`
+		*transport.Problem
+		Ref ref `json:"ref"`
+	}{p.Detail, p, r}}
+}
+
+// Receive implements wire.Receiver.
+func (s *session) Receive(r io.Reader) error {
+	if len(s.early) > 0 {
+		r = io.MultiReader(bytes.NewReader(s.early), r)
+		s.early = nil
+	}
+	d := decoder{r: r}
+	for {
+		m, err := d.next()
+		var broken *closeError
+		if errors.As(err, &broken) {
+			s.close(broken)
+			return discard(r)
+		}
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		s.seen.Store(now.UnixMilli())
+		if !s.frames.AllowN(now, 1) {
+			s.close(&closeError{closeLimit, "too many messages"})
+			return discard(r)
+		}
+		if over := s.handle(m); over {
+			return discard(r)
+		}
+	}
+}
+
+// discard reads on until the peer has closed, so that it gets our close frame
+// and no reset. The pool bounds how long that may take.
+func discard(r io.Reader) error {
+	_, err := io.Copy(io.Discard, io.LimitReader(r, maxMessage))
+	return err
+}
+
+// handle does what one message says; over: the connection ends.
+func (s *session) handle(m message) (over bool) {
+	switch m.op {
+	case opPing:
+		s.push(appendFrame(nil, opPong, m.data))
+	case opPong: // its arrival was the point
+	case opClose:
+		s.close(&closeError{code: closeCode(m.data)})
+		return true
+	case opBinary:
+		s.close(&closeError{closeUnsupported, "only text is understood"})
+		return true
+	case opText:
+		return s.command(m.data)
+	}
+	return false
+}
+
+// command handles a text message. What is no message at all ends the
+// connection; what asks for something impossible is answered.
+func (s *session) command(text []byte) (over bool) {
+	var e envelope
+	if jobs.CheckJSON(text, maxDepth) != nil || json.Unmarshal(text, &e) != nil || e.Event == "" {
+		s.close(&closeError{closeMalformed, `a message is {"event":"…","data":{…}}`})
+		return true
+	}
+	var q request
+	if len(e.Data) > 0 && e.Event != "pong" {
+		if err := json.Unmarshal(e.Data, &q); err != nil {
+			s.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
+			return false
+		}
+	}
+	switch e.Event {
+	case "pong":
+	case "subscribe":
+		s.subscribe(q)
+	case "unsubscribe":
+		s.unsubscribe(q)
+	default:
+		s.refuse("", "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
+	}
+	return false
+}
+
+func (s *session) refuse(event, job string, err error) {
+	s.push(encode(errorFrame(transport.FromError(err), ref{Event: event, JobID: job})))
+}
+
+// subscribe joins a room. Its `subscribed` comes from the subscription, in
+// front of the room's events.
+func (s *session) subscribe(q request) {
+	if q.JobID != "" {
+		if id, err := uuid.Parse(q.JobID); err != nil || id.String() != q.JobID {
+			s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
+			return
+		}
+	}
+	start, err := transport.ParseStart(q.LastEventID, q.From)
+	if err != nil {
+		s.refuse("subscribe", q.JobID, err)
+		return
+	}
+	if s.sub.Rooms() >= maxRooms {
+		if _, joined := s.sub.Cursor(q.JobID); !joined {
+			s.refuse("subscribe", q.JobID, transport.Refuse(transport.Invalid, "a connection has at most 100 rooms"))
+			return
+		}
+	}
+	joined, err := s.sub.Join(context.Background(), q.JobID, start.HubStart())
+	if errors.Is(err, hub.ErrJoined) {
+		joined, err = s.sub.Again(context.Background(), q.JobID)
+		if err == nil {
+			s.push(encode(transport.SubscribedFrame(joined)))
+			return
+		}
+	}
+	if err != nil {
+		s.refuse("subscribe", q.JobID, err)
+		return
+	}
+	s.setConflate(q.JobID, q.Conflate)
+	s.h.opt.Observe.Resumed(kind, start, joined)
+	s.wake()
+}
+
+func (s *session) unsubscribe(q request) {
+	cursor, joined := s.sub.Leave(q.JobID)
+	if !joined {
+		s.refuse("unsubscribe", q.JobID, transport.Refuse(transport.NotFound, "this room is not joined"))
+		return
+	}
+	s.setConflate(q.JobID, false)
+	room := hub.Room{Client: s.principal.ClientID, Job: q.JobID}
+	s.push(encode(transport.UnsubscribedFrame(room, cursor)))
+}

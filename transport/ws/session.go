@@ -1,0 +1,267 @@
+package ws
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// session is one connection. The connection's reader runs Receive; a sender
+// worker runs the other methods of wire.Stream.
+type session struct {
+	h         *Handler
+	id        string
+	principal auth.Principal
+	request   *fasthttp.RequestCtx // only until take
+	opened    time.Time
+	admission *transport.Admission
+	sub       *hub.Subscription
+	head      []byte // sent first, then nil; of the sender
+	early     []byte // read first; of the reader
+	sent      int64  // events given out; of the sender
+	nextPing  time.Time
+	frames    *rate.Limiter // of the reader
+
+	seen  atomic.Int64 // when the peer last gave a sign of life, Unix ms
+	ping  atomic.Int64 // when the next application ping is due, Unix ms
+	conn  atomic.Pointer[wire.Conn]
+	ended atomic.Pointer[error] // set by revoke: why the credential ended
+
+	mu        sync.Mutex      // guards everything below
+	control   [][]byte        // frames that go before events
+	closing   *closeError     // the connection ends with this
+	conflated map[string]bool // joined rooms that asked for less
+}
+
+// attach lets wakes reach the connection, and makes up for those before it.
+func (s *session) attach(c *wire.Conn) {
+	s.conn.Store(c)
+	c.Wake()
+}
+
+func (s *session) wake() {
+	if c := s.conn.Load(); c != nil {
+		c.Wake()
+	}
+}
+
+// revoke makes the connection end, because its credential has.
+func (s *session) revoke(reason error) {
+	s.ended.Store(&reason)
+	s.wake()
+}
+
+// push queues a control frame. A peer that asks and does not read is cut.
+func (s *session) push(frame []byte) {
+	s.mu.Lock()
+	if s.closing == nil {
+		s.control = append(s.control, frame)
+		if len(s.control) > maxPendingFrames {
+			s.closing = &closeError{closeLimit, "answers are not read"}
+		}
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+// close ends the connection with a close frame, after what is queued.
+func (s *session) close(e *closeError) {
+	s.mu.Lock()
+	if s.closing == nil {
+		s.closing = e
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+// encode makes the wire form of a control frame.
+func encode(f transport.Frame) []byte {
+	return appendFrame(nil, opText, appendMessage(nil, f.Event, f.MarshalData()))
+}
+
+func appendMessage(dst []byte, event string, data []byte) []byte {
+	dst = append(dst, `{"event":"`...)
+	dst = append(dst, event...)
+	dst = append(dst, `","data":`...)
+	dst = append(dst, data...)
+	return append(dst, '}')
+}
+
+// eventFrame is the shared wire form of an event.
+func eventFrame(e *hub.Event) []byte {
+	return appendFrame(nil, opText, appendMessage(make([]byte, 0, len(e.JSON)+32), "job.event", e.JSON))
+}
+
+// Due implements wire.Timed.
+func (s *session) Due(now time.Time) bool {
+	ms := now.UnixMilli()
+	return ms >= s.ping.Load() || ms-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds()
+}
+
+// Fill implements wire.Stream.
+func (s *session) Fill(buf []byte, limit int) ([]byte, wire.Next) {
+	buf = s.begin(buf)
+	s.watch(time.Now())
+	buf, closing := s.flush(buf)
+	if closing != nil {
+		return appendClose(buf, closing.code, closing.reason), wire.Close
+	}
+	scratch := s.h.items.Get().(*[]hub.Item)
+	defer s.h.items.Put(scratch)
+	for len(buf) < limit {
+		items, more := s.sub.Next((*scratch)[:0], transport.BatchEvents, limit-len(buf))
+		*scratch = items[:0]
+		buf = s.appendItems(buf, items)
+		clear(items)
+		if !more {
+			return buf, wire.Idle
+		}
+	}
+	return buf, wire.More
+}
+
+func (s *session) begin(buf []byte) []byte {
+	if s.head != nil {
+		buf = append(buf, s.head...)
+		s.head = nil
+	}
+	return buf
+}
+
+// watch does what the time demands: it asks for a sign of life, gives up on a
+// peer that gives none, and ends a connection whose credential has.
+func (s *session) watch(now time.Time) {
+	if reason := s.ended.Load(); reason != nil {
+		s.push(encode(errorFrame(transport.FromError(*reason), ref{})))
+		s.close(&closeError{closeCredential, "the credential has ended"})
+		return
+	}
+	if now.UnixMilli()-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
+		s.close(&closeError{closeSilent, "no sign of life"})
+		return
+	}
+	if !now.Before(s.nextPing) {
+		s.nextPing = now.Add(s.h.opt.PingInterval)
+		s.ping.Store(s.nextPing.UnixMilli())
+		s.push(encode(transport.PingFrame(now)))
+	}
+}
+
+// flush appends the queued control frames.
+func (s *session) flush(buf []byte) ([]byte, *closeError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.control {
+		buf = append(buf, f...)
+	}
+	s.control = nil
+	return buf, s.closing
+}
+
+func (s *session) appendItems(buf []byte, items []hub.Item) []byte {
+	if s.conflates() {
+		items = hub.Conflate(items, s.mayConflate)
+	}
+	events := 0
+	var last *hub.Event
+	for _, it := range items {
+		if it.Event != nil {
+			buf = append(buf, it.Event.Frame(transport.SlotWS, eventFrame)...)
+			events++
+			last = it.Event
+			continue
+		}
+		buf = append(buf, s.markFrame(it.Mark)...)
+	}
+	if events > 0 {
+		s.sent += int64(events)
+		s.h.opt.Observe.Delivered(kind, events, last.At)
+	}
+	return buf
+}
+
+// markFrame frames a mark; a room that cannot be read is an error of its
+// subscribe.
+func (s *session) markFrame(m *hub.Mark) []byte {
+	r := ref{Event: "subscribe", JobID: m.Room.Job}
+	switch m.Kind {
+	case hub.Gone:
+		return encode(errorFrame(transport.FromError(jobs.ErrNotFound), r))
+	case hub.Fault:
+		s.close(&closeError{closeLater, "the history cannot be read at the moment"})
+		return encode(errorFrame(transport.FromError(jobs.ErrUnavailable), r))
+	case hub.End:
+		s.setConflate(m.Room.Job, false)
+	}
+	return encode(transport.MarkFrame(m))
+}
+
+func (s *session) conflates() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conflated) > 0
+}
+
+// mayConflate reports whether a job's progress may be thinned: its own room
+// decides if it is joined, else the client room.
+func (s *session) mayConflate(job string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if thin, joined := s.conflated[job]; joined {
+		return thin
+	}
+	if _, joined := s.sub.Cursor(job); joined {
+		return false
+	}
+	return s.conflated[""]
+}
+
+func (s *session) setConflate(job string, thin bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !thin {
+		delete(s.conflated, job)
+		return
+	}
+	if s.conflated == nil {
+		s.conflated = make(map[string]bool)
+	}
+	s.conflated[job] = true
+}
+
+// KeepAlive implements wire.Stream: the answer to a PING is a sign of life.
+func (s *session) KeepAlive(buf []byte) []byte { return appendFrame(buf, opPing, nil) }
+
+// Goodbye implements wire.Stream.
+func (s *session) Goodbye(buf []byte, retry time.Duration) []byte {
+	buf = s.begin(buf)
+	buf, _ = s.flush(buf)
+	buf = append(buf, encode(transport.ReconnectFrame(retry, s.sub.Position()))...)
+	return appendClose(buf, closeDrain, "the server is draining")
+}
+
+// Closed implements wire.Stream.
+func (s *session) Closed(cause error) {
+	s.sub.Close()
+	if s.admission != nil {
+		s.admission.Release()
+	}
+	attrs := []any{
+		"request", s.id, "transport", kind, "client", s.principal.ClientID,
+		"key", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.String("cause", cause.Error()))
+	}
+	s.h.opt.Log.Info("stream ended", attrs...)
+}
