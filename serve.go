@@ -160,6 +160,7 @@ func (s *server) stop() error {
 	defer cancel()
 	s.door.Drain()
 	_ = s.ln.Close() // the error is that of a listener that has failed already
+	s.service.StopClaims()
 	s.processor.StopClaiming()
 	if err := s.goodbye(deadline); err != nil {
 		s.log.Warn("some connections were cut", "error", err)

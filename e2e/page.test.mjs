@@ -21,13 +21,13 @@ async function open(t, fragment = "", options = {}) {
   return { page, faults };
 }
 
-async function bothAre(page, state) {
-  for (const id of ["sse", "poll"]) await page.waitForSelector(`#${id}[data-state=${state}]`, { timeout: 20_000 });
+async function allAre(page, state) {
+  for (const id of ["ws", "sse", "poll"]) await page.waitForSelector(`#${id}[data-state=${state}]`, { timeout: 20_000 });
 }
 
 const lines = (page, id) => page.locator(`#${id} .events b`).allTextContents();
 
-test("key, submit, both panels reach 100 % and end", async (t) => {
+test("key, submit, all panels reach 100 % and end", async (t) => {
   const { page, faults } = await open(t);
   assert.ok(await page.isDisabled("#submit"), "nothing can be submitted without a key");
   await page.fill("#key", key);
@@ -35,17 +35,19 @@ test("key, submit, both panels reach 100 % and end", async (t) => {
   await page.waitForSelector("#submit:enabled");
   await page.fill("#spec", JSON.stringify({ actions: Array(4).fill({ type: "wait", ms: 250 }) }));
   await page.click("#submit");
-  await bothAre(page, "live");
-  await bothAre(page, "ended");
+  await allAre(page, "live");
+  await allAre(page, "ended");
 
-  for (const id of ["sse", "poll"]) {
+  for (const id of ["ws", "sse", "poll"]) {
     assert.equal(await page.textContent(`#${id} .percent`), "100 %");
     assert.equal(await page.locator(`#${id} progress`).evaluate((p) => p.value), 100);
     const seen = await lines(page, id);
     assert.equal(seen[0], "job.created");
     assert.equal(seen.at(-1), "job.completed");
   }
-  assert.equal(await page.textContent("#sse .cursor"), await page.textContent("#poll .cursor"), "one cursor on both transports");
+  for (const id of ["ws", "poll"]) {
+    assert.equal(await page.textContent("#sse .cursor"), await page.textContent(`#${id} .cursor`), "one cursor on all transports");
+  }
   assert.equal(await page.textContent("#job-status"), "completed");
   assert.ok(await page.isDisabled("#cancel"));
   assert.deepEqual(faults, []);
@@ -81,16 +83,16 @@ test("cancel, then retry makes a new job; on a phone, in the dark", async (t) =>
   await page.waitForSelector("#submit:enabled");
   await page.fill("#spec", JSON.stringify({ actions: [{ type: "wait", ms: 60_000 }] }));
   await page.tap("#submit");
-  await bothAre(page, "live");
+  await allAre(page, "live");
   const first = await page.textContent("#job-id");
   await page.tap("#cancel");
-  await bothAre(page, "ended");
-  for (const id of ["sse", "poll"]) assert.equal((await lines(page, id)).at(-1), "job.cancelled");
+  await allAre(page, "ended");
+  for (const id of ["ws", "sse", "poll"]) assert.equal((await lines(page, id)).at(-1), "job.cancelled");
   await page.tap("#retry");
   await page.waitForFunction((id) => document.getElementById("job-retry-of").textContent === id, first);
-  await bothAre(page, "live");
+  await allAre(page, "live");
   await page.tap("#cancel");
-  await bothAre(page, "ended");
+  await allAre(page, "ended");
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
   assert.deepEqual(faults, []);
 });

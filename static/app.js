@@ -1,7 +1,8 @@
-// The page: a key, a job, and two panels that watch it.
+// The page: a key, a job, and three panels that watch it.
 
 import { call } from "/static/api.js";
 import { Panel } from "/static/panel.js";
+import { followWebSocket } from "/static/socket.js";
 import { followEventSource, followLongPoll } from "/static/watch.js";
 
 const $ = (id) => document.getElementById(id);
@@ -9,6 +10,7 @@ const keySlot = "jobcast.key"; // in sessionStorage: this tab only
 const sample = { actions: [1, 2, 3, 4].map(() => ({ type: "wait", ms: 1000 })) };
 
 const panels = [
+  new Panel($("ws"), "WebSocket", "One connection both ways, any number of rooms."),
   new Panel($("sse"), "EventSource", "Server-Sent Events. The browser reconnects by itself."),
   new Panel($("poll"), "Long-poll", "Plain requests that wait up to 25 s for news."),
 ];
@@ -51,7 +53,8 @@ function watch(next) {
   panels.forEach((panel) => panel.clear());
   newest = "";
   showJob(next);
-  const [sse, poll] = panels;
+  const [ws, sse, poll] = panels;
+  followWebSocket(next.id, key, ws, watching.signal);
   followEventSource(next.id, key, sse, watching.signal);
   followLongPoll(next.id, key, poll, watching.signal);
 }

@@ -1,5 +1,5 @@
-// The same job followed over two transports. Both deliver the same events with
-// the same ids, so the cursor of one would do for the other.
+// The same job followed over EventSource and long-poll. Every transport delivers
+// the same events with the same ids, so the cursor of one would do for another.
 
 import { backoff, call, pause, Refusal, words } from "/static/api.js";
 
