@@ -51,8 +51,9 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	  done; \
 	done
 
-bench: ## run every Go benchmark for BENCHTIME (1s)
+bench: ## run the Go benchmarks, then measure a real server; some minutes, results in bench/results
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
+	go run ./bench -out bench/results
 
 ci: ## what the continuous integration runs
 	./.ci/run

@@ -59,7 +59,7 @@ func appendCase(ctx context.Context, set *settings, producers int) (r row, err e
 	events.Store(0)
 	cpu := ownCPU()
 	var l *load
-	err = profiled(set.profile, fmt.Sprintf("append-%d", producers), func() error {
+	err = profiled(set.profilePath(fmt.Sprintf("append-%d", producers)), func() error {
 		l, err = crowd{producers, set.span, maxAppends}.run(ctx, func(ctx context.Context, w int) error {
 			return appendOne(ctx, service, leases[w], "one of many steps")
 		})

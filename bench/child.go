@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"runtime/debug"
-	"runtime/pprof"
 )
 
 // The child is a second process of this program. It serves one running job the
@@ -42,7 +40,7 @@ const (
 func runChild(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
 	flags := flag.NewFlagSet(childCommand, flag.ContinueOnError)
 	data := flags.String("data", "", "the data folder")
-	profile := flags.String("profile", "", "`file` for a CPU profile of the appends and what follows")
+	profile := flags.String("profile", "", "`file` for a CPU profile of the appends and their deliveries")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -58,20 +56,17 @@ func runChild(ctx context.Context, args []string, in io.Reader, out io.Writer) (
 	if err := answers.Encode(s.hello); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}
-	var stopProfile func() error
 	for o := range orders(ctx, in) {
 		var answer any = struct{}{}
 		switch o.Do {
 		case orderSettle:
 			debug.FreeOSMemory()
 		case orderAppend:
-			if *profile != "" && stopProfile == nil {
-				if stopProfile, err = startProfile(*profile); err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, stopProfile()) }()
-			}
-			if answer, err = appendAtRate(ctx, s.service, s.lease, o.Events, o.Rate); err != nil {
+			err := profiled(*profile, func() (err error) {
+				answer, err = appendAtRate(ctx, s.service, s.lease, o.Events, o.Rate)
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		default:
@@ -114,18 +109,4 @@ func orders(ctx context.Context, in io.Reader) func(yield func(order) bool) {
 			}
 		}
 	}
-}
-
-func startProfile(path string) (stop func() error, err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("make profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return nil, fmt.Errorf("start profile: %w", err)
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return file.Close()
-	}, nil
 }

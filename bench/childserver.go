@@ -184,10 +184,10 @@ func (f *feed) Publish(events []jobs.Event) {
 
 func hubEvent(e *jobs.Event) *hub.Event {
 	h := &hub.Event{Client: e.Client, Job: e.JobID, Seq: e.Seq, ID: e.ID, JSON: e.JSON}
-	switch {
-	case e.Type == jobs.TypeProgress:
+	switch e.Type {
+	case jobs.TypeProgress:
 		h.Kind = hub.Progress
-	case e.Type == jobs.TypeStarted:
+	case jobs.TypeStarted:
 		h.Kind = hub.Boundary
 	}
 	return h

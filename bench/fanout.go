@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
-	joinTime     = time.Minute      // all readers are connected and live within this
+	joinTime     = 2 * time.Minute  // all readers are connected and live within this
 	catchUpTime  = 30 * time.Second // after the last append the readers get the rest within this
-	warmReaders  = 50               // come and go first: what they make the server load and pool is not for the others to pay
+	wave         = 50               // readers that connect at once
+	warmReaders  = wave             // come and go first: what they make the server load and pool is not for the others to pay
 	millisecondF = float64(time.Millisecond)
 )
 
@@ -45,7 +46,7 @@ func runFanout(ctx context.Context, set *settings) (outcome, error) {
 	out := outcome{Scenario: "fanout", Title: fmt.Sprintf("one job's events, appended in the server, to %d SSE readers", set.readers)}
 	for _, rate := range set.rates {
 		r, err := withChild(ctx, set, rate, func(c *child) (row, error) {
-			return fanoutCase(ctx, c, set.readers, rate, set.span)
+			return fanoutCase(ctx, c, set, rate)
 		})
 		if err != nil {
 			return out, fmt.Errorf("%d events/s: %w", rate, err)
@@ -56,28 +57,28 @@ func runFanout(ctx context.Context, set *settings) (outcome, error) {
 }
 
 // fanoutCase joins the readers, measures them idle, then publishes.
-func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.Duration) (r row, err error) {
+func fanoutCase(ctx context.Context, p publisher, set *settings, rate int) (r row, err error) {
 	var alone usage
 	for _, n := range []int{warmReaders, 1} {
-		warm, u, err := join(ctx, p, n)
+		warm, u, err := join(ctx, p, n, 0)
 		if err != nil {
 			return r, err
 		}
 		warm.Close()
 		alone = u
 	}
-	s, before, err := join(ctx, p, readers)
+	s, before, err := join(ctx, p, set.readers, set.rest)
 	if err != nil {
 		return r, err
 	}
 	defer s.Close()
 	own, start := ownCPU(), time.Now()
-	events := max(int(float64(rate)*span.Seconds()), 1)
+	events := max(int(float64(rate)*set.span.Seconds()), 1)
 	pub, err := deliver(ctx, p, s, events, rate)
 	if err != nil {
 		return r, err
 	}
-	took := max(s.last.Sub(start), span) // the last event comes a little before the span is over
+	took := max(s.last.Sub(start), set.span) // the last event comes a little before the span is over
 	own = ownCPU() - own
 	after, err := p.usage()
 	if err != nil {
@@ -90,7 +91,7 @@ func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.D
 	r.times("delivery", &s.latency)
 	r.add("append p50", "ms", pub.AppendP50)
 	r.add("append p99", "ms", pub.AppendP99)
-	r.add("RSS per connection", "KB", float64(before.rss-alone.rss)/1e3/float64(readers))
+	r.add("RSS per connection", "KB", float64(before.rss-alone.rss)/1e3/float64(set.readers))
 	r.add("event", "bytes", float64(s.bytes))
 	r.add("generator", "cores", own.Seconds()/took.Seconds())
 	r.zero("lost", s.lost+s.missing(pub.Last))
@@ -102,11 +103,11 @@ func fanoutCase(ctx context.Context, p publisher, readers, rate int, span time.D
 	return r, nil
 }
 
-// join connects readers, waits until all are live, and returns the usage of the
-// server that is idle then.
-func join(ctx context.Context, p publisher, readers int) (_ *swarm, u usage, err error) {
-	addr, req, newDecoder := p.watch()
-	s, err := dialSwarm(addr, req, readers, newDecoder)
+// join connects readers, lets them rest once all are live, and returns the usage
+// of the server that is idle then. They come in waves: a herd would leave the
+// server with memory that only so many requests at once need.
+func join(ctx context.Context, p publisher, readers int, rest time.Duration) (_ *swarm, u usage, err error) {
+	s, err := newSwarm(p.watch())
 	if err != nil {
 		return nil, u, err
 	}
@@ -115,11 +116,23 @@ func join(ctx context.Context, p publisher, readers int) (_ *swarm, u usage, err
 			s.Close()
 		}
 	}()
-	err = s.until(time.Now().Add(joinTime), func() bool { return s.live == readers || s.gone > 0 || ctx.Err() != nil })
-	if err := errors.Join(err, s.fault, ctx.Err()); err != nil {
-		return nil, u, fmt.Errorf("join readers: %w", err)
+	deadline := time.Now().Add(joinTime)
+	for want := 0; want < readers; {
+		want = min(want+wave, readers)
+		err = s.dial(want - len(s.readers))
+		if err == nil {
+			err = s.until(deadline, func() bool { return s.live == want || s.gone > 0 || ctx.Err() != nil })
+		}
+		if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
+			return nil, u, fmt.Errorf("join readers: %w", err)
+		}
 	}
-	if err := p.settle(ctx); err != nil {
+	rested := time.Now().Add(rest)
+	err = s.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
+	if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
+		return nil, u, fmt.Errorf("rest readers: %w", err)
+	}
+	if err = p.settle(ctx); err != nil {
 		return nil, u, err
 	}
 	u, err = p.usage()
@@ -174,10 +187,9 @@ func withChild(ctx context.Context, set *settings, rate int, f func(*child) (row
 		return r, fmt.Errorf("make data folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
-	args := append(set.self[1:len(set.self):len(set.self)], "-data", data)
-	if set.profile != "" {
-		args = append(args, "-profile", filepath.Join(set.profile, fmt.Sprintf("fanout-%d.pprof", rate)))
-	}
+	args := slices.Concat(set.self[1:], []string{
+		"-data", data, "-profile", set.profilePath(fmt.Sprintf("fanout-%d", rate)),
+	})
 	p, err := startProcess(set.self[0], args...)
 	if err != nil {
 		return r, err
@@ -215,7 +227,8 @@ func (c *child) watch() (netip.AddrPort, []byte, func() decoder) {
 }
 
 func (c *child) publish(ctx context.Context, n, rate int) (pub published, err error) {
-	return pub, c.ask(ctx, order{Do: orderAppend, Events: n, Rate: rate}, &pub)
+	err = c.ask(ctx, order{Do: orderAppend, Events: n, Rate: rate}, &pub)
+	return pub, err
 }
 
 func (c *child) settle(ctx context.Context) error {

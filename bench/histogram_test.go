@@ -41,6 +41,11 @@ func TestQuantileEdges(t *testing.T) {
 	if got := h.quantile(1); got != 0 {
 		t.Errorf("of a negative duration: %v", got)
 	}
+	var one histogram
+	one.add(50)
+	if got := one.quantile(0); got != 50 {
+		t.Errorf("the least of one: %v", got)
+	}
 	h.add(time.Hour) // beyond the range
 	if h.total != 2 || h.max != time.Hour {
 		t.Errorf("total %d, max %v", h.total, h.max)

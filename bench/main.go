@@ -50,6 +50,7 @@ type settings struct {
 	rates     []int         // of fanout, events per second, one case each
 	data      string        // folder for data folders
 	out       string        // folder for results; empty: print only
+	rest      time.Duration // of fanout: how long its readers are idle before their memory is read
 	profile   string        // folder for CPU profiles; empty: none
 	binary    string        // the server, built already; empty: build it
 
@@ -74,6 +75,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit and append, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "SSE readers of fanout, at most 10000")
 	rates := flags.String("rates", "20,100,1000", "events per second of fanout, one case for each `rate`")
+	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
 	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append and fanout to")
@@ -93,6 +95,9 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	}
 	if set.span <= 0 || set.span > maxSpan {
 		return nil, fmt.Errorf("-span must be positive and at most %v", maxSpan)
+	}
+	if set.rest < 0 || set.rest > maxSpan {
+		return nil, fmt.Errorf("-rest must be at most %v", maxSpan)
 	}
 	if set.readers < 1 || set.readers > maxReaders {
 		return nil, fmt.Errorf("-readers must be 1 to %d", maxReaders)
@@ -173,13 +178,21 @@ func raiseFiles(readers int) error {
 	return nil
 }
 
-// profiled runs f with a CPU profile of this process in folder/name.pprof; an
-// empty folder means none.
-func profiled(folder, name string, f func() error) (err error) {
-	if folder == "" {
+// profilePath names a profile in the folder of profiles; empty if there is none.
+func (s *settings) profilePath(name string) string {
+	if s.profile == "" {
+		return ""
+	}
+	return filepath.Join(s.profile, name+".pprof")
+}
+
+// profiled runs f with a CPU profile of this process in the file path; none if
+// that is empty.
+func profiled(path string, f func() error) (err error) {
+	if path == "" {
 		return f()
 	}
-	file, err := os.Create(filepath.Join(folder, name+".pprof"))
+	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("make profile: %w", err)
 	}

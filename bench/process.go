@@ -50,6 +50,8 @@ func startProcess(path string, args ...string) (*process, error) {
 		}
 	}
 	p.cmd.Stderr = p.stderr
+	// Ctrl-C is for this process alone, which then stops the server in order.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make server's input: %w", err)

@@ -14,6 +14,10 @@ import (
 // that is measured. It knows nothing of the server but the decoder. One
 // goroutine uses it; Close it.
 type swarm struct {
+	addr       netip.AddrPort
+	request    []byte
+	newDecoder func() decoder
+
 	epoll   int
 	readers []*reader
 	ready   []unix.EpollEvent
@@ -41,31 +45,34 @@ type reader struct {
 	live bool
 }
 
-// dialSwarm connects n readers to addr (IPv4), each sending request and using a
-// decoder of its own.
-func dialSwarm(addr netip.AddrPort, request []byte, n int, newDecoder func() decoder) (_ *swarm, err error) {
+// newSwarm makes a swarm whose readers connect to addr (IPv4), send request and
+// each use a decoder of their own. It has none yet.
+func newSwarm(addr netip.AddrPort, request []byte, newDecoder func() decoder) (*swarm, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll: %w", err)
 	}
-	s := &swarm{epoll: epoll, ready: make([]unix.EpollEvent, 256), buf: make([]byte, 64<<10)}
-	defer func() {
+	return &swarm{
+		addr: addr, request: request, newDecoder: newDecoder,
+		epoll: epoll, ready: make([]unix.EpollEvent, 256), buf: make([]byte, 64<<10),
+	}, nil
+}
+
+// dial adds n readers.
+func (s *swarm) dial(n int) error {
+	for range n {
+		i := len(s.readers)
+		fd, err := connect(s.addr, s.request)
 		if err != nil {
-			s.Close()
+			return fmt.Errorf("connect reader %d: %w", i, err)
 		}
-	}()
-	for i := range n {
-		r := &reader{dec: newDecoder()}
-		if r.fd, err = connect(addr, request); err != nil {
-			return nil, fmt.Errorf("connect reader %d: %w", i, err)
-		}
-		s.readers = append(s.readers, r)
+		s.readers = append(s.readers, &reader{fd: fd, dec: s.newDecoder()})
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)} // the kernel hands Fd back as it is
-		if err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, r.fd, &ev); err != nil {
-			return nil, fmt.Errorf("watch reader %d: %w", i, err)
+		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			return fmt.Errorf("watch reader %d: %w", i, err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // connect returns a non-blocking socket on which request was sent.

@@ -38,6 +38,19 @@ func serveOnce(t *testing.T, n int, raw []byte) netip.AddrPort {
 	return netip.MustParseAddrPort(ln.Addr().String())
 }
 
+func dialSwarm(t *testing.T, addr netip.AddrPort, readers int) *swarm {
+	t.Helper()
+	s, err := newSwarm(addr, []byte("go"), func() decoder { return &sseDecoder{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.dial(readers); err != nil {
+		s.Close()
+		t.Fatal(err)
+	}
+	return s
+}
+
 func event(seq int, message string) string {
 	return fmt.Sprintf("id: e-%d\ndata: {\"message\":\"%s\"}\n\n", seq, message)
 }
@@ -62,10 +75,7 @@ func TestSwarmCounts(t *testing.T) {
 			}
 			const readers = 3
 			addr := serveOnce(t, readers, stream(raw.String()))
-			s, err := dialSwarm(addr, []byte("go"), readers, func() decoder { return &sseDecoder{} })
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := dialSwarm(t, addr, readers)
 			defer s.Close()
 			if err := s.until(time.Now().Add(10*time.Second), func() bool { return s.gone == readers }); err != nil {
 				t.Fatal(err)
@@ -89,10 +99,7 @@ func TestSwarmCounts(t *testing.T) {
 
 func TestSwarmGivesUp(t *testing.T) {
 	addr := serveOnce(t, 1, stream())
-	s, err := dialSwarm(addr, []byte("go"), 1, func() decoder { return &sseDecoder{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := dialSwarm(t, addr, 1)
 	defer s.Close()
 	if err := s.until(time.Now(), func() bool { return false }); err == nil {
 		t.Error("waited for ever")

@@ -115,6 +115,9 @@ func drainRunning(s *stage) {
 		s.Fatal(err)
 	}
 	s.events(r, 3) // created, started, progress
+	if !s.tr.Stream { // the request that brought them still holds its slot for a moment
+		s.settle(endTime, "the answered request is over", func() bool { return s.Live(id) == 0 })
+	}
 	var bye sync.WaitGroup
 	var cursor string
 	bye.Go(func() { _, cursor = s.farewell(r, 2*time.Second, true) })

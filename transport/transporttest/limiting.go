@@ -154,16 +154,17 @@ func churn(s *stage) {
 	s.settle(5*goneTime, "all connections are closed", func() bool { return s.Owned() == 0 })
 }
 
-// visit opens a reader and leaves it; n picks the way.
+// visit opens a reader and leaves it: at once, in the middle of history, or
+// while there is nothing to read. n picks the way.
 func (s *stage) visit(w *Work, n int) bool {
 	if n%40 == 0 { // enough to meet readers, not so much that history grows long
 		if err := w.TryEmit(s, 2); err != nil {
 			s.Errorf("emit: %v", err)
 		}
 	}
-	o := Opening{Job: w.Job}
+	o, items := Opening{Job: w.Job}, n%5*3
 	if n%2 == 1 {
-		o = Opening{Cursor: s.log.Entries("")[0].ID}
+		o, items = Opening{From: "now"}, 0
 	}
 	r, err := s.tr.Open(s.ctx, s.caller(), o)
 	if err != nil {
@@ -171,7 +172,7 @@ func (s *stage) visit(w *Work, n int) bool {
 		return false
 	}
 	defer r.Close()
-	for range n % 5 * 6 { // at once, or after some events, or while waiting
+	for range items {
 		if _, err := r.Next(); err != nil {
 			s.Errorf("read: %v", err)
 			return false

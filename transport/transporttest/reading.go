@@ -18,7 +18,7 @@ func reading() []scenario {
 		{name: "seam of a job room", run: seamJob},
 		{name: "seam of a client room", run: seamClient},
 		{name: "seam at the last event", run: seamLast},
-		{name: "behind the tail", run: behindTail},
+		{name: "behind the tail", mode: fakeOnly, run: behindTail},
 		{name: "two clients interleaved", run: twoClients},
 	}
 }
