@@ -114,7 +114,7 @@ func drainRunning(s *stage) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.events(r, 3) // created, started, progress
+	s.events(r, 3)    // created, started, progress
 	if !s.tr.Stream { // the request that brought them still holds its slot for a moment
 		s.settle(endTime, "the answered request is over", func() bool { return s.Live(id) == 0 })
 	}
