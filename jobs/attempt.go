@@ -156,7 +156,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	case refused(err):
 		a.log.Debug("a running job was stopped", "why", err)
 	case errors.Is(cause, errInterrupted):
-		a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) })
+		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // it has logged; the lease's end does the rest
 	case errors.Is(cause, errTimeout):
 		a.fail(Failure{
 			Class:   ClassTimeout,

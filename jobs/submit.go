@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 )
@@ -53,10 +54,12 @@ type submitBody struct {
 func ParseSubmit(body []byte, o SubmitOptions) (Spec, error) {
 	var in submitBody
 	var f faults
-	switch err := DecodeObject(body, &in).(type) {
-	case nil:
-	case *InvalidError:
-		f.list = err.Fields
+	err := DecodeObject(body, &in)
+	var invalid *InvalidError
+	switch {
+	case err == nil:
+	case errors.As(err, &invalid):
+		f.list = invalid.Fields
 	default:
 		return Spec{}, err
 	}

@@ -173,7 +173,7 @@ func readResult(resp *http.Response) (httpResult, error) {
 	if err != nil {
 		return r, fmt.Errorf("read body: %w", err)
 	}
-	if _, err := io.CopyN(io.Discard, resp.Body, maxBody-int64(len(head))); err != nil && err != io.EOF {
+	if _, err := io.CopyN(io.Discard, resp.Body, maxBody-int64(len(head))); err != nil && !errors.Is(err, io.EOF) {
 		return r, fmt.Errorf("read body: %w", err)
 	}
 	r.Body, r.BodyTruncated = excerpt(head)

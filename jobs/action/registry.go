@@ -5,6 +5,7 @@ package action
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -104,11 +105,13 @@ func (f faults) invalid() error {
 
 // decode reads raw into dst and returns what is wrong with it.
 func decode(raw json.RawMessage, dst any) faults {
-	switch err := jobs.DecodeObject(raw, dst).(type) {
-	case nil:
+	err := jobs.DecodeObject(raw, dst)
+	var invalid *jobs.InvalidError
+	switch {
+	case err == nil:
 		return nil
-	case *jobs.InvalidError:
-		return err.Fields
+	case errors.As(err, &invalid):
+		return invalid.Fields
 	default:
 		return faults{{Detail: err.Error()}}
 	}

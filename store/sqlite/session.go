@@ -36,7 +36,7 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
 
-func dsn(dir string, query string) string {
+func dsn(dir, query string) string {
 	u := url.URL{Path: filepath.Join(dir, databaseFile)}
 	return "file:" + u.EscapedPath() + "?" + query
 }

@@ -75,7 +75,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open data folder %s: %w", dir, err)
-			s.release()
+			err = errors.Join(err, s.release())
 		}
 	}()
 	if s.lock, err = prepare(ctx, dir, opts.Serving); err != nil {

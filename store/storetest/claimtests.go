@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -215,7 +214,7 @@ func testClaimRace(w *world) {
 	}
 	for id, times := range holders {
 		if times != 1 {
-			w.Error(fmt.Sprintf("job %s was leased %d times", id, times))
+			w.Errorf("job %s was leased %d times", id, times)
 		}
 	}
 }

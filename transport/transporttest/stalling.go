@@ -50,7 +50,6 @@ func stalled(s *stage) {
 		got = append(got, s.events(healthy, 20)...)
 	}
 	Same(s, got, s.log.Entries(w.Job))
-	got = nil
 	if grown := heap() - before; grown > stallMemory {
 		s.Errorf("%d stalled readers hold %d MiB", stalledReaders, grown>>20)
 	}

@@ -143,7 +143,8 @@ func (s *session) take(c *websocket.Conn) {
 		return
 	}
 	s.early = early
-	s.head = append(head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval))...)
+	head = append(head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval))...)
+	s.head = head
 	s.admission.OnEnd(s.revoke)
 	s.attach(s.h.opt.Pool.Add(nc, s))
 }
