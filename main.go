@@ -31,8 +31,8 @@ type commands struct {
 
 const description = `Submit a job over HTTP; watch it live from anything.
 
-Not built yet: WebSocket, Socket.IO, workers, artifacts, tokens, and the
-commands submit, watch, jobs, cancel, retry, work and completion. Their URLs
+Not built yet: Socket.IO, workers, artifacts, tokens, and the commands submit,
+watch, jobs, cancel, retry, work and completion. Their URLs
 answer 501.`
 
 func main() {

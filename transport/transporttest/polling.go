@@ -185,16 +185,23 @@ func pipelined(s *stage) {
 	w := s.log.Begin(s)
 	nc := s.dial()
 	r := bufio.NewReader(nc)
-	ask := func(cursor string) {
-		// A connection in memory takes bytes only when the server reads them.
-		go func() {
+	// A connection in memory takes bytes only when the server reads them; one
+	// goroutine sends, so that requests keep their order.
+	cursors := make(chan string, 2) // closed below, when nothing more is asked
+	defer close(cursors)
+	go func() {
+		for cursor := range cursors {
 			_, _ = fmt.Fprint(nc, s.raw(Opening{Job: w.Job}.Path()+"?wait=30&lastEventId="+cursor, "HTTP/1.1"))
-		}()
+		}
+	}()
+	park := func(cursor string) {
+		s.settle(goneTime, "the request before is over", func() bool { return s.Live(s.key) == 0 })
+		cursors <- cursor
+		s.settle(goneTime, "the request is parked", func() bool { return s.Live(s.key) == 1 })
 	}
 	for range 3 {
 		head := s.log.Head()
-		ask(head)
-		s.settle(goneTime, "the request is parked", func() bool { return s.Live(s.key) == 1 })
+		park(head)
 		w.Emit(s, 1, 1)
 		resp, a := s.answer(r)
 		Same(s, items(a), s.log.After(s, "", head))
@@ -203,9 +210,8 @@ func pipelined(s *stage) {
 		}
 	}
 	head := s.log.Head()
-	ask(head)
-	s.settle(goneTime, "the request is parked", func() bool { return s.Live(s.key) == 1 })
-	ask(s.log.Entries("")[0].ID) // its turn comes after the answer
+	park(head)
+	cursors <- s.log.Entries("")[0].ID // its turn comes after the answer
 	w.Emit(s, 1, 1)
 	_, a := s.answer(r)
 	Same(s, items(a), s.log.After(s, "", head))
