@@ -108,8 +108,8 @@ func inFakeTime(t *testing.T, f func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) { f(t, openRig(t, dir, nil)) })
 }
 
-// settled is time enough for all that is due to be committed (a commit waits up
-// to 2 ms for company), and much less than any tick.
+// settled is time enough for all that is due to be committed, and much less than
+// any tick.
 const settled = 100 * time.Millisecond
 
 // settle lets everything that is due happen. Only for fake time.

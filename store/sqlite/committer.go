@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// How commands are gathered into transactions.
+// How commands are gathered into transactions: whatever waits when a commit
+// ends makes the next one. No commit waits for company, because it gathers by
+// itself while the disk works on the one before.
 const (
-	commitInterval = 2 * time.Millisecond // a commit starts at once if the last began this long ago,
-	eagerRows      = 64                   // or if this many rows wait
-	batchRows      = 500                  // rows after which a batch takes no further command
-	queueCommands  = 1024                 // commands that may wait; callers beyond that wait to enqueue
+	batchRows     = 500  // rows after which a batch takes no further command
+	queueCommands = 1024 // commands that may wait; callers beyond that wait to enqueue
 )
 
 // command is one change, asked for by one caller.
@@ -37,7 +36,6 @@ type committer struct {
 	publisher jobs.Publisher
 	onBatch   func(int)
 	log       *slog.Logger
-	last      time.Time // when the newest commit started
 	stale     bool      // a COMMIT failed: st must be read again
 }
 
@@ -96,41 +94,18 @@ func (c *committer) loop() {
 	}
 }
 
-// gather collects the batch that begins with first; see the constants above.
+// gather collects the batch that begins with first.
 func (c *committer) gather(first *command) []*command {
 	cmds, rows := []*command{first}, first.rows
-	take := func(cmd *command) {
-		cmds = append(cmds, cmd)
-		rows += cmd.rows
-	}
-	drain := func() {
-		for rows < batchRows && len(cmds) < queueCommands {
-			select {
-			case cmd := <-c.queue:
-				take(cmd)
-			default:
-				return
-			}
-		}
-	}
-	drain()
-	wait := commitInterval - time.Since(c.last)
-	if rows >= eagerRows || wait <= 0 {
-		return cmds
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for rows < eagerRows {
+	for rows < batchRows && len(cmds) < queueCommands {
 		select {
 		case cmd := <-c.queue:
-			take(cmd)
-		case <-timer.C:
-			return cmds
-		case <-c.closing:
+			cmds = append(cmds, cmd)
+			rows += cmd.rows
+		default:
 			return cmds
 		}
 	}
-	drain()
 	return cmds
 }
 
@@ -138,7 +113,6 @@ func (c *committer) gather(first *command) []*command {
 // the callers. If a command breaks, the transaction is rolled back and each
 // command runs again in its own, so that only the broken one fails.
 func (c *committer) commit(cmds []*command) {
-	c.last = time.Now()
 	errs := make([]error, len(cmds))
 	b, err := c.begin()
 	if err != nil {
