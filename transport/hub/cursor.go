@@ -1,6 +1,9 @@
 package hub
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Cursor returns the place up to which a joined room's events were given out:
 // a reader that comes back with it misses nothing and sees nothing twice.
@@ -32,11 +35,20 @@ func (s *Subscription) Reading() bool {
 	return s.reading
 }
 
-// Position returns the place of the connection as a whole. A room whose replay
-// is not over has a place of its own: see Cursor.
+// Position returns the place to come back to for whoever has seen what Next gave
+// out so far: while a room is replayed, that room's place, otherwise the place
+// of the connection as a whole. The latter is past what a replay has yet to
+// give, so a reader of one room that came back with it would lose that.
 func (s *Subscription) Position() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	live := slices.ContainsFunc(s.members, func(m *member) bool { return m.live })
+	switch {
+	case s.replay != nil && (s.replay.begun || !live):
+		return s.replay.doneID
+	case len(s.queue) > 0 && !live:
+		return s.queue[0].doneID
+	}
 	return s.posID
 }
 

@@ -538,3 +538,36 @@ func (x *union) complete() {
 		}
 	}
 }
+
+// Whoever comes back with Position misses nothing, also in the middle of a
+// replay, when the connection itself is further on.
+func TestPosition(t *testing.T) {
+	h, m := open(t, bounds{})
+	for range 4 {
+		m.commit("a", Other)
+	}
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "a", Start{})
+	if got := r.sub.Position(); got != "e-0" {
+		t.Errorf("before the replay: %s", got)
+	}
+	for got := 0; got < 2; {
+		items, _ := r.sub.Next(nil, 2, 1<<20)
+		for _, it := range items {
+			if it.Event != nil {
+				got++
+			}
+		}
+		if got < 2 {
+			<-r.woken
+		}
+	}
+	if got := r.sub.Position(); got != "e-2" {
+		t.Errorf("in the replay: %s", got)
+	}
+	r.pull(100, 1<<20)
+	if got := r.sub.Position(); got != "e-4" {
+		t.Errorf("live: %s", got)
+	}
+}

@@ -9,7 +9,7 @@ const silence = 15 * time.Second
 // beating: signs of life.
 func beating() []scenario {
 	return []scenario{
-		{name: "heartbeat", mode: fakeOnly, on: streams, run: heartbeat},
+		{name: "heartbeat", mode: fakeOnly, on: responses, run: heartbeat},
 	}
 }
 

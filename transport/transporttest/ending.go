@@ -14,7 +14,7 @@ func ending() []scenario {
 	return []scenario{
 		{name: "the end", run: theEnd},
 		{name: "after the end", run: afterTheEnd},
-		{name: "submit and stream", on: streams, run: submitAndStream},
+		{name: "submit and stream", on: responses, run: submitAndStream},
 		{name: "conflate", run: conflate},
 	}
 }

@@ -12,7 +12,7 @@ func resets() []scenario {
 	return []scenario{
 		{name: "cursors that are not of this log", run: foreignCursors},
 		{name: "pruned", run: pruned},
-		{name: "garbage", run: garbage},
+		{name: "garbage", on: urls, run: garbage},
 	}
 }
 

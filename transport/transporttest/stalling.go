@@ -13,7 +13,7 @@ import (
 // else notices.
 func stalling() []scenario {
 	return []scenario{
-		{name: "stalled readers", run: stalled},
+		{name: "stalled readers", on: urls, run: stalled},
 	}
 }
 

@@ -6,7 +6,7 @@ import "github.com/jobcast/jobcast/jobs"
 func starting() []scenario {
 	return []scenario{
 		{name: "defaults and from", run: defaultsAndFrom},
-		{name: "precedence", run: precedence},
+		{name: "precedence", on: urls, run: precedence},
 		{name: "the beginning as a cursor", run: fromZero},
 	}
 }

@@ -33,11 +33,17 @@ func streams(tr Transport) bool { return tr.Stream }
 func urls(tr Transport) bool    { return tr.Accept != "" }
 func polls(tr Transport) bool   { return tr.Accept == mediaJSON }
 
+// responses are the streams that are one long HTTP response.
+func responses(tr Transport) bool { return tr.Stream && tr.Accept != "" }
+
+// sockets are connections with several rooms.
+func sockets(tr Transport) bool { return tr.Name == "websocket" }
+
 // scenarios is the whole suite.
 func scenarios() []scenario {
 	var all []scenario
 	for _, part := range [][]scenario{
-		reading(), starting(), resets(), ending(), beating(), stalling(), guarding(), limiting(), draining(), surviving(), polling(),
+		reading(), starting(), resets(), ending(), beating(), stalling(), guarding(), limiting(), draining(), surviving(), polling(), rooming(),
 	} {
 		all = append(all, part...)
 	}

@@ -87,11 +87,12 @@ type Problem struct {
 	LastEventID string
 }
 
-// Transports are the protocols of the events URLs.
+// Transports are the protocols that the suite knows.
 func Transports() []Transport {
 	return []Transport{
 		{Name: "sse", Open: openSSE, Accept: mediaSSE, Stream: true},
 		{Name: "ndjson", Open: openNDJSON, Accept: mediaNDJSON, Stream: true},
 		{Name: "poll", Open: openPoll, Accept: mediaJSON},
+		{Name: "websocket", Open: openSocket, Stream: true},
 	}
 }

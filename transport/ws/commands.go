@@ -77,10 +77,13 @@ func (s *session) Receive(r io.Reader) error {
 	}
 }
 
+// maxDiscard bounds what is read from a peer that has been told to go.
+const maxDiscard = 1 << 20
+
 // discard reads on until the peer has closed, so that it gets our close frame
 // and no reset. The pool bounds how long that may take.
 func discard(r io.Reader) error {
-	_, err := io.Copy(io.Discard, io.LimitReader(r, maxMessage))
+	_, err := io.Copy(io.Discard, io.LimitReader(r, maxDiscard))
 	return err
 }
 
