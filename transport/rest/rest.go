@@ -24,7 +24,6 @@ type Jobs interface {
 	Get(ctx context.Context, client, id string) (jobs.Job, error)
 	List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error)
 	Cancel(ctx context.Context, client, id string) (jobs.Job, error)
-	Workers
 }
 
 // Keys is what this package asks of the key store; see [auth.Store].
@@ -60,8 +59,7 @@ type Deps struct {
 type server struct{ Deps }
 
 // Mount adds the routes. Transports that have paths of their own below these
-// (/v1/jobs/{id}/events, /v1/ws, /v1/workers/claim, /socket.io/) are mounted
-// before.
+// (/v1/jobs/{id}/events, /v1/ws, /socket.io/) are mounted before.
 func Mount(r fiber.Router, d Deps) {
 	s := &server{d}
 	r.Post("/v1/jobs", s.submit)
@@ -69,11 +67,6 @@ func Mount(r fiber.Router, d Deps) {
 	r.Get("/v1/jobs/:id", s.get)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
-
-	r.Post("/v1/jobs/:id/progress", s.progress)
-	r.Post("/v1/jobs/:id/extend", s.extend)
-	r.Post("/v1/jobs/:id/complete", s.complete)
-	r.Post("/v1/jobs/:id/fail", s.fail)
 
 	r.Get("/v1/keys", s.listKeys)
 	r.Post("/v1/keys", s.createKey)

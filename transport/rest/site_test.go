@@ -21,8 +21,6 @@ import (
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/rest/claim"
-	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // site is the whole of the plain HTTP interface over a real store and a real
@@ -34,7 +32,6 @@ type site struct {
 	store   *sqlite.Store
 	service *jobs.Service
 	streams *auth.Streams
-	pool    *wire.Pool
 	ends    *ends
 	log     *logbook
 
@@ -47,12 +44,6 @@ type site struct {
 type setting func(*Deps, *auth.Limits)
 
 func newSite(t *testing.T, settings ...setting) *site {
-	t.Helper()
-	return newSiteWithLeases(t, 0, settings...)
-}
-
-// newSiteWithLeases is newSite with leases of ttl for claims that name none.
-func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
 	t.Helper()
 	s := &site{t: t, ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -70,7 +61,7 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 	s.plain, s.foreign = s.key("acme"), s.key("umbra", auth.Submit, auth.Watch, auth.Admin)
 	s.watcher, s.submitter = s.key("acme", auth.Watch), s.key("acme", auth.Submit)
 
-	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: ttl})
+	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log})
 	d := Deps{
 		Jobs: s.service, Keys: s.store, Stream: s.stream, Wait: s.wait,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
@@ -86,17 +77,12 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 		t.Fatal(err)
 	}
 	d.Door = s.door
-	s.serve(d, verifier, log)
+	s.serve(d)
 	return s
 }
 
-func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
+func (s *site) serve(d Deps) {
 	app := s.door.App()
-	s.pool = wire.NewPool(wire.Options{Logger: log, Serve: app.Server().ServeConn})
-	claims := claim.New(claim.Options{
-		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: s.service, Pool: s.pool, Log: log,
-	})
-	app.Post("/v1/workers/claim", claims.Serve)
 	Mount(app, d)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -106,8 +92,6 @@ func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(ln) }()
 	s.t.Cleanup(func() {
-		s.pool.Close()
-		claims.Close()
 		if err := app.Shutdown(); err != nil {
 			s.t.Errorf("shutdown: %v", err)
 		}

@@ -12,6 +12,11 @@ func unbuilt() map[string][]string {
 	post := []string{fiber.MethodPost}
 	return map[string][]string{
 		"/v1/tokens":                   post,
+		"/v1/workers/*":                post,
+		"/v1/jobs/:id/progress":        post,
+		"/v1/jobs/:id/extend":          post,
+		"/v1/jobs/:id/complete":        post,
+		"/v1/jobs/:id/fail":            post,
 		"/v1/jobs/:id/artifacts/:name": {fiber.MethodGet, fiber.MethodHead, fiber.MethodPut},
 		"/socket.io/":                  {fiber.MethodGet, fiber.MethodPost},
 	}
