@@ -70,7 +70,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set := &settings{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	names := flags.String("scenario", "submit,append,latency,fanout", "which `scenarios` to run")
+	names := flags.String("scenario", "submit,append,latency,fanout,stalled", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit and append, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "SSE readers of fanout, at most 10000")

@@ -16,7 +16,7 @@ type scenario struct {
 
 // scenariosOf picks scenarios by name, in the order in which they are listed here.
 func scenariosOf(names string) ([]scenario, error) {
-	all := []scenario{{"submit", runSubmit}, {"append", runAppend}, {"latency", runLatency}, {"fanout", runFanout}}
+	all := []scenario{{"submit", runSubmit}, {"append", runAppend}, {"latency", runLatency}, {"fanout", runFanout}, {"stalled", runStalled}}
 	asked := strings.Split(names, ",")
 	var picked []scenario
 	for _, sc := range all {
@@ -25,7 +25,7 @@ func scenariosOf(names string) ([]scenario, error) {
 		}
 	}
 	if len(picked) != len(asked) {
-		return nil, fmt.Errorf("-scenario: %q is not made of submit, append, latency and fanout", names)
+		return nil, fmt.Errorf("-scenario: %q is not made of submit, append, latency, fanout and stalled", names)
 	}
 	return picked, nil
 }

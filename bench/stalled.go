@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Of all readers a tenth never reads, at a rate that fills their
+// sockets within seconds: what do the others pay?
+const (
+	stalledRate  = 200
+	stalledShare = 10
+)
+
+// runStalled measures the fan-out with and without readers that take nothing. The
+// readers that do are as many in both cases.
+func runStalled(ctx context.Context, set *settings) (outcome, error) {
+	idle := set.readers / stalledShare
+	out := outcome{Scenario: "stalled", Title: fmt.Sprintf("%d SSE readers that read beside %d that do not, %d events/s",
+		set.readers-idle, idle, stalledRate)}
+	for _, stalled := range []int{0, idle} {
+		r, err := withChild(ctx, set, stalledRate, func(c *child) (row, error) {
+			addr, request, _ := c.watch()
+			for range stalled {
+				nc, err := neverRead(ctx, addr.String(), request)
+				if err != nil {
+					return row{}, err
+				}
+				defer func() { _ = nc.Close() }()
+			}
+			healthy := *set
+			healthy.readers -= idle
+			return fanoutCase(ctx, c, &healthy, stalledRate)
+		})
+		if err != nil {
+			return out, fmt.Errorf("%d stalled: %w", stalled, err)
+		}
+		r.Case = fmt.Sprintf("%d stalled", stalled)
+		out.Rows = append(out.Rows, r)
+	}
+	return out, nil
+}
+
+// neverRead asks for the events and takes none. Its small receive buffer is full
+// soon.
+func neverRead(ctx context.Context, addr string, request []byte) (net.Conn, error) {
+	nc, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect a stalled reader: %w", err)
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(8 << 10) // only makes it stall sooner
+	}
+	if _, err := nc.Write(request); err != nil {
+		return nil, fmt.Errorf("ask as a stalled reader: %w", err)
+	}
+	return nc, nil
+}
