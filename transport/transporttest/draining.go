@@ -37,7 +37,10 @@ func drain(s *stage) {
 		})
 	}
 	writer.Go(func() {
+		pace := time.NewTicker(time.Millisecond) // a writer that never waits would hold fake time still
+		defer pace.Stop()
 		for w.TryEmit(s, 2) == nil { // until the store is closed
+			<-pace.C
 		}
 	})
 	s.settle(endTime, "both readers hold a slot", func() bool { return s.Live(s.key) == len(rooms) || !s.tr.Stream })
