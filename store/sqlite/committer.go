@@ -36,7 +36,7 @@ type committer struct {
 	publisher jobs.Publisher
 	onBatch   func(int)
 	log       *slog.Logger
-	stale     bool      // a COMMIT failed: st must be read again
+	stale     bool // a COMMIT failed: st must be read again
 }
 
 // do runs fn in the committer and returns what it returned, once that is durable.
