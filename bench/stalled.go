@@ -22,17 +22,7 @@ func runStalled(ctx context.Context, set *settings) (outcome, error) {
 		set.readers-idle, idle, stalledRate)}
 	for _, stalled := range []int{0, idle} {
 		r, err := withChild(ctx, set, stalledRate, func(c *child) (row, error) {
-			addr, request, _ := c.watch()
-			for range stalled {
-				nc, err := neverRead(ctx, addr.String(), request)
-				if err != nil {
-					return row{}, err
-				}
-				defer func() { _ = nc.Close() }()
-			}
-			healthy := *set
-			healthy.readers -= idle
-			return fanoutCase(ctx, c, &healthy, stalledRate)
+			return stalledCase(ctx, c, set, set.readers-idle, stalled)
 		})
 		if err != nil {
 			return out, fmt.Errorf("%d stalled: %w", stalled, err)
@@ -41,6 +31,21 @@ func runStalled(ctx context.Context, set *settings) (outcome, error) {
 		out.Rows = append(out.Rows, r)
 	}
 	return out, nil
+}
+
+// stalledCase opens the readers that stall, then measures the others.
+func stalledCase(ctx context.Context, p publisher, set *settings, readers, stalled int) (row, error) {
+	addr, request, _ := p.watch()
+	for range stalled {
+		nc, err := neverRead(ctx, addr.String(), request)
+		if err != nil {
+			return row{}, err
+		}
+		defer func() { _ = nc.Close() }() //nolint:gocritic // all of them stay until the case is over
+	}
+	healthy := *set
+	healthy.readers = readers
+	return fanoutCase(ctx, p, &healthy, stalledRate)
 }
 
 // neverRead asks for the events and takes none. Its small receive buffer is full

@@ -29,7 +29,6 @@ type scenario struct {
 // The choices of scenario.on.
 func eventSource(tr Transport) bool { return tr.Accept == mediaSSE }
 
-func streams(tr Transport) bool { return tr.Stream }
 func urls(tr Transport) bool    { return tr.Accept != "" }
 func polls(tr Transport) bool   { return tr.Accept == mediaJSON }
 
