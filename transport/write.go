@@ -86,3 +86,16 @@ func isJSON(contentType string) bool {
 	charset, ok := params["charset"]
 	return !ok || strings.EqualFold(charset, "utf-8")
 }
+
+// HeaderLines returns the headers of the refusal as they stand in a response, for
+// answers that are not written by fiber.
+func (p *Problem) HeaderLines() string {
+	var b strings.Builder
+	for _, h := range p.headers {
+		b.WriteString(h.name + ": " + h.value + "\r\n")
+	}
+	if p.retry > 0 {
+		fmt.Fprintf(&b, "%s: %d\r\n", fiber.HeaderRetryAfter, seconds(p.retry))
+	}
+	return b.String()
+}

@@ -571,3 +571,25 @@ func TestPosition(t *testing.T) {
 		t.Errorf("live: %s", got)
 	}
 }
+
+// A hole in the client's log says nothing of its jobs: of two rooms that lag
+// behind it, one is whole and the other is gone, and both are told so.
+func TestRoomsBehindAHole(t *testing.T) {
+	h, m := open(t, bounds{tailEvents: 4, tailBytes: 1 << 20, pageEvents: 3, pageBytes: 1 << 20})
+	m.commit("a", Other)
+	m.commit("b", Other)
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "a", Start{From: FromNow})
+	join(t, r, "b", Start{From: FromNow})
+	r.pull(100, 1<<20)
+	for i := range 20 {
+		h.Publish([]*Event{m.commit([]string{"a", "b"}[i%2], Other)})
+	}
+	m.mu.Lock()
+	m.gone["a"], m.pruned = true, 19
+	m.mu.Unlock()
+	got := r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 22 })
+	equal(t, got, "started:a@e-2", "gone:a@", "started:b@e-2", "e-4", "e-6", "e-8", "e-10", "e-12", "e-14", "e-16", "e-18",
+		"live:b@e-19", "e-20", "e-22")
+}

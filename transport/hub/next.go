@@ -273,8 +273,8 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	if l == nil {
 		return items, true
 	}
-	if mark := hole(r, l); mark != nil && (mark.Kind != Reset || s.member("") != nil) {
-		return s.followHole(items, mark, l), false
+	if mark := hole(r, l); mark != nil {
+		return s.followHole(items, rooms, mark, l), false
 	}
 	before, n := len(items), 0
 	for n < len(l.page.Events) && b.left() {
@@ -294,18 +294,29 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	return s.endings(items, before), false
 }
 
-func (s *Subscription) followHole(items []Item, mark *Mark, l *landed) []Item {
+// followHole goes on where the log does. A hole in a client's log says nothing of
+// its jobs: each is whole or gone. So job rooms are replayed one by one up to
+// where the log goes on, and only the client's room is reset.
+func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *landed) []Item {
 	s.landed = nil
-	switch mark.Kind {
-	case Reset: // goes on right after the hole: the newest deleted event
-		s.pos, s.posID = l.page.Pruned, l.page.OldID
-		mark.Cursor = s.posID
-	case Gone:
-		if m := s.member(mark.Room.Job); m != nil {
+	if mark.Kind != Reset {
+		if m := s.member(mark.Room.Job); m != nil && mark.Kind == Gone {
 			s.remove(m)
 		}
+		return append(items, Item{Mark: mark})
 	}
-	return append(items, Item{Mark: mark})
+	for _, m := range rooms {
+		if m.name.Job == "" {
+			mark.Cursor = l.page.OldID
+			items = append(items, Item{Mark: mark})
+			continue
+		}
+		m.live, m.begun, m.done, m.doneID = false, false, max(s.pos, m.start), s.posID
+		m.joined = Joined{Room: m.name, Cursor: s.posID}
+		s.queue = append(s.queue, m)
+	}
+	s.pos, s.posID = l.page.Pruned, l.page.OldID
+	return items
 }
 
 // wanted reports whether one of the rooms has this event.

@@ -190,7 +190,7 @@ func (q *poll) respondError(buf []byte, err error) ([]byte, wire.Next) {
 	p := transport.FromError(err)
 	p.Instance = q.id
 	body, _ := json.Marshal(p) // a problem always encodes
-	return q.respond(buf, p.Status, "application/problem+json", "", body)
+	return q.respond(buf, p.Status, "application/problem+json", p.HeaderLines(), body)
 }
 
 func (q *poll) respond(buf []byte, status int, contentType, extra string, body []byte) ([]byte, wire.Next) {

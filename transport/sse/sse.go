@@ -48,6 +48,13 @@ func New(o Options) *Handler {
 // log of the caller's client. Refusals are returned before the first byte, in
 // the order of the error table.
 func (h *Handler) Serve(c *fiber.Ctx, job string, format transport.EventFormat) error {
+	if err := h.serve(c, job, format); err != nil {
+		return h.refuse(c, err)
+	}
+	return nil
+}
+
+func (h *Handler) serve(c *fiber.Ctx, job string, format transport.EventFormat) error {
 	p, err := h.opt.Door.Principal(c, auth.Watch)
 	if err != nil {
 		return err
@@ -69,7 +76,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string, format transport.EventFormat) 
 	}
 	if err := h.admit(s); err != nil {
 		s.Closed(nil)
-		return h.refuse(c, err)
+		return err
 	}
 	return h.start(c, s)
 }

@@ -36,41 +36,62 @@ func (k *parking) answer(c *Conn, reuse bool) {
 	k.timer.Stop()
 	k.reuse = reuse
 	if reuse {
-		_ = c.nc.SetReadDeadline(time.Now().Add(c.pool.opt.IdleTimeout))
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which sets it anew
 	} else {
 		c.linger()
 	}
 	close(k.answered)
 }
 
-// read waits for the peer's next request or its end.
+// read waits for the peer's next request or its end. It goes on reading while
+// the answer is out, because a peer that has sent its next request already may
+// leave all the same.
 func (k *parking) read(c *Conn) {
 	defer k.timer.Stop()
-	first := k.early
-	if len(first) == 0 {
-		var b [1]byte
-		n, err := c.nc.Read(b[:])
-		if err != nil {
+	first, rested := k.early, false
+	var buf [64]byte
+	for {
+		n, err := c.nc.Read(buf[:])
+		first = append(first, buf[:n]...)
+		if isTimeout(err) || len(first) > maxEarly { // woken by answer, or told enough
+			select {
+			case <-k.answered:
+			case <-k.cut:
+			}
+		}
+		switch {
+		case k.over() && k.reuse && len(first) > 0:
+			k.serve(c, first)
+			return
+		case k.over() && k.reuse && isTimeout(err) && !rested:
+			rested = true
+			_ = c.nc.SetReadDeadline(time.Now().Add(c.pool.opt.IdleTimeout))
+		case err != nil || len(first) > maxEarly:
 			c.end(err)
 			return
 		}
-		first = append(first, b[:n]...)
 	}
-	// A peer that sends its next request before the answer has to wait; the
-	// wait's end bounds how long.
+}
+
+// over reports whether the answer was flushed.
+func (k *parking) over() bool {
 	select {
 	case <-k.answered:
-	case <-k.cut:
+		return true
+	default:
+		return false
 	}
-	if !k.reuse {
-		c.end(nil)
-		return
-	}
-	c.pool.mu.Lock()
-	delete(c.pool.leaving, c)
-	refused := c.pool.draining.Load()
-	c.pool.mu.Unlock()
-	if refused {
+}
+
+// serve gives the connection back to the HTTP server. It stays on the pool's
+// books meanwhile, so that Close can end it.
+func (k *parking) serve(c *Conn, first []byte) {
+	defer func() {
+		c.pool.mu.Lock()
+		delete(c.pool.leaving, c)
+		c.pool.mu.Unlock()
+	}()
+	if c.pool.draining.Load() {
 		_ = c.nc.Close()
 		return
 	}

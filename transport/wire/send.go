@@ -150,9 +150,14 @@ func (c *Conn) later(out []byte, next Next) {
 }
 
 // flush gives up when the socket took no byte for StallTimeout.
+//
+// Linux lets a socket take more only once a good part of its buffer is free, so
+// a slow peer may take bytes for a long time before that shows. What is still
+// unacknowledged tells: as long as it shrinks, the peer is slow, not stalled.
 func (c *Conn) flush(rest []byte) error {
 	stall := c.pool.opt.StallTimeout
 	for len(rest) > 0 {
+		unacked := c.unacked()
 		_ = c.nc.SetWriteDeadline(time.Now().Add(stall)) // fails only on a closed socket, as the write then does
 		n, err := c.writeSome(rest)
 		if n > 0 {
@@ -162,13 +167,28 @@ func (c *Conn) flush(rest []byte) error {
 		if err == nil || n > 0 && isTimeout(err) {
 			continue
 		}
-		if isTimeout(err) {
+		if !isTimeout(err) {
+			return ErrGone
+		}
+		if left := c.unacked(); left < 0 || left >= unacked {
 			return ErrStalled
 		}
-		return ErrGone
 	}
 	_ = c.nc.SetWriteDeadline(time.Time{})
 	return nil
+}
+
+// unacked returns how many bytes the peer has not acknowledged, -1 if unknown.
+func (c *Conn) unacked() int {
+	n := -1
+	if c.raw != nil {
+		_ = c.raw.Control(func(fd uintptr) { // fails only on a closed socket, which the write then reports
+			if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+				n = v
+			}
+		})
+	}
+	return n
 }
 
 // writeSome returns after the socket took something, or the deadline.

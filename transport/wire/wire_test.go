@@ -395,6 +395,20 @@ func TestParkedPeerThatLeavesOrIsCut(t *testing.T) {
 	cut.ended(t, ErrDrained)
 }
 
+// A peer that has sent its next request already and leaves before the answer is
+// noticed all the same.
+func TestParkedPipeliningPeerThatLeaves(t *testing.T) {
+	p := pool(t, Options{})
+	server, client := pair(t)
+	s := newScript(idleFill)
+	p.Park(server, []byte("GET /next"), s, time.Minute)
+	if _, err := client.Write([]byte(" HTTP/1.1")); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	s.ended(t, ErrGone)
+}
+
 // Many connections that wake, close, stall, panic and are cut at random: each
 // is told of its end exactly once and never asked again.
 func TestChurn(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 	"github.com/jobcast/jobcast/transport/hub"
 )
 
+// maxEcho bounds what is repeated of a name that is unknown.
+const maxEcho = 64
+
 // maxDepth bounds the nesting of a message.
 const maxDepth = 16
 
@@ -127,7 +130,7 @@ func (s *session) command(text []byte) (over bool) {
 	case "unsubscribe":
 		s.unsubscribe(q)
 	default:
-		s.refuse("", "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
+		s.refuse(e.Event[:min(len(e.Event), maxEcho)], "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
 	}
 	return false
 }

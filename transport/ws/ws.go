@@ -107,7 +107,7 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 // text of its own.
 func checkHandshake(c *fiber.Ctx) error {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
-	if !websocket.IsWebSocketUpgrade(c) || c.Get("Sec-WebSocket-Version") != "13" || err != nil || len(key) != 16 {
+	if !websocket.IsWebSocketUpgrade(c) || !c.Request().Header.IsHTTP11() || c.Get("Sec-WebSocket-Version") != "13" || err != nil || len(key) != 16 {
 		return upgradeRequired()
 	}
 	return nil
