@@ -17,16 +17,29 @@ import (
 
 // Exit codes.
 const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
+	exitOK          = 0
+	exitFailed      = 1 // the job failed, or anything else went wrong
+	exitUsage       = 2
+	exitCancelled   = 3   // the job was cancelled
+	exitLost        = 4   // the server could not be reached for as long as was wanted
+	exitDenied      = 5   // the server refuses: 401, 403, 404
+	exitInterrupted = 130 // a signal came before the end, as shells say it
 )
 
 // commands is the whole command line.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Serve the HTTP API, run jobs and stream their events."`
-	Keys    keysCmd    `cmd:"" help:"Create, import, list and revoke API keys."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve serveCmd `cmd:"" help:"Serve the HTTP API, run jobs and stream their events."`
+	Keys  keysCmd  `cmd:"" help:"Create, import, list and revoke API keys."`
+
+	Submit submitCmd `cmd:"" help:"Submit a job and print its id."`
+	Watch  watchCmd  `cmd:"" help:"Watch jobs to their end, or everything of the client."`
+	Jobs   jobsCmd   `cmd:"" help:"List jobs, newest first."`
+	Cancel cancelCmd `cmd:"" help:"Cancel jobs."`
+	Retry  retryCmd  `cmd:"" help:"Make a new job from one that failed or was cancelled, and print its id."`
+	Work   workCmd   `cmd:"" help:"Run a command for each job of a queue."`
+
+	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 const description = `Submit a job over HTTP; watch it live from anything.
@@ -36,6 +49,8 @@ watch, jobs, cancel, retry, work and completion. Their URLs
 answer 501.`
 
 func main() {
+	// Without this a reader of our output that goes away would end the server.
+	signal.Ignore(syscall.SIGPIPE)
 	// The first signal drains; unregistering then lets a second one end the
 	// process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,12 +102,18 @@ func usageOf(err error) string {
 }
 
 func fail(w io.Writer, err error) int {
-	_, _ = fmt.Fprintln(w, "jobcast: "+err.Error())
+	if text := err.Error(); text != "" {
+		_, _ = fmt.Fprintln(w, "jobcast: "+text)
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
-	return exitError
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailed
 }
 
 // usageError is a setting that parses but cannot be used.

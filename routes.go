@@ -23,11 +23,20 @@ import (
 func (s *server) routes() {
 	s.app.Get("/v1/events", s.events)
 	s.app.Get("/v1/jobs/:id/events", s.events)
-	s.app.Get("/v1/ws", s.ws.Serve)
+	s.app.Get("/v1/ws", func(c *fiber.Ctx) error {
+		// A connection may ask for any room of its client, so a token of one
+		// job does not get one.
+		if err := s.scoped(c, ""); err != nil {
+			return err
+		}
+		return s.ws.Serve(c)
+	})
+	s.app.Post("/v1/workers/claim", s.claims.Serve)
 	rest.Mount(s.app, rest.Deps{
 		Door:    s.door,
 		Jobs:    s.service,
 		Keys:    s.store,
+		Tokens:  s.signer,
 		Streams: s.verifier.Streams(),
 		Submit:  jobs.SubmitOptions{Actions: s.actions},
 		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
@@ -53,24 +62,56 @@ func (s *server) events(c *fiber.Ctx) error {
 		c.Context().Hijack(func(nc net.Conn) { _ = nc.Close() })
 		return nil
 	}
-	format, err := transport.Negotiate(c)
-	if err != nil {
-		// Who may not know of the job must not learn of it by another refusal.
-		if _, denied := s.door.Principal(c, auth.Watch); denied != nil {
-			return denied
-		}
-		return err
-	}
 	job := strings.Clone(c.Params("id"))
 	if strings.HasPrefix(c.Path(), "/v1/jobs/") {
 		if id, err := uuid.Parse(job); err != nil || id.String() != job {
 			job = uuid.Nil.String() // no job has it: refused in the usual order
 		}
 	}
+	if err := s.scoped(c, job); err != nil {
+		return err
+	}
+	format, err := transport.Negotiate(c)
+	if err != nil {
+		return s.notAcceptable(c, job, err)
+	}
 	if format == transport.JSONFormat {
 		return s.poll.Serve(c, job)
 	}
 	return s.sse.Serve(c, job, format)
+}
+
+// scoped refuses a token of one job everything that is not of that job; an
+// empty job is everything of the client. Other credentials are judged by whoever
+// serves the request.
+func (s *server) scoped(c *fiber.Ctx, job string) error {
+	secret, err := transport.Credential(c)
+	if err != nil || !auth.IsToken(secret) {
+		return err
+	}
+	p, err := s.door.Principal(c, auth.Watch)
+	switch {
+	case err != nil:
+		return err
+	case p.Sees(job):
+		return nil
+	case job == "":
+		return transport.Refuse(transport.Forbidden, "This token shows one job only.")
+	default:
+		return jobs.ErrNotFound
+	}
+}
+
+// notAcceptable gives the refusals that come before that of the format.
+func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
+	p, err := s.door.Principal(c, auth.Watch)
+	if err == nil && job != "" {
+		_, err = s.service.Get(context.Background(), p.ClientID, job)
+	}
+	if err != nil {
+		return err
+	}
+	return refusal
 }
 
 // pagePolicy lets the page run its own files and talk to its own server, no more.

@@ -15,10 +15,13 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/poll"
+	"github.com/jobcast/jobcast/transport/rest"
+	"github.com/jobcast/jobcast/transport/rest/claim"
 	"github.com/jobcast/jobcast/transport/sse"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/ws"
@@ -60,16 +63,20 @@ type server struct {
 	log *slog.Logger
 
 	store     *sqlite.Store
+	files     *files.Files
 	hub       *hub.Hub
 	service   *jobs.Service
 	actions   *action.Registry
 	processor *jobs.Processor
+	signer    *auth.Signer
 	verifier  *auth.Verifier
 	door      *transport.Door
 	pool      *wire.Pool
 	sse       *sse.Handler
 	poll      *poll.Handler
 	ws        *ws.Handler
+	claims    *claim.Handler
+	uploads   *rest.Uploads
 	metrics   *metrics
 	app       *fiber.App
 
@@ -94,19 +101,46 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 	s.store = store
 	s.hub = hub.New(history{store})
 	f.hub.Store(s.hub)
-	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Logger: log})
+	if err := s.openFiles(ctx); err != nil {
+		s.discard()
+		return nil, err
+	}
+	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, Logger: log})
 	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
 		Concurrency: set.Concurrency, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
 	})
+	secret, err := auth.LoadSecret(set.Data)
+	if err == nil {
+		s.signer, err = auth.NewSigner(secret)
+	}
+	if err != nil {
+		s.discard()
+		return nil, err
+	}
 	s.verifier = auth.NewVerifier(store, auth.VerifierOptions{
-		Limits: auth.Limits{PerKey: set.MaxConnections}, Logger: log,
+		Limits: auth.Limits{PerKey: set.MaxConnections}, Signer: s.signer, Logger: log,
 	})
 	if err := s.transports(); err != nil {
 		s.discard()
 		return nil, &usageError{err}
 	}
 	return s, nil
+}
+
+// openFiles opens the folder of artifacts, and removes what a crash left in it.
+func (s *server) openFiles(ctx context.Context) (err error) {
+	if s.files, err = files.Open(s.set.Data); err != nil {
+		return err
+	}
+	n, err := s.files.Sweep(ctx, s.store.KnownFiles)
+	if err != nil {
+		return fmt.Errorf("sweep artifacts: %w", err)
+	}
+	if n > 0 {
+		s.log.Info("files without an artifact were removed", "files", n)
+	}
+	return nil
 }
 
 // transports makes the door and everything behind it.
@@ -119,6 +153,7 @@ func (s *server) transports() (err error) {
 		return err
 	}
 	s.app = s.door.App()
+	s.uploads = rest.StreamUploads(s.app)
 	s.pool = wire.NewPool(wire.Options{Logger: s.log, Serve: s.app.Server().ServeConn})
 	streams, observe := s.verifier.Streams(), s.metrics.observer()
 	s.sse = sse.New(sse.Options{
@@ -129,6 +164,9 @@ func (s *server) transports() (err error) {
 	s.ws = ws.New(ws.Options{
 		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
 		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,
+	})
+	s.claims = claim.New(claim.Options{
+		Door: s.door, Streams: streams, Check: s.verifier.Check, Jobs: s.service, Pool: s.pool, Log: s.log,
 	})
 	s.metrics.watch(streams, s.store, s.processor.Stats, s.pool.Panics, s.log)
 	s.routes()
@@ -170,6 +208,7 @@ func (s *server) stop() error {
 	if err := s.app.ShutdownWithContext(requests); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("some requests were not finished", "error", err)
 	}
+	s.uploads.Close(requests)
 	err := s.processor.Stop(grace)
 	if err != nil {
 		s.log.Error("some jobs wait for the end of their lease", "error", err)
@@ -208,10 +247,14 @@ func (s *server) discard() {
 	}
 	if s.pool != nil {
 		s.pool.Close()
+		s.claims.Close()
 	}
 	s.running.Wait()
 	s.hub.Close()
 	if err := s.store.Close(); err != nil {
 		s.log.Error("close store", "error", err)
+	}
+	if s.files != nil {
+		_ = s.files.Close() // only a folder that was read is closed
 	}
 }

@@ -39,7 +39,9 @@ type Key struct {
 // Principal is who is asking.
 type Principal struct {
 	ClientID       string
-	KeyID          string
+	KeyID          string // of the key, also behind a token
+	TokenID        string // empty: the key itself
+	JobID          string // the only job that may be seen; empty: all of the client
 	Scopes         []Scope
 	MaxConnections int        // 0: the server's setting
 	ExpiresAt      *time.Time // when the credential ends

@@ -47,14 +47,15 @@ type Streams struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex         // guards everything below, and the marked fields of Slot
-	keys    map[string]*holder // by key id; present while it holds anything
+	holders map[string]*holder // by credential; present while it holds anything
 	clients map[string]int     // live streams by client; present while not zero
 	kinds   map[string]int     // live streams by kind; a kind stays, at zero
 }
 
-// holder is what one key holds.
+// holder is what one key, or one token, holds.
 type holder struct {
 	client  string
+	key     string     // id of the key, also behind a token
 	expires *time.Time // of the key; nil: never, or not known yet
 	live    map[*Slot]struct{}
 	waits   int
@@ -63,7 +64,8 @@ type holder struct {
 // Slot is one admitted stream or waiting call. Whoever got it releases it.
 type Slot struct {
 	streams  *Streams
-	key      string
+	holder   string // its place in Streams.holders
+	key      string // for the log
 	client   string
 	kind     string
 	end      func(reason error) // nil: a waiting call
@@ -80,7 +82,7 @@ func newStreams(v *Verifier, limits Limits, log *slog.Logger) *Streams {
 			Waits:     orDefault(limits.Waits, defaultWaits),
 		},
 		log:     log,
-		keys:    make(map[string]*holder),
+		holders: make(map[string]*holder),
 		clients: make(map[string]int),
 		kinds:   make(map[string]int),
 	}
@@ -103,7 +105,7 @@ func orDefault(n, fallback int) int {
 // Errors: ErrConnectionLimit; ErrUnauthenticated if the key has ended since p
 // was made; what the store said if it could not be asked.
 func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(reason error)) (*Slot, error) {
-	slot := &Slot{streams: s, key: p.KeyID, client: p.ClientID, kind: kind, end: end}
+	slot := &Slot{streams: s, holder: credentialOf(p), key: p.KeyID, client: p.ClientID, kind: kind, end: end}
 	if err := s.take(slot, p); err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(r
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys[p.KeyID].expires = key.ExpiresAt // the slot keeps its holder present
+	s.holders[slot.holder].expires = key.ExpiresAt // the slot keeps its holder present
 	return slot, nil
 }
 
@@ -132,15 +134,15 @@ func (s *Streams) OpenWait(p Principal) (*Slot, error) {
 		return nil, fmt.Errorf("%w: this key has %d calls waiting", ErrConnectionLimit, h.waits)
 	}
 	h.waits++
-	s.keys[p.KeyID] = h
-	return &Slot{streams: s, key: p.KeyID, client: p.ClientID}, nil
+	s.holders[credentialOf(p)] = h
+	return &Slot{streams: s, holder: credentialOf(p), key: p.KeyID, client: p.ClientID}, nil
 }
 
 // Held returns how many live streams a key holds.
 func (s *Streams) Held(keyID string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.keys[keyID]; h != nil {
+	if h := s.holders[keyID]; h != nil {
 		return len(h.live)
 	}
 	return 0
@@ -150,7 +152,7 @@ func (s *Streams) Held(keyID string) int {
 func (s *Streams) Waiting(keyID string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.keys[keyID]; h != nil {
+	if h := s.holders[keyID]; h != nil {
 		return h.waits
 	}
 	return 0
@@ -172,7 +174,7 @@ func (slot *Slot) Release() {
 		return
 	}
 	slot.released = true
-	h := s.keys[slot.key]
+	h := s.holders[slot.holder]
 	if slot.end == nil {
 		h.waits--
 	} else {
@@ -183,7 +185,7 @@ func (slot *Slot) Release() {
 		}
 	}
 	if len(h.live) == 0 && h.waits == 0 {
-		delete(s.keys, slot.key)
+		delete(s.holders, slot.holder)
 	}
 }
 
@@ -194,35 +196,44 @@ func (s *Streams) take(slot *Slot, p Principal) error {
 	limit := orDefault(p.MaxConnections, s.limits.PerKey)
 	h := s.holder(p)
 	if len(h.live) >= limit {
-		return fmt.Errorf("%w: this key has %d of at most %d", ErrConnectionLimit, len(h.live), limit)
+		return fmt.Errorf("%w: this credential has %d of at most %d", ErrConnectionLimit, len(h.live), limit)
 	}
 	if n := s.clients[p.ClientID]; n >= s.limits.PerClient {
 		return fmt.Errorf("%w: this client has %d of at most %d", ErrConnectionLimit, n, s.limits.PerClient)
 	}
 	h.live[slot] = struct{}{}
-	s.keys[p.KeyID] = h
+	s.holders[slot.holder] = h
 	s.clients[p.ClientID]++
 	s.kinds[slot.kind]++
 	return nil
 }
 
-// holder returns what p's key holds, or an empty one that is not registered
-// yet: a refusal leaves nothing behind. The caller has locked mu.
-func (s *Streams) holder(p Principal) *holder {
-	if h := s.keys[p.KeyID]; h != nil {
-		return h
+// credentialOf names what p came with. No id of a key holds a colon.
+func credentialOf(p Principal) string {
+	if p.TokenID == "" {
+		return p.KeyID
 	}
-	return &holder{client: p.ClientID, live: make(map[*Slot]struct{})}
+	return "token:" + p.TokenID
 }
 
-// held returns the ids of all keys that have live streams, by client.
+// holder returns what p's credential holds, or an empty one that is not
+// registered yet: a refusal leaves nothing behind. The caller has locked mu.
+func (s *Streams) holder(p Principal) *holder {
+	if h := s.holders[credentialOf(p)]; h != nil {
+		return h
+	}
+	return &holder{client: p.ClientID, key: p.KeyID, live: make(map[*Slot]struct{})}
+}
+
+// held returns the ids of all keys that have live streams, their own or of
+// tokens, by client. One may stand there twice.
 func (s *Streams) held() map[string][]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	byClient := make(map[string][]string)
-	for id, h := range s.keys {
+	for _, h := range s.holders {
 		if len(h.live) > 0 {
-			byClient[h.client] = append(byClient[h.client], id)
+			byClient[h.client] = append(byClient[h.client], h.key)
 		}
 	}
 	return byClient
@@ -232,7 +243,7 @@ func (s *Streams) held() map[string][]string {
 func (s *Streams) expire(now time.Time) {
 	s.mu.Lock()
 	var slots []*Slot
-	for _, h := range s.keys {
+	for _, h := range s.holders {
 		if h.expires != nil && !now.Before(*h.expires) {
 			slots = h.unended(slots)
 		}
@@ -241,12 +252,14 @@ func (s *Streams) expire(now time.Time) {
 	s.callEnd(slots, ErrExpired)
 }
 
-// revoked ends the streams of one key.
+// revoked ends the streams of one key, also those of its tokens.
 func (s *Streams) revoked(keyID string) {
 	s.mu.Lock()
 	var slots []*Slot
-	if h := s.keys[keyID]; h != nil {
-		slots = h.unended(nil)
+	for _, h := range s.holders {
+		if h.key == keyID {
+			slots = h.unended(slots)
+		}
 	}
 	s.mu.Unlock()
 	s.callEnd(slots, ErrRevoked)

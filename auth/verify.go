@@ -14,6 +14,7 @@ import (
 // VerifierOptions are the choices of a Verifier; the zero value works.
 type VerifierOptions struct {
 	Limits Limits
+	Signer *Signer      // of tokens; nil: there are none
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -22,6 +23,7 @@ type VerifierOptions struct {
 // methods are safe for concurrent use.
 type Verifier struct {
 	store    Store
+	signer   *Signer // nil: there are no tokens
 	log      *slog.Logger
 	cache    *cache
 	streams  *Streams
@@ -41,7 +43,7 @@ func NewVerifier(store Store, opts VerifierOptions) *Verifier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	v := &Verifier{store: store, log: log, cache: newCache()}
+	v := &Verifier{store: store, signer: opts.Signer, log: log, cache: newCache()}
 	v.streams = newStreams(v, opts.Limits, log)
 	return v
 }
@@ -52,6 +54,9 @@ func (v *Verifier) Streams() *Streams { return v.streams }
 // Verify returns who holds secret. Errors: ErrUnauthenticated for whatever is
 // no credential now, without saying why; else what the store said.
 func (v *Verifier) Verify(ctx context.Context, secret string) (Principal, error) {
+	if IsToken(secret) {
+		return v.verifyToken(ctx, secret)
+	}
 	if checkSecret(secret) != nil { // no key can look like this: its shape is public, so saying no early tells nothing
 		return Principal{}, ErrUnauthenticated
 	}
@@ -162,3 +167,7 @@ func principal(k Key) Principal {
 
 // May reports whether p has a scope.
 func (p Principal) May(s Scope) bool { return slices.Contains(p.Scopes, s) }
+
+// Sees reports whether p may know of a job of its client. An empty job stands
+// for all of them: the list, and the client's log.
+func (p Principal) Sees(job string) bool { return p.JobID == "" || p.JobID == job }

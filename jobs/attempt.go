@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"runtime/debug"
@@ -19,7 +20,8 @@ type attempt struct {
 	l      Leased
 	log    *slog.Logger
 	cancel context.CancelCauseFunc
-	cursor string // newest event of the job that is known to be committed
+	cursor string              // newest event of the job that is known to be committed
+	left   map[string]Artifact // what the job has left behind, by name
 }
 
 // run carries out one attempt and reports how it ended.
@@ -29,8 +31,11 @@ func (p *Processor) run(l Leased) {
 	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
 	defer p.svc.runs.remove(l.Lease.Token)
 	a := &attempt{
-		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor,
+		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor, left: make(map[string]Artifact),
 		log: p.log.With("job", l.Job.ID, "attempt", l.Job.Attempt),
+	}
+	for _, one := range l.Job.Artifacts {
+		a.left[one.Name] = one
 	}
 	renewing, stopRenewing := context.WithCancel(p.store)
 	renewed := make(chan struct{})
@@ -96,7 +101,33 @@ func (a *attempt) execute(ctx context.Context) (json.RawMessage, error) {
 		r.kind = head.Type
 		results = append(results, r)
 	}
-	return actionsResult(results, maxActionsResult), nil
+	return actionsResult(results, a.room()), nil
+}
+
+// room returns how large the result may be beside the artifacts, which stand in
+// the same event.
+func (a *attempt) room() int {
+	taken := 0
+	for _, one := range a.left {
+		raw, _ := encode(one) // strings and a number always encode
+		taken += len(raw) + len(",")
+	}
+	return min(MaxResultBytes, MaxEventBytes-completedOverhead-taken)
+}
+
+// save keeps an artifact of the job.
+func (a *attempt) save(ctx context.Context, name, contentType string, r io.Reader) (Artifact, error) {
+	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, r)
+	var conflict *ConflictError
+	var invalid *InvalidError
+	switch {
+	case err == nil:
+		a.cursor = saved.Receipt.LastEventID
+		a.left[name] = saved.Artifact
+	case errors.As(err, &conflict) || errors.As(err, &invalid) || errors.Is(err, ErrTooLarge):
+		err = &ActionError{Class: ClassArtifact, Message: err.Error(), Err: err}
+	}
+	return saved.Artifact, err
 }
 
 // announce commits the progress event that precedes action i of n (1, 2, …).
@@ -136,7 +167,7 @@ func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (r action
 			err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
 		}
 	}()
-	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i}
+	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i, Save: a.save}
 	if r.value, err = a.p.runner.Run(ctx, raw, env); err != nil {
 		return actionResult{}, err
 	}
@@ -158,11 +189,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	case errors.Is(cause, errInterrupted):
 		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // it has logged; the lease's end does the rest
 	case errors.Is(cause, errTimeout):
-		a.fail(Failure{
-			Class:   ClassTimeout,
-			Message: fmt.Sprintf("the attempt took longer than %d ms", a.l.Job.TimeoutMs),
-			Retry:   true,
-		})
+		a.fail(TimedOut(a.l.Job.TimeoutMs))
 	default:
 		a.fail(a.failure(err))
 	}
@@ -179,6 +206,7 @@ func (a *attempt) complete(result json.RawMessage) {
 	}
 }
 
+// fail ends the attempt; another follows after Backoff if f allows it.
 func (a *attempt) fail(f Failure) {
 	f.Delay = Backoff
 	_ = a.settle("fail", func() error { // settle has logged it

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
 )
 
@@ -98,7 +99,12 @@ func openRig(t *testing.T, dir string, wrap func(jobs.Store) jobs.Store) *rig {
 	if wrap != nil {
 		s = wrap(store)
 	}
-	r.svc = jobs.NewService(s, jobs.ServiceOptions{Logger: quiet})
+	kept, err := files.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	r.svc = jobs.NewService(s, jobs.ServiceOptions{Logger: quiet, Files: kept})
 	return r
 }
 

@@ -157,6 +157,12 @@ func Logged(level, line string) Body { return body(TypeLog, logData{level, line}
 // ArtifactAdded says that a file is ready.
 func ArtifactAdded(a Artifact) Body { return body(TypeArtifact, a) }
 
+// Fits reports whether the event that b becomes has at most MaxEventBytes.
+func (b Body) Fits() bool { return len(b.Data)+envelopeBytes <= MaxEventBytes }
+
+// envelopeBytes is more than an event has around its data.
+const envelopeBytes = 256
+
 func body(t Type, data any) Body {
 	raw, err := encode(data)
 	if err != nil { // only a broken RawMessage can cause it, and those are validated at the door

@@ -8,11 +8,11 @@ import (
 )
 
 // completedOverhead is more than a job.completed event needs around its result
-// while it names no artifact.
+// and its artifacts.
 const completedOverhead = 1 << 10
 
-// maxActionsResult is how large {"actions":[…]} may get: what fits both a
-// result and, with its envelope, an event.
+// maxActionsResult is how large a result may get: what fits both a result and,
+// with its envelope and no artifact, an event.
 const maxActionsResult = min(MaxResultBytes, MaxEventBytes-completedOverhead)
 
 // encode marshals v compactly. Unlike json.Marshal it leaves <, > and & alone,

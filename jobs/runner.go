@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"io"
 )
 
 // Runner runs actions; see the package action for the built-in ones.
@@ -21,7 +22,16 @@ type Env struct {
 	JobID   string
 	Attempt int // 1, 2, …
 	Index   int // place in the job's list: 0, 1, …
+
+	// Save reads r to its end into an artifact of the job; contentType is what
+	// its source calls it and may be empty. Its error, if r gave none, is what
+	// Run is to return.
+	Save func(ctx context.Context, name, contentType string, r io.Reader) (Artifact, error)
 }
+
+// ClassArtifact is the class of an action that may not leave what it wants to:
+// the job has too many artifacts, or this one is too large.
+const ClassArtifact = "ArtifactError"
 
 // ActionError is the failure of an action in words that its client may read.
 type ActionError struct {

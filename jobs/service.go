@@ -24,6 +24,7 @@ const (
 // ServiceOptions adjusts a Service; the zero value works.
 type ServiceOptions struct {
 	LeaseTTL time.Duration // of claims that name none; 0: DefaultLeaseTTL
+	Files    Files         // the bytes of artifacts; nil: none can be saved
 	Logger   *slog.Logger  // nil: slog.Default()
 }
 
@@ -33,6 +34,7 @@ type ServiceOptions struct {
 // use. Their errors are those of the Store.
 type Service struct {
 	store Store
+	files Files // nil: none
 	ttl   time.Duration
 	log   *slog.Logger
 
@@ -55,6 +57,7 @@ func NewService(store Store, o ServiceOptions) *Service {
 	}
 	return &Service{
 		store:   store,
+		files:   o.Files,
 		ttl:     o.LeaseTTL,
 		log:     o.Logger,
 		due:     newAlarm(),

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -48,10 +49,28 @@ type Store interface {
 	// none, and renews the lease.
 	Append(ctx context.Context, l Lease, bodies []Body) (Receipt, error)
 
+	// AddArtifact commits job.artifact of a running job and renews the lease.
+	// An artifact of the same name is replaced, and its file becomes garbage.
+	// *ConflictError if the job has MaxArtifacts others.
+	AddArtifact(ctx context.Context, l Lease, a StoredArtifact) (Receipt, error)
+
+	// Artifact returns one artifact of a job. ErrNoArtifact if the job has none
+	// of this name.
+	Artifact(ctx context.Context, client, jobID, name string) (StoredArtifact, error)
+
+	// Garbage returns files of artifacts that were replaced or pruned, at most
+	// limit, until ForgetGarbage says that they are deleted.
+	Garbage(ctx context.Context, limit int) (files []string, err error)
+	ForgetGarbage(ctx context.Context, files []string) error
+
+	// KnownFiles returns those of files that belong to an artifact.
+	KnownFiles(ctx context.Context, files []string) ([]string, error)
+
 	// Extend renews the lease and commits nothing.
 	Extend(ctx context.Context, l Lease) (Receipt, error)
 
-	// Complete commits job.completed with result (a JSON object).
+	// Complete commits job.completed with result (a JSON object) and the job's
+	// artifacts; *InvalidError if they do not fit in one event together.
 	// The same call again with the same lease returns the job.
 	Complete(ctx context.Context, l Lease, result json.RawMessage) (Job, error)
 
@@ -65,8 +84,10 @@ type Store interface {
 	Release(ctx context.Context, l Lease) error
 
 	// ExpireLeases ends every lease whose time is over, as Fail with
-	// ClassLeaseExpired would, at most limit of them. It returns how many it
-	// ended and when the next open lease runs out (zero: none is open).
+	// ClassLeaseExpired would, at most limit of them, and as Fail with TimedOut
+	// would those whose attempt has run longer than the job's timeout, unless
+	// the holder is this process, which keeps that time itself. It returns how
+	// many it ended and when the next open lease runs out (zero: none is open).
 	ExpireLeases(ctx context.Context, limit int) (n int, next time.Time, err error)
 
 	// PromoteDue makes jobs whose runAt or nextAttemptAt has come claimable, at
@@ -75,8 +96,8 @@ type Store interface {
 
 	// Prune deletes jobs whose terminal event is older than before, with their
 	// events, at most 200 event rows a transaction, and raises each log's
-	// pruned mark in the same transaction. It returns how many jobs went and
-	// whether more are waiting.
+	// pruned mark in the same transaction. The files of their artifacts become
+	// garbage. It returns how many jobs went and whether more are waiting.
 	Prune(ctx context.Context, before time.Time) (n int, more bool, err error)
 
 	// Counts returns the number of jobs by state, for metrics.
@@ -165,7 +186,7 @@ type Leased struct {
 // Receipt acknowledges a commit under a lease.
 type Receipt struct {
 	LastEventID string    // cursor of the newest event written, or of the job's newest event
-	ExpiresAt   time.Time // the lease's new end
+	ExpiresAt   time.Time // the lease's new end: a TTL from now, or the end of the attempt's time
 }
 
 // Failure describes an attempt that did not succeed.
@@ -174,6 +195,16 @@ type Failure struct {
 	Message string
 	Retry   bool                            // false: no further attempt whatever is left
 	Delay   func(attempt int) time.Duration // back-off after the attempt-th attempt; nil: none
+}
+
+// TimedOut is the failure of an attempt that took longer than timeoutMs.
+func TimedOut(timeoutMs int64) Failure {
+	return Failure{
+		Class:   ClassTimeout,
+		Message: fmt.Sprintf("the attempt took longer than %d ms", timeoutMs),
+		Retry:   true,
+		Delay:   Backoff,
+	}
 }
 
 // Publisher is told of every commit, in log order, by one goroutine at a time,

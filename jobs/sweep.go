@@ -81,7 +81,8 @@ func (p *Processor) pruneLoop() {
 	}
 }
 
-// prune deletes one batch and reports whether more are waiting.
+// prune deletes one batch, and the files that nothing belongs to any more. It
+// reports whether more jobs are waiting.
 func (p *Processor) prune() bool {
 	n, more, err := p.svc.store.Prune(p.sweeping, time.Now().Add(-p.opts.Retention))
 	if err != nil {
@@ -92,6 +93,9 @@ func (p *Processor) prune() bool {
 	}
 	if n > 0 {
 		p.log.Debug("old jobs were deleted", "jobs", n)
+	}
+	if _, err := p.svc.RemoveGarbage(p.sweeping); err != nil && p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
+		p.log.Warn("files of deleted artifacts could not be removed", "err", err)
 	}
 	return more
 }

@@ -27,9 +27,9 @@ const (
 // errManyRedirects ends a chain of redirects.
 var errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 
-// HTTP is the action {type: "http", method, url, headers{}, body, expectStatus}:
-// one request, whose result is {type, status, headers, body, bodyTruncated,
-// artifact}.
+// HTTP is the action {type: "http", method, url, headers{}, body, expectStatus,
+// saveAs}: one request, whose result is {type, status, headers, body,
+// bodyTruncated, artifact}.
 type HTTP struct{ transport *http.Transport }
 
 // NewHTTP returns the action http.
@@ -59,16 +59,19 @@ func (*HTTP) Validate(raw json.RawMessage) []jobs.FieldError {
 }
 
 // Run implements Action.
-func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, _ jobs.Env) (any, error) {
+func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error) {
 	call, f := parseHTTP(raw)
 	if len(f) > 0 {
 		return nil, f.invalid()
 	}
 	limited, cancel := context.WithTimeout(ctx, httpTimeout)
 	defer cancel()
-	result, err := h.do(limited, call)
+	result, err := h.do(limited, call, env)
+	var unsaved *saveError
 	switch {
 	case err == nil:
+	case errors.As(err, &unsaved):
+		return nil, unsaved.err
 	case ctx.Err() != nil: // the job ended, not the request
 		return nil, context.Cause(ctx)
 	default:
@@ -84,7 +87,7 @@ func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, _ jobs.Env) (any, e
 	return result, nil
 }
 
-func (h *HTTP) do(ctx context.Context, call httpCall) (httpResult, error) {
+func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult, error) {
 	req, err := http.NewRequestWithContext(ctx, call.method, call.url.String(), strings.NewReader(call.body))
 	if err != nil {
 		return httpResult{}, fmt.Errorf("make request: %w", err)
@@ -99,6 +102,9 @@ func (h *HTTP) do(ctx context.Context, call httpCall) (httpResult, error) {
 		return httpResult{}, err
 	}
 	defer resp.Body.Close()
+	if call.saveAs != "" && call.expects(resp.StatusCode) {
+		return saveResult(ctx, resp, call.saveAs, env)
+	}
 	return readResult(resp)
 }
 
@@ -132,6 +138,10 @@ func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
 // explain turns an error of net/http into one that a client may read: without
 // the query of the url and without our resolver's address.
 func explain(ctx context.Context, call httpCall, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the url, which may hold a secret
+	}
 	e := &jobs.ActionError{Class: ClassNetwork, Retryable: true, Err: err}
 	host := call.url.Host
 	var dns *net.DNSError
@@ -151,10 +161,6 @@ func explain(ctx context.Context, call httpCall, err error) error {
 	case errors.As(err, &op):
 		e.Message = fmt.Sprintf("%s: %s: %v", host, op.Op, op.Err)
 	default:
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err // without the url
-		}
 		e.Message = fmt.Sprintf("%s: %v", host, err)
 	}
 	return e

@@ -255,7 +255,7 @@ func TestHTTPTimeout(t *testing.T) {
 	if len(f) > 0 {
 		t.Fatal(f)
 	}
-	_, err := h.do(ctx, spec)
+	_, err := h.do(ctx, spec, jobs.Env{})
 	var e *jobs.ActionError
 	if !errors.As(explain(ctx, spec, err), &e) || e.Class != ClassTimeout || !e.Retryable {
 		t.Errorf("%v becomes %v", err, e)

@@ -20,7 +20,7 @@ type httpResult struct {
 	Headers       map[string]string `json:"headers"` // lower-case names; of several values, all
 	Body          string            `json:"body"`    // at most 4 KiB, UTF-8
 	BodyTruncated bool              `json:"bodyTruncated"`
-	Artifact      *string           `json:"artifact"` // null: artifacts are not stored yet
+	Artifact      *string           `json:"artifact"` // name of the one that holds the whole body; null: none
 }
 
 // Shorten implements jobs.Shortener: it cuts the body, and drops the headers

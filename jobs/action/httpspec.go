@@ -28,7 +28,7 @@ type httpSpec struct {
 	Headers      map[string]string `json:"headers"`
 	Body         json.RawMessage   `json:"body"`
 	ExpectStatus json.RawMessage   `json:"expectStatus"`
-	SaveAs       json.RawMessage   `json:"saveAs"`
+	SaveAs       *string           `json:"saveAs"`
 }
 
 // httpCall is a validated httpSpec.
@@ -37,7 +37,8 @@ type httpCall struct {
 	url    *url.URL
 	header http.Header
 	body   string
-	expect []int // empty: 200..399
+	expect []int  // empty: 200..399
+	saveAs string // name of the artifact that the body becomes; empty: none
 }
 
 // expects reports whether status is what the action hopes for.
@@ -64,8 +65,10 @@ func parseHTTP(raw json.RawMessage) (httpCall, faults) {
 	f.headers(c.header, s.Headers)
 	f.body(&c, s.Body)
 	c.expect = f.expectStatus(s.ExpectStatus)
-	if s.SaveAs != nil && string(s.SaveAs) != "null" {
-		f.addf("/saveAs", "saving the body as an artifact is not built yet")
+	if s.SaveAs != nil {
+		if c.saveAs = *s.SaveAs; !jobs.ValidArtifactName(c.saveAs) {
+			f.once("/saveAs", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen")
+		}
 	}
 	return c, f
 }

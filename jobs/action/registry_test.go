@@ -56,7 +56,10 @@ func TestValidate(t *testing.T) {
 		`{"type":"http","url":"http://a","expectStatus":600}`:                 "/expectStatus",
 		`{"type":"http","url":"http://a","expectStatus":[]}`:                  "/expectStatus",
 		`{"type":"http","url":"http://a","expectStatus":"200"}`:               "/expectStatus",
-		`{"type":"http","url":"http://a","saveAs":"x"}`:                       "/saveAs",
+		`{"type":"http","url":"http://a","saveAs":"x.pdf"}`:                   "",
+		`{"type":"http","url":"http://a","saveAs":".."}`:                      "/saveAs",
+		`{"type":"http","url":"http://a","saveAs":"a/b"}`:                     "/saveAs",
+		`{"type":"http","url":"http://a","saveAs":7}`:                         "/saveAs",
 		`{"type":"http","url":"x","method":"y","expectStatus":1,"z":0}`:       "/z /method /url /expectStatus",
 	} {
 		var got []string

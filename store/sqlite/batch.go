@@ -27,10 +27,19 @@ type logHead struct {
 	epoch string // of this process; empty until its first append
 }
 
-// lease is an open lease. The deadline is on the monotonic clock.
+// lease is an open lease. Its times are on the monotonic clock.
 type lease struct {
-	deadline time.Time
+	deadline time.Time // moved by each renewal
 	ttl      time.Duration
+	limit    time.Time // when the attempt has run too long; zero: its holder sees to that itself
+}
+
+// end returns when the lease runs out.
+func (l lease) end() time.Time {
+	if !l.limit.IsZero() && l.limit.Before(l.deadline) {
+		return l.limit
+	}
+	return l.deadline
 }
 
 func newState() *state {
@@ -40,20 +49,25 @@ func newState() *state {
 	}
 }
 
-const sqlOpenLeases = `SELECT id, lease_ttl_ms FROM jobs WHERE status = 1`
+const sqlOpenLeases = `SELECT id, lease_ttl_ms, lease_local, started_at, timeout_ms FROM jobs WHERE status = 1`
 
 // reload forgets what can be read when needed and reads the open leases: those
-// known keep their deadline, others get one full TTL. A log that goes on does so
+// known keep their times, others get one full TTL. A log that goes on does so
 // in a new epoch, because the newest one's first append may not have happened.
 func (st *state) reload(db *session) error {
 	now, open := time.Now(), make(map[int64]lease)
 	err := db.each(sqlOpenLeases, nil, func(rows *sql.Rows) (bool, error) {
-		var id, ms int64
-		if err := rows.Scan(&id, &ms); err != nil {
+		var id, ms, started, timeout int64
+		var local bool
+		if err := rows.Scan(&id, &ms, &local, &started, &timeout); err != nil {
 			return false, err
 		}
 		ttl := time.Duration(ms) * time.Millisecond
-		open[id] = lease{deadline: now.Add(ttl), ttl: ttl}
+		l := lease{deadline: now.Add(ttl), ttl: ttl}
+		if !local {
+			l.limit = now.Add(fromMillis(started + timeout).Sub(now))
+		}
+		open[id] = l
 		if known, ok := st.leases[id]; ok {
 			open[id] = known
 		}

@@ -22,7 +22,7 @@ const (
 	sqlNextClient = `SELECT client FROM jobs WHERE ready = 1 AND queue = ? AND client > ? ORDER BY client LIMIT 1`
 	sqlTake       = `UPDATE jobs SET status = 1, ready = 0, attempt = attempt + 1, lease = ?, lease_ttl_ms = ?,
 	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
-	sqlTaken = `SELECT uuid, client, attempt FROM jobs WHERE id = ?`
+	sqlTaken = `SELECT uuid, client, attempt, timeout_ms FROM jobs WHERE id = ?`
 )
 
 const tokenBytes = 16 // 128 bit: cannot be guessed
@@ -150,8 +150,9 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 		uuid    string
 		client  int64
 		attempt int
+		timeout int64
 	)
-	if _, err := b.row(sqlTaken, []any{id}, &uuid, &client, &attempt); err != nil {
+	if _, err := b.row(sqlTaken, []any{id}, &uuid, &client, &attempt, &timeout); err != nil {
 		return jobs.Leased{}, err
 	}
 	head, err := b.clientByID(client)
@@ -159,7 +160,11 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 		return jobs.Leased{}, err
 	}
 	b.moved(pending, processing)
-	b.leases[id] = &lease{deadline: now.Add(c.TTL), ttl: c.TTL}
+	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL}
+	if !c.Local {
+		l.limit = now.Add(time.Duration(timeout) * time.Millisecond)
+	}
+	b.leases[id] = &l
 	if _, err := b.append(head, id, uuid, now, jobs.Started(now, attempt)); err != nil {
 		return jobs.Leased{}, err
 	}
@@ -167,7 +172,7 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	return jobs.Leased{
 		Job:       j,
 		Lease:     jobs.Lease{Client: head.name, JobID: uuid, Token: token},
-		ExpiresAt: now.Add(c.TTL),
+		ExpiresAt: l.end(),
 	}, err
 }
 

@@ -32,15 +32,12 @@ func statusCode(s jobs.Status) (int, bool) {
 }
 
 // Codes of an event's type in the database.
-const (
-	kindProgress = 3
-	kindArtifact = 9
-)
+const kindProgress = 3
 
 var kinds = [...]jobs.Type{
 	1: jobs.TypeCreated, 2: jobs.TypeStarted, kindProgress: jobs.TypeProgress,
 	4: jobs.TypeCompleted, 5: jobs.TypeFailed, 6: jobs.TypeRetrying,
-	7: jobs.TypeCancelled, 8: jobs.TypeLog, kindArtifact: jobs.TypeArtifact,
+	7: jobs.TypeCancelled, 8: jobs.TypeLog, 9: jobs.TypeArtifact,
 }
 
 func kindCode(t jobs.Type) (int, bool) {

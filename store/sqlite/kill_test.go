@@ -23,7 +23,7 @@ const (
 	killRounds = "JOBCAST_TEST_KILL_ROUNDS" // number of rounds; default 5
 )
 
-var sample = jobs.Spec{Queue: "q", Payload: []byte("null"), MaxAttempts: 3, Timeout: time.Minute}
+var sample = jobs.Spec{Queue: "q", Payload: []byte("null"), MaxAttempts: 3, Timeout: 24 * time.Hour}
 
 // victim submits and appends from many goroutines and writes each acknowledged
 // event to stdout, until it is killed.

@@ -70,14 +70,15 @@ func (b *batch) holding(l jobs.Lease) (running, error) {
 	return r, err
 }
 
-// renew moves the lease's deadline and returns the wall-clock time of it.
+// renew moves the lease's deadline and returns when it runs out now.
 func (b *batch) renew(r running, now time.Time) (time.Time, error) {
 	l, ok := b.lease(r.id)
 	if !ok {
 		return time.Time{}, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
 	}
-	b.leases[r.id] = &lease{deadline: now.Add(l.ttl), ttl: l.ttl}
-	return now.Add(l.ttl), nil
+	l.deadline = now.Add(l.ttl)
+	b.leases[r.id] = &l
+	return l.end(), nil
 }
 
 // Append implements jobs.Store.
@@ -125,16 +126,21 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 			return deref(again), err
 		}
 		now := time.Now()
+		artifacts, err := b.artifacts(r.id, r.uuid)
+		if err != nil {
+			return jobs.Job{}, fmt.Errorf("read artifacts of job %s: %w", r.uuid, err)
+		}
+		end := jobs.CompletedWith(now, artifacts, result)
+		if !end.Fits() {
+			return jobs.Job{}, refuse(&jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/result",
+				Detail: "is too large to stand in one event with the job's artifacts; leave more as an artifact"}}})
+		}
 		if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
 			return jobs.Job{}, fmt.Errorf("complete job %s: %w", r.uuid, err)
 		}
-		before, err := b.jobByID(r.id) // for its artifacts
-		if err != nil {
-			return jobs.Job{}, err
-		}
 		b.moved(processing, completed)
 		b.leases[r.id] = nil
-		if _, err := b.append(r.head, r.id, r.uuid, now, jobs.CompletedWith(now, before.Artifacts, result)); err != nil {
+		if _, err := b.append(r.head, r.id, r.uuid, now, end); err != nil {
 			return jobs.Job{}, err
 		}
 		return b.jobByID(r.id)

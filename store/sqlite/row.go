@@ -18,11 +18,10 @@ const (
 	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
 	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
 	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
-	EXISTS (SELECT 1 FROM events WHERE job = j.id AND kind = 9)
+	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)
 FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
 	sqlJobByID    = sqlJobColumns + `WHERE j.id = ? AND j.status < 5`
 	sqlJobByUUID  = sqlJobColumns + `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
-	sqlArtifacts  = `SELECT tail FROM events WHERE job = ? AND kind = 9 ORDER BY seq`
 	sqlEpochAt    = `SELECT epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`
 	tailDataStart = `,"data":`
 )
@@ -113,18 +112,8 @@ func (s *session) complete(r *jobRow) (err error) {
 	if r.Cursor, err = s.position(r.client, r.newest); err != nil || !r.artifacts {
 		return err
 	}
-	return s.each(sqlArtifacts, []any{r.id}, func(rows *sql.Rows) (bool, error) {
-		var tail sql.RawBytes
-		if err := rows.Scan(&tail); err != nil {
-			return false, err
-		}
-		var a jobs.Artifact
-		if err := json.Unmarshal(tailData(tail), &a); err != nil {
-			return false, fmt.Errorf("read artifact of job %s: %w", r.ID, err)
-		}
-		r.Artifacts = append(r.Artifacts, a)
-		return true, nil
-	})
+	r.Artifacts, err = s.artifacts(r.id, r.ID)
+	return err
 }
 
 // job reads one job; nil if there is none or it is not this client's.

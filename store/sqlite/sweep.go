@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sqlRunning = `SELECT uuid, client, attempt, max_attempts FROM jobs WHERE id = ? AND status = 1`
+	sqlRunning = `SELECT uuid, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
 	sqlLocal   = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
 	sqlDue     = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
 	sqlNextDue = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
@@ -31,8 +31,9 @@ type swept struct {
 func (s *Store) ExpireLeases(ctx context.Context, limit int) (int, time.Time, error) {
 	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
 		var out swept
-		for _, job := range b.overdue(time.Now(), limit) {
-			if err := b.expire(job); err != nil {
+		now := time.Now()
+		for _, job := range b.overdue(now, limit) {
+			if err := b.expire(job, now); err != nil {
 				return swept{}, err
 			}
 			out.n++
@@ -46,17 +47,17 @@ func (s *Store) ExpireLeases(ctx context.Context, limit int) (int, time.Time, er
 // overdue returns jobs whose lease has run out, longest first, at most limit.
 func (b *batch) overdue(now time.Time, limit int) []int64 {
 	type over struct {
-		job      int64
-		deadline time.Time
+		job int64
+		end time.Time
 	}
 	var found []over
 	for job := range b.st.leases { // leases of this very batch are too young
-		if l, ok := b.lease(job); ok && !l.deadline.After(now) {
-			found = append(found, over{job, l.deadline})
+		if l, ok := b.lease(job); ok && !l.end().After(now) {
+			found = append(found, over{job, l.end()})
 		}
 	}
 	slices.SortFunc(found, func(x, y over) int {
-		return cmp.Or(x.deadline.Compare(y.deadline), cmp.Compare(x.job, y.job))
+		return cmp.Or(x.end.Compare(y.end), cmp.Compare(x.job, y.job))
 	})
 	var ids []int64
 	for _, o := range found[:min(limit, len(found))] {
@@ -69,8 +70,8 @@ func (b *batch) overdue(now time.Time, limit int) []int64 {
 func (b *batch) nextDeadline() time.Time {
 	var next time.Time
 	see := func(l lease) {
-		if next.IsZero() || l.deadline.Before(next) {
-			next = l.deadline
+		if next.IsZero() || l.end().Before(next) {
+			next = l.end()
 		}
 	}
 	for job := range b.st.leases {
@@ -86,11 +87,11 @@ func (b *batch) nextDeadline() time.Time {
 	return next
 }
 
-// expire ends the lease of a job whose holder went silent.
-func (b *batch) expire(job int64) error {
+// expire ends the lease of a job whose holder went silent, or took too long.
+func (b *batch) expire(job int64, now time.Time) error {
 	r := running{id: job}
-	var client int64
-	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &client, &r.attempt, &r.max)
+	var client, timeout int64
+	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &client, &r.attempt, &r.max, &timeout)
 	if err != nil {
 		return err
 	}
@@ -99,6 +100,9 @@ func (b *batch) expire(job int64) error {
 	}
 	if r.head, err = b.clientByID(client); err != nil {
 		return err
+	}
+	if l, ok := b.lease(job); ok && !l.limit.IsZero() && !l.limit.After(now) {
+		return b.fail(r, jobs.TimedOut(timeout), false)
 	}
 	return b.fail(r, jobs.Failure{
 		Class: jobs.ClassLeaseExpired, Message: "the worker went silent and its lease ran out", Retry: true,
@@ -114,7 +118,7 @@ func (s *Store) expireLocal(ctx context.Context, limit int) (int, error) {
 			return 0, err
 		}
 		for _, id := range ids {
-			if err := b.expire(id); err != nil {
+			if err := b.expire(id, time.Now()); err != nil {
 				return 0, err
 			}
 		}

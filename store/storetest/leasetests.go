@@ -17,23 +17,19 @@ func testAppend(w *world) {
 	before := time.Now()
 	r := must(w.store.Append(w.Context(), l.Lease, []jobs.Body{
 		jobs.Progressed(10, "first", "s1"), jobs.Logged("info", "a \"line\""),
-		jobs.ArtifactAdded(jobs.Artifact{Name: "f", Size: 3, ContentType: "text/plain", URL: "/f"}),
 		jobs.Progressed(20.5, "second", ""), jobs.Logged("warn", "another"),
 	}))(w)
 	events := w.history("a", l.Job.ID)
 	if r.LastEventID != events[len(events)-1].ID || r.ExpiresAt.Before(before.Add(time.Hour)) {
 		w.Errorf("receipt is %+v", r)
 	}
-	w.wantTypes("a", l.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeProgress, jobs.TypeLog, jobs.TypeArtifact, jobs.TypeProgress, jobs.TypeLog)
+	w.wantTypes("a", l.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeProgress, jobs.TypeLog, jobs.TypeProgress, jobs.TypeLog)
 	if line := w.data(events[3])["line"]; line != `a "line"` {
 		w.Errorf("log line is %v", line)
 	}
 	j := w.get("a", l.Job.ID)
 	if j.Progress == nil || *j.Progress != 20.5 || j.Message == nil || *j.Message != "second" || j.Step != nil {
 		w.Errorf("progress is %v %v %v", j.Progress, j.Message, j.Step)
-	}
-	if diff := cmp.Diff([]jobs.Artifact{{Name: "f", Size: 3, ContentType: "text/plain", URL: "/f"}}, j.Artifacts); diff != "" {
-		w.Errorf("artifacts (-want +got):\n%s", diff)
 	}
 	if j.Cursor != r.LastEventID {
 		w.Errorf("job's cursor is %s, want %s", j.Cursor, r.LastEventID)
@@ -57,8 +53,7 @@ func testAppend(w *world) {
 func testComplete(w *world) {
 	w.submit("a", queued())
 	l := w.claim("a")
-	art := jobs.Artifact{Name: "f", Size: 3, ContentType: "text/plain", URL: "/f"}
-	must(w.store.Append(w.Context(), l.Lease, []jobs.Body{jobs.ArtifactAdded(art)}))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "f", "file1")))(w)
 	j := must(w.store.Complete(w.Context(), l.Lease, json.RawMessage(`{"ok":true}`)))(w)
 	w.wantStatus(j, jobs.Completed)
 	if string(j.Result) != `{"ok":true}` || j.CompletedAt == nil || len(j.Artifacts) != 1 || j.Error != nil {

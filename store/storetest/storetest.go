@@ -42,7 +42,9 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Claim", testClaim}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
-		{"Expire", testExpire}, {"Fencing", testFencing}, {"LocalLeases", testLocalLeases},
+		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
+		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
+		{"LocalLeases", testLocalLeases},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
 		{"Page", testPage}, {"Open", testOpen}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
@@ -137,7 +139,7 @@ func must[T any](v T, err error) func(*world) T {
 
 // queued is a spec for the queue "q" with three attempts.
 func queued() jobs.Spec {
-	return jobs.Spec{Queue: "q", Payload: json.RawMessage(`{"n":1}`), MaxAttempts: 3, Timeout: 5 * time.Minute}
+	return jobs.Spec{Queue: "q", Payload: json.RawMessage(`{"n":1}`), MaxAttempts: 3, Timeout: 24 * time.Hour}
 }
 
 func (w *world) submit(client string, spec jobs.Spec) jobs.Job {

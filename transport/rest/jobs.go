@@ -27,6 +27,9 @@ func (s *server) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if !p.Sees(id) {
+		return jobs.ErrNotFound
+	}
 	ctx, cancel := command()
 	defer cancel()
 	job, err := s.Jobs.Get(ctx, p.ClientID, id)
@@ -43,6 +46,9 @@ func (s *server) list(c *fiber.Ctx) error {
 	p, err := s.Door.Principal(c, auth.Watch)
 	if err != nil {
 		return err
+	}
+	if !p.Sees("") {
+		return transport.Refuse(transport.Forbidden, "This token shows one job only.")
 	}
 	q, err := listQuery(c)
 	if err != nil {

@@ -24,6 +24,8 @@ type Jobs interface {
 	Get(ctx context.Context, client, id string) (jobs.Job, error)
 	List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error)
 	Cancel(ctx context.Context, client, id string) (jobs.Job, error)
+	Workers
+	Artifacts
 }
 
 // Keys is what this package asks of the key store; see [auth.Store].
@@ -33,12 +35,13 @@ type Keys interface {
 	RevokeKey(ctx context.Context, client, id string, at time.Time) error
 }
 
-// Deps is what the routes need. Door, Jobs, Keys, Streams, Stream and Wait are
-// required.
+// Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream and
+// Wait are required.
 type Deps struct {
 	Door    *transport.Door
 	Jobs    Jobs
 	Keys    Keys
+	Tokens  Tokens
 	Streams *auth.Streams
 	Submit  jobs.SubmitOptions // how a submit is checked
 
@@ -59,7 +62,8 @@ type Deps struct {
 type server struct{ Deps }
 
 // Mount adds the routes. Transports that have paths of their own below these
-// (/v1/jobs/{id}/events, /v1/ws, /socket.io/) are mounted before.
+// (/v1/jobs/{id}/events, /v1/ws, /v1/workers/claim, /socket.io/) are mounted
+// before. An application that takes artifacts is prepared by StreamUploads.
 func Mount(r fiber.Router, d Deps) {
 	s := &server{d}
 	r.Post("/v1/jobs", s.submit)
@@ -68,9 +72,18 @@ func Mount(r fiber.Router, d Deps) {
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
 
+	r.Post("/v1/jobs/:id/progress", s.progress)
+	r.Post("/v1/jobs/:id/extend", s.extend)
+	r.Post("/v1/jobs/:id/complete", s.complete)
+	r.Post("/v1/jobs/:id/fail", s.fail)
+	r.Put("/v1/jobs/:id/artifacts/:name", s.putArtifact)
+	r.Get("/v1/jobs/:id/artifacts/:name", s.getArtifact)
+
 	r.Get("/v1/keys", s.listKeys)
 	r.Post("/v1/keys", s.createKey)
 	r.Delete("/v1/keys/:id", s.revokeKey)
+
+	r.Post("/v1/tokens", s.createToken)
 
 	r.Get("/livez", s.live)
 	r.Get("/readyz", s.ready)

@@ -19,19 +19,24 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/rest/claim"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // site is the whole of the plain HTTP interface over a real store and a real
 // listener. Only the streams are the test's own: they are other packages' work.
 type site struct {
 	t       *testing.T
+	dir     string
 	addr    string
 	door    *transport.Door
 	store   *sqlite.Store
 	service *jobs.Service
 	streams *auth.Streams
+	pool    *wire.Pool
 	ends    *ends
 	log     *logbook
 
@@ -45,10 +50,16 @@ type setting func(*Deps, *auth.Limits)
 
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
+	return newSiteWithLeases(t, 0, settings...)
+}
+
+// newSiteWithLeases is newSite with leases of ttl for claims that name none.
+func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	s.store, err = sqlite.Open(t.Context(), t.TempDir(), sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})
+	s.store, err = sqlite.Open(t.Context(), s.dir, sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +72,12 @@ func newSite(t *testing.T, settings ...setting) *site {
 	s.plain, s.foreign = s.key("acme"), s.key("umbra", auth.Submit, auth.Watch, auth.Admin)
 	s.watcher, s.submitter = s.key("acme", auth.Watch), s.key("acme", auth.Submit)
 
-	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log})
+	kept, err := files.Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: ttl, Files: kept})
 	d := Deps{
 		Jobs: s.service, Keys: s.store, Stream: s.stream, Wait: s.wait,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
@@ -71,18 +87,37 @@ func newSite(t *testing.T, settings ...setting) *site {
 	for _, set := range settings {
 		set(&d, &limits)
 	}
-	verifier := auth.NewVerifier(s.store, auth.VerifierOptions{Limits: limits, Logger: log})
+	secret, err := auth.LoadSecret(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := auth.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Tokens = signer
+	verifier := auth.NewVerifier(s.store, auth.VerifierOptions{Limits: limits, Signer: signer, Logger: log})
 	d.Streams, s.streams = verifier.Streams(), verifier.Streams()
 	if s.door, err = transport.New(transport.Options{Auth: verifier, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	d.Door = s.door
-	s.serve(d)
+	s.serve(d, verifier, log)
 	return s
 }
 
-func (s *site) serve(d Deps) {
+func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 	app := s.door.App()
+	s.pool = wire.NewPool(wire.Options{Logger: log, Serve: app.Server().ServeConn})
+	claimed, ok := d.Jobs.(claim.Jobs)
+	if !ok {
+		claimed = s.service
+	}
+	claims := claim.New(claim.Options{
+		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log,
+	})
+	app.Post("/v1/workers/claim", claims.Serve)
+	uploads := StreamUploads(app)
 	Mount(app, d)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -95,6 +130,9 @@ func (s *site) serve(d Deps) {
 		if err := app.Shutdown(); err != nil {
 			s.t.Errorf("shutdown: %v", err)
 		}
+		uploads.Close(context.Background())
+		s.pool.Close() // connections that it gave back are the server's, and gone by now
+		claims.Close()
 		_ = ln.Close() // a shutdown that came before Serve closes nothing
 		<-served
 	})

@@ -9,16 +9,8 @@ import (
 // unbuilt lists the paths that the contract names and this server does not
 // offer. They say so, instead of looking like a typing error of the caller.
 func unbuilt() map[string][]string {
-	post := []string{fiber.MethodPost}
 	return map[string][]string{
-		"/v1/tokens":                   post,
-		"/v1/workers/*":                post,
-		"/v1/jobs/:id/progress":        post,
-		"/v1/jobs/:id/extend":          post,
-		"/v1/jobs/:id/complete":        post,
-		"/v1/jobs/:id/fail":            post,
-		"/v1/jobs/:id/artifacts/:name": {fiber.MethodGet, fiber.MethodHead, fiber.MethodPut},
-		"/socket.io/":                  {fiber.MethodGet, fiber.MethodPost},
+		"/socket.io/": {fiber.MethodGet, fiber.MethodPost},
 	}
 }
 

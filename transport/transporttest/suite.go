@@ -29,8 +29,8 @@ type scenario struct {
 // The choices of scenario.on.
 func eventSource(tr Transport) bool { return tr.Accept == mediaSSE }
 
-func urls(tr Transport) bool    { return tr.Accept != "" }
-func polls(tr Transport) bool   { return tr.Accept == mediaJSON }
+func urls(tr Transport) bool  { return tr.Accept != "" }
+func polls(tr Transport) bool { return tr.Accept == mediaJSON }
 
 // responses are the streams that are one long HTTP response.
 func responses(tr Transport) bool { return tr.Stream && tr.Accept != "" }

@@ -1,0 +1,141 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of the server on what an attempt says of itself; longer texts are cut.
+const (
+	maxMessageBytes      = 1 << 10
+	maxLineBytes         = 8 << 10
+	maxErrorClassBytes   = 128
+	maxErrorMessageBytes = 8 << 10
+)
+
+// Classes of failures that the worker itself finds.
+const (
+	classTimeout     = "TimeoutError"
+	classInterrupted = "Interrupted"
+	classPanic       = "Panic"
+	classResult      = "InvalidResult"
+)
+
+// attempt runs one claimed job to its end and reports it.
+func (s *shift) attempt(c *claimed) {
+	j := c.Job
+	log := s.Log.With("job", j.ID, "attempt", j.Attempt)
+	log.Info("job begins")
+	ctx, done := context.WithTimeoutCause(s.handlers, time.Duration(j.TimeoutMs)*time.Millisecond, ErrTimeout)
+	defer done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := newRun(ctx, cancel, s, c, log)
+	j.run = r
+	result, err := s.handle(ctx, j)
+	r.finish()
+	if cause := context.Cause(ctx); errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrJobCancelled) {
+		log.Warn("job is no longer ours", "cause", cause)
+		return
+	}
+	if err = r.report(ctx, result, err); err != nil {
+		log.Warn("the end of the job could not be reported", "error", err)
+		return
+	}
+	log.Info("job ends")
+}
+
+// handle calls the handler; a panic of it fails this one attempt.
+func (s *shift) handle(ctx context.Context, j *Job) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("the handler panicked", "job", j.ID, "panic", p, "stack", string(debug.Stack()))
+			err = &JobError{Class: classPanic, Err: fmt.Errorf("the handler panicked: %v", p)}
+		}
+	}()
+	return s.Handle(ctx, j)
+}
+
+// report tells the server how the attempt ended.
+func (r *run) report(ctx context.Context, result any, err error) error {
+	if err == nil {
+		body, bad := encodeResult(result)
+		if bad == nil {
+			bad = r.end("complete", body)
+			var p *Problem
+			if bad == nil || !errors.As(bad, &p) || (p.Status != http.StatusUnprocessableEntity && p.Status != http.StatusRequestEntityTooLarge) {
+				return bad
+			}
+		}
+		err = &JobError{Class: classResult, Final: true, Err: bad}
+	} else if cause := context.Cause(ctx); errors.Is(cause, ErrTimeout) {
+		err = &JobError{Class: classTimeout, Err: fmt.Errorf("the attempt took longer than %d ms", r.timeoutMs)}
+	} else if errors.Is(cause, ErrStopped) {
+		err = &JobError{Class: classInterrupted, Err: fmt.Errorf("the worker stopped: %w", err)}
+	}
+	return r.end("fail", encodeFailure(err))
+}
+
+func encodeResult(result any) ([]byte, error) {
+	if result == nil {
+		return []byte("{}"), nil
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		return nil, fmt.Errorf("encode result: %w", err)
+	}
+	if string(text) == "null" {
+		return []byte("{}"), nil
+	}
+	if text[0] != '{' {
+		return nil, errors.New("the result is no JSON object")
+	}
+	return bytes.Join([][]byte{[]byte(`{"result":`), text, []byte("}")}, nil), nil
+}
+
+func encodeFailure(err error) []byte {
+	var je *JobError
+	class, final := "", false
+	if errors.As(err, &je) {
+		class, final = je.Class, je.Final
+	}
+	if class == "" {
+		class = "WorkerError"
+	}
+	body, _ := json.Marshal(struct { // strings and a bool always encode
+		Error        string `json:"error"`
+		ErrorMessage string `json:"errorMessage"`
+		Retry        bool   `json:"retry"`
+	}{clip(class, maxErrorClassBytes), clip(err.Error(), maxErrorMessageBytes), !final})
+	return body
+}
+
+// end posts the end of the attempt. The same call with the same token may be
+// repeated.
+func (r *run) end(verb string, body []byte) error {
+	_, err := r.c.do(context.WithoutCancel(r.ctx), call{
+		method: http.MethodPost, path: jobPath(r.id) + "/" + verb, body: body,
+		header: r.lease(), giveUp: max(r.ttl, defaultGiveUp),
+	}, nil)
+	return err
+}
+
+// clip makes text valid UTF-8 of at most limit bytes.
+func clip(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}

@@ -1,0 +1,167 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Submit makes a job. It is repeated over network faults and restarts of the
+// server, and makes one job all the same; see Submission.IdempotencyKey.
+func (c *Client) Submit(ctx context.Context, s Submission) (*Job, error) {
+	body, err := s.body()
+	if err != nil {
+		return nil, wrap("encode job", err)
+	}
+	j, err := c.make(ctx, "/v1/jobs", body, s.IdempotencyKey)
+	return j, wrap("submit job", err)
+}
+
+// SubmitAndWatch makes a job and returns it together with its events from the
+// first on; o.After and o.From are not used.
+func (c *Client) SubmitAndWatch(ctx context.Context, s Submission, o WatchOptions) (*Job, iter.Seq2[Event, error], error) {
+	j, err := c.Submit(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.After, o.From = "", FromDefault
+	return j, c.Watch(ctx, j.ID, o), nil
+}
+
+// Retry makes a new job from one that failed or was cancelled; from any other
+// it is refused with ErrConflict. The new job's RetryOf is id. key is as in
+// Submission.IdempotencyKey.
+func (c *Client) Retry(ctx context.Context, id, key string) (*Job, error) {
+	j, err := c.make(ctx, jobPath(id)+"/retry", []byte("{}"), key)
+	return j, wrap("retry job "+id, err)
+}
+
+// make posts what makes a job.
+func (c *Client) make(ctx context.Context, path string, body []byte, key string) (*Job, error) {
+	if key == "" {
+		key = rand.Text()
+	}
+	var j Job
+	_, err := c.do(ctx, call{
+		method: http.MethodPost, path: path, body: body,
+		header: http.Header{"Idempotency-Key": {key}},
+	}, &j)
+	if err != nil {
+		return nil, err
+	}
+	return &j, nil
+}
+
+// Get returns a job as it is now.
+func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
+	var j Job
+	if _, err := c.do(ctx, call{method: http.MethodGet, path: jobPath(id)}, &j); err != nil {
+		return nil, wrap("get job "+id, err)
+	}
+	return &j, nil
+}
+
+// Cancel ends a job and returns it. A job that is cancelled already stays so;
+// one that ended otherwise is refused with ErrConflict.
+func (c *Client) Cancel(ctx context.Context, id string) (*Job, error) {
+	var j Job
+	_, err := c.do(ctx, call{method: http.MethodPost, path: jobPath(id) + "/cancel", body: []byte("{}")}, &j)
+	if err != nil {
+		return nil, wrap("cancel job "+id, err)
+	}
+	return &j, nil
+}
+
+// jobPath is where a job is. A text that cannot be an id is replaced by one that
+// no job has, so that it is a 404 and not another path.
+func jobPath(id string) string {
+	inID := func(r rune) bool {
+		return r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if id == "" || strings.TrimFunc(id, inID) != "" {
+		id = "-"
+	}
+	return "/v1/jobs/" + id
+}
+
+// ListOptions narrow a list; the zero value lists everything.
+type ListOptions struct {
+	Status Status // empty: any
+	Page   int    // jobs per request, 1..200; 0: 50
+	After  string // the id of a job: only older ones
+}
+
+// List returns the client's jobs, newest first, and fetches page after page as
+// they are taken. An error is the last thing it yields.
+func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*Job, error] {
+	return func(yield func(*Job, error) bool) {
+		q := url.Values{}
+		if o.Status != "" {
+			q.Set("status", string(o.Status))
+		}
+		if o.Page != 0 {
+			q.Set("limit", strconv.Itoa(o.Page))
+		}
+		for after := o.After; ; {
+			if after != "" {
+				q.Set("after", after)
+			}
+			var page struct {
+				Jobs []*Job  `json:"jobs"`
+				Next *string `json:"next"`
+			}
+			if _, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/jobs?" + q.Encode()}, &page); err != nil {
+				yield(nil, wrap("list jobs", err))
+				return
+			}
+			for _, j := range page.Jobs {
+				if !yield(j, nil) {
+					return
+				}
+			}
+			if page.Next == nil || *page.Next == "" {
+				return
+			}
+			after = *page.Next
+		}
+	}
+}
+
+// Keys returns the client's keys, oldest first; it needs the scope admin.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	var list struct {
+		Keys []Key `json:"keys"`
+	}
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/keys"}, &list)
+	return list.Keys, wrap("list keys", err)
+}
+
+// CreateKey makes a key; it needs the scope admin. Its Secret is not shown
+// again. The call is not repeated: when it fails without a *Problem, a key may
+// have been made that nobody knows.
+func (c *Client) CreateKey(ctx context.Context, k NewKey) (*Key, error) {
+	body, err := json.Marshal(k)
+	if err != nil {
+		return nil, wrap("encode key", err)
+	}
+	var made Key
+	if _, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/keys", body: body, once: true}, &made); err != nil {
+		return nil, wrap("create key", err)
+	}
+	return &made, nil
+}
+
+// RevokeKey ends a key and its live streams; it needs the scope admin.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	if id == "" {
+		return errors.New("revoke key: no id")
+	}
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/keys/" + url.PathEscape(id)}, nil)
+	return wrap("revoke key "+id, err)
+}

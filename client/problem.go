@@ -1,0 +1,143 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Problem is a refusal of the server (RFC 9457). Branch on Code, or use
+// errors.Is with one of the sentinels below.
+type Problem struct {
+	Code     string       `json:"code"` // see docs/protocol.md; empty when not jobcast answered but something in front of it
+	Status   int          `json:"status"`
+	Title    string       `json:"title"`
+	Detail   string       `json:"detail"`
+	Instance string       `json:"instance"` // the request's id, by which the server's log knows it
+	Errors   []FieldError `json:"errors"`   // what is wrong where in the request
+
+	Job         *Job   `json:"job"`         // of ErrConflict: as it is now
+	JobStatus   Status `json:"jobStatus"`   // of ErrLeaseLost
+	Reason      string `json:"reason"`      // of ErrCursorGone: pruned, epoch, future or invalid
+	Oldest      string `json:"oldest"`      // of ErrCursorGone
+	LastEventID string `json:"lastEventId"` // of ErrCursorGone: where to go on
+
+	RetryAfter time.Duration `json:"-"` // how long to wait before another try; 0: not said
+}
+
+// FieldError is one thing wrong with a request.
+type FieldError struct {
+	Pointer string `json:"pointer"` // RFC 6901, e.g. /actions/0/url
+	Detail  string `json:"detail"`
+}
+
+// Error implements error.
+func (p *Problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	if p.Code == "" {
+		return fmt.Sprintf("HTTP status %d: %s", p.Status, text)
+	}
+	return p.Code + ": " + text
+}
+
+// code is a sentinel: errors.Is finds it in a Problem with that code.
+type code string
+
+func (c code) Error() string { return string(c) }
+
+// Is lets errors.Is compare a problem with the sentinels.
+func (p *Problem) Is(target error) bool {
+	c, ok := target.(code)
+	return ok && p.Code == string(c)
+}
+
+// Refusals that callers branch on; errors.Is finds them in what the package's
+// methods return.
+const (
+	ErrUnauthenticated     = code("unauthenticated")
+	ErrForbidden           = code("forbidden")
+	ErrNotFound            = code("not_found")
+	ErrInvalid             = code("invalid")
+	ErrConflict            = code("conflict")
+	ErrLeaseLost           = code("lease_lost")
+	ErrCursorGone          = code("cursor_gone")
+	ErrIdempotencyMismatch = code("idempotency_mismatch")
+	ErrTooLarge            = code("too_large")
+	ErrConnectionLimit     = code("connection_limit")
+	ErrDraining            = code("draining")
+	ErrUnavailable         = code("unavailable")
+	ErrStorageFull         = code("storage_full")
+	ErrNotImplemented      = code("not_implemented")
+)
+
+// LostError says that the server could not be reached for as long as the caller
+// wanted to try.
+type LostError struct {
+	For time.Duration // how long there was no success
+	Err error         // of the last try
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("connection lost, given up after %s: %v", e.For.Round(time.Millisecond), e.Err)
+}
+
+// Unwrap returns the error of the last try.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// maxProblemBytes bounds a refusal; the longest holds a job.
+const maxProblemBytes = 1 << 20
+
+// readProblem reads the refusal in a response. It does not close the body.
+func readProblem(resp *http.Response) *Problem {
+	p := &Problem{}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind == "application/problem+json" && resp.Body != nil {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
+		if err != nil || json.Unmarshal(body, p) != nil {
+			p = &Problem{}
+		}
+	}
+	p.Status = resp.StatusCode
+	if p.Title == "" {
+		p.Title = http.StatusText(resp.StatusCode)
+	}
+	if n, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
+		p.RetryAfter = min(time.Duration(n)*time.Second, maxAskedWait)
+	}
+	return p
+}
+
+// maxAskedWait caps how long a server or a proxy can make us wait: nobody
+// should be sent away for ever.
+const maxAskedWait = 5 * time.Minute
+
+// passing reports whether the same request may succeed later: the server or a
+// proxy before it is not available.
+func passing(err error) bool {
+	var p *Problem
+	if !errors.As(err, &p) {
+		return true // no answer at all
+	}
+	switch p.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusTooManyRequests:
+		return true
+	}
+	return false
+}
+
+// askedWait is how long the refusal asks to wait; 0: it does not say.
+func askedWait(err error) time.Duration {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.RetryAfter
+	}
+	return 0
+}

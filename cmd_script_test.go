@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/transporttest"
+)
+
+// scriptsTime bounds all scripts together, so that one that hangs is told apart.
+const scriptsTime = 2 * time.Minute
+
+const asCommand = "JOBCAST_TEST_COMMAND"
+
+// TestCommandProcess is not a test: it is `jobcast` in the scripts.
+func TestCommandProcess(t *testing.T) {
+	if os.Getenv(asCommand) == "" {
+		t.Skip("runs only as a command of TestScripts")
+	}
+	_, args, _ := strings.Cut(strings.Join(os.Args, "\x00"), "\x00--\x00")
+	os.Args = append([]string{"jobcast"}, strings.Split(args, "\x00")...)
+	main()
+}
+
+// TestScripts runs testdata/script/*.txtar. Each script has a client of its own
+// on one real server, its key in JOBCAST_KEY; those that must kill their server
+// start one themselves.
+func TestScripts(t *testing.T) {
+	b := boot(t, transporttest.Options{MaxConnections: 1000}).(*booted)
+	bin := t.TempDir()
+	// The race detector would wait a second at each exit.
+	wrapper := fmt.Sprintf("#!/bin/sh\n%s=1 GORACE=atexit_sleep_ms=0 exec '%s' -test.run='^TestCommandProcess$' -- \"$@\"\n", asCommand, os.Args[0])
+	if err := os.WriteFile(filepath.Join(bin, "jobcast"), []byte(wrapper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", Deadline: time.Now().Add(scriptsTime),
+		Setup: func(env *testscript.Env) error {
+			name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+			_, key := b.Key(name, auth.KeyOptions{})
+			_, reader := b.Key(name, auth.KeyOptions{}, auth.Watch)
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("JOBCAST_URL", "http://"+b.ln.Addr().String())
+			env.Setenv("JOBCAST_KEY", key)
+			env.Setenv("READER", reader)
+			env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
+			return os.MkdirAll(filepath.Join(env.WorkDir, "tmp"), 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "keep": keep, "freeport": freeport,
+		},
+	})
+}
+
+// exits runs a command and wants an exit code: exits CODE COMMAND…
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// keep puts the last command's output, which must be one line, into a variable:
+// keep NAME
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	text, ok := strings.CutSuffix(ts.ReadFile("stdout"), "\n")
+	if !ok || text == "" || strings.Contains(text, "\n") {
+		ts.Fatalf("not one line: %q", text)
+	}
+	ts.Setenv(args[0], text)
+}
+
+// freeport puts the address of a free port into a variable: freeport NAME
+func freeport(ts *testscript.TestScript, _ bool, args []string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], ln.Addr().String())
+	ts.Check(ln.Close())
+}

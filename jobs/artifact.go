@@ -1,0 +1,219 @@
+package jobs
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+)
+
+// Limits on what a job may leave behind.
+const (
+	MaxArtifacts     = 50        // of one job: they all stand in its job.completed
+	MaxArtifactName  = 128       // bytes
+	MaxArtifactBytes = 100 << 20 // of one artifact
+)
+
+const (
+	sniffBytes   = 512         // of a file: its content type is guessed from them
+	copyBuffer   = 64 << 10    // bytes read at a time
+	minRenewal   = time.Second // between two renewals of a lease while an artifact is read
+	garbageBatch = 200         // files removed between two commands
+)
+
+// Files keeps the bytes of artifacts.
+type Files interface {
+	// Create begins a file that nobody can see.
+	Create() (Draft, error)
+	// Open opens a file that was kept.
+	Open(id string) (io.ReadSeekCloser, error)
+	// Remove deletes a file; one that is gone already is no error.
+	Remove(id string) error
+}
+
+// Draft is a file that is being written. Either Keep or Discard ends it;
+// Discard after Keep does nothing. Errors wrap ErrStorageFull if that is why.
+type Draft interface {
+	io.Writer
+	// Keep makes the file durable and returns its id.
+	Keep() (id string, err error)
+	Discard()
+}
+
+// ErrNoArtifact: the job has no artifact of this name.
+var ErrNoArtifact = fmt.Errorf("no such artifact: %w", ErrNotFound)
+
+// ErrTooLarge: an artifact has more than MaxArtifactBytes.
+var ErrTooLarge = fmt.Errorf("an artifact must not be larger than %d bytes", MaxArtifactBytes)
+
+// StoredArtifact is an artifact and where its bytes are.
+type StoredArtifact struct {
+	Artifact
+	File   string   // id in Files
+	Digest [32]byte // SHA-256 of the bytes
+}
+
+// Saved acknowledges an artifact.
+type Saved struct {
+	Artifact Artifact
+	Receipt  Receipt
+}
+
+// ValidArtifactName reports whether name is [A-Za-z0-9._-]{1,128} and neither
+// "." nor "..".
+func ValidArtifactName(name string) bool {
+	if name == "" || len(name) > MaxArtifactName || name == "." || name == ".." {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if letter := c | 0x20; (letter < 'a' || letter > 'z') && !isDigit(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// ArtifactURL is where an artifact can be fetched, a path of this server.
+func ArtifactURL(jobID, name string) string { return "/v1/jobs/" + jobID + "/artifacts/" + name }
+
+// SaveArtifact reads r to its end into an artifact of a running job and commits
+// job.artifact. An artifact of the same name is replaced at once. While it
+// reads, it renews the lease: whoever sends is alive. contentType is what the
+// sender calls it, and may be empty.
+//
+// Errors: those of r, ErrTooLarge, ErrLeaseLost, ErrStorageFull, and
+// *ConflictError if the job has MaxArtifacts others; *InvalidError for a name
+// that is none.
+func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType string, r io.Reader) (Saved, error) {
+	if !ValidArtifactName(name) {
+		return Saved{}, &InvalidError{[]FieldError{{"/name", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen"}}}
+	}
+	if s.files == nil {
+		return Saved{}, errors.New("this service keeps no artifacts")
+	}
+	receipt, err := s.store.Extend(ctx, l) // before anything is read: most refusals show here
+	if err != nil {
+		return Saved{}, err
+	}
+	draft, err := s.files.Create()
+	if err != nil {
+		return Saved{}, err
+	}
+	defer draft.Discard()
+	in := &renewing{ctx: ctx, r: r, store: s.store, lease: l}
+	in.until(receipt.ExpiresAt)
+	a := StoredArtifact{Artifact: Artifact{Name: name, URL: ArtifactURL(l.JobID, name)}}
+	if err := a.read(draft, in, contentType); err != nil {
+		return Saved{}, err
+	}
+	if a.File, err = draft.Keep(); err != nil {
+		return Saved{}, fmt.Errorf("keep artifact: %w", err)
+	}
+	receipt, err = s.store.AddArtifact(ctx, l, a)
+	if err == nil {
+		return Saved{a.Artifact, receipt}, nil
+	}
+	if refused(err) || errors.Is(err, ErrStorageFull) {
+		s.removeFile(a.File)
+	} // else the commit's fate is open, and the next start sweeps what it left
+	return Saved{}, err
+}
+
+func (s *Service) removeFile(id string) {
+	if err := s.files.Remove(id); err != nil {
+		s.log.Warn("a file waits for the next start to be removed", "file", id, "err", err)
+	}
+}
+
+// read copies in to its end into d and notes what it was.
+func (a *StoredArtifact) read(d Draft, in io.Reader, contentType string) error {
+	buffered := bufio.NewReaderSize(in, copyBuffer)
+	head, err := buffered.Peek(sniffBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read artifact: %w", err)
+	}
+	a.ContentType = contentTypeOf(contentType, head)
+	digest := sha256.New()
+	a.Size, err = io.Copy(io.MultiWriter(d, digest), io.LimitReader(buffered, MaxArtifactBytes+1))
+	if err != nil {
+		return fmt.Errorf("read artifact: %w", err)
+	}
+	if a.Size > MaxArtifactBytes {
+		return ErrTooLarge
+	}
+	a.Digest = [32]byte(digest.Sum(nil))
+	return nil
+}
+
+// renewing reads r, and renews a lease before half of its time is over.
+type renewing struct {
+	ctx   context.Context
+	r     io.Reader
+	store Store
+	lease Lease
+	next  time.Time // of the next renewal
+}
+
+func (r *renewing) until(end time.Time) {
+	r.next = time.Now().Add(max(time.Until(end)/2, minRenewal))
+}
+
+func (r *renewing) Read(p []byte) (int, error) {
+	if time.Now().After(r.next) {
+		receipt, err := r.store.Extend(r.ctx, r.lease)
+		if err != nil && refused(err) {
+			return 0, err
+		}
+		r.until(receipt.ExpiresAt) // after trouble: soon again
+	}
+	return r.r.Read(p)
+}
+
+// OpenArtifact opens an artifact of a job of client. The caller closes the file.
+// ErrNotFound if the job is not there, ErrNoArtifact if only the artifact is not.
+func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (StoredArtifact, io.ReadSeekCloser, error) {
+	if s.files == nil {
+		return StoredArtifact{}, nil, ErrNoArtifact
+	}
+	for retried := false; ; retried = true {
+		a, err := s.store.Artifact(ctx, client, job, name)
+		if err != nil {
+			return StoredArtifact{}, nil, err
+		}
+		file, err := s.files.Open(a.File)
+		if err == nil {
+			return a, file, nil
+		}
+		// It may have been replaced or deleted since it was looked up.
+		if !errors.Is(err, fs.ErrNotExist) || retried {
+			return StoredArtifact{}, nil, fmt.Errorf("open artifact %s of job %s: %w", name, job, err)
+		}
+	}
+}
+
+// RemoveGarbage deletes the files of artifacts that were replaced or whose job
+// is gone. It returns how many.
+func (s *Service) RemoveGarbage(ctx context.Context) (int, error) {
+	removed := 0
+	for s.files != nil {
+		ids, err := s.store.Garbage(ctx, garbageBatch)
+		if err != nil || len(ids) == 0 {
+			return removed, err
+		}
+		for _, id := range ids {
+			if err := s.files.Remove(id); err != nil {
+				return removed, err
+			}
+		}
+		if err := s.store.ForgetGarbage(ctx, ids); err != nil {
+			return removed, err
+		}
+		removed += len(ids)
+	}
+	return removed, nil
+}

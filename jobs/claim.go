@@ -1,0 +1,123 @@
+package jobs
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+// Limits on what workers may ask for.
+const (
+	MaxClaim       = 100 // jobs at once: what one answer carries
+	MaxClaimQueues = 100 // names in one claim: what one look-up costs
+	MaxClaimWait   = 60 * time.Second
+	MinLease       = 5 * time.Second
+	MaxLease       = 600 * time.Second
+)
+
+// ClaimRequest is a worker's wish for jobs of its own client.
+type ClaimRequest struct {
+	Queues []string      // 1..100 names
+	Max    int           // 1..100; 0: 1
+	Wait   time.Duration // how long to wait for the first job; 0..60 s
+	Lease  time.Duration // 5 s..600 s; 0: the server's setting
+}
+
+// Claim leases jobs to a worker of client. If there are none it waits, and
+// returns none when the time is over, or once StopClaims was called. When ctx
+// ends before it returns, whatever was claimed is handed back.
+func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]Leased, error) {
+	c, err := s.workerClaim(client, r)
+	if err != nil {
+		return nil, err
+	}
+	sources := make([]source, len(r.Queues))
+	for i, q := range r.Queues {
+		sources[i] = source{client, q}
+	}
+	wake, stop := s.bell.listen(sources...)
+	defer stop()
+	over := time.NewTimer(r.Wait)
+	defer over.Stop()
+	for {
+		select {
+		case <-s.stopped:
+			return nil, nil
+		default:
+		}
+		got, err := s.claim(ctx, c)
+		if err != nil || len(got) > 0 || r.Wait == 0 {
+			return got, err
+		}
+		select {
+		case <-wake:
+		case <-over.C:
+			return nil, nil
+		case <-s.stopped:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// claimBody is the body of a claim, members in the order of the contract.
+type claimBody struct {
+	Queues  []string `json:"queues"`
+	Max     *int     `json:"max"`
+	Wait    *int64   `json:"wait"`    // seconds
+	LeaseMs *int64   `json:"leaseMs"` // absent: the server's setting
+}
+
+// ParseClaim reads the body of a claim and fills in the defaults: one job, no
+// waiting. It returns *MalformedError, or *InvalidError with every fault.
+func ParseClaim(body []byte) (ClaimRequest, error) {
+	var in claimBody
+	if err := DecodeObject(body, &in); err != nil {
+		return ClaimRequest{}, err
+	}
+	var f faults
+	r := ClaimRequest{Queues: in.Queues, Max: 1}
+	if in.Max != nil && f.inRange("/max", int64(*in.Max), 1, MaxClaim) {
+		r.Max = *in.Max
+	}
+	if in.Wait != nil && f.inRange("/wait", *in.Wait, 0, int64(MaxClaimWait/time.Second)) {
+		r.Wait = time.Duration(*in.Wait) * time.Second
+	}
+	if in.LeaseMs != nil && f.inRange("/leaseMs", *in.LeaseMs, MinLease.Milliseconds(), MaxLease.Milliseconds()) {
+		r.Lease = time.Duration(*in.LeaseMs) * time.Millisecond
+	}
+	f.queues(r.Queues)
+	return r, f.err()
+}
+
+func (f *faults) queues(names []string) {
+	if len(names) == 0 || len(names) > MaxClaimQueues {
+		f.addf("/queues", "must have 1 to %d names", MaxClaimQueues)
+		return
+	}
+	for i, q := range names {
+		if !ValidQueue(q) {
+			f.add("/queues/"+strconv.Itoa(i), "is not the name of a queue")
+		}
+	}
+}
+
+func (s *Service) workerClaim(client string, r ClaimRequest) (Claim, error) {
+	var f faults
+	f.queues(r.Queues)
+	c := Claim{Client: client, Queues: r.Queues, Max: r.Max, TTL: r.Lease}
+	if c.Max == 0 {
+		c.Max = 1
+	}
+	if c.TTL == 0 {
+		c.TTL = s.ttl
+	} else {
+		f.inRange("/leaseMs", c.TTL.Milliseconds(), MinLease.Milliseconds(), MaxLease.Milliseconds())
+	}
+	f.inRange("/max", int64(c.Max), 1, MaxClaim)
+	if r.Wait < 0 || r.Wait > MaxClaimWait {
+		f.addf("/wait", "must be between 0 and %d", int(MaxClaimWait.Seconds()))
+	}
+	return c, f.err()
+}

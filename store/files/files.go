@@ -1,0 +1,200 @@
+// Package files keeps the bytes of artifacts in one folder. A file has a random
+// name and never changes: it is written under another name, made durable, and
+// then appears whole. Which job it belongs to is the database's affair; a file
+// that the database does not know is garbage, left by a crash, and Sweep
+// removes it.
+package files
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+var _ jobs.Files = (*Files)(nil)
+
+const (
+	folder      = "artifacts"
+	draftSuffix = ".part"
+	sweepBatch  = 500 // names asked about at once
+)
+
+// Files is the folder. It is safe for concurrent use.
+type Files struct{ root *os.Root }
+
+// Open opens the folder `artifacts` in the data folder dir, and makes it if it
+// is missing. Nothing outside of it can be reached through the result, whatever
+// links lie in it.
+func Open(dir string) (*Files, error) {
+	path := filepath.Join(dir, folder)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make artifacts folder: %w", err)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("open artifacts folder: %w", err)
+	}
+	return &Files{root}, nil
+}
+
+// Close gives the folder back. Files that are open stay so.
+func (f *Files) Close() error { return f.root.Close() }
+
+// draft is a file that is being written.
+type draft struct {
+	files *Files
+	file  *os.File
+	id    string
+	over  bool
+}
+
+// Create implements jobs.Files.
+func (f *Files) Create() (jobs.Draft, error) {
+	id := strings.ToLower(rand.Text())
+	file, err := f.root.OpenFile(id+draftSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create file: %w", full(err))
+	}
+	return &draft{files: f, file: file, id: id}, nil
+}
+
+func (d *draft) Write(p []byte) (int, error) {
+	n, err := d.file.Write(p)
+	return n, full(err)
+}
+
+// Keep implements jobs.Draft.
+func (d *draft) Keep() (string, error) {
+	if err := d.file.Sync(); err != nil {
+		return "", fmt.Errorf("sync file: %w", full(err))
+	}
+	d.over = true
+	if err := d.file.Close(); err != nil {
+		return "", errors.Join(fmt.Errorf("close file: %w", full(err)), d.files.root.Remove(d.id+draftSuffix))
+	}
+	if err := d.files.root.Rename(d.id+draftSuffix, d.id); err != nil {
+		return "", errors.Join(fmt.Errorf("rename file: %w", full(err)), d.files.root.Remove(d.id+draftSuffix))
+	}
+	return d.id, d.files.sync()
+}
+
+// Discard implements jobs.Draft. Its error does not matter: what it leaves is
+// swept at the next start.
+func (d *draft) Discard() {
+	if d.over {
+		return
+	}
+	d.over = true
+	_ = d.file.Close()
+	_ = d.files.root.Remove(d.id + draftSuffix)
+}
+
+// sync makes the folder's entries durable: without it a power cut could take
+// back a rename that the database already relies on.
+func (f *Files) sync() error {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return fmt.Errorf("open artifacts folder: %w", err)
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("sync artifacts folder: %w", full(err))
+	}
+	return nil
+}
+
+// Open implements jobs.Files.
+func (f *Files) Open(id string) (io.ReadSeekCloser, error) {
+	if !valid(id) {
+		return nil, fmt.Errorf("open file: %q is no file's name", id)
+	}
+	file, err := f.root.Open(id)
+	if err != nil {
+		return nil, fmt.Errorf("open file: %w", err)
+	}
+	return file, nil
+}
+
+// Remove implements jobs.Files.
+func (f *Files) Remove(id string) error {
+	if !valid(id) {
+		return fmt.Errorf("remove file: %q is no file's name", id)
+	}
+	if err := f.root.Remove(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove file: %w", err)
+	}
+	return nil
+}
+
+// Sweep removes everything that known does not name, and returns how many files
+// went. known gets names of files and returns those that belong to something.
+// It is called before anything is written.
+func (f *Files) Sweep(ctx context.Context, known func(ctx context.Context, ids []string) ([]string, error)) (int, error) {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return 0, fmt.Errorf("open artifacts folder: %w", err)
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	removed := 0
+	for {
+		entries, err := dir.ReadDir(sweepBatch)
+		if errors.Is(err, io.EOF) {
+			return removed, nil
+		}
+		if err != nil {
+			return removed, fmt.Errorf("read artifacts folder: %w", err)
+		}
+		n, err := f.sweep(ctx, entries, known)
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+}
+
+func (f *Files) sweep(ctx context.Context, entries []fs.DirEntry,
+	known func(context.Context, []string) ([]string, error),
+) (removed int, err error) {
+	garbage := make(map[string]bool, len(entries))
+	var ids []string
+	for _, e := range entries {
+		garbage[e.Name()] = true
+		if valid(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	kept, err := known(ctx, ids)
+	if err != nil {
+		return 0, fmt.Errorf("ask whose files these are: %w", err)
+	}
+	for _, id := range kept {
+		delete(garbage, id)
+	}
+	for name := range garbage {
+		if err := f.root.RemoveAll(name); err != nil {
+			return removed, fmt.Errorf("remove garbage: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// valid reports whether id can be a name that Create chose.
+func valid(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}

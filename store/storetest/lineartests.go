@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// How much testLinear does: each history is checked on its own, and the cost of
+// a check grows steeply with the calls that overlap.
+const (
+	linearHistories = 25
+	linearWorkers   = 5
+	linearCalls     = 12 // of each worker
+)
+
+// leaseCall is one call about the only job of a history.
+type leaseCall struct {
+	op    string // claim, progress, complete, expire
+	token string // of progress and complete
+}
+
+// leaseAnswer is what it came to.
+type leaseAnswer struct {
+	token string // of a claim; empty: it got nothing
+	ok    bool   // of the others: it took effect
+}
+
+// leaseState is where the job stands.
+type leaseState struct {
+	status jobs.Status
+	token  string // of the open lease, or of the one that completed the job
+}
+
+// leaseModel says what one caller after another would see.
+var leaseModel = porcupine.Model{
+	Init: func() any { return leaseState{status: jobs.Pending} },
+	Step: func(state, input, output any) (bool, any) {
+		s, in, out := state.(leaseState), input.(leaseCall), output.(leaseAnswer)
+		held := s.status == jobs.Processing && s.token == in.token
+		switch in.op {
+		case "claim":
+			if s.status != jobs.Pending {
+				return out.token == "", s
+			}
+			return out.token != "", leaseState{jobs.Processing, out.token}
+		case "progress":
+			return out.ok == held, s
+		case "complete":
+			if held {
+				return out.ok, leaseState{jobs.Completed, in.token}
+			}
+			return out.ok == (s.status == jobs.Completed && s.token == in.token), s
+		default: // expire: nobody says whether the time is over, but a lease that ended was open
+			if out.ok {
+				return s.status == jobs.Processing, leaseState{status: jobs.Pending}
+			}
+			return true, s
+		}
+	},
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+}
+
+// testLinear: whatever workers claim, report, complete and lose at the same
+// time, there is an order of their calls, each between its start and its
+// answer, that one caller after another would have seen.
+func testLinear(w *world) {
+	for i := range linearHistories {
+		client := fmt.Sprintf("h%d", i)
+		spec := queued()
+		spec.MaxAttempts = 25
+		j := w.submit(client, spec)
+		history := w.race(client, j.ID)
+		if result, _ := porcupine.CheckOperationsVerbose(leaseModel, history, 10*time.Second); result != porcupine.Ok {
+			for _, op := range history {
+				w.Logf("%d..%d worker %d: %s", op.Call, op.Return, op.ClientId, leaseModel.DescribeOperation(op.Input, op.Output))
+			}
+			w.Fatalf("history %d: %s", i, result)
+		}
+		_, err := w.store.Cancel(w.Context(), client, j.ID) // no open lease is left to the next history
+		var conflict *jobs.ConflictError
+		if err != nil && !errors.As(err, &conflict) {
+			w.Fatal(err)
+		}
+	}
+}
+
+// race lets workers call about one job at the same time.
+func (w *world) race(client, job string) []porcupine.Operation {
+	var mu sync.Mutex // guards tokens and history
+	var tokens []string
+	var history []porcupine.Operation
+	start := time.Now()
+	var workers sync.WaitGroup
+	for id := range linearWorkers {
+		workers.Go(func() {
+			for range linearCalls {
+				call := leaseCall{op: []string{"claim", "progress", "complete", "expire", "progress", "claim"}[rand.IntN(6)]}
+				mu.Lock()
+				if n := len(tokens); n > 0 {
+					call.token = tokens[rand.IntN(n)]
+				}
+				mu.Unlock()
+				if call.op == "complete" && rand.IntN(4) > 0 {
+					call.op = "progress" // so that the job does not end at once
+				}
+				begun := time.Since(start)
+				answer, err := w.leaseCall(client, job, call)
+				ended := time.Since(start)
+				if err != nil {
+					w.Errorf("%s: %v", call.op, err)
+					return
+				}
+				mu.Lock()
+				if answer.token != "" {
+					tokens = append(tokens, answer.token)
+				}
+				history = append(history, porcupine.Operation{
+					ClientId: id, Input: call, Call: begun.Nanoseconds(), Output: answer, Return: ended.Nanoseconds(),
+				})
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return history
+}
+
+func (w *world) leaseCall(client, job string, c leaseCall) (leaseAnswer, error) {
+	l := jobs.Lease{Client: client, JobID: job, Token: c.token}
+	var err error
+	switch c.op {
+	case "claim":
+		ttl := time.Hour
+		if rand.IntN(2) == 0 {
+			ttl = time.Millisecond // soon to be lost
+		}
+		got, err := w.store.Claim(w.Context(), jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: ttl})
+		if err != nil || len(got) == 0 {
+			return leaseAnswer{}, err
+		}
+		return leaseAnswer{token: got[0].Lease.Token}, nil
+	case "progress":
+		_, err = w.store.Append(w.Context(), l, []jobs.Body{jobs.Progressed(1, "", "")})
+	case "complete":
+		_, err = w.store.Complete(w.Context(), l, nil)
+	default:
+		n, _, err := w.store.ExpireLeases(w.Context(), 1)
+		return leaseAnswer{ok: n == 1}, err
+	}
+	if errors.Is(err, jobs.ErrLeaseLost) {
+		return leaseAnswer{}, nil
+	}
+	return leaseAnswer{ok: err == nil}, err
+}

@@ -1,0 +1,164 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+const (
+	// uploadTime bounds one upload: 100 MiB at 60 KiB/s.
+	uploadTime = 30 * time.Minute
+	// stallTime is how long a peer may send nothing of an upload, or take
+	// nothing of a download.
+	stallTime = 10 * time.Second
+)
+
+// Artifacts is what this package asks of the job service for artifacts.
+type Artifacts interface {
+	SaveArtifact(ctx context.Context, l jobs.Lease, name, contentType string, r io.Reader) (jobs.Saved, error)
+	OpenArtifact(ctx context.Context, client, job, name string) (jobs.StoredArtifact, io.ReadSeekCloser, error)
+}
+
+// putArtifact streams the body to disk. An upload counts as a waiting call of
+// its key while it lasts.
+func (s *server) putArtifact(c *fiber.Ctx) error {
+	p, l, err := s.holder(c)
+	if err != nil {
+		return err
+	}
+	name := strings.Clone(c.Params("name"))
+	if !jobs.ValidArtifactName(name) {
+		return transport.Refuse(transport.Invalid,
+			"The name must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..")
+	}
+	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
+		return transport.Refuse(transport.UnsupportedMediaType, "The body must not be compressed on its way.").
+			With(fiber.HeaderAcceptEncoding, "identity")
+	}
+	if c.Request().Header.ContentLength() > jobs.MaxArtifactBytes {
+		return artifactTooLarge()
+	}
+	slot, err := s.Streams.OpenWait(p)
+	if err != nil {
+		return err
+	}
+	defer slot.Release()
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), uploadTime)
+	defer cancel()
+	in := incoming(ctx, c.Context())
+	saved, err := s.Jobs.SaveArtifact(ctx, l, name, string(c.Request().Header.ContentType()), in)
+	switch {
+	case err == nil:
+	case errors.Is(err, jobs.ErrTooLarge):
+		return artifactTooLarge()
+	case in.err != nil:
+		return broken(in.err)
+	default:
+		return s.lost(l, err)
+	}
+	c.Set(fiber.HeaderLocation, saved.Artifact.URL)
+	return transport.JSON(c, fiber.StatusCreated, saved.Artifact)
+}
+
+func artifactTooLarge() error {
+	return transport.Refuse(transport.TooLarge, fmt.Sprintf("An artifact has at most %d bytes.", jobs.MaxArtifactBytes))
+}
+
+// broken says why a body did not arrive.
+func broken(err error) error {
+	var ne net.Error
+	if (errors.As(err, &ne) && ne.Timeout()) || errors.Is(err, context.DeadlineExceeded) {
+		return transport.Refuse(transport.Timeout, "The body did not arrive in time.")
+	}
+	return transport.Refuse(transport.Malformed, "The body ended before its time, or its chunks are broken.")
+}
+
+// sender reads a request's body and does not wait for ever.
+type sender struct {
+	ctx  context.Context
+	r    io.Reader
+	rc   *fasthttp.RequestCtx // nil: the body is here already
+	left int                  // bytes announced and not read; negative: unknown
+	err  error                // what ended the reading, io.EOF excepted
+}
+
+// incoming returns the body of a request, whether it is streamed or not.
+func incoming(ctx context.Context, rc *fasthttp.RequestCtx) *sender {
+	if !rc.Request.IsBodyStream() {
+		return &sender{ctx: ctx, r: bytes.NewReader(rc.Request.Body()), left: -1}
+	}
+	return &sender{ctx: ctx, r: rc.RequestBodyStream(), rc: rc, left: rc.Request.Header.ContentLength()}
+}
+
+func (s *sender) Read(p []byte) (n int, err error) {
+	if err = s.ctx.Err(); err == nil && s.rc != nil {
+		err = s.rc.SetReadDeadline(time.Now().Add(stallTime))
+	}
+	if err == nil {
+		n, err = s.r.Read(p)
+	}
+	if s.left >= 0 {
+		// fasthttp calls it the end when a peer leaves in the middle.
+		if s.left -= n; s.left > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// getArtifact answers GET and HEAD. What an artifact holds was written by
+// somebody's worker, or fetched from anywhere: it is never let run as a page of
+// this server.
+func (s *server) getArtifact(c *fiber.Ctx) error {
+	p, err := s.Door.Principal(c, auth.Watch)
+	if err != nil {
+		return err
+	}
+	id, err := jobID(c)
+	if err != nil {
+		return err
+	}
+	if !p.Sees(id) {
+		return jobs.ErrNotFound
+	}
+	name := strings.Clone(c.Params("name"))
+	if !jobs.ValidArtifactName(name) {
+		name = "" // no artifact has it: refused in the usual order
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	a, file, err := s.Jobs.OpenArtifact(ctx, p.ClientID, id, name)
+	if errors.Is(err, jobs.ErrNoArtifact) {
+		return transport.Refuse(transport.NotFound, "This job has no artifact of this name.")
+	}
+	if err != nil {
+		return err
+	}
+	if err := download(c, a, file); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/action"
+)
+
+var killedJobs = flag.Int("killed-jobs", 1000, "how many jobs TestKilledWorkers gives to its workers")
+
+const killedWorkers = 24 // at the same time
+
+// Workers are stopped and killed at any moment, leases run out, jobs are
+// cancelled in between: each job has exactly one terminal event, and nothing
+// after it.
+func TestKilledWorkers(t *testing.T) {
+	s := newSiteWithLeases(t, 400*time.Millisecond)
+	p := jobs.NewProcessor(s.service, action.Builtin(action.Options{}), jobs.ProcessorOptions{})
+	p.Start()
+	t.Cleanup(func() {
+		if err := p.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	ids := s.fill(*killedJobs)
+	over, end := context.WithCancel(t.Context())
+	var workers sync.WaitGroup
+	for range killedWorkers {
+		workers.Go(func() {
+			for over.Err() == nil {
+				s.worker(over) // one dies, the next takes its place
+			}
+		})
+	}
+	workers.Go(func() { // somebody changes their mind now and then
+		for _, id := range ids {
+			if rand.IntN(30) == 0 && over.Err() == nil {
+				<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond)
+				_, _ = s.service.Cancel(over, "acme", id) // whether it came in time is open
+			}
+		}
+	})
+	for _, id := range ids {
+		select {
+		case <-s.ends.of(id):
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("job %s never ended: %q", id, s.events("acme", id))
+		}
+	}
+	end()
+	workers.Wait()
+	for _, id := range ids {
+		s.wantOneEnd(id)
+	}
+}
+
+// fill submits n jobs of the queue q.
+func (s *site) fill(n int) []string {
+	s.t.Helper()
+	ids := make([]string, n)
+	spec := jobs.Spec{Queue: "q", Payload: json.RawMessage("null"), MaxAttempts: 25, Timeout: time.Hour}
+	const producers = 32
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for i := p; i < n; i += producers {
+				ids[i] = uuid.Must(uuid.NewV7()).String()
+				if _, _, err := s.store.Submit(s.t.Context(), "acme", ids[i], spec, jobs.Idempotency{}); err != nil {
+					s.t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return ids
+}
+
+// worker claims and works until it is stopped, or is killed in the middle of
+// whatever it does. Late calls of leases that it lost are refused, not fatal.
+func (s *site) worker(over context.Context) {
+	hc := &http.Client{Transport: &http.Transport{}}
+	defer hc.CloseIdleConnections()
+	life, kill := context.WithTimeout(over, time.Duration(20+rand.IntN(1500))*time.Millisecond)
+	defer kill()
+	post := func(path, token, body string) []byte {
+		req, err := http.NewRequestWithContext(life, http.MethodPost, "http://"+s.addr+path, strings.NewReader(body))
+		if err != nil {
+			s.t.Error(err)
+			return nil
+		}
+		req.Header.Set("Authorization", "Bearer "+s.plain)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Lease-Token", token)
+		res, err := hc.Do(req)
+		if err != nil {
+			return nil
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusConflict {
+			s.t.Errorf("%s: %d", path, res.StatusCode)
+		}
+		data, _ := io.ReadAll(res.Body)
+		return data
+	}
+	for life.Err() == nil {
+		var got struct{ Jobs []given }
+		data := post("/v1/workers/claim", "", `{"queues":["q"],"max":3,"wait":1}`)
+		if data == nil || json.NewDecoder(bytes.NewReader(data)).Decode(&got) != nil {
+			continue
+		}
+		for _, g := range got.Jobs {
+			path := "/v1/jobs/" + g.ID
+			post(path+"/progress", g.Lease.Token, `[{"progress":1},{"progress":2}]`)
+			switch rand.IntN(12) {
+			case 0: // forgets it
+			case 1:
+				post(path+"/fail", g.Lease.Token, `{"errorMessage":"again"}`)
+			case 2:
+				post(path+"/fail", g.Lease.Token, `{"errorMessage":"no","retry":false}`)
+			case 3: // says it twice
+				post(path+"/complete", g.Lease.Token, `{}`)
+				post(path+"/complete", g.Lease.Token, `{}`)
+			default:
+				post(path+"/complete", g.Lease.Token, `{}`)
+				post(path+"/progress", g.Lease.Token, `{"progress":3}`) // too late
+			}
+		}
+	}
+}
+
+// wantOneEnd checks a job's story: attempts one after another, one end.
+func (s *site) wantOneEnd(id string) {
+	s.t.Helper()
+	story := s.events("acme", id)
+	running, ends := false, 0
+	for i, e := range story {
+		kind, _, _ := strings.Cut(e, " ")
+		ok := true
+		switch jobs.Type(kind) {
+		case jobs.TypeCreated:
+			ok = i == 0
+		case jobs.TypeStarted:
+			ok, running = !running, true
+		case jobs.TypeProgress:
+			ok = running
+		case jobs.TypeRetrying:
+			ok, running = running, false
+		case jobs.TypeCompleted, jobs.TypeFailed:
+			ok = running && i == len(story)-1
+			ends++
+		case jobs.TypeCancelled:
+			ok = i == len(story)-1
+			ends++
+		}
+		if !ok {
+			s.t.Errorf("job %s: event %d of %q", id, i, story)
+			return
+		}
+	}
+	if ends != 1 {
+		s.t.Errorf("job %s has %d terminal events: %q", id, ends, story)
+	}
+}

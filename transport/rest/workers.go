@@ -1,0 +1,184 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+)
+
+// leaseHeader carries the token that proves a lease.
+const leaseHeader = "X-Lease-Token"
+
+// Workers is what this package asks of the job service for those who hold
+// leases; see [jobs.Store] for what each method promises.
+type Workers interface {
+	Progress(ctx context.Context, l jobs.Lease, reports []jobs.Report) (jobs.Receipt, error)
+	Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error)
+	Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error)
+	Fail(ctx context.Context, l jobs.Lease, class, message string, retry bool) (jobs.Job, error)
+}
+
+// leaseObject is a lease on the wire.
+type leaseObject struct {
+	Token     string    `json:"token"`
+	ExpiresAt jobs.Time `json:"expiresAt"`
+}
+
+// receipt answers progress and extend.
+type receipt struct {
+	LastEventID string      `json:"lastEventId"`
+	Lease       leaseObject `json:"lease"`
+}
+
+func (s *server) progress(c *fiber.Ctx) error {
+	l, body, err := s.report(c)
+	if err != nil {
+		return err
+	}
+	reports, err := jobs.ParseReports(body)
+	if err != nil {
+		return err
+	}
+	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Receipt, error) {
+		return s.Jobs.Progress(ctx, l, reports)
+	})
+}
+
+func (s *server) extend(c *fiber.Ctx) error {
+	l, body, err := s.report(c)
+	if err != nil {
+		return err
+	}
+	if err := decodeOptional(body, &struct{}{}); err != nil {
+		return err
+	}
+	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Receipt, error) {
+		return s.Jobs.Extend(ctx, l)
+	})
+}
+
+func (s *server) complete(c *fiber.Ctx) error {
+	l, body, err := s.report(c)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Result json.RawMessage `json:"result"`
+	}
+	if err := decodeOptional(body, &in); err != nil {
+		return err
+	}
+	if string(in.Result) == "null" {
+		in.Result = nil
+	}
+	return s.finish(c, l, func(ctx context.Context) (jobs.Job, error) {
+		return s.Jobs.Complete(ctx, l, in.Result)
+	})
+}
+
+func (s *server) fail(c *fiber.Ctx) error {
+	l, body, err := s.report(c)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Error        string  `json:"error"`
+		ErrorMessage *string `json:"errorMessage"`
+		Retry        *bool   `json:"retry"`
+	}
+	if err := jobs.DecodeObject(body, &in); err != nil {
+		return err
+	}
+	if in.ErrorMessage == nil {
+		return transport.InvalidField("/errorMessage", "is required")
+	}
+	return s.finish(c, l, func(ctx context.Context) (jobs.Job, error) {
+		return s.Jobs.Fail(ctx, l, in.Error, *in.ErrorMessage, in.Retry == nil || *in.Retry)
+	})
+}
+
+// holder reads who reports on which job, and by what right.
+func (s *server) holder(c *fiber.Ctx) (p auth.Principal, l jobs.Lease, err error) {
+	if p, err = s.Door.Principal(c, auth.Work); err != nil {
+		return p, l, err
+	}
+	id, err := jobID(c)
+	if err != nil {
+		return p, l, err
+	}
+	tokens := c.Request().Header.PeekAll(leaseHeader)
+	switch {
+	case len(tokens) > 1:
+		return p, l, transport.Refuse(transport.Malformed, leaseHeader+" is given more than once.")
+	case len(tokens) == 0 || len(tokens[0]) == 0:
+		return p, l, transport.Refuse(transport.Invalid, "The header "+leaseHeader+" is missing.")
+	}
+	return p, jobs.Lease{Client: p.ClientID, JobID: id, Token: string(tokens[0])}, nil
+}
+
+// report reads the head and the body of a worker's call.
+func (s *server) report(c *fiber.Ctx) (l jobs.Lease, body []byte, err error) {
+	if _, l, err = s.holder(c); err != nil {
+		return l, nil, err
+	}
+	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil {
+		return l, nil, err
+	}
+	return l, body, s.Door.Admit()
+}
+
+// decodeOptional is DecodeObject for a body that may be missing.
+func decodeOptional(body []byte, dst any) error {
+	if body == nil {
+		return nil
+	}
+	return jobs.DecodeObject(body, dst)
+}
+
+// acknowledge runs a command that leaves the lease open.
+func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Context) (jobs.Receipt, error)) error {
+	ctx, cancel := command()
+	defer cancel()
+	r, err := run(ctx)
+	if err != nil {
+		return s.lost(l, err)
+	}
+	return transport.JSON(c, fiber.StatusOK, receipt{r.LastEventID, leaseOf(l, r.ExpiresAt)})
+}
+
+// finish runs a command that ends the attempt.
+func (s *server) finish(c *fiber.Ctx, l jobs.Lease, run func(context.Context) (jobs.Job, error)) error {
+	ctx, cancel := command()
+	defer cancel()
+	job, err := run(ctx)
+	if err != nil {
+		return s.lost(l, err)
+	}
+	return transport.JSON(c, fiber.StatusOK, job)
+}
+
+func leaseOf(l jobs.Lease, end time.Time) leaseObject {
+	return leaseObject{Token: l.Token, ExpiresAt: jobs.At(end)}
+}
+
+// lost adds to the refusal of a lost lease where the job stands now, so that
+// its worker knows whether to ask for the reason.
+func (s *server) lost(l jobs.Lease, err error) error {
+	if !errors.Is(err, jobs.ErrLeaseLost) {
+		return err
+	}
+	p := transport.FromError(err)
+	ctx, cancel := command()
+	defer cancel()
+	if job, err := s.Jobs.Get(ctx, l.Client, l.JobID); err == nil {
+		p.JobStatus = job.Status
+	}
+	return p
+}
