@@ -44,9 +44,7 @@ type commands struct {
 
 const description = `Submit a job over HTTP; watch it live from anything.
 
-Not built yet: Socket.IO, workers, artifacts, tokens, and the commands submit,
-watch, jobs, cancel, retry, work and completion. Their URLs
-answer 501.`
+Not built yet: Socket.IO; its path answers 501.`
 
 func main() {
 	// Without this a reader of our output that goes away would end the server.
