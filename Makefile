@@ -28,7 +28,7 @@ run: build ## build, serve on :3000 and run a sample job (Ctrl-C stops it)
 	./bin/jobcast serve --demo
 
 test: tools ## run every test: Go with the race detector, documents, npm clients, Chromium
-	go test -race -timeout 10m ./...
+	go test -race -timeout 14m ./...
 
 race: ## run the Go tests twice with the race detector, without documents and browsers
 	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e '/e2e$$' -e '/docs$$')

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -21,29 +20,12 @@ import (
 // scriptsTime bounds all scripts together, so that one that hangs is told apart.
 const scriptsTime = 2 * time.Minute
 
-const asCommand = "JOBCAST_TEST_COMMAND"
-
-// TestCommandProcess is not a test: it is `jobcast` in the scripts.
-func TestCommandProcess(t *testing.T) {
-	if os.Getenv(asCommand) == "" {
-		t.Skip("runs only as a command of TestScripts")
-	}
-	_, args, _ := strings.Cut(strings.Join(os.Args, "\x00"), "\x00--\x00")
-	os.Args = append([]string{"jobcast"}, strings.Split(args, "\x00")...)
-	main()
-}
-
 // TestScripts runs testdata/script/*.txtar. Each script has a client of its own
 // on one real server, its key in JOBCAST_KEY; those that must kill their server
 // start one themselves.
 func TestScripts(t *testing.T) {
 	b := boot(t, transporttest.Options{MaxConnections: 1000}).(*booted)
-	bin := t.TempDir()
-	// The race detector would wait a second at each exit.
-	wrapper := fmt.Sprintf("#!/bin/sh\n%s=1 GORACE=atexit_sleep_ms=0 exec '%s' -test.run='^TestCommandProcess$' -- \"$@\"\n", asCommand, os.Args[0])
-	if err := os.WriteFile(filepath.Join(bin, "jobcast"), []byte(wrapper), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	bin := filepath.Dir(binary(t))
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", Deadline: time.Now().Add(scriptsTime),
 		Setup: func(env *testscript.Env) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jobcast/jobcast/client"
@@ -54,8 +55,11 @@ func (v *view) everything(ctx context.Context, cl *client.Client, o client.Watch
 		show = v.sentence
 	}
 	_, err := v.follow(ctx, cl, "", o, show)
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
 		return nil
+	case errors.Is(err, syscall.EPIPE): // whoever read the events has gone, and wants no word of it
+		return &exitError{code: exitFailed}
 	}
 	return coded(err)
 }
@@ -105,7 +109,10 @@ func (v *view) job(ctx context.Context, cl *client.Client, id string, o client.W
 	if err == nil && !status.Terminal() { // the cursor was at the job's end
 		status, err = statusOf(ctx, cl, id)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EPIPE): // whoever read the events has gone, and wants no word of it
+		return exitFailed
+	case err != nil:
 		v.talk("jobcast: %v\n", err)
 		return exitCode(err)
 	}

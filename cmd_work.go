@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -67,6 +69,11 @@ func (c *workCmd) Run(ctx context.Context, std *stdio) error {
 		return err
 	}
 	defer cl.Close()
+	// The commands must not inherit that this program ignores SIGPIPE; a signal
+	// that is caught is at its default in a child.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
+	defer signal.Stop(pipes)
 	say := &talker{w: std.err}
 	log := slog.New(tint.NewTextHandler(say, &tint.Options{NoColor: true, TimeFormat: time.RFC3339}))
 	log.Info("working", "queues", c.Queue, "concurrency", c.Concurrency)

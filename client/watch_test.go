@@ -94,7 +94,7 @@ func TestWatchThroughCuts(t *testing.T) {
 			t.Logf("seed %d", seed)
 			most := 4000
 			if tr == client.Poll { // an answer that never fits would never come
-				most = 30_000
+				most = 60_000
 			}
 			p.cut = func(n int) int {
 				if n < 3 {
