@@ -2,13 +2,17 @@ package transport
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
 )
@@ -93,7 +97,25 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 func (d *Door) handleError(c *fiber.Ctx, err error) error {
 	v := d.open(c)
 	defer d.logVisit(c, v)
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		hearOut(c.Context().Conn())
+	}
 	return Write(c, err)
+}
+
+// Bounds of what is read of a body that is refused for its size.
+const (
+	hearTime  = 250 * time.Millisecond
+	hearBytes = 4 << 20
+)
+
+// hearOut reads on for a moment. A client that is answered and closed on in the
+// middle of its body would get a reset instead of the answer.
+func hearOut(nc net.Conn) {
+	if nc == nil || nc.SetReadDeadline(time.Now().Add(hearTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, nc, hearBytes) // ends with the deadline
 }
 
 // logVisit writes the access line. It holds no query at all: the query is where

@@ -23,7 +23,7 @@ const (
 	// stallMemory bounds what all stalled readers together may hold: the tail
 	// of 4 MiB, 64 KiB in flight and a bit more of rest for each, and slack. A
 	// queue per reader would hold forty times the 6 MiB that are written.
-	stallMemory = 32 << 20
+	stallMemory = 64 << 20
 )
 
 func stalled(s *stage) {
