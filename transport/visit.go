@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
 )
@@ -97,7 +96,7 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 func (d *Door) handleError(c *fiber.Ctx, err error) error {
 	v := d.open(c)
 	defer d.logVisit(c, v)
-	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+	if errors.Is(err, fiber.ErrRequestEntityTooLarge) { // from the server, before any handler
 		hearOut(c.Context().Conn())
 	}
 	return Write(c, err)

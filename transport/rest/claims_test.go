@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,4 +174,44 @@ func TestClaimDrains(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	s.call("POST", "/v1/workers/claim", s.plain, `{"queues":["q"]}`).problem(t, transport.Draining)
+}
+
+// A worker that closes its socket as soon as it has the answer keeps its job.
+func TestClaimOfAHastyWorker(t *testing.T) {
+	s := newSite(t)
+	hasty := func(n int) {
+		for range n {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			const body = `{"queues":["q"]}`
+			fmt.Fprintf(conn, "POST /v1/workers/claim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+				"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", s.plain, len(body), body)
+			var got []byte
+			for buf := make([]byte, 4096); !strings.HasSuffix(string(got), "]}\n"); {
+				n, err := conn.Read(buf)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got = append(got, buf[:n]...)
+			}
+			_ = conn.Close()
+		}
+	}
+	const workers, each = 8, 25
+	ids := s.fill(workers * each)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { hasty(each) })
+	}
+	all.Wait()
+	s.until("the calls are over", func() bool { return s.streams.Waiting(s.keyID(s.plain)) == 0 })
+	for _, id := range ids {
+		if story := s.events("acme", id); len(story) != 2 {
+			t.Fatalf("a job was taken from its worker: %q", story)
+		}
+	}
 }
