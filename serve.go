@@ -110,11 +110,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
 		Concurrency: set.Concurrency, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
 	})
-	secret, err := auth.LoadSecret(set.Data)
-	if err == nil {
-		s.signer, err = auth.NewSigner(secret)
-	}
-	if err != nil {
+	if s.signer, err = openSigner(set.Data); err != nil {
 		s.discard()
 		return nil, err
 	}
@@ -126,6 +122,15 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 		return nil, &usageError{err}
 	}
 	return s, nil
+}
+
+// openSigner reads the secret of tokens, or makes it at the very first start.
+func openSigner(dir string) (*auth.Signer, error) {
+	secret, err := auth.LoadSecret(dir)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewSigner(secret)
 }
 
 // openFiles opens the folder of artifacts, and removes what a crash left in it.

@@ -124,13 +124,13 @@ func (s *site) worker(over context.Context) {
 		for _, g := range got.Jobs {
 			path := "/v1/jobs/" + g.ID
 			post(path+"/progress", g.Lease.Token, `[{"progress":1},{"progress":2}]`)
-			switch rand.IntN(12) {
-			case 0: // forgets it
-			case 1:
+			switch n := rand.IntN(12); {
+			case n == 0: // forgets it
+			case n == 1 && g.Attempt < 3: // a later attempt would wait long for the next
 				post(path+"/fail", g.Lease.Token, `{"errorMessage":"again"}`)
-			case 2:
+			case n == 2:
 				post(path+"/fail", g.Lease.Token, `{"errorMessage":"no","retry":false}`)
-			case 3: // says it twice
+			case n == 3: // says it twice
 				post(path+"/complete", g.Lease.Token, `{}`)
 				post(path+"/complete", g.Lease.Token, `{}`)
 			default:
