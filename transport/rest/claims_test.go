@@ -86,8 +86,8 @@ func TestClaimOfAGoneWorker(t *testing.T) {
 		conn := s.park(30)
 		_ = conn.SetLinger(0) // a reset, as of a killed machine's last packet
 		_ = conn.Close()
-		id := s.call("POST", "/v1/jobs", s.plain, someJob).job(t, 202).ID
 		s.until("the call is over", func() bool { return s.streams.Waiting(s.keyID(s.plain)) == 0 && s.pool.Len() == 0 })
+		id := s.call("POST", "/v1/jobs", s.plain, someJob).job(t, 202).ID
 		s.until("the job is pending", func() bool { return s.pending(id) })
 		if g := s.claim(); g.ID != id || g.Attempt != 1 {
 			t.Fatalf("claimed %+v, want %s at its first attempt", g, id)
