@@ -19,7 +19,7 @@ import (
 	"github.com/jobcast/jobcast/jobs/action"
 )
 
-var killedJobs = flag.Int("killed-jobs", 300, "how many jobs TestKilledWorkers gives to its workers")
+var killedJobs = flag.Int("killed-jobs", 1000, "how many jobs TestKilledWorkers gives to its workers")
 
 const killedWorkers = 24 // at the same time
 
@@ -27,7 +27,7 @@ const killedWorkers = 24 // at the same time
 // cancelled in between: each job has exactly one terminal event, and nothing
 // after it.
 func TestKilledWorkers(t *testing.T) {
-	s := newSiteWithLeases(t, time.Second)
+	s := newSiteWithLeases(t, 400*time.Millisecond)
 	p := jobs.NewProcessor(s.service, action.Builtin(action.Options{}), jobs.ProcessorOptions{})
 	p.Start()
 	t.Cleanup(func() {
@@ -56,7 +56,7 @@ func TestKilledWorkers(t *testing.T) {
 	for _, id := range ids {
 		select {
 		case <-s.ends.of(id):
-		case <-time.After(4 * time.Minute):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("job %s never ended: %q", id, s.events("acme", id))
 		}
 	}
