@@ -194,19 +194,7 @@ func (q *poll) respondError(buf []byte, err error) ([]byte, wire.Next) {
 }
 
 func (q *poll) respond(buf []byte, status int, contentType, extra string, body []byte) ([]byte, wire.Next) {
-	next := wire.Close
-	connection := "close"
-	if q.request.Keep && !q.h.opt.Pool.Draining() {
-		next, connection = wire.Reuse, "keep-alive"
-	}
-	buf = append(buf, q.request.Head(status, contentType)...)
-	buf = append(buf, extra...)
-	buf = append(buf, "Content-Length: "...)
-	buf = strconv.AppendInt(buf, int64(len(body)), 10)
-	buf = append(buf, "\r\nConnection: "...)
-	buf = append(buf, connection...)
-	buf = append(buf, "\r\n\r\n"...)
-	return append(buf, body...), next
+	return q.request.Respond(buf, status, contentType, extra, body, !q.h.opt.Pool.Draining())
 }
 
 // KeepAlive implements wire.Stream; a parked request sends nothing before its

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,24 @@ func (h *Hijacked) Head(status int, contentType string) []byte {
 	dst = append(dst, contentType...)
 	dst = append(dst, "\r\n"...)
 	return append(dst, h.headers...)
+}
+
+// Respond appends a whole answer of known length: extra is header lines, each with
+// its end. It returns Reuse if the peer wants to use the connection again and
+// reuse allows it, else Close.
+func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, body []byte, reuse bool) ([]byte, Next) {
+	next, connection := Close, "close"
+	if h.Keep && reuse {
+		next, connection = Reuse, "keep-alive"
+	}
+	dst = append(dst, h.Head(status, contentType)...)
+	dst = append(dst, extra...)
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\nConnection: "...)
+	dst = append(dst, connection...)
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, body...), next
 }
 
 // Hijack lets the handler's response be sent by take, which runs once the

@@ -115,6 +115,9 @@ func (c *Conn) settle(err error, next Next) {
 	if err != nil || c.gone {
 		c.state = ended
 		gone, cause := c.gone, c.cause
+		if err == nil && (next == Close || next == Reuse) {
+			cause = nil // all was sent: a peer may leave before we know that it was
+		}
 		c.mu.Unlock()
 		if gone { // the reader left this to us
 			c.detach(cause)

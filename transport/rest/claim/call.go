@@ -28,13 +28,11 @@ type call struct {
 	slot      *auth.Slot
 
 	conn     atomic.Pointer[wire.Conn]
-	socket   *patient // nil: a connection in memory
 	hijacked *wire.Hijacked
 	cancel   context.CancelFunc      // ends the waiting of run
 	outcome  atomic.Pointer[outcome] // set once, by run
 
-	over      chan struct{} // closed by Closed; run waits for it
-	answering atomic.Bool   // an answer is being written
+	over chan struct{} // closed by Closed; run waits for it
 
 	sent bool // the outcome is in the answer; of the pool's goroutine
 	took bool // the worker has the answer; written before over is closed
@@ -60,7 +58,7 @@ func (k *call) park(hj *wire.Hijacked) {
 		_ = hj.Conn.Close()
 		return
 	}
-	k.conn.Store(k.h.opt.Pool.Park(watch(hj.Conn, k), hj.Early, k, k.request.Wait))
+	k.conn.Store(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.request.Wait))
 	k.conn.Load().Wake() // makes up for a wake before it was known
 }
 
@@ -126,9 +124,6 @@ func (k *call) Goodbye(buf []byte, retry time.Duration) []byte {
 func (k *call) Closed(cause error) {
 	k.cancel()
 	k.slot.Release()
-	if k.socket != nil {
-		k.socket.call.Store(nil)
-	}
 	k.took = k.sent && cause == nil
 	close(k.over)
 }
@@ -171,21 +166,5 @@ func (k *call) answer(buf []byte, o *outcome, extra string) ([]byte, wire.Next) 
 		return buf, wire.Close
 	}
 	k.sent = k.outcome.Load() == o
-	k.answering.Store(true)
-	return k.respond(buf, status, contentType, extra, text.Bytes())
-}
-
-func (k *call) respond(buf []byte, status int, contentType, extra string, body []byte) ([]byte, wire.Next) {
-	next, connection := wire.Close, "close"
-	if k.hijacked.Keep && !k.h.opt.Pool.Draining() {
-		next, connection = wire.Reuse, "keep-alive"
-	}
-	buf = append(buf, k.hijacked.Head(status, contentType)...)
-	buf = append(buf, extra...)
-	buf = append(buf, "Content-Length: "...)
-	buf = strconv.AppendInt(buf, int64(len(body)), 10)
-	buf = append(buf, "\r\nConnection: "...)
-	buf = append(buf, connection...)
-	buf = append(buf, "\r\n\r\n"...)
-	return append(buf, body...), next
+	return k.hijacked.Respond(buf, status, contentType, extra, text.Bytes(), !k.h.opt.Pool.Draining())
 }
