@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -97,12 +98,32 @@ func TestTokensWatch(t *testing.T) {
 			}
 		}
 	}
-	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
-	if status, _ := ask("GET", "/v1/ws", whole, "*/*", nil, upgrade...); status != http.StatusSwitchingProtocols {
-		t.Errorf("WebSocket with a token of the client: %d", status)
+	var ws transporttest.Transport
+	for _, tr := range transporttest.Transports() {
+		if tr.Name == "websocket" {
+			ws = tr
+		}
 	}
-	if status, text := ask("GET", "/v1/ws", one, "*/*", nil, upgrade...); status != http.StatusForbidden {
-		t.Errorf("WebSocket with a token of one job: %d %s", status, text)
+	for _, tt := range []struct {
+		job, credential string
+		want            int // status of the refusal; 0: subscribed
+	}{
+		{"", whole, 0}, {mine, whole, 0}, {other, whole, 0},
+		{mine, one, 0}, {other, one, http.StatusNotFound}, {"", one, http.StatusForbidden},
+		{mine, stranger, http.StatusNotFound},
+	} {
+		r, err := ws.Open(t.Context(), transporttest.Caller{Dial: b.Dial, Secret: tt.credential}, transporttest.Opening{Job: tt.job})
+		status := 0
+		var refused *transporttest.Refusal
+		if errors.As(err, &refused) {
+			status, err = refused.Status, nil
+		}
+		if err != nil || status != tt.want {
+			t.Errorf("WebSocket, room %q: %d %v, want %d", tt.job, status, err, tt.want)
+		}
+		if r != nil {
+			r.Close()
+		}
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -148,6 +148,14 @@ func (s *session) subscribe(q request) {
 			return
 		}
 	}
+	if !s.principal.Sees(q.JobID) { // a token of one job
+		if q.JobID == "" {
+			s.refuse("subscribe", "", transport.Refuse(transport.Forbidden, "This token shows one job only."))
+		} else {
+			s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
+		}
+		return
+	}
 	start, err := transport.ParseStart(q.LastEventID, q.From)
 	if err != nil {
 		s.refuse("subscribe", q.JobID, err)
