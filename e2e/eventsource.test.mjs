@@ -32,13 +32,14 @@ for (const [name, prepare] of Object.entries(parsers)) {
 
   test(`${name}: a stream cut before its first event resumes`, async (t) => {
     // Cut after the frame `subscribed`, where no job event has passed yet.
+    let heard;
     const via = await proxy(t, (text) => {
       const frame = text.indexOf("event: subscribed");
       const end = frame < 0 ? -1 : text.indexOf("\n\n", frame);
       return end < 0 ? -1 : end + 2;
-    });
+    }, () => until("`subscribed` is heard", async () => heard && (await heard()).frames.subscribed));
     const job = await submit(waits(2, 50));
-    const { heard } = await (await prepare(t, via.url))(via.url + eventsPath(job));
+    ({ heard } = await (await prepare(t, via.url))(via.url + eventsPath(job)));
 
     await until("the stream is over", async () => (await heard()).over);
 

@@ -7,8 +7,10 @@ import { url } from "./jobcast.mjs";
 // {path, lastEventId, status} for each event request, as soon as the server has
 // answered. cut(text) is asked with all that came so far of the first event
 // answer; it returns how many characters to let through before the connection
-// is cut, or -1 to go on.
-export async function proxy(t, cut = () => -1) {
+// is cut, or -1 to go on. The connection is cut once heard(), if given, resolves:
+// a client loses bytes that a reset overtakes, so a test that counts on them
+// waits until the client has them.
+export async function proxy(t, cut = () => -1, heard = async () => {}) {
   const seen = [];
   const server = http.createServer((request, response) => {
     const upstream = http.request(url + request.url, { method: request.method, headers: request.headers }, (answer) => {
@@ -16,7 +18,7 @@ export async function proxy(t, cut = () => -1) {
       const first = events && seen.length === 0;
       if (events) seen.push({ path: request.url, lastEventId: request.headers["last-event-id"], status: answer.statusCode });
       response.writeHead(answer.statusCode, answer.headers);
-      if (first) passUntilCut(answer, response, cut);
+      if (first) passUntilCut(answer, response, cut, heard);
       else answer.pipe(response);
     });
     upstream.on("error", () => response.destroy());
@@ -31,7 +33,7 @@ export async function proxy(t, cut = () => -1) {
   return { seen, url: `http://127.0.0.1:${server.address().port}` };
 }
 
-function passUntilCut(answer, response, cut) {
+function passUntilCut(answer, response, cut, heard) {
   let text = "";
   answer.setEncoding("utf8");
   answer.on("end", () => response.end());
@@ -45,6 +47,6 @@ function passUntilCut(answer, response, cut) {
     }
     answer.pause();
     // The rest of the bytes goes out before the connection is reset.
-    response.write(text.slice(passed, Math.max(passed, at)) || ":\n", () => response.destroy());
+    response.write(text.slice(passed, Math.max(passed, at)) || ":\n", () => heard().finally(() => response.destroy()));
   });
 }
