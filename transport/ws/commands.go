@@ -13,6 +13,7 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
 // maxEcho bounds what is repeated of a name that is unknown.
@@ -57,12 +58,12 @@ func (s *session) Receive(r io.Reader) error {
 		r = io.MultiReader(bytes.NewReader(s.early), r)
 		s.early = nil
 	}
-	d := decoder{r: r}
+	d := rfc6455.Decoder{R: r, MaxMessage: maxMessage}
 	for {
-		m, err := d.next()
-		var broken *closeError
+		m, err := d.Next()
+		var broken *rfc6455.CloseError
 		if errors.As(err, &broken) {
-			s.close(broken)
+			s.close(broken.Code, broken.Reason)
 			return discard(r)
 		}
 		if err != nil {
@@ -71,7 +72,7 @@ func (s *session) Receive(r io.Reader) error {
 		now := time.Now()
 		s.seen.Store(now.UnixMilli())
 		if !s.frames.AllowN(now, 1) {
-			s.close(&closeError{closeLimit, "too many messages"})
+			s.close(closeLimit, "too many messages")
 			return discard(r)
 		}
 		if over := s.handle(m); over {
@@ -91,19 +92,19 @@ func discard(r io.Reader) error {
 }
 
 // handle does what one message says; over: the connection ends.
-func (s *session) handle(m message) (over bool) {
-	switch m.op {
-	case opPing:
-		s.push(appendFrame(nil, opPong, m.data))
-	case opPong: // its arrival was the point
-	case opClose:
-		s.close(&closeError{code: closeCode(m.data)})
+func (s *session) handle(m rfc6455.Message) (over bool) {
+	switch m.Op {
+	case rfc6455.OpPing:
+		s.push(rfc6455.AppendFrame(nil, rfc6455.OpPong, m.Data))
+	case rfc6455.OpPong: // its arrival was the point
+	case rfc6455.OpClose:
+		s.close(rfc6455.CloseCode(m.Data), "")
 		return true
-	case opBinary:
-		s.close(&closeError{closeUnsupported, "only text is understood"})
+	case rfc6455.OpBinary:
+		s.close(rfc6455.CloseUnsupported, "only text is understood")
 		return true
-	case opText:
-		return s.command(m.data)
+	case rfc6455.OpText:
+		return s.command(m.Data)
 	}
 	return false
 }
@@ -113,7 +114,7 @@ func (s *session) handle(m message) (over bool) {
 func (s *session) command(text []byte) (over bool) {
 	var e envelope
 	if jobs.CheckJSON(text, maxDepth) != nil || json.Unmarshal(text, &e) != nil || e.Event == "" {
-		s.close(&closeError{closeMalformed, `a message is {"event":"…","data":{…}}`})
+		s.close(closeMalformed, `a message is {"event":"…","data":{…}}`)
 		return true
 	}
 	var q request

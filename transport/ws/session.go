@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 
 	"github.com/jobcast/jobcast/auth"
@@ -14,6 +13,7 @@ import (
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
+	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
 // session is one connection. The connection's reader runs Receive; a sender
@@ -22,7 +22,6 @@ type session struct {
 	h         *Handler
 	id        string
 	principal auth.Principal
-	request   *fasthttp.RequestCtx // only until take
 	opened    time.Time
 	admission *transport.Admission
 	sub       *hub.Subscription
@@ -37,10 +36,10 @@ type session struct {
 	conn  atomic.Pointer[wire.Conn]
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 
-	mu        sync.Mutex      // guards everything below
-	control   [][]byte        // frames that go before events
-	closing   *closeError     // the connection ends with this
-	conflated map[string]bool // joined rooms that asked for less
+	mu        sync.Mutex          // guards everything below
+	control   [][]byte            // frames that go before events
+	closing   *rfc6455.CloseError // the connection ends with this
+	conflated map[string]bool     // joined rooms that asked for less
 }
 
 // attach lets wakes reach the connection, and makes up for those before it.
@@ -67,7 +66,7 @@ func (s *session) push(frame []byte) {
 	if s.closing == nil {
 		s.control = append(s.control, frame)
 		if len(s.control) > maxPendingFrames {
-			s.closing = &closeError{closeLimit, "answers are not read"}
+			s.closing = &rfc6455.CloseError{Code: closeLimit, Reason: "answers are not read"}
 		}
 	}
 	s.mu.Unlock()
@@ -75,10 +74,10 @@ func (s *session) push(frame []byte) {
 }
 
 // close ends the connection with a close frame, after what is queued.
-func (s *session) close(e *closeError) {
+func (s *session) close(code int, reason string) {
 	s.mu.Lock()
 	if s.closing == nil {
-		s.closing = e
+		s.closing = &rfc6455.CloseError{Code: code, Reason: reason}
 	}
 	s.mu.Unlock()
 	s.wake()
@@ -86,7 +85,7 @@ func (s *session) close(e *closeError) {
 
 // encode makes the wire form of a control frame.
 func encode(f transport.Frame) []byte {
-	return appendFrame(nil, opText, appendMessage(nil, f.Event, f.MarshalData()))
+	return rfc6455.AppendFrame(nil, rfc6455.OpText, appendMessage(nil, f.Event, f.MarshalData()))
 }
 
 func appendMessage(dst []byte, event string, data []byte) []byte {
@@ -99,7 +98,7 @@ func appendMessage(dst []byte, event string, data []byte) []byte {
 
 // eventFrame is the shared wire form of an event.
 func eventFrame(e *hub.Event) []byte {
-	return appendFrame(nil, opText, appendMessage(make([]byte, 0, len(e.JSON)+32), "job.event", e.JSON))
+	return rfc6455.AppendFrame(nil, rfc6455.OpText, appendMessage(make([]byte, 0, len(e.JSON)+32), "job.event", e.JSON))
 }
 
 // Due implements wire.Timed.
@@ -114,7 +113,7 @@ func (s *session) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 	s.watch(time.Now())
 	buf, closing := s.flush(buf)
 	if closing != nil {
-		return appendClose(buf, closing.code, closing.reason), wire.Close
+		return rfc6455.AppendClose(buf, closing.Code, closing.Reason), wire.Close
 	}
 	scratch := s.h.items.Get().(*[]hub.Item)
 	defer s.h.items.Put(scratch)
@@ -143,11 +142,11 @@ func (s *session) begin(buf []byte) []byte {
 func (s *session) watch(now time.Time) {
 	if reason := s.ended.Load(); reason != nil {
 		s.push(encode(errorFrame(transport.FromError(*reason), ref{})))
-		s.close(&closeError{closeCredential, "the credential has ended"})
+		s.close(closeCredential, "the credential has ended")
 		return
 	}
 	if now.UnixMilli()-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
-		s.close(&closeError{closeSilent, "no sign of life"})
+		s.close(closeSilent, "no sign of life")
 		return
 	}
 	if !now.Before(s.nextPing) {
@@ -158,7 +157,7 @@ func (s *session) watch(now time.Time) {
 }
 
 // flush appends the queued control frames.
-func (s *session) flush(buf []byte) ([]byte, *closeError) {
+func (s *session) flush(buf []byte) ([]byte, *rfc6455.CloseError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.control {
@@ -198,7 +197,7 @@ func (s *session) markFrame(m *hub.Mark) []byte {
 	case hub.Gone:
 		return encode(errorFrame(transport.FromError(jobs.ErrNotFound), r))
 	case hub.Fault:
-		s.close(&closeError{closeLater, "the history cannot be read at the moment"})
+		s.close(rfc6455.CloseLater, "the history cannot be read at the moment")
 		return encode(errorFrame(transport.FromError(jobs.ErrUnavailable), r))
 	case hub.End:
 		s.setConflate(m.Room.Job, false)
@@ -240,14 +239,14 @@ func (s *session) setConflate(job string, thin bool) {
 }
 
 // KeepAlive implements wire.Stream: the answer to a PING is a sign of life.
-func (s *session) KeepAlive(buf []byte) []byte { return appendFrame(buf, opPing, nil) }
+func (s *session) KeepAlive(buf []byte) []byte { return rfc6455.AppendFrame(buf, rfc6455.OpPing, nil) }
 
 // Goodbye implements wire.Stream.
 func (s *session) Goodbye(buf []byte, retry time.Duration) []byte {
 	buf = s.begin(buf)
 	buf, _ = s.flush(buf)
 	buf = append(buf, encode(transport.ReconnectFrame(retry, s.sub.Position()))...)
-	return appendClose(buf, closeDrain, "the server is draining")
+	return rfc6455.AppendClose(buf, rfc6455.CloseDrain, "the server is draining")
 }
 
 // Closed implements wire.Stream.

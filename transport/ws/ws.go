@@ -1,29 +1,25 @@
 // Package ws speaks WebSocket (RFC 6455): several rooms on one connection, in
 // the convention of NestJS's ws adapter, `{"event":…,"data":…}` both ways.
 //
-// The handshake is contrib/websocket's. After it the connection is detached and
-// owned by wire: the library's frame code is not used, because it pools
-// connections, does not check UTF-8, loops over empty fragments and holds
-// buffers that an idle connection does not need.
+// The handshake and the frames are package rfc6455's; the connection is owned by
+// wire.
 package ws
 
 import (
 	"context"
-	"encoding/base64"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
+	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
 // kind names the transport in metrics and logs.
@@ -31,10 +27,20 @@ const kind = "websocket"
 
 // Limits of one connection.
 const (
-	maxRooms         = 100 // joined at once
-	messagesPerSec   = 100 // frames of any kind, over time
+	maxMessage       = 64 << 10 // bytes of one message, over all its fragments
+	maxRooms         = 100      // joined at once
+	messagesPerSec   = 100      // frames of any kind, over time
 	messagesBurst    = 200
 	maxPendingFrames = 256 // answers that the peer has not taken yet
+)
+
+// Close codes of our own: after 40xx the peer may come back, after 45xx it need
+// not try.
+const (
+	closeSilent     = 4009 // no sign of life
+	closeLimit      = 4029
+	closeMalformed  = 4500
+	closeCredential = 4501 // the credential has ended
 )
 
 // Options are what a Handler works with. All but Observe are required.
@@ -52,25 +58,17 @@ type Options struct {
 // Handler serves WebSocket connections.
 type Handler struct {
 	opt     Options
-	upgrade fiber.Handler
+	upgrade *rfc6455.Upgrader
 	items   sync.Pool // *[]hub.Item, the scratch space of one Fill
 }
 
-// local is where a request's session waits for the end of the handshake.
-const local = "ws.session"
-
 // New returns a handler.
 func New(o Options) *Handler {
-	h := &Handler{opt: o}
+	h := &Handler{opt: o, upgrade: rfc6455.NewUpgrader()}
 	h.items.New = func() any {
 		s := make([]hub.Item, 0, transport.BatchEvents)
 		return &s
 	}
-	h.upgrade = websocket.New(func(c *websocket.Conn) {
-		if s, ok := c.Locals(local).(*session); ok {
-			s.take(c)
-		}
-	})
 	return h
 }
 
@@ -80,10 +78,10 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := checkHandshake(c); err != nil {
-		return err
+	if !rfc6455.Acceptable(c) {
+		return upgradeRequired()
 	}
-	s := h.newSession(p, transport.RequestID(c), c.Context())
+	s := h.newSession(p, transport.RequestID(c))
 	if s.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, p, kind); err != nil {
 		s.sub.Close()
 		return err
@@ -92,22 +90,8 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 		s.Closed(err)
 		return err
 	}
-	c.Locals(local, s)
-	// The answer is written with the first frames, by the connection's owner:
-	// were it written here, a failure would leave the session to nobody.
-	c.Context().HijackSetNoResponse(true)
-	if err := h.upgrade(c); err != nil {
+	if err := h.upgrade.Upgrade(c, s.take); err != nil {
 		s.Closed(err)
-		return upgradeRequired()
-	}
-	return nil
-}
-
-// checkHandshake refuses what the handshake would refuse by itself, but with a
-// text of its own.
-func checkHandshake(c *fiber.Ctx) error {
-	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
-	if !websocket.IsWebSocketUpgrade(c) || !c.Request().Header.IsHTTP11() || c.Get("Sec-WebSocket-Version") != "13" || err != nil || len(key) != 16 {
 		return upgradeRequired()
 	}
 	return nil
@@ -118,10 +102,10 @@ func upgradeRequired() error {
 		With(fiber.HeaderUpgrade, "websocket").With("Sec-WebSocket-Version", "13")
 }
 
-func (h *Handler) newSession(p auth.Principal, id string, request *fasthttp.RequestCtx) *session {
+func (h *Handler) newSession(p auth.Principal, id string) *session {
 	now := time.Now()
 	s := &session{
-		h: h, id: strings.Clone(id), principal: p, request: request, opened: now,
+		h: h, id: strings.Clone(id), principal: p, opened: now,
 		nextPing: now.Add(h.opt.PingInterval),
 		frames:   rate.NewLimiter(messagesPerSec, messagesBurst),
 	}
@@ -132,19 +116,13 @@ func (h *Handler) newSession(p auth.Principal, id string, request *fasthttp.Requ
 }
 
 // take owns the connection once the handshake is over.
-func (s *session) take(c *websocket.Conn) {
-	head := append([]byte("HTTP/1.1 101 Switching Protocols\r\n"), wire.Headers(&s.request.Response.Header)...)
-	head = append(head, "Connection: Upgrade\r\n\r\n"...)
-	s.request = nil
-	nc, early, err := wire.Take(c.NetConn())
-	if err != nil {
-		_ = c.NetConn().Close()
+func (s *session) take(t *rfc6455.Taken) {
+	if t == nil {
 		s.Closed(wire.ErrGone)
 		return
 	}
-	s.early = early
-	head = append(head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval))...)
-	s.head = head
+	s.early = t.Early
+	s.head = append(t.Head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval))...)
 	s.admission.OnEnd(s.revoke)
-	s.attach(s.h.opt.Pool.Add(nc, s))
+	s.attach(s.h.opt.Pool.Add(t.Conn, s))
 }

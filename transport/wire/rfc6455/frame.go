@@ -1,63 +1,61 @@
-package ws
+package rfc6455
 
 import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"unicode/utf8"
 )
 
 // Opcodes of RFC 6455 11.8.
 const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opBinary       = 0x2
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xA
+	OpContinuation = 0x0
+	OpText         = 0x1
+	OpBinary       = 0x2
+	OpClose        = 0x8
+	OpPing         = 0x9
+	OpPong         = 0xA
 )
 
-// Close codes. Those of RFC 6455 7.4 mean what they mean there; after 40xx the
-// peer may come back, after 45xx it need not try.
+// Close codes of RFC 6455 7.4 and its registry.
 const (
-	closeProtocol    = 1002
-	closeUnsupported = 1003
-	closeNotUTF8     = 1007
-	closeTooBig      = 1009
-	closeDrain       = 1012
-	closeLater       = 1013
-	closeSilent      = 4009 // no sign of life
-	closeLimit       = 4029
-	closeMalformed   = 4500
-	closeCredential  = 4501 // the credential has ended
+	CloseProtocol    = 1002
+	CloseUnsupported = 1003
+	CloseNotUTF8     = 1007
+	ClosePolicy      = 1008
+	CloseTooBig      = 1009
+	CloseDrain       = 1012
+	CloseLater       = 1013
 )
 
 // Limits on what a peer may send. They keep one connection from filling memory
 // or a processor.
 const (
-	maxMessage   = 64 << 10 // bytes of one message, over all its fragments
-	maxFragments = 64       // frames of one message; empty ones would go on for ever
-	maxControl   = 125      // RFC 6455 5.5
+	maxFragments = 64  // frames of one message; empty ones would go on for ever
+	maxControl   = 125 // RFC 6455 5.5
 )
 
-// closeError ends a connection with a close code.
-type closeError struct {
-	code   int
-	reason string // at most 123 bytes, no secret
+// CloseError ends a connection with a close code.
+type CloseError struct {
+	Code   int
+	Reason string // at most 123 bytes, no secret
 }
 
-func (e *closeError) Error() string { return e.reason }
+func (e *CloseError) Error() string { return e.Reason }
 
-// message is one whole message or control frame from the peer.
-type message struct {
-	op   byte
-	data []byte // valid until the next read
+// Message is one whole message or control frame from the peer.
+type Message struct {
+	Op   byte
+	Data []byte // valid until the next read
 }
 
-// decoder reads client frames. It has no buffer beyond its header and the
+// Decoder reads client frames. It has no buffer beyond its header and the
 // message at hand, so an idle connection costs next to nothing.
-type decoder struct {
-	r    io.Reader
+type Decoder struct {
+	R          io.Reader
+	MaxMessage int // bytes of one message, over all its fragments
+
 	head [14]byte // of the frame at hand: 2 bytes, 8 of length, 4 of mask
 	data []byte   // of a fragmented message so far
 
@@ -73,73 +71,73 @@ type frameHead struct {
 	mask   [4]byte
 }
 
-// next returns the next message or control frame. Its error is io's, or a
-// *closeError for what breaks the protocol.
-func (d *decoder) next() (message, error) {
+// Next returns the next message or control frame. Its error is io's, or a
+// *CloseError for what breaks the protocol.
+func (d *Decoder) Next() (Message, error) {
 	for {
 		h, err := d.header()
 		if err != nil {
-			return message{}, err
+			return Message{}, err
 		}
-		if h.op >= opClose {
+		if h.op >= OpClose {
 			payload, err := d.payload(nil, h)
-			return message{op: h.op, data: payload}, err
+			return Message{Op: h.op, Data: payload}, err
 		}
 		if err := d.begin(h); err != nil {
-			return message{}, err
+			return Message{}, err
 		}
 		if d.data, err = d.payload(d.data, h); err != nil {
-			return message{}, err
+			return Message{}, err
 		}
 		if !h.fin {
 			continue
 		}
-		m := message{op: d.op, data: d.data}
+		m := Message{Op: d.op, Data: d.data}
 		d.op, d.fragments, d.data = 0, 0, nil
-		if m.op == opText && !utf8.Valid(m.data) {
-			return message{}, &closeError{closeNotUTF8, "text is not UTF-8"}
+		if m.Op == OpText && !utf8.Valid(m.Data) {
+			return Message{}, &CloseError{CloseNotUTF8, "text is not UTF-8"}
 		}
 		return m, nil
 	}
 }
 
 // begin checks a data frame against the message at hand.
-func (d *decoder) begin(h frameHead) error {
-	if h.op == opContinuation {
+func (d *Decoder) begin(h frameHead) error {
+	if h.op == OpContinuation {
 		if d.op == 0 {
-			return &closeError{closeProtocol, "continuation of nothing"}
+			return &CloseError{CloseProtocol, "continuation of nothing"}
 		}
 	} else {
 		if d.op != 0 {
-			return &closeError{closeProtocol, "a message begins inside another"}
+			return &CloseError{CloseProtocol, "a message begins inside another"}
 		}
 		d.op = h.op
 	}
 	if d.fragments++; d.fragments > maxFragments {
-		return &closeError{closeTooBig, "too many fragments"}
+		return &CloseError{CloseTooBig, "too many fragments"}
 	}
-	if h.length > maxMessage || uint64(len(d.data))+h.length > maxMessage {
-		return &closeError{closeTooBig, "message too big"}
+	if h.length > uint64(d.MaxMessage) || uint64(len(d.data))+h.length > uint64(d.MaxMessage) {
+		return &CloseError{CloseTooBig, "message too big"}
 	}
 	return nil
 }
 
 // header reads and checks one frame header.
-func (d *decoder) header() (h frameHead, err error) {
-	if _, err := io.ReadFull(d.r, d.head[:2]); err != nil {
+func (d *Decoder) header() (h frameHead, err error) {
+	if _, err := io.ReadFull(d.R, d.head[:2]); err != nil {
 		return h, err
 	}
 	h.fin, h.op = d.head[0]&0x80 != 0, d.head[0]&0x0F
 	short := d.head[1] & 0x7F
 	switch {
 	case d.head[0]&0x70 != 0:
-		return h, &closeError{closeProtocol, "reserved bits are set"}
-	case h.op > opBinary && h.op < opClose || h.op > opPong:
-		return h, &closeError{closeProtocol, "unknown opcode"}
+		return h, &CloseError{CloseProtocol, "reserved bits are set"}
+	case h.op > OpBinary && h.op < OpClose || h.op > OpPong:
+		return h, &CloseError{CloseProtocol, "unknown opcode"}
 	case d.head[1]&0x80 == 0:
-		return h, &closeError{closeProtocol, "frame is not masked"}
-	case h.op >= opClose && (!h.fin || short > maxControl):
-		return h, &closeError{closeProtocol, "bad control frame"}
+		return h, &CloseError{CloseProtocol, "frame is not masked"}
+	case h.op >= OpClose && (!h.fin || short > maxControl):
+		return h, &CloseError{CloseProtocol, "bad control frame"}
 	}
 	extra := 4
 	switch short {
@@ -149,7 +147,7 @@ func (d *decoder) header() (h frameHead, err error) {
 		extra += 8
 	}
 	b := d.head[2 : 2+extra]
-	if _, err := io.ReadFull(d.r, b); err != nil {
+	if _, err := io.ReadFull(d.R, b); err != nil {
 		return h, unexpected(err)
 	}
 	switch short {
@@ -164,16 +162,21 @@ func (d *decoder) header() (h frameHead, err error) {
 	return h, nil
 }
 
-// payload appends a frame's unmasked payload to dst. Its length was checked.
-func (d *decoder) payload(dst []byte, h frameHead) ([]byte, error) {
+// payload appends a frame's unmasked payload to dst. Its length was checked, but
+// memory follows what arrives, not what is announced.
+func (d *Decoder) payload(dst []byte, h frameHead) ([]byte, error) {
 	from := len(dst)
-	dst = append(dst, make([]byte, h.length)...)
-	part := dst[from:]
-	if _, err := io.ReadFull(d.r, part); err != nil {
-		return dst, unexpected(err)
+	for left := int(h.length); left > 0; {
+		n := min(left, 4<<10)
+		at := len(dst)
+		dst = slices.Grow(dst, n)[:at+n]
+		if _, err := io.ReadFull(d.R, dst[at:]); err != nil {
+			return dst, unexpected(err)
+		}
+		left -= n
 	}
-	for i := range part {
-		part[i] ^= h.mask[i&3]
+	for i := range dst[from:] {
+		dst[from+i] ^= h.mask[i&3]
 	}
 	return dst, nil
 }
@@ -186,9 +189,14 @@ func unexpected(err error) error {
 	return err
 }
 
-// appendFrame appends an unmasked frame, as servers send them.
-func appendFrame(dst []byte, op byte, payload []byte) []byte {
-	n := len(payload)
+// AppendFrame appends an unmasked frame, as servers send them.
+func AppendFrame(dst []byte, op byte, payload []byte) []byte {
+	return append(AppendHeader(dst, op, len(payload)), payload...)
+}
+
+// AppendHeader appends the header of an unmasked frame whose payload of n bytes
+// the caller appends.
+func AppendHeader(dst []byte, op byte, n int) []byte {
 	dst = append(dst, 0x80|op)
 	switch {
 	case n < 126:
@@ -199,31 +207,31 @@ func appendFrame(dst []byte, op byte, payload []byte) []byte {
 		dst = append(dst, 127)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(n))
 	}
-	return append(dst, payload...)
+	return dst
 }
 
-// appendClose appends a close frame.
-func appendClose(dst []byte, code int, reason string) []byte {
+// AppendClose appends a close frame.
+func AppendClose(dst []byte, code int, reason string) []byte {
 	if code == 0 {
-		return appendFrame(dst, opClose, nil)
+		return AppendFrame(dst, OpClose, nil)
 	}
 	payload := append([]byte{byte(code >> 8), byte(code)}, reason[:min(len(reason), maxControl-2)]...)
-	return appendFrame(dst, opClose, payload)
+	return AppendFrame(dst, OpClose, payload)
 }
 
-// closeCode reads the code of a peer's close frame (RFC 6455 7.4); the reply
+// CloseCode reads the code of a peer's close frame (RFC 6455 7.4); the reply
 // repeats it. 0: there was none.
-func closeCode(payload []byte) int {
+func CloseCode(payload []byte) int {
 	if len(payload) == 0 {
 		return 0
 	}
 	if len(payload) == 1 || !utf8.Valid(payload[2:]) {
-		return closeProtocol
+		return CloseProtocol
 	}
 	code := int(binary.BigEndian.Uint16(payload))
 	switch {
 	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
 		return code
 	}
-	return closeProtocol
+	return CloseProtocol
 }

@@ -1,4 +1,4 @@
-package ws
+package rfc6455
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/iotest"
 )
+
+const maxMessage = 64 << 10
 
 // clientFrame is a masked frame as clients send them.
 func clientFrame(b0 byte, payload []byte) []byte {
@@ -35,9 +37,9 @@ func TestDecoder(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	big := bytes.Repeat([]byte("x"), maxMessage)
 	var many [][]byte
-	many = append(many, clientFrame(opText, nil))
+	many = append(many, clientFrame(OpText, nil))
 	for range maxFragments {
-		many = append(many, clientFrame(opContinuation, nil))
+		many = append(many, clientFrame(OpContinuation, nil))
 	}
 	for name, tc := range map[string]struct {
 		in   []byte
@@ -68,22 +70,22 @@ func TestDecoder(t *testing.T) {
 		"cut in the payload":         {in: clientFrame(0x81, []byte("abc"))[:7], cut: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := decoder{r: iotest.OneByteReader(bytes.NewReader(tc.in))}
+			d := Decoder{MaxMessage: maxMessage, R: iotest.OneByteReader(bytes.NewReader(tc.in))}
 			var got []string
 			var err error
 			for {
-				var m message
-				if m, err = d.next(); err != nil {
+				var m Message
+				if m, err = d.Next(); err != nil {
 					break
 				}
-				got = append(got, string(rune(m.op))+string(m.data))
+				got = append(got, string(rune(m.Op))+string(m.Data))
 			}
 			if strings.Join(got, "|") != strings.Join(tc.want, "|") {
 				t.Errorf("got %.80q", got)
 			}
-			var broken *closeError
+			var broken *CloseError
 			switch {
-			case tc.code != 0 && (!errors.As(err, &broken) || broken.code != tc.code):
+			case tc.code != 0 && (!errors.As(err, &broken) || broken.Code != tc.code):
 				t.Errorf("ended with %v, want code %d", err, tc.code)
 			case tc.cut && !errors.Is(err, io.ErrUnexpectedEOF):
 				t.Errorf("ended with %v, want an unexpected end", err)
@@ -100,7 +102,7 @@ func TestCloseCode(t *testing.T) {
 		"\x03\xec": 1002, "\x03\xed": 1002, "\x03\xee": 1002, // 1004 to 1006 never travel
 		"\x0b\xb8": 3000, "\x13\x87": 4999, "\x13\x88": 1002, "\x03\xe7": 1002,
 	} {
-		if got := closeCode([]byte(in)); got != want {
+		if got := CloseCode([]byte(in)); got != want {
 			t.Errorf("%x: %d, want %d", in, got, want)
 		}
 	}
@@ -110,14 +112,14 @@ func FuzzDecoder(f *testing.F) {
 	f.Add(clientFrame(0x81, []byte(`{"event":"pong"}`)))
 	f.Add(join(clientFrame(0x01, []byte("a")), clientFrame(0x89, nil), clientFrame(0x80, []byte("b"))))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		d := decoder{r: bytes.NewReader(in)}
+		d := Decoder{MaxMessage: maxMessage, R: bytes.NewReader(in)}
 		for n := 0; ; n++ {
-			m, err := d.next()
+			m, err := d.Next()
 			if err != nil {
 				return
 			}
-			if len(m.data) > maxMessage || m.op >= opClose && len(m.data) > maxControl || n > len(in) {
-				t.Fatalf("message of %d bytes, op %x", len(m.data), m.op)
+			if len(m.Data) > maxMessage || m.Op >= OpClose && len(m.Data) > maxControl || n > len(in) {
+				t.Fatalf("message of %d bytes, op %x", len(m.Data), m.Op)
 			}
 		}
 	})
