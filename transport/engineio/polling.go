@@ -1,0 +1,259 @@
+package engineio
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// holdTime is how long a poll waits that arrives during an upgrade: the packet
+// that completes the upgrade may overtake it.
+const holdTime = 100 * time.Millisecond
+
+// parkTime bounds a poll. The session's pings answer it long before.
+const parkTime = 24 * time.Hour
+
+const contentType = "text/plain; charset=UTF-8"
+
+func noStore(c *fiber.Ctx) {
+	c.Set(fiber.HeaderContentType, contentType)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+}
+
+// poll is one GET that waits for packets. Once parked, the pool calls its
+// wire.Stream methods, one at a time.
+type poll struct {
+	s       *Session
+	request *wire.Hijacked
+	conn    atomic.Pointer[wire.Conn]
+
+	// Guarded by s.mu.
+	release bool      // answer now, with a noop if there is nothing else
+	until   time.Time // answer then at the latest; zero: no limit
+	done    bool      // the session does not know it any more
+	body    []byte    // done: the answer
+	status  int       // done: if it is not 200
+}
+
+// answer decides what the poll is answered. s.mu is held.
+func (p *poll) answer(body []byte) {
+	p.done, p.body = true, body
+	p.wake()
+}
+
+func (p *poll) wake() {
+	if c := p.conn.Load(); c != nil {
+		c.Wake()
+	}
+}
+
+// servePoll parks a GET until there is something to send.
+func (s *Session) servePoll(c *fiber.Ctx) error {
+	p := &poll{s: s, status: fiber.StatusOK}
+	s.mu.Lock()
+	switch {
+	case s.closed:
+		last := s.last
+		s.last = nil
+		s.mu.Unlock()
+		if last == nil {
+			return refuse(c, faultSession)
+		}
+		s.srv.forget(s)
+		noStore(c)
+		return c.Send(last)
+	case s.ws != nil:
+		s.mu.Unlock()
+		return refuse(c, faultRequest)
+	case s.get != nil: // two at once: the peer is confused, and order is lost
+		s.mu.Unlock()
+		s.end(ErrTransport)
+		return c.Status(fiber.StatusBadRequest).Send(nil)
+	}
+	s.get = p
+	s.mu.Unlock()
+	noStore(c)
+	wire.Hijack(c.Context(), func(hj *wire.Hijacked) {
+		if hj == nil {
+			p.Closed(wire.ErrGone)
+			return
+		}
+		p.request = hj
+		p.park(s.srv.opt.Pool.Park(hj.Conn, hj.Early, p, p.limit()))
+	})
+	return nil
+}
+
+// limit says how long the poll may wait.
+func (p *poll) limit() time.Duration {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.probe == nil {
+		return parkTime
+	}
+	p.until = time.Now().Add(holdTime)
+	return holdTime
+}
+
+// park lets wakes reach the connection, and makes up for those before it.
+func (p *poll) park(c *wire.Conn) {
+	p.conn.Store(c)
+	p.s.mu.Lock()
+	if p.s.get == p {
+		p.s.out.Store(c)
+	}
+	p.s.mu.Unlock()
+	c.Wake()
+}
+
+// Fill implements wire.Stream: the whole answer, or nothing yet.
+func (p *poll) Fill(buf []byte, _ int) ([]byte, wire.Next) {
+	body, status, ok := p.s.pollAnswer(p)
+	if !ok {
+		return buf, wire.Idle
+	}
+	return p.respond(buf, status, body)
+}
+
+func (p *poll) respond(buf []byte, status int, body []byte) ([]byte, wire.Next) {
+	kind := contentType
+	if status != fiber.StatusOK {
+		kind = fiber.MIMEApplicationJSON
+	}
+	return p.request.Respond(buf, status, kind, "", body, !p.s.srv.opt.Pool.Draining())
+}
+
+// pollAnswer returns what p is answered, if it is time.
+func (s *Session) pollAnswer(p *poll) (body []byte, status int, ok bool) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.mu.Lock()
+	if p.done {
+		defer s.mu.Unlock()
+		return p.body, p.status, true
+	}
+	ping := s.takePing()
+	s.mu.Unlock()
+
+	w := &Writer{polling: true, base64: s.base64, limit: s.srv.opt.MaxPayload}
+	if ping {
+		w.text(typePing)
+	}
+	for s.app.Fill(w) && !w.Full() {
+		continue
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.done { // it was decided meanwhile: a close follows what was taken
+		return append(append(w.buf, joinWith(w.buf)...), p.body...), p.status, true
+	}
+	if w.empty() {
+		if !p.release && (p.until.IsZero() || time.Now().Before(p.until)) {
+			return nil, 0, false
+		}
+		w.text(typeNoop)
+	}
+	p.done = true
+	s.get = nil // before the answer leaves: the next poll follows at once
+	return w.buf, fiber.StatusOK, true
+}
+
+// KeepAlive implements wire.Stream; a parked request sends nothing before its
+// answer.
+func (p *poll) KeepAlive(buf []byte) []byte { return buf }
+
+// Goodbye implements wire.Stream.
+func (p *poll) Goodbye(buf []byte, retry time.Duration) []byte {
+	w := &Writer{polling: true, base64: p.s.base64, limit: maxLast}
+	p.s.goodbye(w, retry)
+	w.text(typeClose)
+	buf, _ = p.respond(buf, fiber.StatusOK, w.buf)
+	p.s.end(ErrShutdown)
+	return buf
+}
+
+// goodbye lets the application say its last.
+func (s *Session) goodbye(w *Writer, retry time.Duration) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.mu.Lock()
+	over := s.closed
+	if !over {
+		s.get = nil // it is being answered
+	}
+	s.mu.Unlock()
+	if !over {
+		s.app.Goodbye(w, retry)
+	}
+}
+
+// Closed implements wire.Stream. What a lost answer held is lost, so the session
+// is too.
+func (p *poll) Closed(cause error) {
+	if cause != nil {
+		p.s.end(errors.Join(ErrTransport, cause))
+	}
+}
+
+// servePost takes packets of the peer.
+func (s *Session) servePost(c *fiber.Ctx) error {
+	s.mu.Lock()
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		return refuse(c, faultSession)
+	case s.ws != nil:
+		s.mu.Unlock()
+		return refuse(c, faultRequest)
+	case s.posting:
+		s.mu.Unlock()
+		s.end(ErrTransport)
+		return c.Status(fiber.StatusBadRequest).Send(nil)
+	}
+	s.posting = true
+	s.mu.Unlock()
+	err := s.take(c)
+	s.mu.Lock()
+	s.posting = false
+	s.mu.Unlock()
+	switch {
+	case errors.Is(err, errTooBig):
+		return c.Status(fiber.StatusRequestEntityTooLarge).Send(nil)
+	case errors.Is(err, ErrPeerClosed):
+		s.end(ErrPeerClosed)
+	case err != nil:
+		s.end(err)
+		return c.Status(fiber.StatusBadRequest).Send(nil)
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMETextHTML)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.SendString("ok")
+}
+
+var errTooBig = errors.New("engineio: payload too big")
+
+// take handles the packets of a POST, in order.
+func (s *Session) take(c *fiber.Ctx) error {
+	if strings.HasPrefix(c.Get(fiber.HeaderContentType), fiber.MIMEOctetStream) {
+		return ErrTransport
+	}
+	body := c.Request().Body()
+	if len(body) > s.srv.opt.MaxPayload {
+		return errTooBig
+	}
+	body = bytes.Clone(body) // packets outlive the request
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	err := splitPayload(body, s.receive)
+	if errors.Is(err, errPacket) {
+		return ErrPacket
+	}
+	return err
+}

@@ -1,0 +1,285 @@
+package engineio
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// Limits of one session.
+const (
+	messagesPerSec = 100 // packets of any kind, over time
+	messagesBurst  = 500
+)
+
+// How long a closed session stays known, so that the peer's next poll learns of
+// the end instead of getting an error.
+const (
+	lingerPeer   = 50 * time.Millisecond // the peer has closed it: its poll and its close may cross
+	lingerServer = 30 * time.Second      // the server has, and the peer still has to fetch that
+)
+
+// maxLast bounds what is kept for the last poll of a closed session.
+const maxLast = 64 << 10
+
+// Session is one peer. Its transport is long-polling, where it has a connection
+// only now and then, or one WebSocket.
+type Session struct {
+	srv    *Server
+	id     string
+	base64 bool // the peer takes no binary
+	app    Application
+	timer  *time.Timer // runs tick
+	out    atomic.Pointer[wire.Conn]
+	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
+
+	receiving sync.Mutex // held while a packet is handled
+	sending   sync.Mutex // held while the application is asked for messages; before mu
+
+	mu      sync.Mutex // guards everything below
+	ready   bool       // open is done
+	closed  bool
+	ws      *socket // the transport; nil: polling
+	probe   *socket // a WebSocket that may become the transport
+	get     *poll   // the poll that waits, at most one
+	posting bool
+	flow    *rate.Limiter // made at the first packet
+	last    []byte        // closed: payload for one more poll
+
+	ping     bool      // a ping is due
+	awaiting bool      // a pong is awaited
+	extended bool      // the wait was prolonged, once
+	pingAt   time.Time // when the next ping is due
+	pongBy   time.Time // while awaiting
+	giveUp   time.Time // of the probe
+	forgetAt time.Time // of a closed session
+}
+
+// ID is the session's secret.
+func (s *Session) ID() string { return s.id }
+
+// Wake says that the application may have something to send. It never blocks.
+func (s *Session) Wake() {
+	if c := s.out.Load(); c != nil {
+		c.Wake()
+	}
+}
+
+// TickAt sets when the application's Tick is called next.
+func (s *Session) TickAt(t time.Time) {
+	s.ticked.Store(t.UnixMilli())
+	s.mu.Lock()
+	if s.ready {
+		s.arm()
+	}
+	s.mu.Unlock()
+}
+
+// arm sets the timer to what comes next. s.mu is held.
+func (s *Session) arm() {
+	var next time.Time
+	consider := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if s.closed {
+		consider(s.forgetAt)
+	} else {
+		if s.awaiting {
+			consider(s.pongBy)
+		} else {
+			consider(s.pingAt)
+		}
+		if s.probe != nil {
+			consider(s.giveUp)
+		}
+		if ms := s.ticked.Load(); ms != 0 {
+			consider(time.UnixMilli(ms))
+		}
+	}
+	if next.IsZero() {
+		s.timer.Stop()
+		return
+	}
+	s.timer.Reset(max(time.Until(next), 0))
+}
+
+// tick does what the time demands.
+func (s *Session) tick() {
+	now := time.Now()
+	if s.overdue(now) {
+		return
+	}
+	if ms := s.ticked.Load(); ms != 0 && now.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
+		if err := s.app.Tick(now); err != nil {
+			s.Close(err)
+		}
+	}
+	s.mu.Lock()
+	if s.closed {
+		over := !now.Before(s.forgetAt)
+		if !over {
+			s.arm()
+		}
+		s.mu.Unlock()
+		if over {
+			s.srv.forget(s)
+		}
+		return
+	}
+	if !s.awaiting && !now.Before(s.pingAt) {
+		s.ping, s.awaiting, s.extended = true, true, false
+		s.pongBy = now.Add(s.srv.opt.PingTimeout)
+	}
+	var late *socket
+	if s.probe != nil && !now.Before(s.giveUp) {
+		late, s.probe = s.probe, nil
+	}
+	s.arm()
+	s.mu.Unlock()
+	if late != nil {
+		late.close(0, "")
+	}
+	s.Wake()
+}
+
+// overdue ends the session if its peer has been silent for too long, and reports
+// whether it has. Requests ask too, because a timer may be late.
+func (s *Session) overdue(now time.Time) bool {
+	s.mu.Lock()
+	late := !s.closed && (s.awaiting && !now.Before(s.pongBy) ||
+		!s.awaiting && !now.Before(s.pingAt.Add(s.srv.opt.PingTimeout)))
+	s.mu.Unlock()
+	if late {
+		s.end(ErrPingTimeout)
+	}
+	return late
+}
+
+// takePing reports whether a ping must be sent now. s.mu is held.
+func (s *Session) takePing() bool {
+	due := s.ping
+	s.ping = false
+	return due
+}
+
+// receive handles one packet of the peer.
+func (s *Session) receive(p packet) error {
+	now := time.Now()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrPeerClosed
+	}
+	if s.flow == nil {
+		s.flow = rate.NewLimiter(messagesPerSec, messagesBurst)
+	}
+	if !s.flow.AllowN(now, 1) {
+		s.mu.Unlock()
+		return ErrFlood
+	}
+	switch {
+	case p.kind == typePong && s.awaiting:
+		s.ping, s.awaiting = false, false
+		s.pingAt = now.Add(s.srv.opt.PingInterval)
+		s.arm()
+	case s.awaiting && !s.extended: // busy, but alive
+		s.extended = true
+		s.pongBy = now.Add(s.srv.opt.PingTimeout)
+		s.arm()
+	}
+	s.mu.Unlock()
+	switch p.kind {
+	case typeMessage:
+		return s.app.Receive(p.Message)
+	case typeClose:
+		return ErrPeerClosed
+	case typePing: // the server pings, not the client
+		return ErrPacket
+	}
+	return nil // pong; the rest means nothing here
+}
+
+// Close ends the session after what the application has to send at the moment.
+// It must not be called from Fill, Goodbye or Tick.
+func (s *Session) Close(cause error) {
+	s.sending.Lock()
+	s.mu.Lock()
+	isPoll, done := s.ws == nil, s.closed
+	s.mu.Unlock()
+	var last []byte
+	if !done {
+		w := &Writer{polling: isPoll, base64: s.base64, limit: maxLast}
+		for s.app.Fill(w) && !w.Full() {
+			continue
+		}
+		last = w.buf
+	}
+	s.sending.Unlock()
+	s.finish(cause, last)
+}
+
+// end ends the session at once.
+func (s *Session) end(cause error) { s.finish(cause, nil) }
+
+// finish closes whatever the session has open; last is what is still sent.
+func (s *Session) finish(cause error, last []byte) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	ws, probe, get := s.ws, s.probe, s.get
+	s.ws, s.probe, s.get = nil, nil, nil
+	linger := time.Duration(0)
+	if ws == nil { // the peer polls
+		bye := []byte{typeClose}
+		if cause == ErrPeerClosed { //nolint:errorlint // it is handed over as it is
+			bye = []byte{typeNoop}
+		}
+		s.last = slices.Concat(last, joinWith(last), bye)
+		switch {
+		case get != nil:
+			get.answer(s.last)
+			s.last = nil
+		case cause == ErrPeerClosed: //nolint:errorlint // as above
+			linger = lingerPeer
+		case len(last) > 0:
+			linger = lingerServer
+		}
+	}
+	s.forgetAt = time.Now().Add(linger)
+	if linger > 0 {
+		s.arm()
+	} else {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	if linger == 0 {
+		s.srv.forget(s)
+	}
+	if ws != nil {
+		ws.finish(last)
+	}
+	if probe != nil {
+		probe.close(0, "")
+	}
+	s.sending.Lock() // nobody is in Fill any more, and nobody will be
+	defer s.sending.Unlock()
+	s.app.Closed(cause)
+}
+
+// joinWith returns the separator if something stands before it.
+func joinWith(last []byte) []byte {
+	if len(last) == 0 {
+		return nil
+	}
+	return []byte{separator}
+}

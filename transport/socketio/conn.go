@@ -1,0 +1,292 @@
+package socketio
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jobcast/jobcast/transport/engineio"
+)
+
+// maxPending bounds the messages that a peer makes us owe it.
+const maxPending = 256
+
+// errUnread ends a connection whose peer asks and does not read.
+var errUnread = errors.New("socketio: answers are not read")
+
+// message is one outgoing packet: its text and what is attached to it.
+type message struct {
+	text        []byte
+	attachments [][]byte
+}
+
+// conn is the application of one session.
+type conn struct {
+	srv     *Server
+	session *engineio.Session
+	visit   any
+
+	half  *packet // a binary packet whose attachments are still to come; of Receive
+	parts [][]byte
+
+	mu       sync.Mutex // guards everything below
+	sockets  []*Socket
+	control  []message // answers that belong to no socket
+	deadline time.Time // without a socket, the connection ends then; zero: it has one
+	ended    bool
+}
+
+func (c *conn) socket(namespace string) *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sockets {
+		if s.namespace == namespace {
+			return s
+		}
+	}
+	return nil
+}
+
+// Receive implements engineio.Application.
+func (c *conn) Receive(m engineio.Message) error {
+	if m.Binary {
+		return c.attach(m.Data)
+	}
+	if c.half != nil { // text where an attachment must come
+		return errPacket
+	}
+	p, err := parse(m.Data)
+	if err != nil {
+		return err
+	}
+	if p.attachments > 0 {
+		if c.socket(p.namespace) == nil {
+			return errPacket
+		}
+		c.half, c.parts = &p, nil
+		return nil
+	}
+	return c.handle(p, nil)
+}
+
+// attach takes one attachment.
+func (c *conn) attach(data []byte) error {
+	if c.half == nil {
+		return errPacket
+	}
+	c.parts = append(c.parts, data)
+	if len(c.parts) < c.half.attachments {
+		return nil
+	}
+	p, parts := *c.half, c.parts
+	c.half, c.parts = nil, nil
+	if err := checkPlaceholders(p.data, len(parts)); err != nil {
+		return err
+	}
+	return c.handle(p, parts)
+}
+
+// handle does what one packet says.
+func (c *conn) handle(p packet, attachments [][]byte) error {
+	s := c.socket(p.namespace)
+	if p.kind == typeConnect {
+		if s != nil {
+			return errPacket
+		}
+		return c.connect(p)
+	}
+	if s == nil {
+		return errPacket
+	}
+	switch p.kind {
+	case typeDisconnect:
+		c.remove(s)
+		return nil
+	case typeEvent, typeBinaryEvent:
+		name, args, err := parseEvent(p.data)
+		if err != nil {
+			return err
+		}
+		return s.peer.Event(Event{Name: name, Args: args, ID: p.id, attachments: attachments})
+	}
+	return nil // an acknowledgement: we ask for none
+}
+
+// connect lets the namespace decide.
+func (c *conn) connect(p packet) error {
+	n, ok := c.srv.opt.Namespaces[p.namespace]
+	if !ok {
+		return c.refuse(p.namespace, &Refusal{Message: "Invalid namespace"})
+	}
+	s := &Socket{conn: c, namespace: p.namespace, id: newID()}
+	peer, err := n.Connect(s, p.data)
+	if err != nil {
+		var r *Refusal
+		if !errors.As(err, &r) {
+			r = &Refusal{Message: err.Error()}
+		}
+		return c.refuse(p.namespace, r)
+	}
+	s.peer = peer
+	text, err := encode(nil, typeConnect, p.namespace, noID, struct {
+		SID string `json:"sid"`
+		PID string `json:"pid,omitempty"`
+	}{s.id, s.pid})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	over := c.ended
+	if !over {
+		c.sockets = append(c.sockets, s)
+		c.control = append(c.control, message{text: text})
+		c.deadline = time.Time{}
+	}
+	c.mu.Unlock()
+	if over {
+		peer.Closed(engineio.ErrPeerClosed)
+		return nil
+	}
+	c.session.Wake()
+	return nil
+}
+
+func (c *conn) refuse(namespace string, r *Refusal) error {
+	text, err := encode(nil, typeConnectError, namespace, noID, r)
+	if err != nil {
+		return err
+	}
+	return c.push(message{text: text})
+}
+
+func (c *conn) push(m message) error {
+	c.mu.Lock()
+	full := len(c.control) >= maxPending
+	if !full {
+		c.control = append(c.control, m)
+	}
+	c.mu.Unlock()
+	if full {
+		return errUnread
+	}
+	c.session.Wake()
+	return nil
+}
+
+// remove takes a socket out because one side has left.
+func (c *conn) remove(s *Socket) {
+	c.mu.Lock()
+	i := slices.Index(c.sockets, s)
+	if i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
+		if len(c.sockets) == 0 && !c.ended {
+			c.deadline = time.Now().Add(c.srv.opt.ConnectTimeout)
+		}
+	}
+	deadline := c.deadline
+	c.mu.Unlock()
+	if i < 0 {
+		return
+	}
+	if !deadline.IsZero() {
+		c.session.TickAt(deadline)
+	}
+	s.close(ErrLeft)
+}
+
+// all returns the sockets at the moment.
+func (c *conn) all() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sockets) == 1 {
+		return c.sockets[:1:1]
+	}
+	return slices.Clone(c.sockets)
+}
+
+// Fill implements engineio.Application.
+func (c *conn) Fill(w *engineio.Writer) (more bool) {
+	c.flush(w)
+	for _, s := range c.all() {
+		more = s.fill(w) || more
+	}
+	return more
+}
+
+// flush adds the answers that belong to no socket.
+func (c *conn) flush(w *engineio.Writer) {
+	c.mu.Lock()
+	control := c.control
+	c.control = nil
+	c.mu.Unlock()
+	write(w, control)
+}
+
+func write(w *engineio.Writer, messages []message) {
+	for _, m := range messages {
+		w.Text(m.text)
+		for _, b := range m.attachments {
+			w.Binary(b)
+		}
+	}
+}
+
+// Goodbye implements engineio.Application.
+func (c *conn) Goodbye(w *engineio.Writer, retry time.Duration) {
+	c.flush(w)
+	for _, s := range c.all() {
+		s.goodbye(w, retry)
+	}
+}
+
+// Tick implements engineio.Application.
+func (c *conn) Tick(now time.Time) error {
+	c.mu.Lock()
+	deadline := c.deadline
+	c.mu.Unlock()
+	if !deadline.IsZero() {
+		if !now.Before(deadline) {
+			return errUnjoined
+		}
+		c.session.TickAt(deadline)
+		return nil
+	}
+	for _, s := range c.all() {
+		if err := s.tick(now); err != nil {
+			return err
+		}
+	}
+	c.arm()
+	return nil
+}
+
+// arm asks for the Tick of the socket that wants the next one.
+func (c *conn) arm() {
+	var next time.Time
+	for _, s := range c.all() {
+		if ms := s.next.Load(); ms != 0 {
+			if t := time.UnixMilli(ms); next.IsZero() || t.Before(next) {
+				next = t
+			}
+		}
+	}
+	if !next.IsZero() {
+		c.session.TickAt(next)
+	}
+}
+
+// Closed implements engineio.Application.
+func (c *conn) Closed(cause error) {
+	c.mu.Lock()
+	c.ended = true
+	sockets := c.sockets
+	c.sockets, c.control = nil, nil
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.close(cause)
+	}
+	if c.srv.opt.Released != nil {
+		c.srv.opt.Released(c.visit)
+	}
+}

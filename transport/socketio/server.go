@@ -1,0 +1,109 @@
+package socketio
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/transport/engineio"
+)
+
+// Namespace accepts peers.
+type Namespace interface {
+	// Connect decides about a peer's CONNECT. auth is its payload, a JSON object,
+	// or nil. An error is answered as a CONNECT_ERROR: a *Refusal as it is,
+	// anything else with its text.
+	Connect(s *Socket, auth json.RawMessage) (Peer, error)
+}
+
+// Peer is one connected socket as its namespace knows it. Calls of Event do not
+// overlap, nor do calls of Fill, Goodbye and Tick; the groups may. No method may
+// block for long, and none is called after Closed.
+type Peer interface {
+	// Event handles an event of the peer. An error ends the whole connection.
+	Event(e Event) error
+	// Fill adds messages that are due, until w is full; more says that there are
+	// further ones. It is called after each Socket.Wake.
+	Fill(w *engineio.Writer) (more bool)
+	// Goodbye adds what a draining server says last.
+	Goodbye(w *engineio.Writer, retry time.Duration)
+	// Tick is called at the time set by Socket.TickAt. An error ends the whole
+	// connection.
+	Tick(now time.Time) error
+	// Closed is called once, when the socket is over. Left says that the peer or
+	// the namespace has left on purpose, and the connection may go on.
+	Closed(cause error)
+}
+
+// ErrLeft is the cause of Closed after a DISCONNECT of either side.
+var ErrLeft = errors.New("socketio: left the namespace")
+
+// errUnjoined ends a connection that is in no namespace for too long.
+var errUnjoined = errors.New("socketio: joined no namespace in time")
+
+// Refusal is a CONNECT_ERROR.
+type Refusal struct {
+	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// Event is one event of the peer.
+type Event struct {
+	Name        string // a number is written as it was sent
+	Args        []json.RawMessage
+	ID          int64 // for Ack; see WantsAck
+	attachments [][]byte
+}
+
+// WantsAck reports whether the peer waits for an acknowledgement.
+func (e *Event) WantsAck() bool { return e.ID != noID }
+
+// Options of a Server. Namespaces is required.
+type Options struct {
+	Namespaces map[string]Namespace // by name, which begins with a slash
+	// Admit is asked at each handshake, before anything else. What it returns is
+	// kept for Socket.Visit; its error refuses the handshake.
+	Admit func(c *fiber.Ctx) (visit any, err error)
+	// Released is called when a session that was admitted is over.
+	Released       func(visit any)
+	ConnectTimeout time.Duration // longest time in no namespace; default 45 s
+}
+
+// Server makes the applications of Engine.IO sessions.
+type Server struct{ opt Options }
+
+// New returns a server; its Open belongs into engineio.Options.
+func New(o Options) *Server {
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = 45 * time.Second
+	}
+	return &Server{opt: o}
+}
+
+// Open makes the application of one session.
+func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Application, error) {
+	conn := &conn{srv: srv, session: session, deadline: time.Now().Add(srv.opt.ConnectTimeout)}
+	if srv.opt.Admit != nil {
+		visit, err := srv.opt.Admit(c)
+		if err != nil {
+			return nil, err
+		}
+		conn.visit = visit
+	}
+	session.TickAt(conn.deadline)
+	return conn, nil
+}
+
+// newID returns 20 characters that nobody can guess.
+func newID() string {
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
