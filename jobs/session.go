@@ -1,0 +1,63 @@
+package jobs
+
+import (
+	"context"
+	"time"
+)
+
+// SessionRoom is a room that a resumable session has joined.
+type SessionRoom struct {
+	N        int64  // the n-th join of the session, from 1
+	Job      string // empty: the client's room
+	Start    Cursor // events at or below it are not for this room
+	JoinedAt uint64 // the session's position (a seq) when it joined
+}
+
+// SessionState is what the store knows of a session.
+type SessionState struct {
+	Rooms  []SessionRoom // by N
+	Left   bool          // it was left on purpose: not to be resumed
+	SeenAt time.Time     // when its newest row was last touched; zero: the store has no row of it
+}
+
+// MaxSessionID bounds the bytes of a session's id, which stands in every row of it.
+const MaxSessionID = 64
+
+// Sessions keeps the rooms of resumable sessions. Each method that changes
+// something is one command: it takes effect whole or not at all, and is durable
+// (survives a power cut) before it returns nil.
+//
+// Every method that names a client names the owner: another client's session
+// is empty, exactly like one that does not exist. A session's id is opaque and
+// has at most MaxSessionID bytes.
+//
+// All methods are safe for concurrent use. The context only bounds the waiting
+// of the caller, as in Store, and errors mean what they mean there.
+type Sessions interface {
+	// JoinRoom adds a room, or replaces the one with the same number, and in the
+	// same transaction removes the rooms numbered drop: those that have ended.
+	JoinRoom(ctx context.Context, client, session string, r SessionRoom, drop []int64) error
+
+	// LeaveRooms removes rooms by number. Those that are not there are passed over.
+	LeaveRooms(ctx context.Context, client, session string, ns []int64) error
+
+	// Session reads a session.
+	Session(ctx context.Context, client, session string) (SessionState, error)
+
+	// ReplaceRooms sets all rooms of a session at once (none: all are removed)
+	// and touches it.
+	ReplaceRooms(ctx context.Context, client, session string, rooms []SessionRoom) error
+
+	// LeaveSession removes the rooms and remembers, until it is swept, that the
+	// session was left.
+	LeaveSession(ctx context.Context, client, session string) error
+
+	// TouchSessions notes that sessions are in use. It asks for no owner: they
+	// are the live ones of this process.
+	TouchSessions(ctx context.Context, sessions []string) error
+
+	// SweepSessions deletes what was not touched since before, at most some
+	// hundred rows a call, which is one transaction. It returns how many rows
+	// went and whether there may be further ones.
+	SweepSessions(ctx context.Context, before time.Time) (n int, more bool, err error)
+}
