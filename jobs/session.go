@@ -17,7 +17,7 @@ type SessionRoom struct {
 type SessionState struct {
 	Rooms  []SessionRoom // by N
 	Left   bool          // it was left on purpose: not to be resumed
-	SeenAt time.Time     // when its newest row was last touched; zero: the store has no row of it
+	SeenAt time.Time     // when it was last touched, in milliseconds; zero: the store knows nothing of it
 }
 
 // MaxSessionID bounds the bytes of a session's id, which stands in every row of it.
@@ -35,17 +35,19 @@ const MaxSessionID = 64
 // of the caller, as in Store, and errors mean what they mean there.
 type Sessions interface {
 	// JoinRoom adds a room, or replaces the one with the same number, and in the
-	// same transaction removes the rooms numbered drop: those that have ended.
+	// same transaction removes the rooms numbered drop: those that have ended. It
+	// touches the session. One that was left stays as it is, and empty.
 	JoinRoom(ctx context.Context, client, session string, r SessionRoom, drop []int64) error
 
-	// LeaveRooms removes rooms by number. Those that are not there are passed over.
+	// LeaveRooms removes rooms by number. Those that are not there are passed
+	// over. The session stays known, even without a room, until it is swept.
 	LeaveRooms(ctx context.Context, client, session string, ns []int64) error
 
 	// Session reads a session.
 	Session(ctx context.Context, client, session string) (SessionState, error)
 
 	// ReplaceRooms sets all rooms of a session at once (none: all are removed)
-	// and touches it.
+	// and touches it. One that was left stays as it is, and empty.
 	ReplaceRooms(ctx context.Context, client, session string, rooms []SessionRoom) error
 
 	// LeaveSession removes the rooms and remembers, until it is swept, that the
@@ -53,11 +55,13 @@ type Sessions interface {
 	LeaveSession(ctx context.Context, client, session string) error
 
 	// TouchSessions notes that sessions are in use. It asks for no owner: they
-	// are the live ones of this process.
+	// are the live ones of this process. Those that are not known are passed
+	// over. Callers with thousands of them do it in parts, because it is one
+	// transaction, which the commits of others wait for.
 	TouchSessions(ctx context.Context, sessions []string) error
 
-	// SweepSessions deletes what was not touched since before, at most some
-	// hundred rows a call, which is one transaction. It returns how many rows
-	// went and whether there may be further ones.
+	// SweepSessions deletes what was not touched since before, each session
+	// whole and at most some hundred rows a call, which is one transaction. It
+	// returns how many sessions went and whether there may be further ones.
 	SweepSessions(ctx context.Context, before time.Time) (n int, more bool, err error)
 }

@@ -130,13 +130,14 @@ const (
 
 // RoomState is what Open read.
 type RoomState struct {
-	Verdict Reason // about the cursor that was asked for; Valid if none was
-	Head    uint64 // newest seq of the client's log
-	HeadID  string // cursor at Head
-	Oldest  uint64 // position right before the oldest event of the room that is kept
-	OldID   string // cursor at Oldest
-	Job     *Job   // job rooms only
-	EndSeq  uint64 // seq of the job's terminal event, 0 while there is none
+	Verdict   Reason // about the cursor that was asked for; Valid if none was
+	Head      uint64 // newest seq of the client's log
+	HeadID    string // cursor at Head
+	Oldest    uint64 // position right before the oldest event of the room that is kept
+	OldID     string // cursor at Oldest
+	Job       *Job   // job rooms only
+	EndSeq    uint64 // seq of the job's terminal event, 0 while there is none
+	BeforeEnd string // job rooms that have ended: the cursor right before the terminal event
 }
 
 // Page is one stretch of a room's history.

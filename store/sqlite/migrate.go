@@ -57,12 +57,7 @@ func migrate(ctx context.Context, dir string) (err error) {
 	if err := checkOwner(ctx, db); err != nil {
 		return fmt.Errorf("%s: %w", databaseFile, err)
 	}
-	dirFS, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dirFS,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	p, err := migrator(db)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
@@ -81,6 +76,15 @@ func migrate(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("migrate schema: %w", err)
 	}
 	return nil
+}
+
+func migrator(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, files,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 }
 
 // checkOwner refuses a database that another program made, and marks a new one.

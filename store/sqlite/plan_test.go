@@ -40,6 +40,10 @@ func TestPlans(t *testing.T) {
 		"next epoch":  {sqlNextEpoch, "PRIMARY KEY (client=? AND from_seq>?)"},
 		"key":         {sqlKeyByHash, "(hash=?)"},
 		"touch":       {sqlTouchKey, "(key_id=?)"},
+		"session":     {sqlSession, "PRIMARY KEY (id=?)"},
+		"rooms":       {sqlRooms, "PRIMARY KEY (session=? AND client=?)"},
+		"in use":      {sqlTouchSession, "PRIMARY KEY (id=?)"},
+		"unseen":      {sqlUnseen, "sessions_seen (seen_at<?)"},
 	} {
 		plan := explain(t, s, test.query)
 		if !strings.Contains(plan, test.index) {

@@ -73,6 +73,9 @@ func (s *session) openJob(r jobs.Room, state *jobs.RoomState) error {
 	state.Job = &row.Job
 	if row.Status.Terminal() { // nothing follows the terminal event
 		state.EndSeq = row.newest
+		if state.BeforeEnd, err = s.position(row.client, row.newest-1); err != nil {
+			return err
+		}
 	}
 	var first uint64
 	if _, err := s.row(sqlFirst, []any{row.id}, &first); err != nil {

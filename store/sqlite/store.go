@@ -1,4 +1,4 @@
-// Package sqlite keeps jobs, logs and keys in one SQLite database.
+// Package sqlite keeps jobs, logs, sessions and keys in one SQLite database.
 //
 // All changes go through one committer, which gathers them into transactions
 // (group commit), publishes the events of each in log order once it is durable,
@@ -22,8 +22,9 @@ import (
 )
 
 var (
-	_ jobs.Store = (*Store)(nil)
-	_ auth.Store = (*Store)(nil)
+	_ jobs.Store    = (*Store)(nil)
+	_ jobs.Sessions = (*Store)(nil)
+	_ auth.Store    = (*Store)(nil)
 )
 
 // Options of Open. The zero value is a store for managing keys.
@@ -46,7 +47,7 @@ type Options struct {
 
 const defaultLeaseTTL = 30 * time.Second
 
-// Store implements jobs.Store and auth.Store. It is safe for concurrent use.
+// Store implements jobs.Store, jobs.Sessions and auth.Store. It is safe for concurrent use.
 type Store struct {
 	opts      Options
 	committer *committer

@@ -17,6 +17,7 @@ import (
 // Store is what is tested.
 type Store interface {
 	jobs.Store
+	jobs.Sessions
 	auth.Store
 	Close() error
 }
