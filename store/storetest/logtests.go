@@ -192,6 +192,43 @@ func testOpen(w *world) {
 	}
 }
 
+// testBeforeEnd: an ended job's room tells the cursor right before its terminal
+// event, whoever's event stands there, in the epoch that covers it.
+func testBeforeEnd(w *world) {
+	check := func(id, want string) {
+		w.Helper()
+		s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: id}, nil))(w)
+		if s.BeforeEnd != want {
+			w.Errorf("before the end: %q, want %q; the end is %d", s.BeforeEnd, want, s.EndSeq)
+		}
+		if want == "" {
+			return
+		}
+		if at, ok := jobs.ParseCursor(s.BeforeEnd); !ok || at.Seq != s.EndSeq-1 {
+			w.Errorf("before the end is %s, the end is %d", s.BeforeEnd, s.EndSeq)
+		}
+		if v := w.verdict(jobs.Room{Client: "a", Job: id}, s.BeforeEnd); v != jobs.Valid {
+			w.Errorf("before the end at %s: %q", s.BeforeEnd, v)
+		}
+	}
+	short := w.submit("a", queued()) // 1
+	check(short.ID, "")
+	must(w.store.Cancel(w.Context(), "a", short.ID))(w) // 2
+	check(short.ID, short.Cursor)
+	l := w.running("a") // 3, 4
+	check(l.Job.ID, "")
+	other := w.submit("a", queued()) // 5
+	w.reopen()
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 6, the first of an epoch
+	check(l.Job.ID, other.Cursor)
+	must(w.store.Cancel(w.Context(), "a", other.ID))(w) // 7
+	end := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: l.Job.ID}, nil))(w).Job.Cursor
+	check(other.ID, end)
+	if s := must(w.store.Open(w.Context(), jobs.Room{Client: "a"}, nil))(w); s.BeforeEnd != "" {
+		w.Errorf("a client's room has %q before its end", s.BeforeEnd)
+	}
+}
+
 func testEpochs(w *world) {
 	room := jobs.Room{Client: "a"}
 	l := w.running("a") // 1, 2

@@ -172,7 +172,9 @@ func testClosed(w *world) {
 	_, list := closed.List(ctx, "a", jobs.ListQuery{Limit: 1})
 	_, _, expire := closed.ExpireLeases(ctx, 1)
 	_, rev := closed.Revision(ctx)
-	for _, err := range []error{submit, list, expire, rev} {
+	_, session := closed.Session(ctx, "a", "s")
+	join := closed.JoinRoom(ctx, "a", "s", joined(1), nil)
+	for _, err := range []error{submit, list, expire, rev, session, join} {
 		if !errors.Is(err, jobs.ErrClosed) {
 			w.Errorf("a closed store returned %v", err)
 		}

@@ -47,8 +47,11 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
-		{"Page", testPage}, {"Open", testOpen}, {"Epochs", testEpochs}, {"Restore", testRestore},
+		{"Page", testPage}, {"Open", testOpen}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
+		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
+		{"SessionLeft", testSessionLeft}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
+		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
 		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Model", testModel},
 	}
 	for _, test := range tests {

@@ -1,0 +1,399 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// joined is the n-th room of a session: every other one is the client's room.
+func joined(n int64) jobs.SessionRoom {
+	r := jobs.SessionRoom{N: n, Start: jobs.Cursor{Epoch: "abc0", Seq: uint64(10 * n)}, JoinedAt: uint64(100 + n)}
+	if n%2 == 0 {
+		r.Job = fmt.Sprintf("00000000-0000-7000-8000-%012d", n)
+	}
+	return r
+}
+
+// ok ends the test if a command failed.
+func (w *world) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatalf("unexpected error: %v", err)
+	}
+}
+
+func (w *world) join(client, id string, ns ...int64) {
+	w.Helper()
+	for _, n := range ns {
+		w.ok(w.store.JoinRoom(w.Context(), client, id, joined(n), nil))
+	}
+}
+
+func (w *world) session(client, id string) jobs.SessionState {
+	w.Helper()
+	return must(w.store.Session(w.Context(), client, id))(w)
+}
+
+// wantSession checks what a session is, but not when it was touched.
+func (w *world) wantSession(what, client, id string, left bool, rooms ...jobs.SessionRoom) {
+	w.Helper()
+	got := w.session(client, id)
+	if diff := cmp.Diff(rooms, got.Rooms, cmpopts.EquateEmpty()); diff != "" || got.Left != left || got.SeenAt.IsZero() {
+		w.Errorf("%s: left %v, seen %v, rooms (-want +got):\n%s", what, got.Left, got.SeenAt, diff)
+	}
+}
+
+// wantNoSession checks that a session is like one that never was.
+func (w *world) wantNoSession(what, client, id string) {
+	w.Helper()
+	if got := w.session(client, id); got.Rooms != nil || got.Left || !got.SeenAt.IsZero() {
+		w.Errorf("%s: %+v, want nothing", what, got)
+	}
+}
+
+func testSessions(w *world) {
+	start := time.Now().Truncate(time.Millisecond)
+	w.wantNoSession("before the first join", "a", "s")
+	w.join("a", "s", 3, 1, 2)
+	w.wantSession("after three joins", "a", "s", false, joined(1), joined(2), joined(3))
+	if seen := w.session("a", "s").SeenAt; seen.Before(start) || seen.After(time.Now()) {
+		w.Errorf("seen at %v, joined since %v", seen, start)
+	}
+	beginning := jobs.SessionRoom{N: 4, Job: "any text", JoinedAt: 0} // from the beginning of the log
+	w.ok(w.store.JoinRoom(w.Context(), "a", "s", beginning, []int64{1, 3, 99}))
+	w.wantSession("after a join that drops two", "a", "s", false, joined(2), beginning)
+
+	other := joined(2)
+	other.Job, other.Start, other.JoinedAt = "", jobs.Cursor{Epoch: "zz9", Seq: 1<<63 - 1}, 1<<63-1
+	w.ok(w.store.JoinRoom(w.Context(), "a", "s", other, []int64{2}))
+	w.wantSession("after a join with a number that is taken and dropped", "a", "s", false, other, beginning)
+	w.ok(w.store.JoinRoom(w.Context(), "a", "s", joined(2), nil))
+	w.wantSession("after a join with a number that is taken", "a", "s", false, joined(2), beginning)
+
+	w.join("a", "s", 6, 5)
+	w.ok(w.store.LeaveRooms(w.Context(), "a", "s", []int64{4, 6, 7}))
+	w.wantSession("after two rooms were left", "a", "s", false, joined(2), joined(5))
+	w.reopen()
+	w.wantSession("after a restart", "a", "s", false, joined(2), joined(5))
+
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []jobs.SessionRoom{joined(9), joined(5), joined(8)}))
+	w.wantSession("after all were replaced", "a", "s", false, joined(5), joined(8), joined(9))
+	w.ok(w.store.LeaveRooms(w.Context(), "a", "s", []int64{5, 8, 9}))
+	w.wantSession("after all were left", "a", "s", false)
+	w.join("a", "s", 1)
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", nil))
+	w.wantSession("after all were replaced by none", "a", "s", false)
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "new", []jobs.SessionRoom{joined(1)}))
+	w.reopen()
+	w.wantSession("a session that began with its rooms", "a", "new", false, joined(1))
+	w.wantSession("after another restart", "a", "s", false)
+}
+
+// testSessionIDs: an id is opaque, and one that is too long is not cut.
+func testSessionIDs(w *world) {
+	ids := []string{"s", "S", "s\x00", "s\x00t", "s'; --", "\xff\xfe", strings.Repeat("é", jobs.MaxSessionID/2)}
+	for i, id := range ids {
+		w.join("a", id, int64(i+1))
+	}
+	for i, id := range ids {
+		w.wantSession(fmt.Sprintf("%q", id), "a", id, false, joined(int64(i+1)))
+	}
+	long := strings.Repeat("x", jobs.MaxSessionID+1)
+	for what, err := range map[string]error{
+		"join":    w.store.JoinRoom(w.Context(), "a", long, joined(1), nil),
+		"replace": w.store.ReplaceRooms(w.Context(), "a", long, nil),
+		"leave":   w.store.LeaveSession(w.Context(), "a", long),
+	} {
+		if err == nil {
+			w.Errorf("%s with an id of %d bytes is taken", what, len(long))
+		}
+	}
+	w.wantNoSession("too long an id", "a", long)
+	w.wantNoSession("too long an id, cut", "a", long[:jobs.MaxSessionID])
+}
+
+// testSessionOwner: two clients with one id have two sessions.
+func testSessionOwner(w *world) {
+	w.join("a", "s", 1, 2)
+	w.submit("b", queued())
+	for _, foreign := range []string{"b", "nobody"} { // known, and unknown to the store
+		w.wantNoSession("another client's session", foreign, "s")
+		w.ok(w.store.LeaveRooms(w.Context(), foreign, "s", []int64{1, 2}))
+		w.wantNoSession("rooms that another left", foreign, "s")
+		w.wantSession("after another left its rooms", "a", "s", false, joined(1), joined(2))
+	}
+	w.join("b", "s", 2, 3)
+	w.ok(w.store.JoinRoom(w.Context(), "b", "s", joined(4), []int64{1, 2}))
+	w.wantSession("b's own", "b", "s", false, joined(3), joined(4))
+	w.wantSession("after b joined rooms", "a", "s", false, joined(1), joined(2))
+	w.ok(w.store.ReplaceRooms(w.Context(), "b", "s", []jobs.SessionRoom{joined(5)}))
+	w.wantSession("after b replaced its rooms", "a", "s", false, joined(1), joined(2))
+	w.ok(w.store.LeaveSession(w.Context(), "b", "s"))
+	w.ok(w.store.LeaveSession(w.Context(), "c", "s"))
+	w.wantSession("after b and c left theirs", "a", "s", false, joined(1), joined(2))
+	w.wantSession("b's own, left", "b", "s", true)
+}
+
+// testSessionLeft: nothing brings back what was left.
+func testSessionLeft(w *world) {
+	w.join("a", "s", 1, 2)
+	w.ok(w.store.LeaveSession(w.Context(), "a", "s"))
+	w.wantSession("left", "a", "s", true)
+	w.join("a", "s", 3)
+	w.wantSession("a join that came late", "a", "s", true)
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []jobs.SessionRoom{joined(1)}))
+	w.ok(w.store.TouchSessions(w.Context(), []string{"s"}))
+	w.wantSession("a resume that came late", "a", "s", true)
+	w.reopen()
+	w.wantSession("left, after a restart", "a", "s", true)
+	w.ok(w.store.LeaveSession(w.Context(), "a", "never joined"))
+	w.ok(w.store.LeaveSession(w.Context(), "a", "never joined"))
+	w.wantSession("left without a room", "a", "never joined", true)
+	if n := w.sweepAll(later()); n != 2 {
+		w.Errorf("swept %d, want 2", n)
+	}
+	w.wantNoSession("left and swept", "a", "s")
+	w.join("a", "s", 1)
+	w.wantSession("a new one with the id of one that was swept", "a", "s", false, joined(1))
+}
+
+// sweepAll sweeps until nothing is left and returns how many sessions went.
+func (w *world) sweepAll(before time.Time) (total int) {
+	w.Helper()
+	for more := true; more; {
+		var n int
+		var err error
+		n, more, err = w.store.SweepSessions(w.Context(), before)
+		w.ok(err)
+		total += n
+	}
+	return total
+}
+
+// after repeats a touch until the session's time is later than at.
+func (w *world) after(at time.Time, id string, touch func() error) time.Time {
+	w.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		w.ok(touch())
+		if seen := w.session("a", id).SeenAt; seen.After(at) {
+			return seen
+		}
+	}
+	w.Fatalf("session %s is touched and does not get later than %v", id, at)
+	return time.Time{}
+}
+
+func testSessionSweep(w *world) {
+	names := []string{"idle", "touched", "joined", "replaced", "left"}
+	for _, id := range names {
+		w.join("a", id, 1, 2)
+	}
+	w.ok(w.store.LeaveSession(w.Context(), "a", "left long ago"))
+	var newest time.Time
+	for _, id := range append(names, "left long ago") {
+		if seen := w.session("a", id).SeenAt; seen.After(newest) {
+			newest = seen
+		}
+	}
+	idle := w.session("a", "idle").SeenAt
+	w.after(newest, "touched", func() error { return w.store.TouchSessions(w.Context(), []string{"unknown", "touched"}) })
+	w.after(newest, "joined", func() error { return w.store.JoinRoom(w.Context(), "a", "joined", joined(3), nil) })
+	w.after(newest, "replaced", func() error { return w.store.ReplaceRooms(w.Context(), "a", "replaced", nil) })
+	w.after(newest, "left", func() error { return w.store.LeaveSession(w.Context(), "a", "left") })
+	if seen := w.session("a", "idle").SeenAt; !seen.Equal(idle) {
+		w.Errorf("what was done to others moved the idle session from %v to %v", idle, seen)
+	}
+	w.wantNoSession("touched only", "a", "unknown")
+
+	w.reopen()
+	if n := w.sweepAll(idle.Add(-time.Hour)); n != 0 {
+		w.Errorf("swept %d that are younger", n)
+	}
+	w.ok(w.store.TouchSessions(w.Context(), nil))
+	if n := w.sweepAll(newest.Add(time.Millisecond)); n != 2 {
+		w.Errorf("swept %d, want the idle one and the one that was left long ago", n)
+	}
+	w.wantNoSession("swept", "a", "idle")
+	w.wantNoSession("left long ago", "a", "left long ago")
+	w.wantSession("touched", "a", "touched", false, joined(1), joined(2)) // with the rooms that it joined before
+	w.wantSession("joined", "a", "joined", false, joined(1), joined(2), joined(3))
+	w.wantSession("replaced", "a", "replaced", false)
+	w.wantSession("left", "a", "left", true)
+	if n := w.sweepAll(w.session("a", "touched").SeenAt); n != 0 {
+		w.Errorf("swept %d that were touched at the very limit or after it", n)
+	}
+	w.join("b", "touched", 7)
+	if n := w.sweepAll(later()); n != 5 {
+		w.Errorf("swept %d, want 5", n)
+	}
+	w.join("a", "idle", 9) // no room of before comes back
+	w.wantSession("joined anew", "a", "idle", false, joined(9))
+}
+
+// testSessionSweepMany: what takes several transactions goes session by
+// session, never half of one, and no transaction is large.
+func testSessionSweepMany(w *world) {
+	const sessions, rooms, perCall = 130, 4, 250
+	name := func(i int) string { return fmt.Sprint("s", i) }
+	var want []jobs.SessionRoom
+	for n := range int64(rooms) {
+		want = append(want, joined(n+1))
+	}
+	var wg sync.WaitGroup
+	for i := range sessions {
+		wg.Go(func() {
+			for _, r := range want {
+				if err := w.store.JoinRoom(w.Context(), "a", name(i), r, nil); err != nil {
+					w.Errorf("join: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range sessions {
+		w.wantSession("one of many that joined at once", "a", name(i), false, want...)
+	}
+	kept := sessions
+	for more := true; more; {
+		var n int
+		var err error
+		n, more, err = w.store.SweepSessions(w.Context(), later())
+		w.ok(err)
+		kept -= n
+		if rows := n * (rooms + 1); rows > perCall || n == 0 {
+			w.Fatalf("one call deleted %d sessions, %d rows", n, rows)
+		}
+		have := 0
+		for i := range sessions {
+			switch s := w.session("a", name(i)); {
+			case s.SeenAt.IsZero() && s.Rooms == nil:
+			case cmp.Equal(s.Rooms, want):
+				have++
+			default:
+				w.Fatalf("half a session is left: %+v", s)
+			}
+		}
+		if have != kept || more != (kept > 0) {
+			w.Fatalf("%d sessions are left, want %d; more is %v", have, kept, more)
+		}
+	}
+}
+
+// testSessionJobs: a room is kept although its job is not.
+func testSessionJobs(w *world) {
+	j := w.submit("a", queued())
+	must(w.store.Cancel(w.Context(), "a", j.ID))(w)
+	at, _ := jobs.ParseCursor(j.Cursor)
+	r := jobs.SessionRoom{N: 1, Job: j.ID, Start: at, JoinedAt: 2}
+	w.ok(w.store.JoinRoom(w.Context(), "a", "s", r, nil))
+	if n := w.pruneAll(later()); n != 1 {
+		w.Fatalf("pruned %d jobs", n)
+	}
+	w.wantSession("after the job was pruned", "a", "s", false, r)
+	if n := len(w.feed.of("a")); n != 2 {
+		w.Errorf("%d events, want those of the job", n)
+	}
+}
+
+// testSessionModel runs random commands against a map.
+func testSessionModel(w *world) {
+	type key struct{ client, id string }
+	type state struct {
+		rooms map[int64]jobs.SessionRoom
+		left  bool
+	}
+	run := 0
+	rapid.Check(w.T, func(t *rapid.T) {
+		run++
+		model := map[key]*state{}
+		keys := rapid.SampledFrom([]key{{"a", fmt.Sprint("r", run)}, {"b", fmt.Sprint("r", run)}, {"a", fmt.Sprint("q", run)}})
+		numbers, ns := rapid.Int64Range(1, 4), rapid.SliceOfN(rapid.Int64Range(1, 4), 0, 3)
+		room := func() jobs.SessionRoom {
+			r := joined(numbers.Draw(t, "n"))
+			r.JoinedAt = uint64(rapid.IntRange(0, 99).Draw(t, "joined at"))
+			return r
+		}
+		in := func(k key) *state {
+			if model[k] == nil {
+				model[k] = &state{rooms: map[int64]jobs.SessionRoom{}}
+			}
+			return model[k]
+		}
+		check := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"join": func(t *rapid.T) {
+				k, r, drop := keys.Draw(t, "session"), room(), ns.Draw(t, "drop")
+				check(w.store.JoinRoom(w.Context(), k.client, k.id, r, drop))
+				if s := in(k); !s.left {
+					for _, n := range drop {
+						delete(s.rooms, n)
+					}
+					s.rooms[r.N] = r
+				}
+			},
+			"leave": func(t *rapid.T) {
+				k, drop := keys.Draw(t, "session"), ns.Draw(t, "drop")
+				check(w.store.LeaveRooms(w.Context(), k.client, k.id, drop))
+				if s := model[k]; s != nil {
+					for _, n := range drop {
+						delete(s.rooms, n)
+					}
+				}
+			},
+			"replace": func(t *rapid.T) {
+				k := keys.Draw(t, "session")
+				rooms := []jobs.SessionRoom{room(), room()}[:rapid.IntRange(0, 2).Draw(t, "rooms")]
+				check(w.store.ReplaceRooms(w.Context(), k.client, k.id, rooms))
+				if s := in(k); !s.left {
+					clear(s.rooms)
+					for _, r := range rooms {
+						s.rooms[r.N] = r
+					}
+				}
+			},
+			"leave session": func(t *rapid.T) {
+				if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
+					return
+				}
+				k := keys.Draw(t, "session")
+				check(w.store.LeaveSession(w.Context(), k.client, k.id))
+				in(k).left = true
+				clear(model[k].rooms)
+			},
+			"": func(t *rapid.T) {
+				for _, k := range []key{{"a", fmt.Sprint("r", run)}, {"b", fmt.Sprint("r", run)}, {"a", fmt.Sprint("q", run)}} {
+					got, err := w.store.Session(w.Context(), k.client, k.id)
+					check(err)
+					var want jobs.SessionState
+					if s := model[k]; s != nil {
+						want.Left = s.left
+						for _, r := range s.rooms {
+							want.Rooms = append(want.Rooms, r)
+						}
+						slices.SortFunc(want.Rooms, func(x, y jobs.SessionRoom) int { return int(x.N - y.N) })
+					}
+					if got.SeenAt.IsZero() != (model[k] == nil) {
+						t.Fatalf("%v seen at %v", k, got.SeenAt)
+					}
+					got.SeenAt = time.Time{}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Fatalf("%v (-want +got):\n%s", k, diff)
+					}
+				}
+			},
+		})
+	})
+}
