@@ -64,7 +64,7 @@ func (h history) Open(ctx context.Context, r hub.Room, at *hub.Cursor) (hub.Open
 	}
 	o := hub.Opened{
 		Reason: string(st.Verdict), Head: st.Head, HeadID: st.HeadID,
-		Oldest: st.Oldest, OldestID: st.OldID, End: st.EndSeq,
+		Oldest: st.Oldest, OldestID: st.OldID, End: st.EndSeq, BeforeEnd: st.BeforeEnd,
 	}
 	if st.Job != nil {
 		o.Status = string(st.Job.Status)

@@ -42,9 +42,7 @@ type commands struct {
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
-const description = `Submit a job over HTTP; watch it live from anything.
-
-Not built yet: Socket.IO; its path answers 501.`
+const description = `Submit a job over HTTP; watch it live from anything.`
 
 func main() {
 	// Without this a reader of our output that goes away would end the server.

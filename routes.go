@@ -24,6 +24,9 @@ func (s *server) routes() {
 	s.app.Get("/v1/events", s.events)
 	s.app.Get("/v1/jobs/:id/events", s.events)
 	s.app.Get("/v1/ws", s.ws.Serve)
+	for _, path := range []string{"/socket.io", "/socket.io/"} {
+		s.app.All(path, s.engine.Serve)
+	}
 	s.app.Post("/v1/workers/claim", s.claims.Serve)
 	rest.Mount(s.app, rest.Deps{
 		Door:    s.door,

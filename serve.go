@@ -18,10 +18,13 @@ import (
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/poll"
 	"github.com/jobcast/jobcast/transport/rest"
 	"github.com/jobcast/jobcast/transport/rest/claim"
+	"github.com/jobcast/jobcast/transport/socketio"
+	"github.com/jobcast/jobcast/transport/socketio/gateway"
 	"github.com/jobcast/jobcast/transport/sse"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/ws"
@@ -75,6 +78,8 @@ type server struct {
 	sse       *sse.Handler
 	poll      *poll.Handler
 	ws        *ws.Handler
+	engine    *engineio.Server
+	gateway   *gateway.Gateway
 	claims    *claim.Handler
 	uploads   *rest.Uploads
 	metrics   *metrics
@@ -170,6 +175,15 @@ func (s *server) transports() (err error) {
 		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
 		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,
 	})
+	s.gateway = gateway.New(gateway.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Sessions: s.store, Signer: s.signer,
+		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe,
+	})
+	interval := min(engineio.DefaultPingInterval, s.set.PongTimeout/2)
+	s.engine = engineio.New(engineio.Options{
+		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, MaxPayload: s.door.MaxBody(),
+		PingInterval: interval, PingTimeout: min(engineio.DefaultPingTimeout, s.set.PongTimeout-interval),
+	})
 	s.claims = claim.New(claim.Options{
 		Door: s.door, Streams: streams, Check: s.verifier.Check, Jobs: s.service, Pool: s.pool, Log: s.log,
 	})
@@ -208,6 +222,7 @@ func (s *server) stop() error {
 	if err := s.goodbye(deadline); err != nil {
 		s.log.Warn("some connections were cut", "error", err)
 	}
+	s.engine.Close()
 	requests, done := context.WithTimeout(context.Background(), requestsTime)
 	defer done()
 	if err := s.app.ShutdownWithContext(requests); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -252,6 +267,8 @@ func (s *server) discard() {
 	}
 	if s.pool != nil {
 		s.pool.Close()
+		s.engine.Close()
+		s.gateway.Close()
 		s.claims.Close()
 	}
 	s.running.Wait()

@@ -75,7 +75,6 @@ const (
 	ErrDraining            = code("draining")
 	ErrUnavailable         = code("unavailable")
 	ErrStorageFull         = code("storage_full")
-	ErrNotImplemented      = code("not_implemented")
 )
 
 // LostError says that the server could not be reached for as long as the caller

@@ -160,7 +160,7 @@ func obstructed(err error) bool {
 		return true
 	}
 	switch p.Code {
-	case "upgrade_required", "not_implemented", "not_acceptable", "method_not_allowed":
+	case "upgrade_required", "not_acceptable", "method_not_allowed":
 		return true
 	}
 	return false

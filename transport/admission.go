@@ -33,8 +33,8 @@ func OpenStream(ctx context.Context, s *auth.Streams, p auth.Principal, kind str
 }
 
 // OnEnd sets what ends the stream when its key is revoked or expires: it is
-// called once, at once if that has happened already, and must not block. Call
-// OnEnd once.
+// called once, at once if that has happened already, and must not block. A later
+// OnEnd hands the slot to another stream: only its end is called from then on.
 func (a *Admission) OnEnd(end func(reason error)) {
 	a.mu.Lock()
 	a.end = end

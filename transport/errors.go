@@ -34,7 +34,6 @@ const (
 	LoginLimit           Code = "login_limit"
 	HeadersTooLarge      Code = "headers_too_large"
 	Internal             Code = "internal"
-	NotImplemented       Code = "not_implemented"
 	Draining             Code = "draining"
 	Unavailable          Code = "unavailable"
 	StorageFull          Code = "storage_full"
@@ -71,7 +70,6 @@ var table = map[Code]row{
 	LoginLimit:           {429, "Too many failed logins", 60 * time.Second},
 	HeadersTooLarge:      {431, "Headers too large", 0},
 	Internal:             {500, "Internal error", 0},
-	NotImplemented:       {501, "Not implemented", 0},
 	Draining:             {503, "Shutting down", 2 * time.Second},
 	Unavailable:          {503, "Temporarily unavailable", time.Second},
 	StorageFull:          {507, "Storage full", 30 * time.Second},

@@ -22,7 +22,7 @@ func TestTable(t *testing.T) {
 		"method_not_allowed": 405, "not_acceptable": 406, "timeout": 408, "conflict": 409, "lease_lost": 409,
 		"cursor_gone": 410, "too_large": 413, "unsupported_media_type": 415, "invalid": 422, "idempotency_mismatch": 422,
 		"upgrade_required": 426, "connection_limit": 429, "login_limit": 429, "headers_too_large": 431,
-		"internal": 500, "not_implemented": 501, "draining": 503, "unavailable": 503, "storage_full": 507,
+		"internal": 500, "draining": 503, "unavailable": 503, "storage_full": 507,
 	}
 	got := map[Code]int{}
 	for code, r := range table {

@@ -14,6 +14,7 @@ const (
 	SlotSSE = iota
 	SlotNDJSON
 	SlotWS
+	SlotSocketIO
 )
 
 // Frame is a control frame: its name and its data object. Control frames are

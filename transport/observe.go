@@ -30,9 +30,6 @@ func (o Observer) Delivered(transport string, n int, published time.Time) {
 
 // Resumed reports where a reader started.
 func (o Observer) Resumed(transport string, st Start, j hub.Joined) {
-	if o.OnResumed == nil {
-		return
-	}
 	outcome := "new"
 	switch {
 	case j.Reset != nil:
@@ -40,5 +37,12 @@ func (o Observer) Resumed(transport string, st Start, j hub.Joined) {
 	case st.Cursor != nil:
 		outcome = "resumed"
 	}
-	o.OnResumed(transport, outcome)
+	o.Outcome(transport, outcome)
+}
+
+// Outcome reports how a reader started: new, resumed, or the reason of a reset.
+func (o Observer) Outcome(transport, outcome string) {
+	if o.OnResumed != nil {
+		o.OnResumed(transport, outcome)
+	}
 }

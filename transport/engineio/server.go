@@ -1,7 +1,6 @@
 package engineio
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -44,6 +43,12 @@ var (
 	ErrShutdown    = errors.New("engineio: the server is shutting down")
 )
 
+// The defaults of the heartbeat.
+const (
+	DefaultPingInterval = 25 * time.Second
+	DefaultPingTimeout  = 20 * time.Second
+)
+
 // Options of a Server. Pool and Open are required, zero values elsewhere mean
 // the defaults, which are those of the official server.
 type Options struct {
@@ -52,8 +57,8 @@ type Options struct {
 	// handshake and is returned by Serve.
 	Open func(c *fiber.Ctx, s *Session) (Application, error)
 
-	PingInterval   time.Duration // default 25 s
-	PingTimeout    time.Duration // default 20 s
+	PingInterval   time.Duration
+	PingTimeout    time.Duration
 	UpgradeTimeout time.Duration // default 10 s
 	MaxPayload     int           // bytes of one request body or message; default 1,000,000
 	Log            *slog.Logger  // default none
@@ -75,8 +80,8 @@ func New(o Options) *Server {
 			*d = to
 		}
 	}
-	def(&o.PingInterval, 25*time.Second)
-	def(&o.PingTimeout, 20*time.Second)
+	def(&o.PingInterval, DefaultPingInterval)
+	def(&o.PingTimeout, DefaultPingTimeout)
 	def(&o.UpgradeTimeout, 10*time.Second)
 	if o.MaxPayload == 0 {
 		o.MaxPayload = 1_000_000
@@ -94,11 +99,9 @@ func (srv *Server) Len() int {
 	return len(srv.sessions)
 }
 
-// Drain ends the sessions that have no connection at the moment; those that have
-// one are told by the pool. It does not wait.
-func (srv *Server) Drain(context.Context) { srv.endAll() }
-
-func (srv *Server) endAll() {
+// Close ends the sessions. Those that have a connection at the moment are told by
+// the pool's Drain, which comes before.
+func (srv *Server) Close() {
 	srv.mu.RLock()
 	all := make([]*Session, 0, len(srv.sessions))
 	for _, s := range srv.sessions {

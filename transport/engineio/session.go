@@ -36,6 +36,7 @@ type Session struct {
 	app    Application
 	timer  *time.Timer // runs tick
 	out    atomic.Pointer[wire.Conn]
+	failed atomic.Pointer[error]
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
 
 	receiving sync.Mutex // held while a packet is handled
@@ -80,6 +81,12 @@ func (s *Session) TickAt(t time.Time) {
 	s.mu.Unlock()
 }
 
+// Fail ends the session soon. It may be called from everywhere and never blocks.
+func (s *Session) Fail(cause error) {
+	s.failed.Store(&cause)
+	s.timer.Reset(0)
+}
+
 // arm sets the timer to what comes next. s.mu is held.
 func (s *Session) arm() {
 	var next time.Time
@@ -103,6 +110,9 @@ func (s *Session) arm() {
 			consider(time.UnixMilli(ms))
 		}
 	}
+	if s.failed.Load() != nil && !s.closed {
+		next = time.Now()
+	}
 	if next.IsZero() {
 		s.timer.Stop()
 		return
@@ -113,6 +123,9 @@ func (s *Session) arm() {
 // tick does what the time demands.
 func (s *Session) tick() {
 	now := time.Now()
+	if cause := s.failed.Load(); cause != nil {
+		s.end(*cause)
+	}
 	if s.overdue(now) {
 		return
 	}

@@ -29,6 +29,8 @@ type Opened struct {
 	Job      []byte // job rooms: the Job object as JSON
 	Status   string // job rooms: the job's status
 	End      uint64 // job rooms: seq of the terminal event, 0 while there is none
+
+	BeforeEnd string // job rooms: the cursor right before the terminal event
 }
 
 // Page is a stretch of history.

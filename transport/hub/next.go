@@ -61,6 +61,9 @@ func (s *Subscription) Next(items []Item, maxEvents, maxBytes int) (out []Item, 
 // step does one thing: a piece of the replay at hand, or of what is live. It
 // reports whether there is nothing more at the moment.
 func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
+	if s.resuming {
+		return items, true
+	}
 	if s.replay == nil && len(s.queue) > 0 {
 		s.replay, s.queue = s.queue[0], s.queue[1:]
 	}
@@ -73,9 +76,12 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 // stepReplay reads a joined room's history up to the connection's position.
 func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	m := s.replay
+	if m.held {
+		return items, true
+	}
 	if !m.begun {
 		m.begun = true
-		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, Cursor: m.joined.Cursor, Joined: m.joined}})
+		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, N: m.n, Cursor: m.joined.Cursor, Joined: m.joined}})
 		if m.joined.Reset != nil {
 			items = append(items, Item{Mark: m.joined.Reset})
 		}
@@ -112,7 +118,7 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 		return items, true
 	}
 	if mark := hole(m.name, l); mark != nil {
-		s.landed = nil
+		s.landed, mark.N = nil, m.n
 		if mark.Kind != Reset {
 			s.remove(m)
 			return append(items, Item{Mark: mark}), false
@@ -158,7 +164,9 @@ func hole(r Room, l *landed) *Mark {
 // finishReplay turns a room live, and ends it if its job has ended already.
 func (s *Subscription) finishReplay(items []Item, m *member) []Item {
 	s.replay, m.live = nil, true
-	items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, Cursor: s.posID}})
+	if !m.said {
+		items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, N: m.n, Cursor: s.posID}})
+	}
 	if m.end != 0 && (m.end <= s.pos || m.start >= m.end) {
 		items = s.end(items, m, s.posID, m.status)
 	}
@@ -167,7 +175,7 @@ func (s *Subscription) finishReplay(items []Item, m *member) []Item {
 
 func (s *Subscription) end(items []Item, m *member, cursor, status string) []Item {
 	s.remove(m)
-	return append(items, Item{Mark: &Mark{Kind: End, Room: m.name, Cursor: cursor, Status: status}})
+	return append(items, Item{Mark: &Mark{Kind: End, Room: m.name, N: m.n, Cursor: cursor, Status: status}})
 }
 
 // follow takes what came after the position, from the tail or, if the tail no
@@ -312,7 +320,7 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 			continue
 		}
 		m.live, m.begun, m.done, m.doneID = false, false, max(s.pos, m.start), s.posID
-		m.joined = Joined{Room: m.name, Cursor: s.posID}
+		m.joined = Joined{Room: m.name, Cursor: s.posID, N: m.n}
 		s.queue = append(s.queue, m)
 	}
 	s.pos, s.posID = l.page.Pruned, l.page.OldID
@@ -339,7 +347,7 @@ func (s *Subscription) endings(items []Item, i int) []Item {
 		}
 		if m := s.member(e.Job); m != nil && m.live {
 			s.remove(m)
-			mark := &Mark{Kind: End, Room: m.name, Cursor: e.ID, Status: e.Status}
+			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Status}
 			items = slices.Insert(items, i+1, Item{Mark: mark})
 		}
 	}

@@ -12,9 +12,10 @@ type From uint8
 
 // The choices of From.
 const (
-	Default   From = iota // a job room at the job's first event, a client room now
-	FromStart             // at the oldest event that is kept
-	FromNow               // at the newest event
+	Default      From = iota // a job room at the job's first event, a client room now
+	FromStart                // at the oldest event that is kept
+	FromNow                  // at the newest event
+	FromNowOrEnd             // the same, but a job that has ended starts right before its terminal event
 )
 
 // Start is where a reader wants a room to start.
@@ -22,6 +23,8 @@ type Start struct {
 	Cursor  *Cursor // right after it; nil: none was given
 	Invalid bool    // a cursor was given but does not parse
 	From    From
+	N       int64 // the caller's number of this join: marks carry it
+	Hold    bool  // give out nothing until Release
 }
 
 // Joined is the outcome of a Join.
@@ -32,6 +35,11 @@ type Joined struct {
 	Job    []byte // job rooms: the Job object as JSON
 	Status string // job rooms: the job's status
 	Ended  bool   // the cursor asked for is at or past the job's terminal event
+
+	N          int64  // Start.N
+	Position   string // where the connection stands while the room's history is read
+	PositionAt uint64 // the same as a seq
+	Again      bool   // the room's Started was given out before Resume
 }
 
 // MarkKind tells the marks apart.
@@ -51,6 +59,7 @@ const (
 type Mark struct {
 	Kind   MarkKind
 	Room   Room
+	N      int64  // Start.N of the join
 	Cursor string // Live, End: the position; Reset: where it goes on
 	Reason string // Reset: pruned, epoch, future or invalid
 	Oldest string // Reset: cursor before the oldest event kept
@@ -78,6 +87,7 @@ type member struct {
 
 	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
 	name    Room
+	n       int64
 	entered bool   // registered with room
 	start   uint64 // events at or below it are not for this room
 	done    uint64 // the replay has reached this seq
@@ -85,7 +95,9 @@ type member struct {
 	placed  bool   // start, done and end are set
 	joined  Joined // given out at the start of the replay
 	begun   bool   // it was
+	held    bool   // until Release
 	live    bool   // the replay is over
+	said    bool   // Live was given out before Resume
 	end     uint64 // seq of the job's terminal event if it was known at Join
 	status  string
 }
@@ -106,6 +118,7 @@ type Subscription struct {
 	fetching bool // a read is under way
 	reading  bool // the last Next stopped for want of a page
 	landed   *landed
+	resuming bool // Resume is at work: the position must not move
 	closed   bool
 }
 
@@ -121,7 +134,7 @@ func (s *Subscription) wake() { s.wakeFn() }
 // Errors of History.Open are returned as they are, and the room is not joined.
 func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, error) {
 	name := Room{Client: s.client, Job: job}
-	m := &member{sub: s, name: name}
+	m := &member{sub: s, name: name, n: st.N, held: st.Hold}
 	if err := s.add(m); err != nil {
 		return Joined{}, err
 	}
@@ -174,7 +187,7 @@ func (s *Subscription) member(job string) *member {
 
 // place decides where the room starts and queues its replay.
 func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
-	j := Joined{Room: m.name, Job: o.Job, Status: o.Status}
+	j := Joined{Room: m.name, Job: o.Job, Status: o.Status, N: m.n}
 	oldest := m.name.Job != ""
 	switch {
 	case st.Invalid:
@@ -185,11 +198,14 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 		oldest = st.From == FromStart
 	}
 	given := st.Cursor != nil && o.Reason == "" && !st.Invalid
-	if !given {
+	switch {
+	case given:
+	case oldest:
+		m.start, j.Cursor = o.Oldest, o.OldestID
+	case st.From == FromNowOrEnd && o.End != 0:
+		m.start, j.Cursor = o.End-1, o.BeforeEnd
+	default:
 		m.start, j.Cursor = o.Head, o.HeadID
-		if oldest {
-			m.start, j.Cursor = o.Oldest, o.OldestID
-		}
 	}
 	if o.Reason != "" {
 		j.Reset = &Mark{Kind: Reset, Room: m.name, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
@@ -207,10 +223,21 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 		// without a room was not followed, and the room's own start decides.
 		s.pos, s.posID = o.Head, o.HeadID
 	}
+	j.Position, j.PositionAt = s.posID, s.pos
 	m.placed, m.joined = true, j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	return j, nil
+}
+
+// Release lets a room that was joined with Hold begin.
+func (s *Subscription) Release(job string) {
+	s.mu.Lock()
+	if m := s.member(job); m != nil {
+		m.held = false
+	}
+	s.mu.Unlock()
+	s.wake()
 }
 
 // Leave removes a room at once and returns the position up to which its events

@@ -100,10 +100,6 @@ func TestHealthAndMetrics(t *testing.T) {
 func TestPaths(t *testing.T) {
 	s := newSite(t)
 	id := "/v1/jobs/0190a5e4-0000-7000-8000-000000000000"
-	for _, call := range []string{"GET /socket.io/?EIO=4&transport=polling", "POST /socket.io/"} {
-		method, target, _ := strings.Cut(call, " ")
-		s.call(method, target, "", "").problem(t, transport.NotImplemented)
-	}
 	for _, path := range []string{"/v2/jobs", "/v1/jobs/", "/V1/jobs", "/v1", id + "/cancel/now", "/v1/jobs/../../etc/passwd"} {
 		s.call("GET", path, s.admin, "").problem(t, transport.NotFound)
 	}

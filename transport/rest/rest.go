@@ -90,7 +90,6 @@ func Mount(r fiber.Router, d Deps) {
 	if d.Metrics != nil {
 		r.Get("/metrics", s.metrics)
 	}
-	mountUnbuilt(r)
 }
 
 // command is the context of one call of the store. It is not the request's:

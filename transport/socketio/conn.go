@@ -102,6 +102,7 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 	switch p.kind {
 	case typeDisconnect:
 		c.remove(s)
+		s.close(ErrLeft)
 		return nil
 	case typeEvent, typeBinaryEvent:
 		name, args, err := parseEvent(p.data)
@@ -148,6 +149,11 @@ func (c *conn) connect(p packet) error {
 		peer.Closed(engineio.ErrPeerClosed)
 		return nil
 	}
+	if s.left.Load() {
+		s.depart()
+		return nil
+	}
+	c.arm()
 	c.session.Wake()
 	return nil
 }
@@ -174,7 +180,7 @@ func (c *conn) push(m message) error {
 	return nil
 }
 
-// remove takes a socket out because one side has left.
+// remove takes a socket out that has left.
 func (c *conn) remove(s *Socket) {
 	c.mu.Lock()
 	i := slices.Index(c.sockets, s)
@@ -192,7 +198,6 @@ func (c *conn) remove(s *Socket) {
 	if !deadline.IsZero() {
 		c.session.TickAt(deadline)
 	}
-	s.close(ErrLeft)
 }
 
 // all returns the sockets at the moment.

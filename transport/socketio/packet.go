@@ -81,7 +81,8 @@ func parse(text []byte) (packet, error) {
 	if len(text) > 0 {
 		p.data = text
 	}
-	return p, p.check()
+	err := p.check()
+	return p, err
 }
 
 // check refuses a payload that does not belong to the type.

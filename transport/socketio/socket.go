@@ -18,6 +18,8 @@ type Socket struct {
 	peer      Peer
 	next      atomic.Int64 // when the peer wants its Tick, Unix ms; 0: never
 
+	left atomic.Bool // Disconnect was called
+
 	calls  sync.Mutex // held while the peer is asked to fill; guards closed
 	closed bool
 
@@ -106,14 +108,28 @@ func (s *Socket) push(m message) error {
 	return nil
 }
 
+// Fail ends the whole connection without a word about the namespace, so that the
+// peer comes back. It never blocks.
+func (s *Socket) Fail(cause error) { s.conn.session.Fail(cause) }
+
 // Disconnect makes the peer leave the namespace for good: it does not come back by
-// itself. Nothing is sent after it.
+// itself. Nothing is sent after it. It must not be called by the Peer's methods,
+// nor while locks are held that they take.
 func (s *Socket) Disconnect() {
+	s.left.Store(true)
+	if s.conn.socket(s.namespace) == s { // otherwise connect is at it, and sees left
+		s.depart()
+	}
+}
+
+// depart says goodbye, once.
+func (s *Socket) depart() {
 	s.calls.Lock()
 	if s.closed {
 		s.calls.Unlock()
 		return
 	}
+	s.closed = true
 	s.mu.Lock()
 	queue := s.queue
 	s.queue = nil
@@ -124,6 +140,7 @@ func (s *Socket) Disconnect() {
 	s.conn.mu.Unlock()
 	s.calls.Unlock()
 	s.conn.remove(s)
+	s.peer.Closed(ErrLeft)
 	s.Wake()
 }
 

@@ -8,6 +8,7 @@ package ws
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -122,7 +123,7 @@ func (s *session) take(t *rfc6455.Taken) {
 		return
 	}
 	s.early = t.Early
-	s.head = append(t.Head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval))...)
+	s.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval)))
 	s.admission.OnEnd(s.revoke)
 	s.attach(s.h.opt.Pool.Add(t.Conn, s))
 }

@@ -1,0 +1,80 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+)
+
+// Open judges a cursor of a client's log (nil: none) and tells how that stands.
+func (h *Hub) Open(ctx context.Context, client string, at *Cursor) (Opened, error) {
+	return h.history.Open(ctx, Room{Client: client}, at)
+}
+
+// Resumed is a room as it was when its connection was cut.
+type Resumed struct {
+	Job   string
+	N     int64  // Start.N of its join
+	Start Cursor // events at or below it are not for this room
+	From  Cursor // where its replay goes on
+	Begun bool   // its Started was given out
+	Live  bool   // its replay was over: it goes on at the position
+}
+
+// Resume puts a subscription that has no rooms yet back to where another one
+// was: to the position at, which the caller has judged, with rooms in the order
+// of their joins. A room whose History.Open fails with an error that is gone is
+// left out, and its number returned; other errors end the attempt.
+func (s *Subscription) Resume(ctx context.Context, at Cursor, rooms []Resumed, gone func(error) bool) (lost []int64, err error) {
+	s.mu.Lock()
+	s.pos, s.posID, s.resuming = at.Seq, at.Text, true
+	s.mu.Unlock()
+	defer s.resumed()
+	for _, r := range rooms {
+		m := &member{sub: s, name: Room{Client: s.client, Job: r.Job}, n: r.N}
+		if err := s.add(m); err != nil {
+			return lost, err
+		}
+		s.hub.enter(m, m.name) // register first, then read
+		if !s.entered(m) {
+			return lost, ErrClosed
+		}
+		o, err := s.hub.history.Open(ctx, m.name, nil)
+		if err != nil && gone(err) {
+			s.Leave(r.Job)
+			lost = append(lost, r.N)
+			continue
+		}
+		if err != nil {
+			return lost, fmt.Errorf("resume room: %w", err)
+		}
+		s.put(m, r, o)
+	}
+	return lost, nil
+}
+
+func (s *Subscription) resumed() {
+	s.mu.Lock()
+	s.resuming = false
+	s.mu.Unlock()
+	s.wake()
+}
+
+// put places a room that is resumed.
+func (s *Subscription) put(m *member, r Resumed, o Opened) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.placed, m.start, m.end, m.status = true, r.Start.Seq, o.End, o.Status
+	m.done, m.doneID = r.From.Seq, r.From.Text
+	m.joined = Joined{
+		Room: m.name, N: m.n, Cursor: r.Start.Text, Job: o.Job, Status: o.Status,
+		Position: s.posID, PositionAt: s.pos, Again: r.Begun,
+	}
+	if r.Live {
+		m.done, m.doneID, m.begun, m.said = s.pos, s.posID, true, true
+		if m.end == 0 || m.end > s.pos {
+			m.live = true
+			return
+		}
+	}
+	s.queue = append(s.queue, m)
+}

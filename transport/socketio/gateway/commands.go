@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/socketio"
+)
+
+// maxEcho bounds what is repeated of a name that is unknown.
+const maxEcho = 64
+
+// request is the argument of subscribe and unsubscribe. Other members are
+// ignored: old clients send some.
+type request struct {
+	JobID       string `json:"jobId"` // empty: the client's room
+	LastEventID string `json:"lastEventId"`
+	From        string `json:"from"`
+}
+
+// ref says which event an error answers.
+type ref struct {
+	Event string `json:"event,omitempty"`
+	JobID string `json:"jobId,omitempty"`
+}
+
+func errorFrame(p *transport.Problem, r ref) transport.Frame {
+	return transport.Frame{Event: "error", Data: struct {
+		Message string `json:"message"`
+		*transport.Problem
+		Ref ref `json:"ref"`
+	}{p.Detail, p, r}}
+}
+
+// Event implements socketio.Peer. What asks for something impossible is answered
+// and closes nothing.
+func (n *session) Event(e socketio.Event) error {
+	var err error
+	var q request
+	switch e.Name {
+	case "pong", "ping": // their arrival was the point
+		return nil
+	case "subscribe", "unsubscribe":
+		if len(e.Args) > 0 && json.Unmarshal(e.Args[0], &q) != nil {
+			err = transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
+			break
+		}
+		n.joining.Lock()
+		switch {
+		case n.superseded:
+		case e.Name == "subscribe":
+			err = n.subscribe(q, &e)
+		default:
+			err = n.unsubscribe(q, &e)
+		}
+		n.joining.Unlock()
+	default:
+		e.Name = e.Name[:min(len(e.Name), maxEcho)]
+		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
+	}
+	if err != nil {
+		n.answer(&e, errorFrame(transport.FromError(err), ref{e.Name, q.JobID}), false)
+	}
+	return nil
+}
+
+// subscribe joins a room. Its `subscribed` comes from the subscription, in front
+// of the room's events.
+func (n *session) subscribe(q request, e *socketio.Event) error {
+	start, err := n.check(q)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	st := start.HubStart()
+	if st.From == hub.Default && st.Cursor == nil && !st.Invalid {
+		st.From = hub.FromNowOrEnd // as the old gateway did, but nobody waits for a job that is over
+	}
+	st.N, st.Hold = n.joins+1, true
+	joined, err := n.sub.Join(ctx, q.JobID, st)
+	if errors.Is(err, hub.ErrJoined) {
+		return n.again(ctx, q.JobID, e)
+	}
+	if err != nil {
+		return err
+	}
+	n.joins++
+	if err := n.commit(ctx, joined); err != nil {
+		n.sub.Leave(q.JobID)
+		return err
+	}
+	n.mu.Lock()
+	n.rooms[q.JobID] = &room{st.N, e}
+	n.mu.Unlock()
+	n.sub.Release(q.JobID)
+	n.g.opt.Observe.Resumed(kind, start, joined)
+	return nil
+}
+
+// check refuses what this connection may not join.
+func (n *session) check(q request) (transport.Start, error) {
+	if q.JobID != "" {
+		if id, err := uuid.Parse(q.JobID); err != nil || id.String() != q.JobID {
+			return transport.Start{}, jobs.ErrNotFound
+		}
+	}
+	if !n.principal.Sees(q.JobID) { // a token of one job
+		if q.JobID == "" {
+			return transport.Start{}, transport.Refuse(transport.Forbidden, "This token shows one job only.")
+		}
+		return transport.Start{}, jobs.ErrNotFound
+	}
+	_, joined := n.sub.Cursor(q.JobID)
+	if !joined && (n.sub.Rooms() >= maxRooms || (n.joins+1)>>joinBits != n.joins>>joinBits) {
+		return transport.Start{}, transport.Refuse(transport.Invalid, "A connection has at most 100 rooms.")
+	}
+	return transport.ParseStart(q.LastEventID, q.From)
+}
+
+// commit puts a joined room into the store.
+func (n *session) commit(ctx context.Context, j hub.Joined) error {
+	start, ok := jobs.ParseCursor(j.Cursor)
+	if !ok {
+		return errors.New("gateway: a room starts nowhere")
+	}
+	n.mu.Lock()
+	over := n.over
+	n.over = nil
+	n.mu.Unlock()
+	return n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
+		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
+	}, over)
+}
+
+// again answers a subscribe to a room that is joined.
+func (n *session) again(ctx context.Context, job string, e *socketio.Event) error {
+	joined, err := n.sub.Again(ctx, job)
+	if err == nil {
+		n.answer(e, transport.SubscribedFrame(joined), true)
+	}
+	return err
+}
+
+func (n *session) unsubscribe(q request, e *socketio.Event) error {
+	cursor, joined := n.sub.Leave(q.JobID)
+	if !joined {
+		return transport.Refuse(transport.NotFound, "This room is not joined.")
+	}
+	n.mu.Lock()
+	gone := n.over
+	n.over = nil
+	if r := n.rooms[q.JobID]; r != nil {
+		gone = append(gone, r.n)
+		delete(n.rooms, q.JobID)
+	}
+	n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, gone); err != nil {
+		return err
+	}
+	room := hub.Room{Client: n.principal.ClientID, Job: q.JobID}
+	n.answer(e, transport.UnsubscribedFrame(room, cursor), false)
+	n.socket.Wake() // the next room's history may go on
+	return nil
+}

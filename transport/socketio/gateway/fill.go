@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"strconv"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/engineio"
+	"github.com/jobcast/jobcast/transport/hub"
+)
+
+// Fill implements socketio.Peer.
+func (n *session) Fill(w *engineio.Writer) (more bool) {
+	n.flush(w)
+	scratch := n.g.items.Get().(*[]hub.Item)
+	defer n.g.items.Put(scratch)
+	for !n.broken && !w.Full() {
+		items, more := n.sub.Next((*scratch)[:0], transport.BatchEvents, w.Left())
+		*scratch = items[:0]
+		n.send(w, items)
+		clear(items)
+		if !more {
+			return false
+		}
+	}
+	return !n.broken
+}
+
+// flush sends the answers that wait.
+func (n *session) flush(w *engineio.Writer) {
+	n.mu.Lock()
+	control := n.control
+	n.control = nil
+	n.mu.Unlock()
+	for _, f := range control {
+		n.write(w, f)
+	}
+}
+
+// write sends one frame.
+func (n *session) write(w *engineio.Writer, f frame) {
+	if f.event == "" {
+		w.Text([]byte("3"+Name+","+strconv.FormatInt(f.ack.ID, 10)+"["), f.data, []byte("]"))
+		return
+	}
+	tail := "]"
+	if f.offset {
+		tail = `,"` + n.place.String() + `"]`
+	}
+	w.Text([]byte("2"+Name+`,["`+f.event+`",`), f.data, []byte(tail))
+}
+
+var eventHead = []byte("2" + Name + `,["job.event",`)
+
+// eventFrame is the shared wire form of an event.
+func eventFrame(e *hub.Event) []byte {
+	return engineio.NewFrame(eventHead, e.JSON, []byte(`,"`+e.ID+`"]`))
+}
+
+// send sends what the subscription gave.
+func (n *session) send(w *engineio.Writer, items []hub.Item) {
+	events := 0
+	var last *hub.Event
+	for _, it := range items {
+		if n.broken {
+			return
+		}
+		if it.Event == nil {
+			n.mark(w, it.Mark)
+			continue
+		}
+		n.event(w, it.Event)
+		events++
+		last = it.Event
+	}
+	if events > 0 {
+		n.sent += int64(events)
+		n.g.opt.Observe.Delivered(kind, events, last.At)
+	}
+}
+
+// event sends an event and moves the offset.
+func (n *session) event(w *engineio.Writer, e *hub.Event) {
+	if n.reading != nil && e.Seq > n.reading.at { // the room was left while it was read
+		n.reading = nil
+	}
+	if r := n.reading; r != nil {
+		n.place = place{r.position, r.n, e.Seq}
+		w.Text(eventHead, e.JSON, []byte(`,"`+n.place.String()+`"]`))
+		return
+	}
+	w.Frame(engineio.Frame(e.Frame(transport.SlotSocketIO, eventFrame)))
+	n.place = place{position: e.ID}
+}
+
+// mark sends what stands between events.
+func (n *session) mark(w *engineio.Writer, m *hub.Mark) {
+	switch m.Kind {
+	case hub.Started:
+		n.started(w, m)
+	case hub.Live:
+		n.place = place{position: m.Cursor}
+		if r := n.reading; r != nil {
+			n.place = place{r.position, r.n, r.at}
+		}
+		n.reading = nil
+		n.frame(w, transport.MarkFrame(m), true)
+	case hub.Reset:
+		if n.reading == nil || n.reading.n != m.N {
+			n.fail(errHole)
+			return
+		}
+		n.frame(w, transport.MarkFrame(m), false)
+	case hub.End:
+		n.ended(m)
+		n.frame(w, transport.MarkFrame(m), false)
+	case hub.Gone:
+		n.ended(m)
+		n.reading = nil
+		n.frame(w, errorFrame(transport.FromError(jobs.ErrNotFound), ref{"subscribe", m.Room.Job}), false)
+	default:
+		n.fail(errHistory)
+	}
+}
+
+// started begins the history of a room.
+func (n *session) started(w *engineio.Writer, m *hub.Mark) {
+	if m.N <= n.begun { // it is read once more: the log has a hole
+		n.fail(errHole)
+		return
+	}
+	start, _ := jobs.ParseCursor(m.Joined.Cursor) // it was one when the room was committed
+	n.begun = m.N
+	n.reading = &reading{m.N, m.Joined.Position, m.Joined.PositionAt}
+	if m.Joined.Again {
+		return
+	}
+	n.place = place{m.Joined.Position, m.N, start.Seq}
+	f := transport.MarkFrame(m)
+	n.frame(w, f, true)
+	n.mu.Lock()
+	r := n.rooms[m.Room.Job]
+	n.mu.Unlock()
+	if r != nil && r.n == m.N && r.ack != nil && r.ack.WantsAck() {
+		n.write(w, frame{ack: r.ack, data: f.MarshalData()})
+	}
+}
+
+// ended notes that a room is no more.
+func (n *session) ended(m *hub.Mark) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.rooms[m.Room.Job]; r != nil && r.n == m.N {
+		delete(n.rooms, m.Room.Job)
+	}
+	n.over = append(n.over, m.N)
+}
+
+func (n *session) frame(w *engineio.Writer, f transport.Frame, withOffset bool) {
+	n.write(w, frame{event: f.Event, data: f.MarshalData(), offset: withOffset})
+}
+
+// fail ends the connection; nothing more is sent on it.
+func (n *session) fail(cause error) {
+	n.broken = true
+	n.socket.Fail(cause)
+}

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/socketio"
+)
+
+// Name is the namespace.
+const Name = "/jobs"
+
+// kind names the transport in metrics and logs.
+const kind = "socketio"
+
+// Limits.
+const (
+	maxRooms         = 100    // joined at once
+	maxStrangers     = 10_000 // sessions that have not been let in yet, over all
+	maxPendingFrames = 256    // answers that the peer has not taken yet
+)
+
+// How long a session can be resumed, and how often that is looked after.
+const (
+	resumable  = 24 * time.Hour
+	touchEvery = time.Hour
+	sweepPause = time.Second
+	storeTime  = 10 * time.Second // one command to the store
+)
+
+// Options are what a Gateway works with. All but Observe are required.
+type Options struct {
+	Door         *transport.Door
+	Streams      *auth.Streams
+	Hub          *hub.Hub
+	Sessions     jobs.Sessions
+	Signer       Signer
+	PingInterval time.Duration // of the application's ping
+	Log          *slog.Logger
+	Observe      transport.Observer
+}
+
+// Gateway is the namespace. Close it to stop its goroutine.
+type Gateway struct {
+	opt       Options
+	items     sync.Pool // *[]hub.Item, the scratch space of one Fill
+	strangers atomic.Int64
+	seed      maphash.Seed
+	resuming  [64]sync.Mutex // by session: two CONNECTs with one pid take turns
+
+	mu   sync.Mutex // guards live
+	live map[string]*session
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// New returns a gateway.
+func New(o Options) *Gateway {
+	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed()}
+	g.items.New = func() any {
+		s := make([]hub.Item, 0, transport.BatchEvents)
+		return &s
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stop = cancel
+	g.running.Go(func() { g.keep(ctx) })
+	return g
+}
+
+// Close stops the gateway's goroutines and waits for them.
+func (g *Gateway) Close() {
+	g.stop()
+	g.running.Wait()
+}
+
+// keep notes now and then which sessions are in use, and removes old ones.
+func (g *Gateway) keep(ctx context.Context) {
+	t := time.NewTicker(touchEvery)
+	defer t.Stop()
+	for {
+		g.tidy(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (g *Gateway) tidy(ctx context.Context) {
+	g.mu.Lock()
+	ids := slices.Collect(maps.Keys(g.live))
+	g.mu.Unlock()
+	for batch := range slices.Chunk(ids, 500) {
+		if err := g.opt.Sessions.TouchSessions(ctx, batch); err != nil && ctx.Err() == nil {
+			g.opt.Log.Warn("touch sessions", "error", err)
+		}
+	}
+	for ctx.Err() == nil {
+		_, more, err := g.opt.Sessions.SweepSessions(ctx, time.Now().Add(-resumable))
+		if err != nil && ctx.Err() == nil {
+			g.opt.Log.Warn("sweep sessions", "error", err)
+		}
+		if !more || err != nil {
+			return
+		}
+		select { // leave room for others
+		case <-ctx.Done():
+		case <-time.After(sweepPause):
+		}
+	}
+}
+
+// visit is what is known of a connection before it joins.
+type visit struct {
+	secret  string // of the request; empty: none
+	err     error  // two different ones, or a malformed one
+	addr    netip.Addr
+	request string
+	known   bool // it was let in
+}
+
+// Admit belongs into socketio.Options.
+func (g *Gateway) Admit(c *fiber.Ctx) (any, error) {
+	if err := g.opt.Door.Admit(); err != nil {
+		return nil, err
+	}
+	if g.strangers.Add(1) > maxStrangers {
+		g.strangers.Add(-1)
+		return nil, transport.Refuse(transport.Unavailable, "Too many connections wait to be let in.")
+	}
+	v := &visit{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
+	v.secret, v.err = transport.Credential(c)
+	return v, nil
+}
+
+// Released belongs into socketio.Options.
+func (g *Gateway) Released(v any) {
+	if v, ok := v.(*visit); ok && !v.known {
+		g.strangers.Add(-1)
+	}
+}
+
+// credentials is the payload of CONNECT. Other members are ignored: applications
+// send their own.
+type credentials struct {
+	Token  string `json:"token"`
+	APIKey string `json:"apiKey"`
+	PID    string `json:"pid"`
+	Offset string `json:"offset"`
+}
+
+// credential returns the one key or token among those of CONNECT and of the request.
+func (v *visit) credential(c credentials) (string, error) {
+	if v.err != nil {
+		return "", v.err
+	}
+	found := v.secret
+	for _, s := range []string{c.Token, c.APIKey} {
+		switch {
+		case s == "" || s == found:
+		case found != "":
+			return "", transport.Refuse(transport.AmbiguousCredentials, "The connection carries two different credentials.")
+		default:
+			found = s
+		}
+	}
+	return found, nil
+}
+
+// Connect implements socketio.Namespace.
+func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio.Peer, error) {
+	v, ok := s.Visit().(*visit)
+	if !ok {
+		return nil, errors.New("no visit")
+	}
+	p, err := g.connect(s, v, payload)
+	if err != nil {
+		return nil, refusal(err, v.request)
+	}
+	if !v.known {
+		v.known = true
+		g.strangers.Add(-1)
+	}
+	return p, nil
+}
+
+func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*session, error) {
+	var c credentials
+	if payload != nil && json.Unmarshal(payload, &c) != nil {
+		return nil, transport.Refuse(transport.Malformed, "auth is {token?, apiKey?}, both strings.")
+	}
+	secret, err := v.credential(c)
+	if err != nil {
+		return nil, err
+	}
+	who, err := g.opt.Door.Login(secret, v.addr, auth.Watch)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.opt.Door.Admit(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	n := &session{g: g, socket: s, principal: who, request: v.request, opened: time.Now(), rooms: make(map[string]*room)}
+	n.sub = g.opt.Hub.Subscribe(who.ClientID, s.Wake)
+	if err := n.begin(ctx, c); err != nil {
+		n.sub.Close()
+		n.release()
+		return nil, err
+	}
+	s.Session(n.pid.text(g.opt.Signer, who.ClientID))
+	n.greet()
+	return n, nil
+}
+
+// refusal is what a CONNECT_ERROR says. Its text on the connection limit is that
+// of the old gateway.
+func refusal(err error, request string) error {
+	p := transport.FromError(err)
+	p.Instance = request
+	message := p.Detail
+	if p.Code == transport.ConnectionLimit {
+		message = "Maximum connections exceeded"
+	}
+	return &socketio.Refusal{Message: message, Data: p}
+}
+
+// Options returns how the protocol layer carries this namespace.
+func (g *Gateway) Options() socketio.Options {
+	return socketio.Options{Namespaces: map[string]socketio.Namespace{Name: g}, Admit: g.Admit, Released: g.Released}
+}
+
+// lock makes resumptions of one session take turns.
+func (g *Gateway) lock(id string) *sync.Mutex {
+	m := &g.resuming[maphash.String(g.seed, id)%uint64(len(g.resuming))]
+	m.Lock()
+	return m
+}

@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/hub"
+)
+
+// offset is what a client has received of a session.
+type offset struct {
+	position jobs.Cursor
+	n        int64  // while a room's history is read: the number of its join; 0: none is
+	backlog  uint64 // and how far the history was received
+}
+
+// maxOffset bounds what is looked at.
+const maxOffset = 128
+
+// place is the same as it is sent.
+func (o offset) place() place { return place{o.position.String(), o.n, o.backlog} }
+
+// parseOffset reads an offset, as the package comment says.
+func parseOffset(text string) (o offset, ok bool) {
+	parts := strings.Split(text, ".")
+	if len(text) > maxOffset || len(parts) != 1 && len(parts) != 3 {
+		return offset{}, false
+	}
+	if o.position, ok = jobs.ParseCursor(parts[0]); !ok || len(parts) == 1 {
+		return o, ok
+	}
+	var errN, errB error
+	o.n, errN = strconv.ParseInt(parts[1], 10, 64)
+	o.backlog, errB = strconv.ParseUint(parts[2], 10, 63)
+	return o, errN == nil && errB == nil && o.n > 0
+}
+
+// revive says how the rooms of a session go on for a client that has received
+// what o says: where the whole stands, and each room. The rooms are changed to
+// what must be in the store before anything is sent.
+//
+// A room joined before the position had its history read, because the position
+// does not move meanwhile. Of rooms joined at the position itself, the number
+// tells: histories are read one after the other.
+func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) {
+	if !sameSession(o.n, p.base()) {
+		o.n, o.backlog = 0, 0 // it is from an older session
+	}
+	if p.start.Seq > o.position.Seq {
+		o = offset{position: p.start}
+	}
+	resumed := make([]hub.Resumed, 0, len(rooms))
+	for i := range rooms {
+		r := &rooms[i]
+		h := hub.Resumed{Job: r.Job, N: r.N, Start: hubCursor(r.Start), From: hubCursor(r.Start)}
+		switch {
+		case r.JoinedAt < o.position.Seq, r.N < o.n:
+			h.Live = true
+		case r.N == o.n:
+			h.Begun = true
+			if o.backlog > r.Start.Seq {
+				h.From = hub.Cursor{Seq: o.backlog, Text: r.Start.String()}
+			}
+		}
+		r.JoinedAt = min(r.JoinedAt, o.position.Seq)
+		resumed = append(resumed, h)
+	}
+	return o, resumed
+}
+
+// sameSession reports whether two numbers of joins belong to one session.
+func sameSession(n, m int64) bool { return n>>joinBits == m>>joinBits }
+
+// rebase makes all rooms be read up to a new position, one after the other. It is
+// for a log that retention has cut behind the old position: jobs are whole or
+// gone, so each can be read by itself. last is the newest number of a join.
+func rebase(old, position jobs.Cursor, last int64, rooms []jobs.SessionRoom, resumed []hub.Resumed) {
+	for i := range rooms {
+		if resumed[i].Live {
+			resumed[i].Live, resumed[i].Begun = false, true
+			if old.Seq > resumed[i].Start.Seq {
+				resumed[i].From = hubCursor(old)
+			}
+		}
+		last++ // an offset of before must not speak of these joins
+		rooms[i].N, resumed[i].N = last, last
+		rooms[i].Start.Seq = resumed[i].From.Seq
+		if resumed[i].From.Epoch != "" {
+			rooms[i].Start.Epoch = resumed[i].From.Epoch
+		}
+		rooms[i].JoinedAt = position.Seq
+	}
+}
+
+func hubCursor(c jobs.Cursor) hub.Cursor {
+	return hub.Cursor{Epoch: c.Epoch, Seq: c.Seq, Text: c.String()}
+}

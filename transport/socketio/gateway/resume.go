@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/hub"
+)
+
+// begin makes n the session that the client asks for, or a new one.
+func (n *session) begin(ctx context.Context, c credentials) error {
+	if p, ok := parsePID(n.g.opt.Signer, n.principal.ClientID, c.PID); ok {
+		if o, ok := parseOffset(c.Offset); ok {
+			defer n.g.lock(p.id).Unlock()
+			done, err := n.resume(ctx, p, o)
+			if done || err != nil {
+				return err
+			}
+		}
+	}
+	return n.fresh(ctx)
+}
+
+// fresh begins a new session at the newest event.
+func (n *session) fresh(ctx context.Context) error {
+	o, err := n.g.opt.Hub.Open(ctx, n.principal.ClientID, nil)
+	if err != nil {
+		return err
+	}
+	start, ok := jobs.ParseCursor(o.HeadID)
+	if !ok {
+		return errors.New("gateway: the log has no head")
+	}
+	n.pid = newPID(start, n.opened)
+	n.joins = n.pid.base()
+	n.place = place{position: start.String()}
+	if err := n.admit(); err != nil {
+		return err
+	}
+	n.g.register(n)
+	return nil
+}
+
+// admit takes a slot, unless an older connection of the session left its own.
+func (n *session) admit() (err error) {
+	if n.admission == nil {
+		n.admission, err = transport.OpenStream(context.Background(), n.g.opt.Streams, n.principal, kind)
+	}
+	return err
+}
+
+// register makes n the live connection of its session.
+func (g *Gateway) register(n *session) {
+	g.mu.Lock()
+	g.live[n.pid.id] = n
+	g.mu.Unlock()
+	n.admission.OnEnd(n.revoke) // before anybody else can take the session over
+}
+
+// resume goes on with an older session. done is false if that is not possible
+// and a new one must begin.
+func (n *session) resume(ctx context.Context, p pid, o offset) (done bool, err error) {
+	g := n.g
+	g.mu.Lock()
+	old := g.live[p.id]
+	g.mu.Unlock()
+	if old != nil { // its client is here, so the old connection is of no use
+		n.admission = old.yield(n.principal)
+	}
+	state, err := g.opt.Sessions.Session(ctx, n.principal.ClientID, p.id)
+	if err != nil {
+		return false, err
+	}
+	expired := state.SeenAt
+	if expired.IsZero() {
+		expired = p.made // it had rooms that were swept, or never any
+	}
+	if state.Left || old == nil && time.Since(expired) > resumable {
+		return false, nil
+	}
+	n.pid, n.joins = p, p.base()
+	return n.revive(ctx, o, state.Rooms)
+}
+
+// revive gives n its rooms back.
+func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom) (done bool, err error) {
+	rooms = n.visible(rooms)
+	for _, r := range rooms {
+		n.joins = max(n.joins, r.N)
+	}
+	o, resumed := n.pid.revive(o, rooms)
+	at := hubCursor(o.position)
+	opened, err := n.g.opt.Hub.Open(ctx, n.principal.ClientID, &at)
+	if err != nil {
+		return false, err
+	}
+	switch jobs.Reason(opened.Reason) {
+	case jobs.Valid:
+	case jobs.ReasonPruned:
+		head, ok := jobs.ParseCursor(opened.HeadID)
+		if !ok || hasClientRoom(rooms) {
+			return false, nil
+		}
+		rebase(o.position, head, n.joins, rooms, resumed)
+		n.joins += int64(len(rooms))
+		o, at = offset{position: head}, hubCursor(head)
+	default:
+		return false, nil
+	}
+	if err := n.admit(); err != nil {
+		return false, err
+	}
+	n.place = o.place()
+	if err := n.restore(ctx, at, rooms, resumed); err != nil {
+		return false, err
+	}
+	n.g.register(n)
+	n.g.opt.Observe.Outcome(kind, "resumed")
+	return true, nil
+}
+
+// restore commits how the rooms go on, and lets them.
+func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
+	if len(rooms) == 0 {
+		return nil
+	}
+	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.principal.ClientID, n.pid.id, rooms); err != nil {
+		return err
+	}
+	for _, r := range resumed {
+		n.rooms[r.Job] = &room{n: r.N}
+		if r.Live {
+			n.begun = max(n.begun, r.N)
+		}
+	}
+	lost, err := n.sub.Resume(ctx, at, resumed, func(err error) bool { return errors.Is(err, jobs.ErrNotFound) })
+	for job, r := range n.rooms {
+		for _, l := range lost {
+			if r.n == l {
+				delete(n.rooms, job)
+				n.over = append(n.over, l)
+			}
+		}
+	}
+	return err
+}
+
+// visible leaves out what the credential of this connection does not show.
+func (n *session) visible(rooms []jobs.SessionRoom) []jobs.SessionRoom {
+	kept := rooms[:0]
+	for _, r := range rooms {
+		if n.principal.Sees(r.Job) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+func hasClientRoom(rooms []jobs.SessionRoom) bool {
+	for _, r := range rooms {
+		if r.Job == "" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/engineio"
+	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/socketio"
+)
+
+// Why a connection is ended from this side so that its client comes back and goes
+// on where it was.
+var (
+	errTakenOver = errors.New("gateway: a newer connection has the session")
+	errHistory   = errors.New("gateway: history cannot be read")
+	errHole      = errors.New("gateway: events were deleted before they were read")
+	errUnread    = errors.New("gateway: answers are not read")
+)
+
+// session is one connection of a session. Fill, Goodbye and Tick are called by
+// one goroutine at a time, Event by another.
+type session struct {
+	g         *Gateway
+	socket    *socketio.Socket
+	principal auth.Principal
+	request   string // id of the handshake's request
+	opened    time.Time
+	pid       pid
+	sub       *hub.Subscription
+
+	// What is sent; of Fill, and of connect before it.
+	place   place // the client has this, once all that was sent arrives
+	reading *reading
+	begun   int64 // the newest join whose history was begun or done
+	sent    int64
+	broken  bool // the connection is ending
+
+	joining    sync.Mutex // held while rooms change; guards superseded and joins
+	superseded bool
+	joins      int64 // number of the newest join
+
+	mu        sync.Mutex // guards everything below
+	admission *transport.Admission
+	control   []frame
+	rooms     map[string]*room // by job
+	over      []int64          // joins whose rooms have ended and are still in the store
+}
+
+// place is an offset as it is sent.
+type place struct {
+	position string
+	n        int64
+	backlog  uint64
+}
+
+func (p place) String() string {
+	if p.n == 0 {
+		return p.position
+	}
+	return p.position + "." + strconv.FormatInt(p.n, 10) + "." + strconv.FormatUint(p.backlog, 10)
+}
+
+// room is a joined room.
+type room struct {
+	n   int64
+	ack *socketio.Event // waits for `subscribed`; nil: nobody does
+}
+
+// reading is a room whose history is being sent.
+type reading struct {
+	n        int64
+	position string // where the connection stands meanwhile
+	at       uint64 // the same as a seq
+}
+
+// frame is one answer that waits to be sent.
+type frame struct {
+	event  string // empty: an acknowledgement, of ack
+	ack    *socketio.Event
+	data   []byte
+	offset bool // it ends with the offset
+}
+
+// greet queues the first event.
+func (n *session) greet() {
+	f := transport.ConnectedFrame(n.socket.ID(), n.principal.ClientID, n.opened, n.g.opt.PingInterval)
+	n.control = append(n.control, frame{event: f.Event, data: f.MarshalData(), offset: true})
+	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))
+}
+
+// push queues answers. A peer that asks and does not read is cut.
+func (n *session) push(frames ...frame) {
+	n.mu.Lock()
+	full := len(n.control) >= maxPendingFrames
+	if !full {
+		n.control = append(n.control, frames...)
+	}
+	n.mu.Unlock()
+	if full {
+		n.socket.Fail(errUnread)
+		return
+	}
+	n.socket.Wake()
+}
+
+// answer queues a frame as event and, if e wants that, as acknowledgement.
+func (n *session) answer(e *socketio.Event, f transport.Frame, withOffset bool) {
+	data := f.MarshalData()
+	frames := []frame{{event: f.Event, data: data, offset: withOffset}}
+	if e != nil && e.WantsAck() {
+		frames = append(frames, frame{ack: e, data: data})
+	}
+	n.push(frames...)
+}
+
+// Tick implements socketio.Peer: it says the application's ping.
+func (n *session) Tick(now time.Time) error {
+	f := transport.PingFrame(now)
+	n.push(frame{event: f.Event, data: f.MarshalData()})
+	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
+	return nil
+}
+
+// revoke makes the client leave for good, because its credential has ended.
+func (n *session) revoke(reason error) {
+	_ = n.socket.Emit("error", errorFrame(transport.FromError(reason), ref{}).Data) // it fails if nothing is read: no loss
+	n.g.running.Go(n.socket.Disconnect)                                             // it waits for a Fill, and whoever ends streams must not
+}
+
+// yield ends the connection in favour of a newer one of the same session, and
+// hands over its slot if that came with the same credential.
+func (n *session) yield(to auth.Principal) (a *transport.Admission) {
+	n.joining.Lock() // what is being committed is committed then
+	n.superseded = true
+	n.joining.Unlock()
+	n.sub.Close()
+	if n.principal.KeyID == to.KeyID && n.principal.TokenID == to.TokenID {
+		n.mu.Lock()
+		a, n.admission = n.admission, nil
+		n.mu.Unlock()
+	}
+	n.release()
+	n.socket.Fail(errTakenOver)
+	return a
+}
+
+// release gives the slot back, once.
+func (n *session) release() {
+	n.mu.Lock()
+	a := n.admission
+	n.admission = nil
+	n.mu.Unlock()
+	if a != nil {
+		a.Release()
+	}
+}
+
+// Closed implements socketio.Peer.
+func (n *session) Closed(cause error) {
+	n.sub.Close()
+	n.release()
+	if errors.Is(cause, socketio.ErrLeft) {
+		n.leave()
+	}
+	n.forget()
+	n.g.opt.Log.Info("stream ended", "request", n.request, "transport", kind, "client", n.principal.ClientID,
+		"key", n.principal.KeyID, "events", n.sent, "duration", time.Since(n.opened), slog.Any("cause", cause))
+}
+
+// leave makes the session one that cannot be resumed: its client left on purpose.
+func (n *session) leave() {
+	defer n.g.lock(n.pid.id).Unlock()
+	if !n.forget() { // a newer connection has it
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	if err := n.g.opt.Sessions.LeaveSession(ctx, n.principal.ClientID, n.pid.id); err != nil {
+		n.g.opt.Log.Warn("leave session", "error", err)
+	}
+}
+
+// forget takes the session out of those that are live, and reports whether it was.
+func (n *session) forget() bool {
+	n.g.mu.Lock()
+	defer n.g.mu.Unlock()
+	if n.g.live[n.pid.id] != n {
+		return false
+	}
+	delete(n.g.live, n.pid.id)
+	return true
+}
+
+// Goodbye implements socketio.Peer.
+func (n *session) Goodbye(w *engineio.Writer, retry time.Duration) {
+	n.flush(w)
+	f := transport.ReconnectFrame(retry, n.sub.Position())
+	n.write(w, frame{event: f.Event, data: f.MarshalData()})
+}
