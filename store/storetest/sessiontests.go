@@ -2,14 +2,12 @@ package storetest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"pgregory.net/rapid"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -125,7 +123,7 @@ func testSessionIDs(w *world) {
 func testSessionOwner(w *world) {
 	w.join("a", "s", 1, 2)
 	w.submit("b", queued())
-	for _, foreign := range []string{"b", "nobody"} { // known, and unknown to the store
+	for _, foreign := range []string{"b", "nobody", "A"} { // known, and unknown to the store
 		w.wantNoSession("another client's session", foreign, "s")
 		w.ok(w.store.LeaveRooms(w.Context(), foreign, "s", []int64{1, 2}))
 		w.wantNoSession("rooms that another left", foreign, "s")
@@ -192,48 +190,49 @@ func (w *world) after(at time.Time, id string, touch func() error) time.Time {
 	return time.Time{}
 }
 
-func testSessionSweep(w *world) {
+// testTouches: what uses a session makes it seen, and nothing else does.
+func testTouches(w *world) {
 	names := []string{"idle", "touched", "joined", "replaced", "left"}
 	for _, id := range names {
 		w.join("a", id, 1, 2)
 	}
-	w.ok(w.store.LeaveSession(w.Context(), "a", "left long ago"))
-	var newest time.Time
-	for _, id := range append(names, "left long ago") {
-		if seen := w.session("a", id).SeenAt; seen.After(newest) {
-			newest = seen
-		}
-	}
 	idle := w.session("a", "idle").SeenAt
-	w.after(newest, "touched", func() error { return w.store.TouchSessions(w.Context(), []string{"unknown", "touched"}) })
-	w.after(newest, "joined", func() error { return w.store.JoinRoom(w.Context(), "a", "joined", joined(3), nil) })
-	w.after(newest, "replaced", func() error { return w.store.ReplaceRooms(w.Context(), "a", "replaced", nil) })
-	w.after(newest, "left", func() error { return w.store.LeaveSession(w.Context(), "a", "left") })
+	for id, touch := range map[string]func() error{
+		"touched":  func() error { return w.store.TouchSessions(w.Context(), []string{"unknown", "touched"}) },
+		"joined":   func() error { return w.store.JoinRoom(w.Context(), "a", "joined", joined(3), nil) },
+		"replaced": func() error { return w.store.ReplaceRooms(w.Context(), "a", "replaced", nil) },
+		"left":     func() error { return w.store.LeaveSession(w.Context(), "a", "left") },
+	} {
+		w.after(w.session("a", id).SeenAt, id, touch)
+	}
+	w.ok(w.store.TouchSessions(w.Context(), nil))
 	if seen := w.session("a", "idle").SeenAt; !seen.Equal(idle) {
 		w.Errorf("what was done to others moved the idle session from %v to %v", idle, seen)
 	}
 	w.wantNoSession("touched only", "a", "unknown")
+}
 
+// testSessionSweep: what was touched at the limit or later stays, with the rooms
+// that it joined before.
+func testSessionSweep(w *world) {
+	w.join("a", "idle", 1, 2)
+	w.ok(w.store.LeaveSession(w.Context(), "a", "left"))
+	w.join("a", "touched", 1, 2)
+	older := w.session("a", "touched").SeenAt
+	limit := w.after(older, "touched", func() error { return w.store.TouchSessions(w.Context(), []string{"touched"}) })
 	w.reopen()
-	if n := w.sweepAll(idle.Add(-time.Hour)); n != 0 {
+	if n := w.sweepAll(limit.Add(-time.Hour)); n != 0 {
 		w.Errorf("swept %d that are younger", n)
 	}
-	w.ok(w.store.TouchSessions(w.Context(), nil))
-	if n := w.sweepAll(newest.Add(time.Millisecond)); n != 2 {
-		w.Errorf("swept %d, want the idle one and the one that was left long ago", n)
+	if n := w.sweepAll(limit); n != 2 {
+		w.Errorf("swept %d, want the idle one and the one that was left", n)
 	}
 	w.wantNoSession("swept", "a", "idle")
-	w.wantNoSession("left long ago", "a", "left long ago")
-	w.wantSession("touched", "a", "touched", false, joined(1), joined(2)) // with the rooms that it joined before
-	w.wantSession("joined", "a", "joined", false, joined(1), joined(2), joined(3))
-	w.wantSession("replaced", "a", "replaced", false)
-	w.wantSession("left", "a", "left", true)
-	if n := w.sweepAll(w.session("a", "touched").SeenAt); n != 0 {
-		w.Errorf("swept %d that were touched at the very limit or after it", n)
-	}
+	w.wantNoSession("left and swept", "a", "left")
+	w.wantSession("touched", "a", "touched", false, joined(1), joined(2))
 	w.join("b", "touched", 7)
-	if n := w.sweepAll(later()); n != 5 {
-		w.Errorf("swept %d, want 5", n)
+	if n := w.sweepAll(later()); n != 2 {
+		w.Errorf("swept %d, want one of a and one of b", n)
 	}
 	w.join("a", "idle", 9) // no room of before comes back
 	w.wantSession("joined anew", "a", "idle", false, joined(9))
@@ -262,28 +261,26 @@ func testSessionSweepMany(w *world) {
 	for i := range sessions {
 		w.wantSession("one of many that joined at once", "a", name(i), false, want...)
 	}
-	kept := sessions
-	for more := true; more; {
+	for left, more := sessions, true; more; {
 		var n int
 		var err error
 		n, more, err = w.store.SweepSessions(w.Context(), later())
 		w.ok(err)
-		kept -= n
-		if rows := n * (rooms + 1); rows > perCall || n == 0 {
-			w.Fatalf("one call deleted %d sessions, %d rows", n, rows)
+		left -= n
+		if rows := n * (rooms + 1); rows > perCall || n == 0 || more != (left > 0) {
+			w.Fatalf("one call deleted %d sessions, %d rows; %d are left, more is %v", n, rows, left, more)
 		}
 		have := 0
 		for i := range sessions {
-			switch s := w.session("a", name(i)); {
-			case s.SeenAt.IsZero() && s.Rooms == nil:
-			case cmp.Equal(s.Rooms, want):
+			s := w.session("a", name(i))
+			if cmp.Equal(s.Rooms, want) {
 				have++
-			default:
+			} else if !s.SeenAt.IsZero() || s.Rooms != nil {
 				w.Fatalf("half a session is left: %+v", s)
 			}
 		}
-		if have != kept || more != (kept > 0) {
-			w.Fatalf("%d sessions are left, want %d; more is %v", have, kept, more)
+		if have != left {
+			w.Fatalf("%d sessions are left, %d would be right", have, left)
 		}
 	}
 }
@@ -302,98 +299,4 @@ func testSessionJobs(w *world) {
 	if n := len(w.feed.of("a")); n != 2 {
 		w.Errorf("%d events, want those of the job", n)
 	}
-}
-
-// testSessionModel runs random commands against a map.
-func testSessionModel(w *world) {
-	type key struct{ client, id string }
-	type state struct {
-		rooms map[int64]jobs.SessionRoom
-		left  bool
-	}
-	run := 0
-	rapid.Check(w.T, func(t *rapid.T) {
-		run++
-		model := map[key]*state{}
-		keys := rapid.SampledFrom([]key{{"a", fmt.Sprint("r", run)}, {"b", fmt.Sprint("r", run)}, {"a", fmt.Sprint("q", run)}})
-		numbers, ns := rapid.Int64Range(1, 4), rapid.SliceOfN(rapid.Int64Range(1, 4), 0, 3)
-		room := func() jobs.SessionRoom {
-			r := joined(numbers.Draw(t, "n"))
-			r.JoinedAt = uint64(rapid.IntRange(0, 99).Draw(t, "joined at"))
-			return r
-		}
-		in := func(k key) *state {
-			if model[k] == nil {
-				model[k] = &state{rooms: map[int64]jobs.SessionRoom{}}
-			}
-			return model[k]
-		}
-		check := func(err error) {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"join": func(t *rapid.T) {
-				k, r, drop := keys.Draw(t, "session"), room(), ns.Draw(t, "drop")
-				check(w.store.JoinRoom(w.Context(), k.client, k.id, r, drop))
-				if s := in(k); !s.left {
-					for _, n := range drop {
-						delete(s.rooms, n)
-					}
-					s.rooms[r.N] = r
-				}
-			},
-			"leave": func(t *rapid.T) {
-				k, drop := keys.Draw(t, "session"), ns.Draw(t, "drop")
-				check(w.store.LeaveRooms(w.Context(), k.client, k.id, drop))
-				if s := model[k]; s != nil {
-					for _, n := range drop {
-						delete(s.rooms, n)
-					}
-				}
-			},
-			"replace": func(t *rapid.T) {
-				k := keys.Draw(t, "session")
-				rooms := []jobs.SessionRoom{room(), room()}[:rapid.IntRange(0, 2).Draw(t, "rooms")]
-				check(w.store.ReplaceRooms(w.Context(), k.client, k.id, rooms))
-				if s := in(k); !s.left {
-					clear(s.rooms)
-					for _, r := range rooms {
-						s.rooms[r.N] = r
-					}
-				}
-			},
-			"leave session": func(t *rapid.T) {
-				if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
-					return
-				}
-				k := keys.Draw(t, "session")
-				check(w.store.LeaveSession(w.Context(), k.client, k.id))
-				in(k).left = true
-				clear(model[k].rooms)
-			},
-			"": func(t *rapid.T) {
-				for _, k := range []key{{"a", fmt.Sprint("r", run)}, {"b", fmt.Sprint("r", run)}, {"a", fmt.Sprint("q", run)}} {
-					got, err := w.store.Session(w.Context(), k.client, k.id)
-					check(err)
-					var want jobs.SessionState
-					if s := model[k]; s != nil {
-						want.Left = s.left
-						for _, r := range s.rooms {
-							want.Rooms = append(want.Rooms, r)
-						}
-						slices.SortFunc(want.Rooms, func(x, y jobs.SessionRoom) int { return int(x.N - y.N) })
-					}
-					if got.SeenAt.IsZero() != (model[k] == nil) {
-						t.Fatalf("%v seen at %v", k, got.SeenAt)
-					}
-					got.SeenAt = time.Time{}
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Fatalf("%v (-want +got):\n%s", k, diff)
-					}
-				}
-			},
-		})
-	})
 }

@@ -50,7 +50,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Page", testPage}, {"Open", testOpen}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
-		{"SessionLeft", testSessionLeft}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
+		{"SessionLeft", testSessionLeft}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
 		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
 		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Model", testModel},
 	}
