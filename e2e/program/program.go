@@ -47,14 +47,16 @@ func Build(t testing.TB) string {
 	return binary
 }
 
-// Start runs the server of a built binary and waits until it has said its
-// address and key. It stops it with SIGTERM when the test ends, and fails the
-// test if that does not end it with status 0.
-func Start(t testing.TB, binary string) *Server {
+// Start runs the server of a built binary, with more flags of `serve` if there
+// are any, and waits until it has said its address and key. It stops it with
+// SIGTERM when the test ends, and fails the test if that does not end it with
+// status 0.
+func Start(t testing.TB, binary string, flags ...string) *Server {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary,
-		"serve", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--shutdown-grace=1s", "--log-level=warn")
-	cmd.Env = environ()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{
+		"serve", "--addr=127.0.0.1:0", "--data=" + t.TempDir(), "--shutdown-grace=1s", "--log-level=warn",
+	}, flags...)...)
+	cmd.Env = Environ()
 	s := &Server{log: &transcript{found: make(chan struct{})}}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -157,8 +159,9 @@ func root(t testing.TB) string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// environ leaves out settings of a jobcast that the developer may be running.
-func environ() []string {
+// Environ is the environment without the settings of a jobcast that the
+// developer may be running.
+func Environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "JOBCAST_") && !strings.HasPrefix(kv, "MAX_CONNECTIONS_PER_KEY=") {
