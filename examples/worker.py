@@ -22,21 +22,13 @@ GRACE = float(os.environ.get("JOBCAST_GRACE") or 10)
 idle = True      # no job is at hand: a signal may end the program where it stands
 deadline = None  # set by the first signal: until then the job at hand may go on
 
-
-class Refused(Exception):
-    """The server has decided; asking again would change nothing."""
-
-class Lost(Exception):
-    """The job is no longer ours: cancelled, out of time, or its lease ran out."""
-
-class Interrupted(Exception):
-    """The worker stops before the job is done."""
-
+class Refused(Exception): """The server has decided; asking again would change nothing."""
+class Lost(Exception): """The job is no longer ours: cancelled, out of time, or its lease ran out."""
+class Interrupted(Exception): """The worker stops before the job is done."""
 class BadPayload(Exception):
     def __init__(self, text, retry):
         super().__init__(text)
         self.retry = retry
-
 
 def say(text):
     print(f"worker: {text}", file=sys.stderr, flush=True)

@@ -63,19 +63,19 @@ ask() {
 # it tries again: a report may arrive twice, and `complete` and `fail` may be
 # repeated with the same lease. It fails when the worker is to stop before that.
 call() {
-  local how=$1 wait=1
-  shift
+  local how=$1 wait=1; shift
   while :; do
     : >"$scratch/answer"
     if "$how" ask "$@"; then status=$(<"$scratch/status"); else status='no answer'; fi
     case $status in 'no answer' | 408 | 429 | 5??) ;; *) return 0 ;; esac
-    [ -z "$deadline" ] || [ $((SECONDS + wait)) -le "$deadline" ] || return 1
-    [ -z "$deadline" ] || [ "$how" = shielded ] || return 1
+    [ -z "$deadline" ] || { [ "$how" = shielded ] && [ $((SECONDS + wait)) -le "$deadline" ]; } || return 1
     say "$status; trying again in $wait s"
     "$how" sleep "$wait" || true
     wait=$((wait < 8 ? 2 * wait : 15))
   done
 }
+
+# answer reads the last answer with jq, field the job at hand.
 answer() { shielded jq -r "$1" "$scratch/answer" 2>/dev/null || true; }
 field() { shielded jq -r "$1" <<<"$job"; }
 
@@ -98,20 +98,18 @@ fail() {
 # server was not told otherwise); who is silent for longer calls .../extend.
 work() {
   local steps seconds step greeting
-  steps=$(field '[.payload.steps? // 3 | numbers | floor, 100000] | min')
-  seconds=$(field '.payload.seconds? // 1 | numbers')
+  steps=$(field '[(.payload.steps? | numbers | floor) // 3, 100000] | min')
+  seconds=$(field '(.payload.seconds? | numbers) // 1')
   for ((step = 1; step <= steps; step++)); do
     if [ -n "$deadline" ] && [ "$SECONDS" -ge "$deadline" ]; then
-      fail Interrupted "the worker stops" true
-      return
+      fail Interrupted "the worker stops" true; return
     fi
     shielded sleep "$seconds"
     tell POST progress application/json \
       "{\"progress\":$((100 * step / steps)),\"message\":\"step $step of $steps\"}" || return
   done
   if [ "$(field '.payload.fail? // false')" = true ]; then
-    fail BadPayload "the payload asks for a failure" "$(field '[.payload.retry?] != [false]')"
-    return
+    fail BadPayload "the payload asks for a failure" "$(field '[.payload.retry?] != [false]')"; return
   fi
   greeting=$(field '"Hello, \(.payload.name? // "world")!"')
   tell PUT artifacts/greeting.txt 'text/plain; charset=utf-8' "$greeting"$'\n' || return
@@ -124,10 +122,8 @@ claim=$(jq -cn --arg queue "$1" '{queues: [$queue], wait: 30}')
 while [ -z "$deadline" ]; do
   call interruptible POST /v1/workers/claim application/json "$claim" || break
   [ "$status" = 200 ] || { say "the server refuses: $status $(answer .detail)"; exit 1; }
-  if [ "$(answer '.jobs | length')" = 0 ]; then
-    interruptible sleep 1 || true # a server that goes down does not let us wait
-    continue
-  fi
+  # A server that goes down does not let us wait.
+  [ "$(answer '.jobs | length')" != 0 ] || { interruptible sleep 1 || true; continue; }
   job=$(shielded jq -c '.jobs[0]' "$scratch/answer")
   id=$(field .id) lease=$(field .lease.token)
   say "job $id: attempt $(field .attempt) begins"
