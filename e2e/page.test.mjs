@@ -97,6 +97,55 @@ test("cancel, then retry makes a new job; on a phone, in the dark", async (t) =>
   assert.deepEqual(faults, []);
 });
 
+test("a worker job waits, this tab works on it, and all panels see it", async (t) => {
+  const { page, faults } = await open(t, `#key=${key}`, { viewport: { width: 360, height: 740 } });
+  await page.waitForSelector("#submit:enabled");
+  assert.ok(await page.isHidden("#worker"));
+  await page.click("#sample-worker");
+  assert.deepEqual(JSON.parse(await page.inputValue("#spec")), { queue: "sample", payload: { letter: "How are you?" } });
+  await page.click("#submit");
+  await allAre(page, "live");
+  assert.equal(await page.textContent("#job-status"), "pending");
+  assert.equal(await page.textContent("#job-queue-name"), "sample");
+  assert.ok((await page.textContent("#worker-line")).startsWith(`jobcast work --url ${url} --queue sample -- `));
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
+
+  await page.click("#work");
+  await page.waitForSelector("#work:disabled");
+  await allAre(page, "ended");
+  const job = await (await fetch(`${url}/v1/jobs/${await page.textContent("#job-id")}`, { headers: { Authorization: `Bearer ${key}` } })).json();
+  assert.deepEqual([job.status, job.attempt, job.result], ["completed", 1, { by: "a browser", steps: 4 }]);
+  for (const id of ["ws", "sse", "poll"]) {
+    assert.equal(await page.textContent(`#${id} .percent`), "100 %");
+    // A panel may see less of a progress that it learns of together, but never what is not there.
+    const seen = await lines(page, id);
+    assert.deepEqual(seen.filter((type) => type !== "job.progress"), ["job.created", "job.started", "job.completed"]);
+    assert.ok(seen.length > 3, `${id} saw progress`);
+  }
+  await page.waitForFunction((id) => document.getElementById("worker-note").textContent === `This tab has completed job ${id}.`, job.id);
+  await page.waitForSelector("#work:enabled");
+  await page.click("#sample-actions");
+  assert.ok(JSON.parse(await page.inputValue("#spec")).actions.length > 0);
+  assert.deepEqual(faults, []);
+});
+
+test("a worker job that is cancelled is let go by the tab that works on it", async (t) => {
+  const { page } = await open(t, `#key=${key}`);
+  await page.waitForSelector("#submit:enabled");
+  await page.fill("#spec", JSON.stringify({ queue: "page-cancel", payload: null }));
+  let cancelled; // called once the job is cancelled; until then it does not complete
+  const cancelling = new Promise((resolve) => { cancelled = resolve; });
+  await page.route("**/complete", async (route) => { await cancelling; await route.continue(); });
+  await page.click("#submit");
+  await page.click("#work");
+  await page.waitForFunction(() => document.getElementById("job-status").textContent === "processing");
+  await page.click("#cancel");
+  await allAre(page, "ended");
+  cancelled();
+  await page.waitForFunction(() => document.getElementById("worker-note").textContent.endsWith("no longer this tab's: it is cancelled."));
+  assert.equal(await page.textContent("#job-status"), "cancelled");
+});
+
 test("a refused submit says what is wrong where", async (t) => {
   const { page } = await open(t, `#key=${key}`);
   await page.waitForSelector("#submit:enabled");

@@ -4,10 +4,14 @@ import { call } from "/static/api.js";
 import { Panel } from "/static/panel.js";
 import { followWebSocket } from "/static/socket.js";
 import { followEventSource, followLongPoll } from "/static/watch.js";
+import { work } from "/static/worker.js";
 
 const $ = (id) => document.getElementById(id);
 const keySlot = "jobcast.key"; // in sessionStorage: this tab only
-const sample = { actions: [1, 2, 3, 4].map(() => ({ type: "wait", ms: 1000 })) };
+const samples = {
+  actions: { actions: [1, 2, 3, 4].map(() => ({ type: "wait", ms: 1000 })) }, // the server runs them itself
+  worker: { queue: "sample", payload: { letter: "How are you?" } }, // waits for a worker
+};
 
 const panels = [
   new Panel($("ws"), "WebSocket", "One connection both ways, any number of rooms."),
@@ -19,6 +23,7 @@ let job = null; // the Job object as last seen, or null
 let newest = ""; // timestamp of the newest event that gave job its status
 let busy = false; // one call on a job at a time
 let watching = new AbortController();
+let working = null; // AbortController of the worker in this tab, or null
 
 function note(id, text, kind = "") {
   $(id).className = `notice ${kind}`;
@@ -32,6 +37,8 @@ function buttons() {
   $("cancel").disabled = !key || !(status === "pending" || status === "processing");
   $("retry").disabled = !key || !(status === "failed" || status === "cancelled");
   $("key-forget").hidden = !key;
+  $("work").disabled = !key || working !== null;
+  $("worker").hidden = !job?.queue;
   // A button that is disabled under the keyboard would take the focus with it.
   if (document.activeElement?.disabled) ($("retry").disabled ? $("submit") : $("retry")).focus();
 }
@@ -42,9 +49,18 @@ function showJob(next) {
   $("job-id").textContent = job?.id || "";
   const status = job?.status || "";
   if ($("job-status").textContent !== status) $("job-status").textContent = status; // announced only when new
+  $("job-queue").hidden = !job?.queue;
+  $("job-queue-name").textContent = job?.queue || "";
+  $("worker-line").textContent = job?.queue ? shellLine(job.queue) : "";
   $("job-of").hidden = !job?.retryOf;
   $("job-retry-of").textContent = job?.retryOf || "";
   buttons();
+}
+
+// shellLine is a command that works on a queue; the name of one has nothing
+// that a shell would take for something else.
+function shellLine(queue) {
+  return `jobcast work --url ${location.origin} --queue ${queue} -- sh -c 'echo progress 50 half way; sleep 1; echo "result {}"'`;
 }
 
 function watch(next) {
@@ -52,6 +68,7 @@ function watch(next) {
   watching = new AbortController();
   panels.forEach((panel) => panel.clear());
   newest = "";
+  if (!working) note("worker-note", "");
   showJob(next);
   const [ws, sse, poll] = panels;
   followWebSocket(next.id, key, ws, watching.signal);
@@ -69,6 +86,7 @@ function follow(event) {
 
 function forget() {
   watching.abort();
+  working?.abort();
   sessionStorage.removeItem(keySlot);
   key = "";
   $("key").value = "";
@@ -115,6 +133,22 @@ async function act(path, body, then) {
   }
 }
 
+// beWorker lets this tab run the next job of the queue.
+async function beWorker(queue) {
+  working = new AbortController();
+  const { signal } = working;
+  buttons();
+  const say = (text, kind) => { if (!signal.aborted) note("worker-note", text, kind); };
+  try {
+    say(await work(key, queue, signal, say));
+  } catch (error) {
+    say(error.message, error.again ? "warn" : "bad");
+  } finally {
+    working = null;
+    buttons();
+  }
+}
+
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const candidate = $("key").value.trim();
@@ -139,6 +173,13 @@ $("job-form").addEventListener("submit", (event) => {
 
 $("cancel").addEventListener("click", () => act(`/v1/jobs/${job.id}/cancel`, null, showJob));
 $("retry").addEventListener("click", () => act(`/v1/jobs/${job.id}/retry`, null, watch));
+$("work").addEventListener("click", () => beWorker(job.queue));
+for (const name in samples) $(`sample-${name}`).addEventListener("click", () => showSample(name));
+
+function showSample(name) {
+  const text = JSON.stringify(samples[name], null, 2);
+  $("spec").value = text.replace(/\{\s+"type": "wait",\s+"ms": 1000\s+\}/g, '{ "type": "wait", "ms": 1000 }');
+}
 
 // A link may bring the key as #key=…: a fragment is never sent to a server.
 // It is taken out of the address bar before anything else happens.
@@ -153,7 +194,7 @@ addEventListener("hashchange", () => {
   if (given) use(given);
 });
 
-$("spec").value = JSON.stringify(sample, null, 2).replace(/\{\s+"type": "wait",\s+"ms": 1000\s+\}/g, '{ "type": "wait", "ms": 1000 }');
+showSample("actions");
 panels.forEach((panel) => { panel.onevent = follow; });
 buttons();
 const first = keyFromFragment() || sessionStorage.getItem(keySlot);
