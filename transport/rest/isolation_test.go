@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -25,13 +27,19 @@ func (s *site) victim() victim {
 	v := victim{idem: fmt.Sprint("key-", time.Now().UnixNano())}
 	s.call("POST", "/v1/jobs", s.admin, v.body(), "Idempotency-Key: "+v.idem).job(s.t, 202)
 	v.given = s.claim()
+	report := `{"progress":1,"message":"` + secretWord + `","log":{"line":"` + secretWord + `"}}`
+	if a := s.call("POST", "/v1/jobs/"+v.ID+"/progress", s.admin, report, "X-Lease-Token: "+v.Lease.Token); a.StatusCode != 200 {
+		s.t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
 	if a := s.mustPut(v.given, "file.txt", "text/plain", secretWord); a.StatusCode != 201 {
 		s.t.Fatalf("%d %s", a.StatusCode, a.body)
 	}
 	return v
 }
 
-func (v victim) body() string { return `{"queue":"q","payload":"` + secretWord + `"}` }
+func (v victim) body() string {
+	return `{"queue":"q","payload":"` + secretWord + `","metadata":{"a":"` + secretWord + `"}}`
+}
 
 // attack is one call about a victim.
 type attack struct {
@@ -56,6 +64,7 @@ func (v victim) attacks(keyID string) []attack {
 		{"cancel", "POST", job + "/cancel", "", nil, auth.Submit, 200, 404, false},
 		{"retry", "POST", job + "/retry", "", nil, auth.Submit, 409, 404, false},
 		{"same key", "POST", "/v1/jobs", v.body(), []string{"Idempotency-Key: " + v.idem}, auth.Submit, 202, 202, false},
+		{"same key, watched", "POST", "/v1/jobs", v.body(), []string{"Idempotency-Key: " + v.idem, "Accept: text/event-stream"}, auth.Submit, 200, 200, false},
 		{"claim", "POST", "/v1/workers/claim", `{"queues":["q"],"max":100}`, nil, auth.Work, 200, 200, false},
 		{"progress", "POST", job + "/progress", `{"progress":1}`, lease, auth.Work, 200, 404, false},
 		{"extend", "POST", job + "/extend", "", lease, auth.Work, 200, 404, false},
@@ -103,6 +112,17 @@ func (w who) want(a attack, v victim) int {
 		return 404
 	}
 	return a.owner
+}
+
+// likeAbsent checks that a refusal is the one that an absent job gets.
+func (s *site) likeAbsent(w who, a attack, v victim, got answer) {
+	s.t.Helper()
+	absent := uuid.NewString()
+	none := s.call(a.method, strings.ReplaceAll(a.path, v.ID, absent), w.secret, strings.ReplaceAll(a.body, v.ID, absent), a.headers...)
+	plain := func(a answer) string { return strings.ReplaceAll(a.body, a.Header.Get("X-Request-Id"), "") }
+	if none.StatusCode != got.StatusCode || plain(none) != plain(got) {
+		s.t.Errorf("%s, %s: %d %s\nand for an absent job %d %s", w.name, a.name, got.StatusCode, got.body, none.StatusCode, none.body)
+	}
 }
 
 // Whoever calls about whichever job of somebody else: the answer is the one that
@@ -162,6 +182,9 @@ func TestIsolation(t *testing.T) {
 			}
 			if got.StatusCode != want && (want != 401 || got.StatusCode != 429) { // many bad logins are limited
 				t.Errorf("%s, %s: %d, want %d: %s", w.name, a.name, got.StatusCode, want, got.body)
+			}
+			if hidden := w.client == "umbra" || w.job != "" && w.job != v.ID; want == 403 || want == 404 && hidden {
+				s.likeAbsent(w, a, v, got)
 			}
 			mine := w.client == "acme" && want < 300
 			learned := strings.Contains(got.body, secretWord) || strings.Contains(got.body, v.Lease.Token) ||

@@ -91,10 +91,10 @@ func afterTheEnd(s *stage) {
 func submitAndStream(s *stage) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	hc := s.caller().httpClient()
+	hc := s.caller().Client()
 	defer hc.CloseIdleConnections()
 	post := func() *http.Response {
-		req, err := s.caller().request(ctx, http.MethodPost, "/v1/jobs", strings.NewReader(`{"queue":"submitted"}`))
+		req, err := s.caller().Request(ctx, http.MethodPost, "/v1/jobs", strings.NewReader(`{"queue":"submitted"}`))
 		if err != nil {
 			s.Fatal(err)
 		}

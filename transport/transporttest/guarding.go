@@ -164,10 +164,10 @@ func expired(s *stage) {
 // head answers as GET would, without a body, and holds nothing.
 func head(s *stage) {
 	w := s.log.Begin(s)
-	hc := s.caller().httpClient()
+	hc := s.caller().Client()
 	defer hc.CloseIdleConnections()
 	for _, job := range []string{w.Job, ""} {
-		req, err := s.caller().request(s.ctx, http.MethodHead, Opening{Job: job}.Path(), nil)
+		req, err := s.caller().Request(s.ctx, http.MethodHead, Opening{Job: job}.Path(), nil)
 		if err != nil {
 			s.Fatal(err)
 		}

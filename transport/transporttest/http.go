@@ -17,23 +17,35 @@ const (
 	origin = "http://jobcast.test"
 )
 
-// httpClient makes an HTTP client of its own for one reader, so that closing it
+// Client makes an HTTP client of its own for one reader, so that closing it
 // closes every connection of that reader and of no other.
-func (c Caller) httpClient() *http.Client {
+func (c Caller) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
 		DisableCompression: true,
 	}}
 }
 
-// request makes a request with the caller's key.
-func (c Caller) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+// credentials are the headers by which the caller says who it is.
+func (c Caller) credentials() map[string]string {
+	all := make(map[string]string)
+	if c.Secret != "" {
+		all["Authorization"] = "Bearer " + c.Secret
+	}
+	if c.Second != "" {
+		all["X-API-Key"] = c.Second
+	}
+	return all
+}
+
+// Request makes a request with the caller's credentials.
+func (c Caller) Request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, origin+path, body)
 	if err != nil {
 		return nil, err
 	}
-	if c.Secret != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Secret)
+	for name, value := range c.credentials() {
+		req.Header.Set(name, value)
 	}
 	return req, nil
 }
@@ -67,7 +79,7 @@ func (o Opening) Path() string {
 // get asks an events URL. Any status but 200 is a *Refusal, and the client is
 // then closed.
 func get(ctx context.Context, hc *http.Client, c Caller, o Opening, accept string) (*http.Response, error) {
-	req, err := c.request(ctx, http.MethodGet, o.Path(), nil)
+	req, err := c.Request(ctx, http.MethodGet, o.Path(), nil)
 	if err != nil {
 		return nil, err
 	}

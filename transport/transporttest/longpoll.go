@@ -38,7 +38,7 @@ type poller struct {
 // openPoll asks once without waiting, which fixes the place to start from.
 func openPoll(ctx context.Context, c Caller, o Opening) (Reader, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &poller{ctx: ctx, cancel: cancel, hc: c.httpClient(), caller: c, o: o, seen: cmp.Or(o.Cursor, o.Query)}
+	p := &poller{ctx: ctx, cancel: cancel, hc: c.Client(), caller: c, o: o, seen: cmp.Or(o.Cursor, o.Query)}
 	err := p.ask("0")
 	var r *Refusal
 	if errors.As(err, &r) && r.Status == http.StatusGone {
@@ -79,7 +79,7 @@ func (p *poller) ask(wait string) error {
 	if path != (Opening{Job: o.Job}).Path() {
 		sep = "&"
 	}
-	req, err := p.caller.request(p.ctx, http.MethodGet, path+sep+"wait="+wait, nil)
+	req, err := p.caller.Request(p.ctx, http.MethodGet, path+sep+"wait="+wait, nil)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func rooming() []scenario {
 }
 
 // socket opens a connection without a room.
-func (s *stage) socket() *socket {
+func (s *stage) socket() *Socket {
 	s.Helper()
 	c, err := dialSocket(s.ctx, s.caller(), "")
 	if err != nil {
@@ -38,9 +38,9 @@ func (s *stage) socket() *socket {
 	return c
 }
 
-func (s *stage) tell(c *socket, event string, data map[string]any) {
+func (s *stage) tell(c *Socket, event string, data map[string]any) {
 	s.Helper()
-	if err := c.say(event, data); err != nil {
+	if err := c.Say(event, data); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -112,6 +112,7 @@ func leaveAndComeBack(s *stage) {
 // refusedMessages are answered and close nothing.
 func refusedMessages(s *stage) {
 	w := s.client("globex").Begin(s)
+	mine := s.log.Begin(s)
 	c := s.socket()
 	for _, m := range []struct {
 		event, data string
@@ -135,6 +136,10 @@ func refusedMessages(s *stage) {
 	}
 	s.tell(c, "subscribe", map[string]any{})
 	s.until(c, "live")
+	head := s.log.Head()
+	w.Emit(s, 3, 1) // nothing of it comes
+	mine.Emit(s, 2, 1)
+	Same(s, s.events(c, 2), s.log.After(s, "", head))
 }
 
 // fatalMessages end the connection with a code, and nobody else's.

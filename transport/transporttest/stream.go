@@ -30,7 +30,7 @@ func openNDJSON(ctx context.Context, c Caller, o Opening) (Reader, error) {
 
 func openStream(ctx context.Context, c Caller, o Opening, accept string, parse func(*stream) (Item, error)) (Reader, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	hc := c.httpClient()
+	hc := c.Client()
 	leave := func() {
 		cancel()
 		hc.CloseIdleConnections()

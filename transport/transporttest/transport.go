@@ -27,7 +27,8 @@ type Transport struct {
 // Caller is who opens a reader, and how it reaches the server.
 type Caller struct {
 	Dial   func(ctx context.Context) (net.Conn, error)
-	Secret string // a key; empty: none is sent
+	Secret string // a key or a token; empty: none is sent
+	Second string // sent besides, in a second place; empty: there is none
 }
 
 // Opening says what a reader wants. The zero value is the client's room.

@@ -22,33 +22,40 @@ const (
 	opPong  = 0xA
 )
 
-// socket is a WebSocket connection with one room, or several: see Socket.
-type socket struct {
+// Socket is a WebSocket connection: a Reader of all the rooms that it is made to
+// join with Say.
+type Socket struct {
 	nc     net.Conn
 	in     *bufio.Reader
 	cursor string
-	queue  []Item
 	opened time.Time
 	told   bool // the server said why it would close
-	over   bool // the one room has ended
 	mute   bool // PINGs are not answered
 	stop   func() bool
 
 	mu sync.Mutex // serialises writes
 }
 
+// oneRoom is a Socket as the reader of one room: it is over when the room is.
+type oneRoom struct {
+	*Socket
+	queue []Item
+	over  bool
+}
+
 // openSocket connects and subscribes to one room.
 func openSocket(ctx context.Context, c Caller, o Opening) (Reader, error) {
-	s, err := dialSocket(ctx, c, "")
+	socket, err := DialSocket(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	s := &oneRoom{Socket: socket}
 	last := o.Query
 	if o.Cursor != "" {
 		last = o.Cursor
 	}
 	s.cursor = last
-	err = s.say("subscribe", map[string]any{"jobId": o.Job, "lastEventId": last, "from": o.From, "conflate": o.Conflate})
+	err = s.Say("subscribe", map[string]any{"jobId": o.Job, "lastEventId": last, "from": o.From, "conflate": o.Conflate})
 	for err == nil {
 		var it Item
 		if it, err = s.read(); err != nil {
@@ -72,17 +79,40 @@ func openSocket(ctx context.Context, c Caller, o Opening) (Reader, error) {
 	return nil, err
 }
 
+// Next implements Reader.
+func (s *oneRoom) Next() (Item, error) {
+	var it Item
+	var err error
+	switch {
+	case len(s.queue) > 0:
+		it, s.queue = s.queue[0], s.queue[1:]
+		s.place(it)
+	case s.over:
+		err = io.EOF
+	default:
+		it, err = s.Socket.Next()
+	}
+	if it.Name == "end" {
+		s.over = true
+		s.Close()
+	}
+	return it, err
+}
+
+// DialSocket connects without joining a room. A refusal is a *Refusal.
+func DialSocket(ctx context.Context, c Caller) (*Socket, error) { return dialSocket(ctx, c, "") }
+
 // dialSocket makes the handshake; extra is added to the request's head.
-func dialSocket(ctx context.Context, c Caller, extra string) (*socket, error) {
+func dialSocket(ctx context.Context, c Caller, extra string) (*Socket, error) {
 	nc, err := c.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{nc: nc, opened: time.Now(), in: bufio.NewReader(nc), stop: context.AfterFunc(ctx, func() { _ = nc.Close() })}
+	s := &Socket{nc: nc, opened: time.Now(), in: bufio.NewReader(nc), stop: context.AfterFunc(ctx, func() { _ = nc.Close() })}
 	head := "GET /v1/ws HTTP/1.1\r\nHost: jobcast.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + extra
-	if c.Secret != "" {
-		head += "Authorization: Bearer " + c.Secret + "\r\n"
+	for name, value := range c.credentials() {
+		head += name + ": " + value + "\r\n"
 	}
 	if _, err := io.WriteString(nc, head+"\r\n"); err != nil {
 		s.Close()
@@ -103,8 +133,8 @@ func dialSocket(ctx context.Context, c Caller, extra string) (*socket, error) {
 	return s, nil
 }
 
-// say sends one message.
-func (s *socket) say(event string, data any) error {
+// Say sends one message.
+func (s *Socket) Say(event string, data any) error {
 	text, err := json.Marshal(map[string]any{"event": event, "data": data})
 	if err != nil {
 		return err
@@ -113,7 +143,7 @@ func (s *socket) say(event string, data any) error {
 }
 
 // write sends one masked frame.
-func (s *socket) write(b0 byte, payload []byte) error {
+func (s *Socket) write(b0 byte, payload []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	mask := [4]byte{7, 1, 9, 3}
@@ -143,7 +173,7 @@ type closed struct {
 func (c *closed) Error() string { return fmt.Sprintf("closed with %d %s", c.code, c.reason) }
 
 // read returns the next message; PINGs are answered and returned as heartbeats.
-func (s *socket) read() (Item, error) {
+func (s *Socket) read() (Item, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(s.in, head[:]); err != nil {
 		return Item{}, err
@@ -184,7 +214,7 @@ func (s *socket) read() (Item, error) {
 	return s.message(payload)
 }
 
-func (s *socket) message(text []byte) (Item, error) {
+func (s *Socket) message(text []byte) (Item, error) {
 	var frame struct {
 		Event string
 		Data  json.RawMessage
@@ -208,17 +238,9 @@ func (s *socket) message(text []byte) (Item, error) {
 	return Item{Name: frame.Event, Data: frame.Data, ID: place.Cursor + place.LastEventID}, nil
 }
 
-// Next implements Reader. After `end` there is nothing more in the one room.
-func (s *socket) Next() (Item, error) {
-	var it Item
-	var err error
-	if len(s.queue) > 0 {
-		it, s.queue = s.queue[0], s.queue[1:]
-	} else if s.over {
-		return Item{}, io.EOF
-	} else {
-		it, err = s.read()
-	}
+// Next implements Reader.
+func (s *Socket) Next() (Item, error) {
+	it, err := s.read()
 	var c *closed
 	switch {
 	case errors.As(err, &c) && s.told:
@@ -226,21 +248,21 @@ func (s *socket) Next() (Item, error) {
 	case err != nil:
 		return Item{}, fmt.Errorf("%w: %w", ErrCut, err)
 	}
-	if it.ID != "" {
-		s.cursor = it.ID
-	}
-	if it.Name == "end" {
-		s.over = true
-		s.Close()
-	}
+	s.place(it)
 	return it, nil
 }
 
+func (s *Socket) place(it Item) {
+	if it.ID != "" {
+		s.cursor = it.ID
+	}
+}
+
 // Cursor implements Reader.
-func (s *socket) Cursor() string { return s.cursor }
+func (s *Socket) Cursor() string { return s.cursor }
 
 // Close implements Reader.
-func (s *socket) Close() {
+func (s *Socket) Close() {
 	s.stop()
 	_ = s.nc.Close()
 }
