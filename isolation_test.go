@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -191,6 +192,7 @@ func (c *court) callers(jobToken string) []who {
 	id, revoked := c.server.Key(a.log.Client, auth.KeyOptions{})
 	dead := c.mint(revoked, "{}")
 	c.server.Revoke(id)
+	c.untilRefused(revoked)
 	gone := []want{401, 401, 401, 401, 401, 401, 400, 400, 401}
 	all := []who{
 		{"acme's key", transporttest.Caller{Secret: a.key}, a, []want{own, own, own, own, own, 404, 400, 400, own}},
@@ -212,6 +214,27 @@ func (c *court) callers(jobToken string) []who {
 		{"a token of acme's revoked key", transporttest.Caller{Secret: dead}, nil, gone},
 	}
 	return all
+}
+
+// untilRefused waits until the server has seen that a key was revoked.
+func (c *court) untilRefused(key string) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), time.Second) // as promised
+	defer cancel()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		r, err := c.tr.Open(ctx, transporttest.Caller{Dial: c.server.Dial, Secret: key}, transporttest.Opening{})
+		var refusal *transporttest.Refusal
+		if errors.As(err, &refusal) {
+			return
+		}
+		if err != nil {
+			c.Fatalf("a revoked key: %v", err)
+		}
+		r.Close()
+		<-look.C
+	}
 }
 
 // TestIsolation: whoever asks for whatever, over whichever transport: what comes
