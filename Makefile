@@ -30,8 +30,8 @@ run: build ## build, serve on :3000 and run a sample job (Ctrl-C stops it)
 test: tools ## run every test: Go with the race detector, documents, npm clients, Chromium
 	go test -race -timeout 14m ./...
 
-race: ## run the Go tests twice with the race detector, without documents and browsers
-	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e '/e2e$$' -e '/docs$$')
+race: ## run the Go tests twice with the race detector, without documents, browsers and networks
+	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e /e2e -e '/docs$$')
 
 tools: ## install what the tests need (as root), or say what is missing
 	@scripts/test-tools

@@ -26,11 +26,12 @@ const startTimeout = 30 * time.Second
 // the test fails. It is longer than the server's own grace of one second.
 const stopTimeout = 20 * time.Second
 
-// Server is a running `jobcast serve` on a free port of loopback, over an empty
-// data folder of its own.
+// Server is a running `jobcast serve` on a free port, over an empty data folder
+// of its own.
 type Server struct {
-	URL string // http://127.0.0.1:<port>
-	Key string // the key that a first start makes and prints
+	URL  string // http://<address>:<port>; loopback unless a flag says otherwise
+	Key  string // the key that a first start makes and prints
+	Data string // the folder
 
 	log *transcript
 }
@@ -47,17 +48,15 @@ func Build(t testing.TB) string {
 	return binary
 }
 
-// Start runs the server of a built binary, with more flags of `serve` if there
-// are any, and waits until it has said its address and key. It stops it with
-// SIGTERM when the test ends, and fails the test if that does not end it with
-// status 0.
+// Start runs the server of a built binary, with more flags, and waits until it
+// has said its address and key. It stops it with SIGTERM when the test ends, and
+// fails the test if that does not end it with status 0.
 func Start(t testing.TB, binary string, flags ...string) *Server {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{
-		"serve", "--addr=127.0.0.1:0", "--data=" + t.TempDir(), "--shutdown-grace=1s", "--log-level=warn",
-	}, flags...)...)
+	s := &Server{Data: t.TempDir(), log: &transcript{found: make(chan struct{})}}
+	args := []string{"serve", "--addr=127.0.0.1:0", "--data=" + s.Data, "--shutdown-grace=1s", "--log-level=warn"}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, append(args, flags...)...)
 	cmd.Env = Environ()
-	s := &Server{log: &transcript{found: make(chan struct{})}}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatalf("server output: %v", err)
@@ -110,7 +109,7 @@ type transcript struct {
 }
 
 var (
-	urlPattern = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+	urlPattern = regexp.MustCompile(`http://[0-9.]+:\d+`)
 	keyPattern = regexp.MustCompile(`jc_[0-9A-Za-z]+_[0-9A-Za-z_-]+`)
 )
 

@@ -39,8 +39,9 @@ type Conn struct {
 	retry  *time.Duration // set by Drain: say goodbye
 	closed bool           // Stream.Closed was called
 
-	sent atomic.Int64 // when something was last sent, as Pool.now
-	beat atomic.Bool  // a sign of life is due
+	sent  atomic.Int64 // when something was last sent, as Pool.now
+	beat  atomic.Bool  // a sign of life is due
+	heard int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
 
 	parked *parking // nil on a stream
 }
@@ -56,7 +57,8 @@ func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
 func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
 	c := &Conn{pool: p, nc: nc, stream: s}
 	c.timed, _ = s.(Timed)
-	c.sent.Store(p.now())
+	c.heard = p.now()
+	c.sent.Store(c.heard)
 	if t, ok := nc.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = t.SetWriteBuffer(p.opt.SendBuffer) // only an economy: without it the kernel holds more for a dead peer
 	}

@@ -10,7 +10,10 @@ import (
 )
 
 // A dead peer is found within deadPeer: by unacknowledged data, or on a silent
-// connection by probes that begin after half of it.
+// connection by probes that begin after half of it. The kernel does that for
+// every connection, but it counts from the first byte that is unacknowledged: a
+// sign of life or an event that follows an unanswered probe starts it anew. For
+// connections of a Pool see Conn.hear, which counts from the last packet.
 const (
 	deadPeer      = 20 * time.Second
 	probeIdle     = 10 * time.Second
@@ -36,4 +39,22 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	lc.SetMultipathTCP(false)
 	return lc.Listen(ctx, "tcp", addr)
+}
+
+// hear asks the kernel when something last came from the peer, and gives the
+// peer up if that was before limit (as Pool.now) although it has been asked
+// since. A living peer answers probes, so it is asked about once in ten seconds.
+func (c *Conn) hear(limit int64) {
+	if c.raw == nil {
+		return
+	}
+	var info *unix.TCPInfo
+	var err error
+	if c.raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
+		return // closed meanwhile, or no TCP
+	}
+	c.heard = c.pool.now() - int64(min(info.Last_ack_recv, info.Last_data_recv))
+	if c.heard <= limit && (info.Retransmits > 0 || info.Probes > 0) {
+		c.kill(ErrGone)
+	}
 }

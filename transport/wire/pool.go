@@ -216,13 +216,14 @@ func (p *Pool) Close() {
 	p.workers.Wait()
 }
 
-// tick once a second finds the connections that have been silent too long. One
-// timer for all costs less than one each, and a second does not matter here.
+// tick once a second finds the connections that have been silent too long, on
+// this side or on the other. One timer for all costs less than one each, and a
+// second does not matter here.
 func (p *Pool) tick() {
 	defer p.workers.Done()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	var due []*Conn
+	var due, doubtful []*Conn
 	var now time.Time
 	for {
 		select {
@@ -232,6 +233,7 @@ func (p *Pool) tick() {
 		}
 		// A second of slack, because the next look is a second away.
 		limit := p.now() - (p.opt.KeepAlive - time.Second).Milliseconds()
+		unheard := p.now() - (deadPeer - time.Second).Milliseconds()
 		p.mu.Lock()
 		for c := range p.conns {
 			quiet := c.parked == nil && c.sent.Load() <= limit
@@ -241,13 +243,20 @@ func (p *Pool) tick() {
 			if quiet || c.timed != nil && c.timed.Due(now) {
 				due = append(due, c)
 			}
+			if c.heard <= unheard {
+				doubtful = append(doubtful, c)
+			}
 		}
 		p.mu.Unlock()
-		for i, c := range due {
+		for _, c := range due {
 			c.Wake()
-			due[i] = nil
 		}
-		due = due[:0]
+		for _, c := range doubtful {
+			c.hear(unheard)
+		}
+		clear(due)
+		clear(doubtful)
+		due, doubtful = due[:0], doubtful[:0]
 	}
 }
 

@@ -2,7 +2,7 @@ package wire
 
 import (
 	"errors"
-	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -211,7 +211,6 @@ func (c *Conn) writeSome(b []byte) (n int, err error) {
 	return max(n, 0), err
 }
 
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
+// isTimeout reports whether a deadline of ours has passed. The Timeout method of
+// errors also says so of a dead peer (ETIMEDOUT), which is quite another thing.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
