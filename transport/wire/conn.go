@@ -78,7 +78,7 @@ func (p *Pool) launch(c *Conn) {
 	p.mu.Unlock()
 	if refused {
 		_ = c.nc.Close()
-		c.gone = true // there is no reader
+		c.gone, c.state = true, ended // there is no reader, and nothing is sent
 		c.detach(ErrDrained)
 		return
 	}

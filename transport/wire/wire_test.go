@@ -253,8 +253,15 @@ func TestDrainSaysGoodbyeToAll(t *testing.T) {
 	}
 	server, client := pair(t)
 	late := newScript(idleFill)
-	p.Add(server, late)
+	c := p.Add(server, late)
 	late.ended(t, ErrDrained)
+	c.Wake()
+	c.mu.Lock()
+	asked := c.state != ended
+	c.mu.Unlock()
+	if asked {
+		t.Error("a refused connection is asked for something to send")
+	}
 	if _, err := client.Read(make([]byte, 1)); err == nil {
 		t.Error("a connection after the drain was kept")
 	}
