@@ -37,6 +37,7 @@ type poll struct {
 	release bool      // answer now, with a noop if there is nothing else
 	until   time.Time // answer then at the latest; zero: no limit
 	done    bool      // the session does not know it any more
+	moot    bool      // done: the session is on a WebSocket, and can do without the answer
 	body    []byte    // done: the answer
 	status  int       // done: if it is not 200
 }
@@ -76,6 +77,9 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 		s.end(ErrTransport)
 		return c.Status(fiber.StatusBadRequest).Send(nil)
 	}
+	if s.probe != nil {
+		p.until = time.Now().Add(holdTime)
+	}
 	s.get = p
 	s.mu.Unlock()
 	noStore(c)
@@ -94,11 +98,10 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 func (p *poll) limit() time.Duration {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	if p.s.probe == nil {
+	if p.until.IsZero() {
 		return parkTime
 	}
-	p.until = time.Now().Add(holdTime)
-	return holdTime
+	return time.Until(p.until)
 }
 
 // park lets wakes reach the connection, and makes up for those before it.
@@ -149,11 +152,8 @@ func (s *Session) pollAnswer(p *poll) (body []byte, status int, ok bool) {
 		continue
 	}
 
-	s.mu.Lock()
+	s.mu.Lock() // nobody has decided meanwhile, because sending is held for that
 	defer s.mu.Unlock()
-	if p.done { // it was decided meanwhile: a close follows what was taken
-		return append(append(w.buf, joinWith(w.buf)...), p.body...), p.status, true
-	}
 	if w.empty() {
 		if !p.release && (p.until.IsZero() || time.Now().Before(p.until)) {
 			return nil, 0, false
@@ -171,33 +171,42 @@ func (p *poll) KeepAlive(buf []byte) []byte { return buf }
 
 // Goodbye implements wire.Stream.
 func (p *poll) Goodbye(buf []byte, retry time.Duration) []byte {
-	w := &Writer{polling: true, base64: p.s.base64, limit: maxLast}
-	p.s.goodbye(w, retry)
-	w.text(typeClose)
-	buf, _ = p.respond(buf, fiber.StatusOK, w.buf)
-	p.s.end(ErrShutdown)
+	body, status, over := p.lastAnswer(retry)
+	buf, _ = p.respond(buf, status, body)
+	if over {
+		p.s.end(ErrShutdown)
+	}
 	return buf
 }
 
-// goodbye lets the application say its last.
-func (s *Session) goodbye(w *Writer, retry time.Duration) {
+// lastAnswer lets the application say its last, unless the answer was decided
+// before; over says that the session ends with it.
+func (p *poll) lastAnswer(retry time.Duration) (body []byte, status int, over bool) {
+	s := p.s
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	s.mu.Lock()
-	over := s.closed
-	if !over {
-		s.get = nil // it is being answered
+	done := p.done
+	if !done {
+		p.done, s.get = true, nil
 	}
 	s.mu.Unlock()
-	if !over {
-		s.app.Goodbye(w, retry)
+	if done {
+		return p.body, p.status, false
 	}
+	w := &Writer{polling: true, base64: s.base64, limit: maxLast}
+	s.app.Goodbye(w, retry)
+	w.text(typeClose)
+	return w.buf, fiber.StatusOK, true
 }
 
 // Closed implements wire.Stream. What a lost answer held is lost, so the session
 // is too.
 func (p *poll) Closed(cause error) {
-	if cause != nil {
+	p.s.mu.Lock()
+	moot := p.moot
+	p.s.mu.Unlock()
+	if cause != nil && !moot {
 		p.s.end(errors.Join(ErrTransport, cause))
 	}
 }

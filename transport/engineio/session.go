@@ -39,15 +39,17 @@ type Session struct {
 	failed atomic.Pointer[error]
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
 
-	receiving sync.Mutex // held while a packet is handled
-	sending   sync.Mutex // held while the application is asked for messages; before mu
+	receiving sync.Mutex // held while a packet is handled; before sending
+	sending   sync.Mutex // held while the application is asked for messages, and while the transport changes; before mu
 
 	mu      sync.Mutex // guards everything below
 	ready   bool       // open is done
-	closed  bool
-	ws      *socket // the transport; nil: polling
-	probe   *socket // a WebSocket that may become the transport
-	get     *poll   // the poll that waits, at most one
+	closed  bool       // set with sending held too
+	cause   error      // closed: why
+	calls   int        // of Receive and Tick that are under way; Closed waits for them
+	ws      *socket    // the transport; nil: polling
+	probe   *socket    // a WebSocket that may become the transport
+	get     *poll      // the poll that waits, at most one
 	posting bool
 	flow    *rate.Limiter // made at the first packet
 	last    []byte        // closed: payload for one more poll
@@ -75,7 +77,7 @@ func (s *Session) Wake() {
 func (s *Session) TickAt(t time.Time) {
 	s.ticked.Store(t.UnixMilli())
 	s.mu.Lock()
-	if s.ready {
+	if s.ready && !s.closed {
 		s.arm()
 	}
 	s.mu.Unlock()
@@ -84,7 +86,11 @@ func (s *Session) TickAt(t time.Time) {
 // Fail ends the session soon. It may be called from everywhere and never blocks.
 func (s *Session) Fail(cause error) {
 	s.failed.Store(&cause)
-	s.timer.Reset(0)
+	s.mu.Lock()
+	if s.ready && !s.closed {
+		s.arm()
+	}
+	s.mu.Unlock()
 }
 
 // arm sets the timer to what comes next. s.mu is held.
@@ -130,7 +136,7 @@ func (s *Session) tick() {
 		return
 	}
 	if ms := s.ticked.Load(); ms != 0 && now.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
-		if err := s.app.Tick(now); err != nil {
+		if err := s.callTick(now); err != nil {
 			s.Close(err)
 		}
 	}
@@ -207,9 +213,13 @@ func (s *Session) receive(p packet) error {
 		s.pongBy = now.Add(s.srv.opt.PingTimeout)
 		s.arm()
 	}
+	if p.kind == typeMessage {
+		s.calls++
+	}
 	s.mu.Unlock()
 	switch p.kind {
 	case typeMessage:
+		defer s.called()
 		return s.app.Receive(p.Message)
 	case typeClose:
 		return ErrPeerClosed
@@ -219,36 +229,71 @@ func (s *Session) receive(p packet) error {
 	return nil // pong; the rest means nothing here
 }
 
+// callTick calls the application's Tick, unless the session is over.
+func (s *Session) callTick(now time.Time) error {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.calls++
+	}
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	defer s.called()
+	return s.app.Tick(now)
+}
+
+// called follows each Receive and Tick. The last one of a session that ended
+// meanwhile says so to the application.
+func (s *Session) called() {
+	s.mu.Lock()
+	s.calls--
+	over, cause := s.closed && s.calls == 0, s.cause
+	s.mu.Unlock()
+	if over {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+		s.app.Closed(cause)
+	}
+}
+
 // Close ends the session after what the application has to send at the moment.
 // It must not be called from Fill, Goodbye or Tick.
-func (s *Session) Close(cause error) {
+func (s *Session) Close(cause error) { s.finish(cause, true) }
+
+// end ends the session at once.
+func (s *Session) end(cause error) { s.finish(cause, false) }
+
+// finish ends the session, once. Nobody is in Fill meanwhile, so that nothing
+// overtakes the last messages, and the transport stays the one they are made for.
+func (s *Session) finish(cause error, politely bool) {
 	s.sending.Lock()
+	defer s.sending.Unlock()
 	s.mu.Lock()
-	isPoll, done := s.ws == nil, s.closed
+	closed, isPoll := s.closed, s.ws == nil
 	s.mu.Unlock()
+	if closed {
+		return
+	}
 	var last []byte
-	if !done {
+	if politely {
 		w := &Writer{polling: isPoll, base64: s.base64, limit: maxLast}
 		for s.app.Fill(w) && !w.Full() {
 			continue
 		}
 		last = w.buf
 	}
-	s.sending.Unlock()
-	s.finish(cause, last)
+	if s.shut(cause, last, politely) {
+		s.app.Closed(cause)
+	}
 }
 
-// end ends the session at once.
-func (s *Session) end(cause error) { s.finish(cause, nil) }
-
-// finish closes whatever the session has open; last is what is still sent.
-func (s *Session) finish(cause error, last []byte) {
+// shut closes whatever the session has open; last is what is still sent. It
+// reports whether the application is free to be told. sending is held.
+func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.closed = true
+	s.closed, s.cause = true, cause
 	ws, probe, get := s.ws, s.probe, s.get
 	s.ws, s.probe, s.get = nil, nil, nil
 	linger := time.Duration(0)
@@ -264,7 +309,7 @@ func (s *Session) finish(cause error, last []byte) {
 			s.last = nil
 		case cause == ErrPeerClosed: //nolint:errorlint // as above
 			linger = lingerPeer
-		case len(last) > 0:
+		case politely:
 			linger = lingerServer
 		}
 	}
@@ -274,6 +319,7 @@ func (s *Session) finish(cause error, last []byte) {
 	} else {
 		s.timer.Stop()
 	}
+	free = s.calls == 0
 	s.mu.Unlock()
 	if linger == 0 {
 		s.srv.forget(s)
@@ -284,9 +330,7 @@ func (s *Session) finish(cause error, last []byte) {
 	if probe != nil {
 		probe.close(0, "")
 	}
-	s.sending.Lock() // nobody is in Fill any more, and nobody will be
-	defer s.sending.Unlock()
-	s.app.Closed(cause)
+	return free
 }
 
 // joinWith returns the separator if something stands before it.

@@ -31,7 +31,11 @@ type socket struct {
 func (s *Session) begin(c *fiber.Ctx) error {
 	ws := &socket{s: s}
 	s.mu.Lock()
-	s.ws = ws
+	if s.closed { // the application has thought better of it
+		ws.closing = &rfc6455.CloseError{}
+	} else {
+		s.ws = ws
+	}
 	s.mu.Unlock()
 	hello := append([]byte{typeOpen}, s.hello()...)
 	ws.out = rfc6455.AppendFrame(nil, rfc6455.OpText, hello)
@@ -231,6 +235,8 @@ func (ws *socket) tryUpgrade(p packet) error {
 
 // move makes ws the transport.
 func (s *Session) move(ws *socket) {
+	s.sending.Lock() // no poll is just taking messages
+	defer s.sending.Unlock()
 	s.mu.Lock()
 	if s.closed || s.probe != ws {
 		s.mu.Unlock()
@@ -238,7 +244,7 @@ func (s *Session) move(ws *socket) {
 	}
 	s.ws, s.probe = ws, nil
 	if p := s.get; p != nil {
-		s.get = nil
+		s.get, p.moot = nil, true
 		if p.until.IsZero() { // asked before the upgrade began
 			p.answer([]byte{typeNoop})
 		} else {
@@ -293,18 +299,28 @@ func (ws *socket) KeepAlive(buf []byte) []byte { return buf }
 
 // Goodbye implements wire.Stream.
 func (ws *socket) Goodbye(buf []byte, retry time.Duration) []byte {
-	buf, _ = ws.flush(buf)
-	s := ws.s
-	s.mu.Lock()
-	live := s.ws == ws
-	s.mu.Unlock()
+	buf, live := ws.lastFrames(buf, retry)
 	if live {
-		w := &Writer{buf: buf, from: len(buf), limit: maxLast, base64: s.base64}
-		s.goodbye(w, retry)
-		buf = w.buf
-		s.end(ErrShutdown)
+		ws.s.end(ErrShutdown)
 	}
 	return rfc6455.AppendClose(buf, rfc6455.CloseDrain, "the server is draining")
+}
+
+// lastFrames lets the application say its last if this is its transport.
+func (ws *socket) lastFrames(buf []byte, retry time.Duration) (_ []byte, live bool) {
+	s := ws.s
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	buf, _ = ws.flush(buf)
+	s.mu.Lock()
+	live = s.ws == ws
+	s.mu.Unlock()
+	if !live {
+		return buf, false
+	}
+	w := &Writer{buf: buf, from: len(buf), limit: maxLast, base64: s.base64}
+	s.app.Goodbye(w, retry)
+	return w.buf, true
 }
 
 // Closed implements wire.Stream.
