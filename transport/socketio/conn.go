@@ -31,10 +31,9 @@ type conn struct {
 	parts [][]byte
 
 	mu       sync.Mutex // guards everything below
-	sockets  []*Socket
-	control  []message // answers that belong to no socket
-	deadline time.Time // without a socket, the connection ends then; zero: it has one
-	ended    bool
+	sockets  []*Socket  // never changed in place, so that it can be read without mu
+	control  []message  // answers that belong to no socket
+	deadline time.Time  // without a socket, the connection ends then; zero: it has one
 }
 
 func (c *conn) socket(namespace string) *Socket {
@@ -109,7 +108,7 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 		if err != nil {
 			return err
 		}
-		return s.peer.Event(Event{Name: name, Args: args, ID: p.id, attachments: attachments})
+		return s.event(Event{Name: name, Args: args, ID: p.id, attachments: attachments})
 	}
 	return nil // an acknowledgement: we ask for none
 }
@@ -138,17 +137,10 @@ func (c *conn) connect(p packet) error {
 		return err
 	}
 	c.mu.Lock()
-	over := c.ended
-	if !over {
-		c.sockets = append(c.sockets, s)
-		c.control = append(c.control, message{text: text})
-		c.deadline = time.Time{}
-	}
+	c.sockets = append(c.sockets, s)
+	c.control = append(c.control, message{text: text})
+	c.deadline = time.Time{}
 	c.mu.Unlock()
-	if over {
-		peer.Closed(engineio.ErrPeerClosed)
-		return nil
-	}
 	if s.left.Load() {
 		s.depart()
 		return nil
@@ -185,18 +177,14 @@ func (c *conn) remove(s *Socket) {
 	c.mu.Lock()
 	i := slices.Index(c.sockets, s)
 	if i >= 0 {
-		c.sockets = slices.Delete(c.sockets, i, i+1)
-		if len(c.sockets) == 0 && !c.ended {
+		c.sockets = slices.Concat(c.sockets[:i], c.sockets[i+1:])
+		if len(c.sockets) == 0 {
 			c.deadline = time.Now().Add(c.srv.opt.ConnectTimeout)
 		}
 	}
-	deadline := c.deadline
 	c.mu.Unlock()
-	if i < 0 {
-		return
-	}
-	if !deadline.IsZero() {
-		c.session.TickAt(deadline)
+	if i >= 0 {
+		c.arm()
 	}
 }
 
@@ -204,28 +192,26 @@ func (c *conn) remove(s *Socket) {
 func (c *conn) all() []*Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.sockets) == 1 {
-		return c.sockets[:1:1]
-	}
-	return slices.Clone(c.sockets)
+	return c.sockets
 }
 
 // Fill implements engineio.Application.
 func (c *conn) Fill(w *engineio.Writer) (more bool) {
-	c.flush(w)
-	for _, s := range c.all() {
+	for _, s := range c.flush(w) {
 		more = s.fill(w) || more
 	}
 	return more
 }
 
-// flush adds the answers that belong to no socket.
-func (c *conn) flush(w *engineio.Writer) {
+// flush adds the answers that belong to no socket. It returns the sockets that
+// may send after them: those whose CONNECT is answered.
+func (c *conn) flush(w *engineio.Writer) []*Socket {
 	c.mu.Lock()
-	control := c.control
+	control, sockets := c.control, c.sockets
 	c.control = nil
 	c.mu.Unlock()
 	write(w, control)
+	return sockets
 }
 
 func write(w *engineio.Writer, messages []message) {
@@ -239,8 +225,7 @@ func write(w *engineio.Writer, messages []message) {
 
 // Goodbye implements engineio.Application.
 func (c *conn) Goodbye(w *engineio.Writer, retry time.Duration) {
-	c.flush(w)
-	for _, s := range c.all() {
+	for _, s := range c.flush(w) {
 		s.goodbye(w, retry)
 	}
 }
@@ -251,10 +236,10 @@ func (c *conn) Tick(now time.Time) error {
 	deadline := c.deadline
 	c.mu.Unlock()
 	if !deadline.IsZero() {
-		if !now.Before(deadline) {
+		if now.UnixMilli() >= deadline.UnixMilli() { // a session's clock ticks in milliseconds
 			return errUnjoined
 		}
-		c.session.TickAt(deadline)
+		c.arm()
 		return nil
 	}
 	for _, s := range c.all() {
@@ -266,10 +251,13 @@ func (c *conn) Tick(now time.Time) error {
 	return nil
 }
 
-// arm asks for the Tick of the socket that wants the next one.
+// arm asks for the Tick of the socket that wants the next one, or at the
+// deadline. mu is held to the end, so that the newest answer is the last.
 func (c *conn) arm() {
-	var next time.Time
-	for _, s := range c.all() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := c.deadline
+	for _, s := range c.sockets {
 		if ms := s.next.Load(); ms != 0 {
 			if t := time.UnixMilli(ms); next.IsZero() || t.Before(next) {
 				next = t
@@ -284,7 +272,6 @@ func (c *conn) arm() {
 // Closed implements engineio.Application.
 func (c *conn) Closed(cause error) {
 	c.mu.Lock()
-	c.ended = true
 	sockets := c.sockets
 	c.sockets, c.control = nil, nil
 	c.mu.Unlock()

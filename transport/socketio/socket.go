@@ -20,6 +20,7 @@ type Socket struct {
 
 	left atomic.Bool // Disconnect was called
 
+	events sync.Mutex // held while the peer handles an event; before calls
 	calls  sync.Mutex // held while the peer is asked to fill; guards closed
 	closed bool
 
@@ -124,6 +125,8 @@ func (s *Socket) Disconnect() {
 
 // depart says goodbye, once.
 func (s *Socket) depart() {
+	s.events.Lock()
+	defer s.events.Unlock()
 	s.calls.Lock()
 	if s.closed {
 		s.calls.Unlock()
@@ -142,6 +145,19 @@ func (s *Socket) depart() {
 	s.conn.remove(s)
 	s.peer.Closed(ErrLeft)
 	s.Wake()
+}
+
+// event hands an event to the peer, unless the socket is over.
+func (s *Socket) event(e Event) error {
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.calls.Lock()
+	closed := s.closed
+	s.calls.Unlock()
+	if closed {
+		return nil
+	}
+	return s.peer.Event(e)
 }
 
 func (s *Socket) fill(w *engineio.Writer) (more bool) {
