@@ -1,0 +1,94 @@
+package engineiotest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/goleak"
+
+	"github.com/jobcast/jobcast/transport/transporttest"
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// Dial connects to the server under test.
+type Dial func(ctx context.Context) (net.Conn, error)
+
+// NewApp returns an application and the pool of its connections, as a program
+// sets them up.
+func NewApp() (*fiber.App, *wire.Pool) {
+	app := fiber.New(fiber.Config{BodyLimit: 4 << 20, DisableStartupMessage: true, StrictRouting: true})
+	app.Server().KeepHijackedConns = true
+	return app, wire.NewPool(wire.Options{Serve: app.Server().ServeConn})
+}
+
+// TCP serves until the test ends.
+func TCP(t *testing.T, app *fiber.App, pool *wire.Pool) Dial {
+	t.Helper()
+	ln, err := wire.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, app, pool, ln)
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", ln.Addr().String())
+	}
+}
+
+// Memory serves inside a bubble of testing/synctest until the test ends.
+func Memory(t *testing.T, app *fiber.App, pool *wire.Pool) Dial {
+	pipe := transporttest.NewPipe()
+	t.Cleanup(func() { <-time.After(napTime) })
+	serve(t, app, pool, pipe)
+	return pipe.Dial
+}
+
+// napTime is longer than a fasthttp server's cleaner sleeps between two looks at
+// whether its server has been shut down.
+const napTime = 11 * time.Second
+
+func serve(t *testing.T, app *fiber.App, pool *wire.Pool, ln net.Listener) {
+	served := make(chan error, 1)
+	go func() { served <- app.Listener(ln) }()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		pool.Close()
+		_ = app.Shutdown() // of a listener that is closed already
+		<-served
+	})
+}
+
+// Main runs a package's tests and looks for goroutines that are left.
+func Main(m *testing.M) {
+	keepDateOutside()
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see napTime
+}
+
+// keepDateOutside makes fasthttp start the goroutine that keeps its Date header
+// fresh, which it does once per process and never ends: begun inside a bubble, it
+// would keep that from ending.
+func keepDateOutside() {
+	srv := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}}
+	pipe := transporttest.NewPipe()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(pipe) }()
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return pipe.Dial(ctx)
+	}}}
+	resp, err := hc.Get("http://engine.test/")
+	if err != nil {
+		panic(err)
+	}
+	_ = resp.Body.Close()
+	hc.CloseIdleConnections()
+	_ = pipe.Close()
+	<-served
+	_ = srv.Shutdown()
+}
