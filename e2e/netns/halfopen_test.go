@@ -4,17 +4,11 @@ package netns_test
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"regexp"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,7 +34,7 @@ func TestHalfOpen(t *testing.T) {
 	}
 	s := &site{t: t, net: newNetwork(t), binary: binary}
 	s.server = program.Start(t, binary, "--addr="+hereAddr+":0")
-	s.admin = s.key("--client", "operator", "--scope", "admin")
+	s.admin = s.server.MakeKey(t, "--client", "operator", "--scope", "admin")
 	silent, busy, late, near := s.group("silent"), s.group("busy"), s.group("late"), s.group("near")
 	groups := []*group{silent, busy, late} // near is on this side of the cable, and as silent
 	for _, tr := range transports {
@@ -60,8 +54,8 @@ func TestHalfOpen(t *testing.T) {
 
 	s.net.cut()
 	cut := time.Now()
-	s.progress(busy.polled)
-	lateTimer := time.AfterFunc(lateEvent, func() { s.progress(late.streamed); s.progress(late.polled) })
+	busy.polled.Progress(t, half)
+	lateTimer := time.AfterFunc(lateEvent, func() { late.streamed.Progress(t, half); late.polled.Progress(t, half) })
 	defer lateTimer.Stop()
 	if _, err := s.dialAway(); err == nil {
 		t.Fatal("the cable is not cut")
@@ -94,7 +88,7 @@ func TestHalfOpen(t *testing.T) {
 		s.refused(near, tr) // still there, all of them
 	}
 	for _, g := range groups {
-		g.polled = s.work(g.keys["sse"]) // the other one's events would be answered at once
+		g.polled = s.server.Claim(t, g.keys["sse"]) // the other one's events would be answered at once
 		for _, tr := range transports {
 			s.fill(g, tr, s.dialHere)
 		}
@@ -125,59 +119,28 @@ type site struct {
 type group struct {
 	name     string
 	keys     map[string]string // by transport
-	streamed *work             // what its streams are about, though they watch the whole client
-	polled   *work             // what its polls wait for
+	streamed *program.Work     // what its streams are about, though they watch the whole client
+	polled   *program.Work     // what its polls wait for
 
 	progress atomic.Int64 // progress events that its streams have got
 	ended    atomic.Int64 // readers that were told of their end
 }
 
-// work is a job that a worker has claimed.
-type work struct {
-	ID, Cursor string
-	Lease      struct{ Token string }
-	key        string
-}
+// half is a report of progress.
+const half = `{"progress":50}`
 
 func (s *site) group(name string) *group {
 	s.t.Helper()
 	g := &group{name: name, keys: map[string]string{}}
 	for _, tr := range transports {
-		g.keys[tr.name] = s.key("--client", name)
+		g.keys[tr.name] = s.server.MakeKey(s.t, "--client", name)
 	}
-	g.streamed, g.polled = s.work(g.keys["sse"]), s.work(g.keys["sse"])
+	g.streamed, g.polled = s.server.Claim(s.t, g.keys["sse"]), s.server.Claim(s.t, g.keys["sse"])
 	return g
 }
 
-func (s *site) key(flags ...string) string {
-	s.t.Helper()
-	args := append([]string{"keys", "create", "--data", s.server.Data}, flags...)
-	out, err := exec.CommandContext(s.t.Context(), s.binary, args...).Output()
-	if err != nil {
-		s.t.Fatalf("make key: %v", err)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// work makes a job and claims it for long.
-func (s *site) work(key string) *work {
-	s.t.Helper()
-	s.call(key, "", "/v1/jobs", `{"queue":"q","payload":null}`, nil)
-	var claimed struct{ Jobs []*work }
-	s.call(key, "", "/v1/workers/claim", `{"queues":["q"],"leaseMs":600000}`, &claimed)
-	if len(claimed.Jobs) != 1 {
-		s.t.Fatalf("claimed %d jobs", len(claimed.Jobs))
-	}
-	claimed.Jobs[0].key = key
-	return claimed.Jobs[0]
-}
-
-func (s *site) progress(w *work) {
-	s.call(w.key, w.Lease.Token, "/v1/jobs/"+w.ID+"/progress", `{"progress":50}`, nil)
-}
-
 // flow reports progress several times a second until it is stopped.
-func (s *site) flow(w *work) (stop func()) {
+func (s *site) flow(w *program.Work) (stop func()) {
 	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -188,78 +151,14 @@ func (s *site) flow(w *work) (stop func()) {
 			case <-over:
 				return
 			case <-tick.C:
-				s.progress(w)
+				w.Progress(s.t, half)
 			}
 		}
 	}()
 	return func() { close(over); <-done }
 }
 
-// call posts and decodes; it may be used by any goroutine.
-func (s *site) call(key, lease, path, body string, into any) {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.server.URL+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	req.Header.Set("Content-Type", "application/json")
-	if lease != "" {
-		req.Header.Set("X-Lease-Token", lease)
-	}
-	resp, err := caller.Do(req)
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("status %d: %s", resp.StatusCode, data)
-	}
-	if err == nil && into != nil {
-		err = json.Unmarshal(data, into)
-	}
-	if err != nil {
-		s.t.Errorf("%s: %v", path, err)
-	}
-}
-
-var caller = &http.Client{Timeout: 10 * time.Second}
-
-var gauge = regexp.MustCompile(`(?m)^jobcast_connections\{transport="(\w+)"\} (\d+)$`)
-
-// connections is what the server says of itself.
-func (s *site) connections() map[string]int {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.server.URL+"/metrics", nil)
-	if err != nil {
-		s.t.Fatalf("metrics: %v", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.admin)
-	resp, err := caller.Do(req)
-	if err != nil {
-		s.t.Fatalf("metrics: %v", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatalf("metrics: %v", err)
-	}
-	n := map[string]int{}
-	for _, m := range gauge.FindAllStringSubmatch(string(text), -1) {
-		var v int
-		if _, err := fmt.Sscan(m[2], &v); err != nil {
-			s.t.Fatalf("metrics: %v", err)
-		}
-		n[m[1]] = v
-	}
-	if len(n) != len(transports) {
-		s.t.Fatalf("metrics know the transports %v", n)
-	}
-	return n
-}
+func (s *site) connections() map[string]int { return s.server.Connections(s.t, s.admin) }
 
 // wait looks again and again, because the end of a silent peer tells nobody.
 func (s *site) wait(what string, so func() bool) {
@@ -288,7 +187,7 @@ func (s *site) dialAway() (nc net.Conn, err error) {
 }
 
 func (s *site) dialHere() (net.Conn, error) {
-	return net.DialTimeout("tcp", strings.TrimPrefix(s.server.URL, "http://"), 2*time.Second)
+	return net.DialTimeout("tcp", s.server.Addr(), 2*time.Second)
 }
 
 // fill opens as many connections as the key may have, and leaves a reader on
@@ -334,56 +233,35 @@ func (s *site) refused(g *group, tr transport) {
 	if err == nil {
 		_, err = s.open(nc, g, tr)
 	}
-	var status statusError
+	var status program.StatusError
 	if !errors.As(err, &status) || status != http.StatusTooManyRequests {
 		s.t.Errorf("%s of %s, one more than the limit: %v", tr.name, g.name, err)
 	}
 }
 
-// statusError is an answer that is no stream.
-type statusError int
-
-func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
-
 // open asks for the events and returns once the server counts the connection.
 // The socket is closed with the test.
 func (s *site) open(nc net.Conn, g *group, tr transport) (*bufio.Reader, error) {
 	s.t.Cleanup(func() { _ = nc.Close() })
-	in := bufio.NewReader(nc)
-	head := "Host: x\r\nAuthorization: Bearer " + g.keys[tr.name] + "\r\n"
+	head := " HTTP/1.1\r\nHost: x\r\nAccept: " + tr.accept + "\r\nAuthorization: Bearer " + g.keys[tr.name] + "\r\n\r\n"
 	switch tr.name {
 	case "poll":
-		// HTTP/1.1 has no word for “parked”, so the gauge is asked.
 		before := s.connections()["poll"]
-		fmt.Fprintf(nc, "GET /v1/jobs/%s/events?wait=60&lastEventId=%s HTTP/1.1\r\nAccept: %s\r\n%s\r\n", g.polled.ID, g.polled.Cursor, tr.accept, head)
-		return in, s.parked(nc, in, before)
-	case "websocket":
-		fmt.Fprintf(nc, "GET /v1/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-			"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n", head)
-		if err := answered(nc, in, http.StatusSwitchingProtocols); err != nil {
+		_, err := fmt.Fprintf(nc, "GET /v1/jobs/%s/events?wait=60&lastEventId=%s%s", g.polled.ID, g.polled.Cursor, head)
+		if err != nil {
 			return nil, err
 		}
-		text := `{"event":"subscribe","data":{"from":"now"}}`
-		_, err := io.WriteString(nc, "\x81"+string([]byte{byte(0x80 | len(text))})+"\x00\x00\x00\x00"+text) // a mask of zeros changes nothing
-		return in, err
+		in := bufio.NewReader(nc)
+		return in, s.parked(nc, in, before)
+	case "websocket":
+		return program.WebSocket(nc, g.keys[tr.name])
 	default:
-		fmt.Fprintf(nc, "GET /v1/events?from=now HTTP/1.1\r\nAccept: %s\r\n%s\r\n", tr.accept, head)
-		return in, answered(nc, in, http.StatusOK)
+		return program.Answered(nc, "GET /v1/events?from=now"+head, http.StatusOK)
 	}
 }
 
-// answered reads the head of the answer.
-func answered(nc net.Conn, in *bufio.Reader, want int) error {
-	_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second))
-	defer func() { _ = nc.SetReadDeadline(time.Time{}) }()
-	resp, err := http.ReadResponse(in, nil)
-	if err == nil && resp.StatusCode != want {
-		err = statusError(resp.StatusCode)
-	}
-	return err
-}
-
-// parked waits until the server counts one poll more than before, or refuses.
+// parked waits until the server counts one poll more than before, or refuses:
+// nothing on the wire says that a request is parked.
 func (s *site) parked(nc net.Conn, in *bufio.Reader, before int) error {
 	defer func() { _ = nc.SetReadDeadline(time.Time{}) }()
 	for range 500 {
@@ -392,7 +270,7 @@ func (s *site) parked(nc net.Conn, in *bufio.Reader, before int) error {
 		}
 		_ = nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if _, err := in.Peek(1); err == nil {
-			return answered(nc, in, 0)
+			return program.Head(nc, in, 0)
 		}
 	}
 	return errors.New("the request is neither parked nor answered")

@@ -32,8 +32,10 @@ type Server struct {
 	URL  string // http://<address>:<port>; loopback unless a flag says otherwise
 	Key  string // the key that a first start makes and prints
 	Data string // the folder
+	PID  int
 
-	log *transcript
+	binary string
+	log    *transcript
 }
 
 // Build builds the binary into a folder of the test and returns its path.
@@ -53,7 +55,7 @@ func Build(t testing.TB) string {
 // fails the test if that does not end it with status 0.
 func Start(t testing.TB, binary string, flags ...string) *Server {
 	t.Helper()
-	s := &Server{Data: t.TempDir(), log: &transcript{found: make(chan struct{})}}
+	s := &Server{Data: t.TempDir(), binary: binary, log: &transcript{found: make(chan struct{})}}
 	args := []string{"serve", "--addr=127.0.0.1:0", "--data=" + s.Data, "--shutdown-grace=1s", "--log-level=warn"}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, append(args, flags...)...)
 	cmd.Env = Environ()
@@ -65,6 +67,7 @@ func Start(t testing.TB, binary string, flags ...string) *Server {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start server: %v", err)
 	}
+	s.PID = cmd.Process.Pid
 	read := make(chan struct{}) // closed by the reader below when the output ends
 	go func() {
 		defer close(read)

@@ -15,6 +15,9 @@ type sender struct {
 	n    int
 	err  error
 	try  func(fd uintptr) bool
+
+	queued int // what the function below found
+	ask    func(fd uintptr)
 }
 
 func newSender() *sender {
@@ -23,7 +26,26 @@ func newSender() *sender {
 		w.n, w.err = unix.Write(int(fd), w.rest)
 		return true // also when the socket is full: a worker never waits for a peer
 	}
+	w.ask = func(fd uintptr) {
+		if n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			w.queued = n
+		}
+	}
 	return w
+}
+
+// leastFill keeps a turn worth its while when the socket is nearly full.
+const leastFill = 4 << 10
+
+// room is how many bytes a turn should fill. What the socket does not take has to
+// be kept until it does, for ever if the peer is stalled, so a turn fills no more
+// than the socket has room for. (The kernel doubles the size that it is told.)
+func (c *Conn) room(w *sender) int {
+	w.queued = 0
+	if c.raw != nil {
+		_ = c.raw.Control(w.ask) // fails only on a closed socket, which the write then reports
+	}
+	return min(max(2*c.pool.opt.SendBuffer-w.queued, leastFill), fillBytes)
 }
 
 // send is a sender worker: it gives each connection one turn at a time.
@@ -53,7 +75,7 @@ func (c *Conn) turn(w *sender) {
 	retry := c.retry
 	c.mu.Unlock()
 
-	out, next, ok := c.fill(w.buf[:0], retry)
+	out, next, ok := c.fill(w.buf[:0], c.room(w), retry)
 	w.buf = out[:0]
 	if !ok {
 		c.settle(ErrPanic, Close)
@@ -93,12 +115,12 @@ func wouldBlock(err error) bool {
 }
 
 // fill asks the stream for its next bytes; ok is false if it panicked.
-func (c *Conn) fill(buf []byte, retry *time.Duration) (out []byte, next Next, ok bool) {
+func (c *Conn) fill(buf []byte, limit int, retry *time.Duration) (out []byte, next Next, ok bool) {
 	defer c.caught()
 	if retry != nil {
 		return c.stream.Goodbye(buf, *retry), Close, true
 	}
-	out, next = c.stream.Fill(buf, fillBytes)
+	out, next = c.stream.Fill(buf, limit)
 	if len(out) == 0 && next == Idle && c.beat.Load() {
 		out = c.stream.KeepAlive(out)
 	}
