@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,10 +39,13 @@ func TestKilledWorkers(t *testing.T) {
 	ids := s.fill(*killedJobs)
 	over, end := context.WithCancel(t.Context())
 	var workers sync.WaitGroup
+	var kills atomic.Int64
+	began := time.Now()
 	for range killedWorkers {
 		workers.Go(func() {
 			for over.Err() == nil {
 				s.worker(over) // one dies, the next takes its place
+				kills.Add(1)
 			}
 		})
 	}
@@ -62,9 +66,12 @@ func TestKilledWorkers(t *testing.T) {
 	}
 	end()
 	workers.Wait()
+	attempts := 0
 	for _, id := range ids {
-		s.wantOneEnd(id)
+		attempts += s.wantOneEnd(id)
 	}
+	t.Logf("%d jobs, %d kills, %d attempts, checked to have one terminal event each, after %v",
+		len(ids), kills.Load(), attempts, time.Since(began).Round(time.Millisecond))
 }
 
 // fill submits n jobs of the queue q.
@@ -141,8 +148,9 @@ func (s *site) worker(over context.Context) {
 	}
 }
 
-// wantOneEnd checks a job's story: attempts one after another, one end.
-func (s *site) wantOneEnd(id string) {
+// wantOneEnd checks a job's story: attempts one after another, one end. It
+// returns how many attempts there were.
+func (s *site) wantOneEnd(id string) (attempts int) {
 	s.t.Helper()
 	story := s.events("acme", id)
 	running, ends := false, 0
@@ -154,6 +162,7 @@ func (s *site) wantOneEnd(id string) {
 			ok = i == 0
 		case jobs.TypeStarted:
 			ok, running = !running, true
+			attempts++
 		case jobs.TypeProgress:
 			ok = running
 		case jobs.TypeRetrying:
@@ -167,10 +176,11 @@ func (s *site) wantOneEnd(id string) {
 		}
 		if !ok {
 			s.t.Errorf("job %s: event %d of %q", id, i, story)
-			return
+			return attempts
 		}
 	}
 	if ends != 1 {
 		s.t.Errorf("job %s has %d terminal events: %q", id, ends, story)
 	}
+	return attempts
 }
