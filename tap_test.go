@@ -3,19 +3,24 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"sync"
 )
 
 // tap keeps every byte that arrives over the connections it dials, whatever the
-// reader behind it makes of them.
+// reader behind it makes of them. It also decides how they are left.
 type tap struct {
-	dial func(ctx context.Context) (net.Conn, error)
+	dial  func(ctx context.Context) (net.Conn, error)
+	most  int  // read no more bytes than this, then fail; 0: no limit
+	reset bool // close with RST instead of FIN
 
-	mu    sync.Mutex // guards everything below
+	mu    sync.Mutex // guards bytes
 	bytes []byte
-	conns []*tapped
 }
+
+// errEnough is the end of a connection that its reader leaves in the middle.
+var errEnough = errors.New("enough was read")
 
 // tapped is a connection of a tap.
 type tapped struct {
@@ -29,20 +34,33 @@ func (t *tap) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tapped{Conn: nc, tap: t}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.conns = append(t.conns, c)
-	return c, nil
+	return &tapped{Conn: nc, tap: t}, nil
 }
 
 // Read implements net.Conn.
 func (c *tapped) Read(p []byte) (int, error) {
+	c.tap.mu.Lock()
+	left := c.tap.most - len(c.tap.bytes)
+	c.tap.mu.Unlock()
+	if c.tap.most > 0 && left <= 0 {
+		return 0, errEnough
+	}
+	if c.tap.most > 0 && left < len(p) {
+		p = p[:left]
+	}
 	n, err := c.Conn.Read(p)
 	c.tap.mu.Lock()
 	defer c.tap.mu.Unlock()
 	c.tap.bytes = append(c.tap.bytes, p[:n]...)
 	return n, err
+}
+
+// Close implements net.Conn.
+func (c *tapped) Close() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.tap.reset {
+		_ = tcp.SetLinger(0) // the connection may be gone already
+	}
+	return c.Conn.Close()
 }
 
 // found returns the first of the words that has arrived, or "".

@@ -258,6 +258,9 @@ func (s *Socket) place(it Item) {
 	}
 }
 
+// Goodbye sends a close frame.
+func (s *Socket) Goodbye() error { return s.write(0x80|opClose, []byte{0x03, 0xE8}) }
+
 // Cursor implements Reader.
 func (s *Socket) Cursor() string { return s.cursor }
 
