@@ -56,7 +56,7 @@ func others(tenant int) []string {
 
 // run makes n visits.
 func (c *crowd) run(n int) {
-	pace := rate.NewLimiter(churnRate, churnRate/10)
+	pace := rate.NewLimiter(churnRate, churnRate) // it catches up after a stall
 	places := make(chan struct{}, 64) // visits at the same time
 	var visits sync.WaitGroup
 	for range n {

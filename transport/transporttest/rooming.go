@@ -21,6 +21,7 @@ func rooming() []scenario {
 		{name: "messages that end the connection", on: sockets, run: fatalMessages},
 		{name: "room limit", on: sockets, run: roomLimit},
 		{name: "signs of life on a socket", mode: fakeOnly, on: sockets, run: socketLife},
+		{name: "signs of life while events flow", mode: fakeOnly, on: sockets, run: busyLife},
 		{name: "a silent peer", mode: fakeOnly, on: sockets, run: silentPeer},
 		{name: "a peer that never reads", mode: fakeOnly, on: sockets, run: neverReads},
 	}
@@ -225,6 +226,23 @@ func socketLife(s *stage) {
 			}
 		}
 	}
+}
+
+// busyLife: a peer that only reads, and whose socket answers PINGs by itself, is
+// never disconnected either when there is no silence in which to ask it.
+func busyLife(s *stage) {
+	w := s.log.Begin(s)
+	c := s.socket()
+	s.tell(c, "subscribe", map[string]any{"jobId": w.Job})
+	got := s.events(c, 2)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for time.Since(c.opened) < 5*time.Minute {
+		<-tick.C
+		w.Emit(s, 1, 1)
+		got = append(got, s.events(c, 1)...)
+	}
+	Same(s, got, s.log.Entries(w.Job))
 }
 
 // silentPeer reads, but answers nothing: it is told so after the pong timeout.

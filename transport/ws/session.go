@@ -32,6 +32,7 @@ type session struct {
 	frames    *rate.Limiter // of the reader
 
 	seen  atomic.Int64 // when the peer last gave a sign of life, Unix ms
+	asked atomic.Int64 // when a silent peer was last asked for one, Unix ms
 	ping  atomic.Int64 // when the next application ping is due, Unix ms
 	conn  atomic.Pointer[wire.Conn]
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
@@ -104,7 +105,14 @@ func eventFrame(e *hub.Event) []byte {
 // Due implements wire.Timed.
 func (s *session) Due(now time.Time) bool {
 	ms := now.UnixMilli()
-	return ms >= s.ping.Load() || ms-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds()
+	return ms >= s.ping.Load() || ms-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() || s.asks(ms)
+}
+
+// asks reports whether it is time to ask the peer for a sign of life, although
+// there may be no silence: a peer to whom events flow gets no KeepAlive.
+func (s *session) asks(ms int64) bool {
+	quiet := s.h.opt.PongTimeout.Milliseconds() / 3
+	return ms-s.seen.Load() >= quiet && ms-s.asked.Load() >= quiet
 }
 
 // Fill implements wire.Stream.
@@ -148,6 +156,10 @@ func (s *session) watch(now time.Time) {
 	if now.UnixMilli()-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
 		s.close(closeSilent, "no sign of life")
 		return
+	}
+	if ms := now.UnixMilli(); s.asks(ms) {
+		s.asked.Store(ms)
+		s.push(rfc6455.AppendFrame(nil, rfc6455.OpPing, nil))
 	}
 	if !now.Before(s.nextPing) {
 		s.nextPing = now.Add(s.h.opt.PingInterval)
