@@ -22,7 +22,8 @@ func TestClients(t *testing.T) {
 	if _, err := os.Stat("node_modules/.package-lock.json"); err != nil {
 		t.Fatal("the npm packages are not installed: run `make tools` (or `npm ci` in e2e/)")
 	}
-	server := program.Start(t, program.Build(t))
+	binary := program.Build(t)
+	server := program.Start(t, binary)
 	files, err := filepath.Glob("*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no test files: %v", err)
@@ -31,7 +32,8 @@ func TestClients(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=tap", file)
 			cmd.Env = append(os.Environ(),
-				"JOBCAST_URL="+server.URL, "JOBCAST_KEY="+server.Key, "CHROMIUM="+chromium, "SCRATCH="+t.TempDir())
+				"JOBCAST_URL="+server.URL, "JOBCAST_KEY="+server.Key, "JOBCAST_BINARY="+binary,
+				"CHROMIUM="+chromium, "SCRATCH="+t.TempDir())
 			out, err := cmd.CombinedOutput()
 			if err != nil || !passed.Match(out) {
 				t.Errorf("node: %v\n%s", err, out)

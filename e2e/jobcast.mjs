@@ -86,9 +86,9 @@ export const parsers = {
   },
 };
 
-// until polls ask every 20 ms until it returns something true, at most 20 s.
-export async function until(what, ask) {
-  const end = Date.now() + 20_000;
+// until polls ask every 20 ms until it returns something true, at most for ms.
+export async function until(what, ask, ms = 20_000) {
+  const end = Date.now() + ms;
   for (;;) {
     const got = await ask();
     if (got) return got;
