@@ -130,13 +130,9 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	if !ok {
 		return errors.New("gateway: a room starts nowhere")
 	}
-	n.mu.Lock()
-	over := n.over
-	n.over = nil
-	n.mu.Unlock()
 	return n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
-	}, over)
+	}, n.takeOver())
 }
 
 // again answers a subscribe to a room that is joined.
@@ -153,9 +149,8 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	if !joined {
 		return transport.Refuse(transport.NotFound, "This room is not joined.")
 	}
+	gone := n.takeOver()
 	n.mu.Lock()
-	gone := n.over
-	n.over = nil
 	if r := n.rooms[q.JobID]; r != nil {
 		gone = append(gone, r.n)
 		delete(n.rooms, q.JobID)

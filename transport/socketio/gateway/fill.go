@@ -149,11 +149,24 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 // ended notes that a room is no more.
 func (n *session) ended(m *hub.Mark) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if r := n.rooms[m.Room.Job]; r != nil && r.n == m.N {
 		delete(n.rooms, m.Room.Job)
 	}
 	n.over = append(n.over, m.N)
+	n.mu.Unlock()
+	select {
+	case n.g.over <- n:
+	default: // they are busy: the next join does it
+	}
+}
+
+// takeOver returns the joins whose rooms have ended and are still in the store.
+func (n *session) takeOver() []int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	gone := n.over
+	n.over = nil
+	return gone
 }
 
 func (n *session) frame(w *engineio.Writer, f transport.Frame, withOffset bool) {

@@ -34,6 +34,8 @@ const (
 	maxRooms         = 100    // joined at once
 	maxStrangers     = 10_000 // sessions that have not been let in yet, over all
 	maxPendingFrames = 256    // answers that the peer has not taken yet
+	maxOver          = 1024   // sessions whose ended rooms wait to be removed; others do it with their next join
+	cleaners         = 4      // who remove them
 )
 
 // How long a session can be resumed, and how often that is looked after.
@@ -67,13 +69,15 @@ type Gateway struct {
 	mu   sync.Mutex // guards live
 	live map[string]*session
 
+	over chan *session // sessions with rooms that have ended and are still in the store
+
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
 // New returns a gateway.
 func New(o Options) *Gateway {
-	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed()}
+	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed(), over: make(chan *session, maxOver)}
 	g.items.New = func() any {
 		s := make([]hub.Item, 0, transport.BatchEvents)
 		return &s
@@ -81,6 +85,9 @@ func New(o Options) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
 	g.running.Go(func() { g.keep(ctx) })
+	for range cleaners {
+		g.running.Go(func() { g.clean(ctx) })
+	}
 	return g
 }
 
@@ -124,6 +131,25 @@ func (g *Gateway) tidy(ctx context.Context) {
 		select { // leave room for others
 		case <-ctx.Done():
 		case <-time.After(sweepPause):
+		}
+	}
+}
+
+// clean removes rooms that have ended from the store, so that a client which comes
+// back is not told once more of their end.
+func (g *Gateway) clean(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n := <-g.over:
+			gone := n.takeOver()
+			if len(gone) == 0 {
+				continue
+			}
+			if err := g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, gone); err != nil && ctx.Err() == nil {
+				g.opt.Log.Warn("remove ended rooms", "error", err)
+			}
 		}
 	}
 }
