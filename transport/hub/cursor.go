@@ -18,9 +18,10 @@ func (s *Subscription) Cursor(job string) (cursor string, ok bool) {
 }
 
 // cursorOf: while a room is replayed its place is that of the replay, because
-// the connection's position is already past events that were not given out.
+// the connection's position is already past events that were not given out. The
+// place of a room that starts ahead of the connection is its start.
 func (s *Subscription) cursorOf(m *member) string {
-	if !m.live {
+	if !m.live || m.start > s.pos {
 		return m.doneID
 	}
 	return s.posID

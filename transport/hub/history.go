@@ -61,6 +61,9 @@ type landed struct {
 	page Page
 	head uint64 // the tail's newest seq before the read began: the page lacks nothing up to it
 	err  error
+
+	headID string // cursor at head, if the tail holds that event
+	pos    uint64 // where the subscription stood when it asked
 }
 
 // fetch queues a read for s, or joins an equal one that has not begun.
@@ -99,7 +102,8 @@ func (h *Hub) readLoop() {
 }
 
 func (h *Hub) land(f *flight) {
-	l := landed{key: f.key, head: h.head(f.key.room.Client)}
+	l := landed{key: f.key}
+	l.head, l.headID = h.head(f.key.room.Client)
 	l.page, l.err = h.history.Page(context.Background(), f.key.room, f.key.after, h.bounds.pageEvents, h.bounds.pageBytes)
 	for _, s := range f.waiting {
 		s.deliver(l)

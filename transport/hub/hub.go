@@ -99,15 +99,19 @@ func (h *Hub) lookup(client string) *tail {
 	return h.tails[client]
 }
 
-// head returns the newest seq published to a client's tail, 0 if unknown.
-func (h *Hub) head(client string) uint64 {
+// head returns the newest seq published to a client's tail, 0 if unknown, and
+// its cursor if the tail still holds that event.
+func (h *Hub) head(client string) (seq uint64, id string) {
 	t := h.lookup(client)
 	if t == nil {
-		return 0
+		return 0, ""
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.head()
+	if len(t.events) > 0 {
+		id = t.at(t.head()).ID
+	}
+	return t.head(), id
 }
 
 // wakeLoop wakes the subscriptions of rooms that got events. A room that gets

@@ -12,6 +12,7 @@ const noLimit = math.MaxUint64
 // deliver hands over a page that s waits for, and wakes its reader.
 func (s *Subscription) deliver(l landed) {
 	s.mu.Lock()
+	l.pos = s.asked
 	s.fetching, s.landed = false, &l
 	s.mu.Unlock()
 	s.wake()
@@ -25,7 +26,7 @@ func (s *Subscription) page(r Room, after uint64) *landed {
 	}
 	s.landed, s.reading = nil, true
 	if !s.fetching {
-		s.fetching = true
+		s.fetching, s.asked = true, s.pos
 		s.hub.fetch(s, flightKey{r, after})
 	}
 	return nil
@@ -64,13 +65,37 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 	if s.resuming {
 		return items, true
 	}
-	if s.replay == nil && len(s.queue) > 0 {
+	if s.replay == nil && s.caught() {
 		s.replay, s.queue = s.queue[0], s.queue[1:]
 	}
 	if s.replay != nil {
 		return s.stepReplay(items, b)
 	}
-	return s.follow(items, b)
+	items, done = s.follow(items, b)
+	return items, done && !s.caught()
+}
+
+// caught reports whether there is a room to replay, and the position has come to
+// where it starts. A room that starts ahead of the position waits: where it goes
+// live is the place of all rooms, which must neither pass over what the others
+// have yet to get nor lie before the room's own start. If no other room is
+// followed, there is nothing to pass over. A room that is joined with Hold does
+// not wait, because the position stands still for it.
+func (s *Subscription) caught() bool {
+	if len(s.queue) == 0 {
+		return false
+	}
+	m := s.queue[0]
+	if m.still {
+		return true
+	}
+	if m.start > s.pos && len(s.liveRooms()) > 0 {
+		return false
+	}
+	if m.start > s.pos {
+		s.pos, s.posID = m.start, m.doneID
+	}
+	return true
 }
 
 // stepReplay reads a joined room's history up to the connection's position.
@@ -132,11 +157,15 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 		m.replayed(l.page.Events[n])
 		n++
 	}
-	if n < len(l.page.Events) && b.left() || n == len(l.page.Events) && !l.page.More {
+	end := n == len(l.page.Events) && !l.page.More
+	switch {
+	case end && l.pos < s.pos: // it was asked for at an earlier position, and may lack what came since
+		s.landed = nil
+	case end, n < len(l.page.Events) && b.left():
 		s.landed, m.done = nil, s.pos // the rest of the page is past the position, or there is none
-		return items, false
+	default:
+		s.consumed(l, n, m.done)
 	}
-	s.consumed(l, n, m.done)
 	return items, false
 }
 
@@ -297,7 +326,9 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	s.consumed(l, n, s.pos)
 	if exhausted {
 		s.landed = nil
-		s.pos = max(s.pos, l.head)
+		if l.head > s.pos {
+			s.pos, s.posID = l.head, cmp.Or(l.headID, s.posID)
+		}
 	}
 	return s.endings(items, before), false
 }

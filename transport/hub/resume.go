@@ -30,7 +30,7 @@ func (s *Subscription) Resume(ctx context.Context, at Cursor, rooms []Resumed, g
 	s.mu.Unlock()
 	defer s.resumed()
 	for _, r := range rooms {
-		m := &member{sub: s, name: Room{Client: s.client, Job: r.Job}, n: r.N}
+		m := &member{sub: s, name: Room{Client: s.client, Job: r.Job}, n: r.N, still: true}
 		if err := s.add(m); err != nil {
 			return lost, err
 		}
@@ -70,7 +70,10 @@ func (s *Subscription) put(m *member, r Resumed, o Opened) {
 		Position: s.posID, PositionAt: s.pos, Again: r.Begun,
 	}
 	if r.Live {
-		m.done, m.doneID, m.begun, m.said = s.pos, s.posID, true, true
+		m.begun, m.said = true, true
+		if m.start <= s.pos {
+			m.done, m.doneID = s.pos, s.posID
+		}
 		if m.end == 0 || m.end > s.pos {
 			m.live = true
 			return

@@ -24,7 +24,7 @@ type Start struct {
 	Invalid bool    // a cursor was given but does not parse
 	From    From
 	N       int64 // the caller's number of this join: marks carry it
-	Hold    bool  // give out nothing until Release
+	Hold    bool  // give out nothing, of any room, until Release
 }
 
 // Joined is the outcome of a Join.
@@ -95,6 +95,7 @@ type member struct {
 	placed  bool   // start, done and end are set
 	joined  Joined // given out at the start of the replay
 	begun   bool   // it was
+	still   bool   // it was joined with Hold: the position stands still until it is live
 	held    bool   // until Release
 	live    bool   // the replay is over
 	said    bool   // Live was given out before Resume
@@ -115,8 +116,9 @@ type Subscription struct {
 	posID    string
 	replay   *member // the join whose history is being read, at most one
 	queue    []*member
-	fetching bool // a read is under way
-	reading  bool // the last Next stopped for want of a page
+	fetching bool   // a read is under way
+	asked    uint64 // pos when it was asked for
+	reading  bool   // the last Next stopped for want of a page
 	landed   *landed
 	resuming bool // Resume is at work: the position must not move
 	closed   bool
@@ -134,7 +136,7 @@ func (s *Subscription) wake() { s.wakeFn() }
 // Errors of History.Open are returned as they are, and the room is not joined.
 func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, error) {
 	name := Room{Client: s.client, Job: job}
-	m := &member{sub: s, name: name, n: st.N, held: st.Hold}
+	m := &member{sub: s, name: name, n: st.N, still: st.Hold, held: st.Hold}
 	if err := s.add(m); err != nil {
 		return Joined{}, err
 	}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -54,6 +55,7 @@ type union struct {
 	pending []*Event // committed, not published
 	rooms   map[string]*roomModel
 	replays []string // joined rooms that are not live, in order
+	begun   bool     // the first of them has started
 	pos     uint64   // the newest live event
 }
 
@@ -69,7 +71,7 @@ func (x *union) join(room string, after uint64) {
 	if _, joined := x.rooms[room]; joined {
 		return
 	}
-	if _, err := x.r.sub.Join(context.Background(), room, Start{Cursor: &Cursor{Seq: after}}); err != nil {
+	if _, err := x.r.sub.Join(context.Background(), room, Start{Cursor: &Cursor{Seq: after, Text: id(after)}}); err != nil {
 		x.rt.Fatalf("join: %v", err)
 	}
 	x.rooms[room] = &roomModel{next: after}
@@ -77,10 +79,15 @@ func (x *union) join(room string, after uint64) {
 }
 
 func (x *union) leave(room string) {
-	if _, ok := x.r.sub.Leave(room); ok != (x.rooms[room] != nil) {
+	cursor, ok := x.r.sub.Leave(room)
+	if ok != (x.rooms[room] != nil) {
 		x.rt.Fatalf("leave %q: %v", room, ok)
 	}
+	if ok {
+		x.stands(room, cursor)
+	}
 	delete(x.rooms, room)
+	x.begun = x.begun && x.replays[0] != room
 	x.replays = slices.DeleteFunc(x.replays, func(r string) bool { return r == room })
 }
 
@@ -91,12 +98,18 @@ func (x *union) pull(limit int) {
 			if len(x.replays) == 0 || it.Mark.Room.Job != x.replays[0] {
 				x.rt.Fatalf("mark %v, expected %q to start", show([]Item{it}), x.replays)
 			}
+			x.begun = true
 		case it.Mark != nil:
 			if it.Mark.Kind != Live || len(x.replays) == 0 || it.Mark.Room.Job != x.replays[0] {
 				x.rt.Fatalf("mark %v, expected %q live", show([]Item{it}), x.replays)
 			}
-			x.replays = x.replays[1:]
-		case len(x.replays) > 0: // the connection stands still: this is the first join's history
+			for name := range x.rooms { // it is the place of all rooms that are live
+				if !slices.Contains(x.replays[1:], name) {
+					x.stands(name, it.Mark.Cursor)
+				}
+			}
+			x.replays, x.begun = x.replays[1:], false
+		case x.begun: // the connection stands still: this is the first join's history
 			x.advance(x.replays[0], it.Event)
 		default:
 			x.live(it.Event)
@@ -111,13 +124,31 @@ func (x *union) live(e *Event) {
 	x.pos = e.Seq
 	useful := false
 	for name, r := range x.rooms {
-		if (name == "" || name == e.Job) && e.Seq > r.next {
+		if (name == "" || name == e.Job) && e.Seq > r.next && !slices.Contains(x.replays, name) {
 			x.advance(name, e)
 			useful = true
 		}
 	}
 	if !useful {
 		x.rt.Fatalf("%s came to nobody", e.ID)
+	}
+}
+
+// stands checks that cursor is a place to come back to for a room: not before
+// what it got, nor past what it has yet to get.
+func (x *union) stands(room, cursor string) {
+	var seq uint64
+	if _, err := fmt.Sscanf(cursor, "e-%d", &seq); err != nil {
+		x.rt.Fatalf("cursor %q of room %q: %v", cursor, room, err)
+	}
+	r := x.rooms[room]
+	if seq < r.next {
+		x.rt.Fatalf("room %q is at e-%d, and would come back with %s", room, r.next, cursor)
+	}
+	for _, e := range x.m.events[r.next:seq] {
+		if room == "" || e.Job == room {
+			x.rt.Fatalf("room %q would come back with %s and never got %s", room, cursor, e.ID)
+		}
 	}
 }
 
@@ -146,5 +177,36 @@ func (x *union) complete() {
 				x.rt.Fatalf("room %q lacks %s", name, e.ID)
 			}
 		}
+	}
+}
+
+// TestOldPage: what was read of the log for the rooms that were behind is not
+// taken for the whole history of a room that is joined later.
+func TestOldPage(t *testing.T) {
+	m := &memory{gone: map[string]bool{}}
+	h := New(m)
+	h.bounds = bounds{tailEvents: 1, tailBytes: 1 << 20, pageEvents: 2, pageBytes: 1 << 20}
+	defer h.Close()
+	for _, job := range []string{"a", "b", "c"} {
+		m.commit(job, Other)
+	}
+	r := newReader(h)
+	defer r.sub.Close()
+	join := func(room string, after uint64) {
+		if _, err := r.sub.Join(t.Context(), room, Start{Cursor: &Cursor{Seq: after, Text: id(after)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join("b", 0)
+	first, second := m.commit("b", Other), m.commit("a", Other)
+	h.Publish([]*Event{first})
+	join("c", 0)
+	r.pull(1, 1<<20) // one at a time, so that some of the page is left
+	h.Publish([]*Event{second, m.commit("a", Other)})
+	r.pull(1, 1<<20)
+	join("", 4)
+	want := []string{"started:@e-4", "e-5", "e-6", "live:@e-6"}
+	if got := show(r.pull(1, 1<<20)); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
