@@ -169,12 +169,14 @@ func (s *session) subscribe(q request) {
 		}
 	}
 	joined, err := s.sub.Join(context.Background(), q.JobID, start.HubStart())
-	if errors.Is(err, hub.ErrJoined) {
-		joined, err = s.sub.Again(context.Background(), q.JobID)
-		if err == nil {
-			s.push(encode(transport.SubscribedFrame(joined)))
+	for errors.Is(err, hub.ErrJoined) {
+		if joined, err = s.sub.Again(context.Background(), q.JobID); err != nil {
+			break
+		}
+		if s.again(joined) {
 			return
 		}
+		joined, err = s.sub.Join(context.Background(), q.JobID, start.HubStart()) // its job ended meanwhile
 	}
 	if err != nil {
 		s.refuse("subscribe", q.JobID, err)
@@ -186,12 +188,7 @@ func (s *session) subscribe(q request) {
 }
 
 func (s *session) unsubscribe(q request) {
-	cursor, joined := s.sub.Leave(q.JobID)
-	if !joined {
+	if !s.leave(q.JobID) {
 		s.refuse("unsubscribe", q.JobID, transport.Refuse(transport.NotFound, "this room is not joined"))
-		return
 	}
-	s.setConflate(q.JobID, false)
-	room := hub.Room{Client: s.principal.ClientID, Job: q.JobID}
-	s.push(encode(transport.UnsubscribedFrame(room, cursor)))
 }

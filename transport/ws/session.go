@@ -37,7 +37,10 @@ type session struct {
 	conn  atomic.Pointer[wire.Conn]
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 
-	mu        sync.Mutex          // guards everything below
+	// Guards everything below. It is held while rooms and control frames change
+	// together, and while both are taken, so that an answer about a room stands
+	// among the events where the room stood.
+	mu        sync.Mutex
 	control   [][]byte            // frames that go before events
 	closing   *rfc6455.CloseError // the connection ends with this
 	conflated map[string]bool     // joined rooms that asked for less
@@ -64,14 +67,45 @@ func (s *session) revoke(reason error) {
 // push queues a control frame. A peer that asks and does not read is cut.
 func (s *session) push(frame []byte) {
 	s.mu.Lock()
-	if s.closing == nil {
-		s.control = append(s.control, frame)
-		if len(s.control) > maxPendingFrames {
-			s.closing = &rfc6455.CloseError{Code: closeLimit, Reason: "answers are not read"}
-		}
-	}
+	s.queue(frame)
 	s.mu.Unlock()
 	s.wake()
+}
+
+// queue is push with mu held.
+func (s *session) queue(frame []byte) {
+	if s.closing != nil {
+		return
+	}
+	s.control = append(s.control, frame)
+	if len(s.control) > maxPendingFrames {
+		s.closing = &rfc6455.CloseError{Code: closeLimit, Reason: "answers are not read"}
+	}
+}
+
+// leave leaves a room and says so.
+func (s *session) leave(job string) (joined bool) {
+	defer s.wake()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cursor, joined := s.sub.Leave(job)
+	if joined {
+		delete(s.conflated, job)
+		s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.principal.ClientID, Job: job}, cursor)))
+	}
+	return joined
+}
+
+// again says where a room stands that is joined already; false: it was left
+// meanwhile.
+func (s *session) again(j hub.Joined) (joined bool) {
+	defer s.wake()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.Cursor, joined = s.sub.Cursor(j.Room.Job); joined {
+		s.queue(encode(transport.SubscribedFrame(j)))
+	}
+	return joined
 }
 
 // close ends the connection with a close frame, after what is queued.
@@ -119,22 +153,34 @@ func (s *session) asks(ms int64) bool {
 func (s *session) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 	buf = s.begin(buf)
 	s.watch(time.Now())
-	buf, closing := s.flush(buf)
-	if closing != nil {
-		return rfc6455.AppendClose(buf, closing.Code, closing.Reason), wire.Close
-	}
 	scratch := s.h.items.Get().(*[]hub.Item)
 	defer s.h.items.Put(scratch)
-	for len(buf) < limit {
-		items, more := s.sub.Next((*scratch)[:0], transport.BatchEvents, limit-len(buf))
+	for {
+		taken, items, more, closing := s.collect(buf, (*scratch)[:0], limit)
+		if closing != nil {
+			return rfc6455.AppendClose(taken, closing.Code, closing.Reason), wire.Close
+		}
 		*scratch = items[:0]
-		buf = s.appendItems(buf, items)
+		buf = s.appendItems(taken, items)
 		clear(items)
-		if !more {
+		switch {
+		case !more:
 			return buf, wire.Idle
+		case len(buf) >= limit:
+			return buf, wire.More
 		}
 	}
-	return buf, wire.More
+}
+
+// collect appends the queued control frames to buf, and returns what follows them.
+func (s *session) collect(buf []byte, scratch []hub.Item, limit int) (out []byte, items []hub.Item, more bool, closing *rfc6455.CloseError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if out, closing = s.flush(buf); closing != nil {
+		return out, scratch, false, closing
+	}
+	items, more = s.sub.Next(scratch, transport.BatchEvents, limit-len(out))
+	return out, items, more, nil
 }
 
 func (s *session) begin(buf []byte) []byte {
@@ -168,10 +214,8 @@ func (s *session) watch(now time.Time) {
 	}
 }
 
-// flush appends the queued control frames.
+// flush appends the queued control frames, with mu held.
 func (s *session) flush(buf []byte) ([]byte, *rfc6455.CloseError) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, f := range s.control {
 		buf = append(buf, f...)
 	}
@@ -256,7 +300,9 @@ func (s *session) KeepAlive(buf []byte) []byte { return rfc6455.AppendFrame(buf,
 // Goodbye implements wire.Stream.
 func (s *session) Goodbye(buf []byte, retry time.Duration) []byte {
 	buf = s.begin(buf)
+	s.mu.Lock()
 	buf, _ = s.flush(buf)
+	s.mu.Unlock()
 	buf = append(buf, encode(transport.ReconnectFrame(retry, s.sub.Position()))...)
 	return rfc6455.AppendClose(buf, rfc6455.CloseDrain, "the server is draining")
 }
