@@ -57,7 +57,7 @@ func others(tenant int) []string {
 // run makes n visits.
 func (c *crowd) run(n int) {
 	pace := rate.NewLimiter(churnRate, churnRate) // it catches up after a stall
-	places := make(chan struct{}, 64) // visits at the same time
+	places := make(chan struct{}, 64)             // visits at the same time
 	var visits sync.WaitGroup
 	for range n {
 		if err := pace.Wait(c.t.Context()); err != nil {
