@@ -20,9 +20,9 @@ import (
 const (
 	neverReading = 200       // sockets; many, so that what the server needs anyway weighs little
 	perSocket    = 350 << 10 // bytes that one of them may cost, in the server and in the kernel together
+	fullSocket   = 64 << 10  // the server's send buffer at least
 	floodEvents  = 8_000     // of 1 KiB of text each: more than a socket and the hub's tail take
 	floodBatch   = 100
-	stallTime    = 10 * time.Second
 )
 
 // TestNeverReadingWebSockets: sockets that never read after their handshake cost
@@ -61,10 +61,7 @@ func TestNeverReadingWebSockets(t *testing.T) {
 		}
 	}
 	flood(t, work, measure)
-	if n := server.Connections(t, key)["websocket"]; n != neverReading+1 {
-		t.Fatalf("%d connections at the end of the flood, want all %d", n, neverReading+1)
-	}
-	stalled := time.Now()
+	flooded := time.Now()
 	healthy.wait(t, 2*floodEvents)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -75,8 +72,11 @@ func TestNeverReadingWebSockets(t *testing.T) {
 			t.Fatalf("still %d connections", server.Connections(t, key)["websocket"])
 		}
 	}
-	t.Logf("gone %v after the flood; each cost %d KB, of which %d KB in the kernel", time.Since(stalled).Round(time.Millisecond),
+	t.Logf("gone %v after the flood; each cost %d KB, of which %d KB in the kernel", time.Since(flooded).Round(time.Millisecond),
 		memory/neverReading>>10, kernel/neverReading>>10)
+	if kernel < neverReading*fullSocket {
+		t.Errorf("only %d KB each in the kernel: they were never all stalled at once", kernel/neverReading>>10)
+	}
 	if memory > neverReading*perSocket {
 		t.Errorf("they cost %d KB each, want at most %d", memory/neverReading>>10, perSocket>>10)
 	}

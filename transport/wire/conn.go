@@ -65,6 +65,7 @@ func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
 	if r, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = r.SyscallConn()
 	}
+	c.userTimeout(0) // it would also end a living peer that reads slowly; see hear
 	return c
 }
 
@@ -123,10 +124,16 @@ func (c *Conn) kill(cause error) {
 		c.cause = cause
 	}
 	c.mu.Unlock()
-	_ = c.nc.Close()
+	c.hangUp()
 	if k := c.parked; k != nil {
 		k.cutOnce.Do(func() { close(k.cut) })
 	}
+}
+
+// hangUp closes the socket. What is unsent stays in the kernel for a while.
+func (c *Conn) hangUp() {
+	c.userTimeout(deadPeer)
+	_ = c.nc.Close()
 }
 
 // finish ends the connection after everything was flushed.
@@ -135,6 +142,7 @@ func (c *Conn) finish(n Next) {
 	c.state, c.clean = ended, true
 	c.mu.Unlock()
 	c.detach(nil)
+	c.userTimeout(deadPeer)
 	if c.parked != nil {
 		c.parked.answer(c, n == Reuse && c.pool.opt.Serve != nil && !c.pool.draining.Load())
 		return
@@ -195,7 +203,7 @@ func (c *Conn) receive(r Receiver) (err error) {
 
 // end is called once, by the reader, when nothing more can come.
 func (c *Conn) end(err error) {
-	_ = c.nc.Close()
+	c.hangUp()
 	c.mu.Lock()
 	if c.cause == nil {
 		c.cause = err

@@ -10,10 +10,8 @@ import (
 )
 
 // A dead peer is found within deadPeer: by unacknowledged data, or on a silent
-// connection by probes that begin after half of it. The kernel does that for
-// every connection, but it counts from the first byte that is unacknowledged: a
-// sign of life or an event that follows an unanswered probe starts it anew. For
-// connections of a Pool see Conn.hear, which counts from the last packet.
+// connection by probes that begin after half of it. The kernel does that for the
+// HTTP server's connections, Conn.hear for those of a Pool.
 const (
 	deadPeer      = 20 * time.Second
 	probeIdle     = 10 * time.Second
@@ -41,9 +39,24 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return lc.Listen(ctx, "tcp", addr)
 }
 
+// userTimeout is TCP_USER_TIMEOUT; 0 means none. An owned connection has none,
+// because the kernel does not measure what is needed. It counts from the oldest
+// byte that is unacknowledged, so that a sign of life or an event that follows
+// an unanswered probe starts it anew. And on a window that is mostly shut it
+// counts however faithfully the peer answers the probes, so that it ends readers
+// who are only slow.
+func (c *Conn) userTimeout(d time.Duration) {
+	if c.raw != nil {
+		_ = c.raw.Control(func(fd uintptr) { // fails only on a closed socket, which needs it no more
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())) // no TCP: there is none
+		})
+	}
+}
+
 // hear asks the kernel when something last came from the peer, and gives the
-// peer up if that was before limit (as Pool.now) although it has been asked
-// since. A living peer answers probes, so it is asked about once in ten seconds.
+// peer up if that was before limit (as Pool.now) although it was asked since:
+// by data that was sent again, or by two probes. A living peer answers probes, so
+// a connection is looked at about every ten seconds.
 func (c *Conn) hear(limit int64) {
 	if c.raw == nil {
 		return
@@ -54,7 +67,7 @@ func (c *Conn) hear(limit int64) {
 		return // closed meanwhile, or no TCP
 	}
 	c.heard = c.pool.now() - int64(min(info.Last_ack_recv, info.Last_data_recv))
-	if c.heard <= limit && (info.Retransmits > 0 || info.Probes > 0) {
+	if c.heard <= limit && (info.Retransmits > 0 || info.Probes >= probeCount) {
 		c.kill(ErrGone)
 	}
 }

@@ -178,30 +178,36 @@ func (c *Conn) later(out []byte, next Next) {
 //
 // Linux lets a socket take more only once a good part of its buffer is free, so
 // a slow peer may take bytes for a long time before that shows. What is still
-// unacknowledged tells: as long as it shrinks, the peer is slow, not stalled.
+// unacknowledged tells: when it shrinks, the peer has taken something.
 func (c *Conn) flush(rest []byte) error {
 	stall := c.pool.opt.StallTimeout
+	took, unacked := time.Now(), c.unacked()
 	for len(rest) > 0 {
-		unacked := c.unacked()
-		_ = c.nc.SetWriteDeadline(time.Now().Add(stall)) // fails only on a closed socket, as the write then does
+		_ = c.nc.SetWriteDeadline(time.Now().Add(stall / stallLooks)) // fails only on a closed socket, as the write then does
 		n, err := c.writeSome(rest)
-		if n > 0 {
-			c.sent.Store(c.pool.now())
-			rest = rest[n:]
-		}
-		if err == nil || n > 0 && isTimeout(err) {
-			continue
-		}
-		if !isTimeout(err) {
+		rest = rest[n:]
+		if err != nil && !isTimeout(err) {
 			return ErrGone
 		}
-		if left := c.unacked(); left < 0 || left >= unacked {
+		left := c.unacked()
+		switch {
+		case n > 0:
+			c.sent.Store(c.pool.now())
+			took = time.Now()
+		case left < unacked:
+			took = time.Now()
+		case time.Since(took) >= stall:
 			return ErrStalled
 		}
+		unacked = left
 	}
 	_ = c.nc.SetWriteDeadline(time.Time{})
 	return nil
 }
+
+// stallLooks is how often flush looks within a StallTimeout whether the peer has
+// taken something.
+const stallLooks = 10
 
 // unacked returns how many bytes the peer has not acknowledged, -1 if unknown.
 func (c *Conn) unacked() int {

@@ -8,11 +8,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,12 +85,17 @@ func idleFill(buf []byte, _ int) ([]byte, Next) { return buf, Idle }
 // pair is the two ends of a real TCP connection.
 func pair(t *testing.T) (server, client net.Conn) {
 	t.Helper()
+	return dialed(t, &net.Dialer{})
+}
+
+func dialed(t *testing.T, d *net.Dialer) (server, client net.Conn) {
+	t.Helper()
 	ln, err := Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+	if client, err = d.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	if server, err = ln.Accept(); err != nil {
@@ -190,6 +197,46 @@ func TestAStalledReaderIsCutAndASlowOneIsNot(t *testing.T) {
 	_ = client.Close()
 	s2.ended(t, nil)
 	s.ended(t, ErrStalled)
+}
+
+// What the peer's system took at first does not delay the end of a peer that then
+// takes nothing.
+func TestAStallIsCountedFromTheLastByteTaken(t *testing.T) {
+	t.Parallel()
+	const stall = 4 * time.Second
+	p := pool(t, Options{StallTimeout: stall})
+	server, _ := pair(t)
+	s := newScript(counter(64 << 20))
+	began := time.Now()
+	p.Add(server, s)
+	s.ended(t, ErrStalled)
+	if took := time.Since(began); took < stall || took > stall*3/2 {
+		t.Errorf("cut after %v", took)
+	}
+}
+
+// The kernel's own timeout ends a peer that holds its window nearly shut, however
+// much it reads. The time is real, because the kernel's is.
+func TestAPeerThatReadsSlowlyForLongIsNotDead(t *testing.T) {
+	t.Parallel()
+	p := pool(t, Options{})
+	server, client := dialed(t, &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error { // before a window is offered
+		var opt error
+		err := c.Control(func(fd uintptr) { opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+		return errors.Join(err, opt)
+	}})
+	s := newScript(counter(64 << 20))
+	p.Add(server, s)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	buf := make([]byte, 400)
+	for began := time.Now(); time.Since(began) < deadPeer+deadPeer/2; <-tick.C {
+		if _, err := io.ReadFull(client, buf); err != nil {
+			t.Fatalf("cut after %v: %v, %v", time.Since(began), err, <-s.closed)
+		}
+	}
+	_ = client.Close()
+	s.ended(t, ErrGone)
 }
 
 func TestAStallLastsExactlyItsTime(t *testing.T) {
