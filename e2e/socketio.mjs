@@ -141,6 +141,18 @@ export class Server {
   }
 }
 
+// sameEvents asserts that ids are exactly those of the log, and says briefly how
+// they are not.
+export function sameEvents(ids, log, who) {
+  const known = new Set(log), seen = new Set(ids);
+  const wrong = {
+    missed: log.filter((id) => !seen.has(id)), strange: ids.filter((id) => !known.has(id)),
+    again: ids.filter((id, i) => ids.indexOf(id) !== i), displaced: ids.filter((id, i) => log[i] !== id),
+  };
+  const said = Object.entries(wrong).filter(([, w]) => w.length).map(([how, w]) => `${how} ${w.length} from ${w[0]} to ${w.at(-1)}`);
+  assert.ok(said.length === 0 && ids.length === log.length, `${who}: ${said.join("; ")}`);
+}
+
 // modes are the ways in which applications configure the client.
 export const modes = {
   "polling, then websocket": {},
@@ -197,6 +209,11 @@ export class Client {
   get transport() {
     return this.socket.io.engine?.transport?.name;
   }
+
+  // settled tells whether no upgrade is still to come.
+  get settled() {
+    return this.transport === "websocket" || this.socket.io.opts.transports?.join() === "polling";
+  }
 }
 
 // connect opens the namespace as an application does. It tries again sooner than
@@ -225,9 +242,10 @@ export async function wire(t, server) {
   const listener = net.createServer((near) => {
     const far = net.connect(server.port, "127.0.0.1");
     const pair = [near, far];
-    const end = () => { near.destroy(); far.destroy(); pairs.delete(pair); };
-    for (const s of pair) s.on("error", end).on("close", end);
-    if (!it.plugged) return end();
+    const cut = () => pair.forEach((s) => s.destroy());
+    near.on("error", cut).on("close", () => { cut(); pairs.delete(pair); });
+    far.on("error", cut); // its end is passed on by trickle
+    if (!it.plugged) return cut();
     pairs.add(pair);
     near.pipe(far);
     trickle(far, near, it);
@@ -251,7 +269,7 @@ async function trickle(from, to, it) {
       }
     }
     to.end();
-  } catch { // one of the two was cut, which the other's close tells
+  } catch { // the cable was cut
     to.destroy();
   }
 }

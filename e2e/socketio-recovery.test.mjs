@@ -1,0 +1,285 @@
+// What is promised when a connection, a server or a key ends: the official client
+// comes back, is `recovered`, and has missed nothing and heard nothing twice.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { pause, until } from "./jobcast.mjs";
+import { Server, connect, connected, modes, sameEvents, wire } from "./socketio.mjs";
+
+// inEveryMode opens one client for each way of connecting.
+const inEveryMode = (t, address, key, options) => Promise.all(Object.entries(modes).map(async ([mode, more]) => {
+  const client = await connected(t, address, key, { ...more, ...options });
+  client.mode = mode;
+  return client;
+}));
+
+// recovered asserts that every connection but the first went on where the one
+// before had ended.
+function recovered(client, atLeast) {
+  const [first, ...later] = client.all("connect");
+  assert.equal(first, false, client.mode);
+  assert.ok(later.length >= atLeast, `${client.mode}: ${later.length} reconnects`);
+  assert.ok(later.every((r) => r === true), `${client.mode}: recovered each time: ${later}`);
+  assert.equal(client.all("connected").length, 1 + later.length);
+}
+
+// heardAll waits for the last event of the log and compares everything.
+async function heardAll(clients, history, ms) {
+  for (const client of clients) {
+    await client.hears(history.at(-1), ms);
+    sameEvents(client.ids, history, client.mode);
+  }
+}
+
+describe("recovery", { concurrency: 4 }, () => {
+  test("connections are cut while events flow", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    const cable = await wire(t, server);
+    const clients = await inEveryMode(t, cable.url, key);
+    const history = [];
+    for (const client of clients) await client.subscribe({});
+    const job = await server.work(key);
+    for (let round = 0; round < 6; round++) {
+      const before = clients.map((c) => c.all("disconnect").length);
+      // A cut comes at any time. A close by the application itself does not come
+      // in the middle of an upgrade: events that the client has read in the same
+      // turn are then kept by it for later, without counting in its offset.
+      if (round % 2 === 0) await until("all are settled", () => clients.every((c) => c.settled));
+      const reports = [job.report(20), job.report(20)];
+      if (round % 2) {
+        cable.plugged = false; // who is between two polls would not notice a short cut
+        cable.cut();
+      } else {
+        for (const client of clients) client.socket.io.engine.close();
+      }
+      reports.push(job.report(20));
+      await Promise.all(reports);
+      await until("all noticed", () => clients.every((c, i) => c.all("disconnect").length > before[i]));
+      cable.plugged = true;
+      await until("all are back", () => clients.every((c) => c.socket.connected));
+    }
+    await job.complete();
+    history.push(...await server.history(key));
+    assert.equal(history.length, 2 + 6 * 60 + 1);
+    await heardAll(clients, history);
+    for (const client of clients) {
+      recovered(client, 6);
+      const reasons = new Set(client.all("disconnect"));
+      assert.ok(reasons.has("forced close"), [...reasons].join());
+      assert.equal(client.all("subscribed").length, 1, "the rooms are still there, and nothing is said about them");
+    }
+  });
+
+  test("the server is killed and comes back", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    const cable = await wire(t, server);
+    const [busy, quiet, idle] = [await inEveryMode(t, cable.url, key), await inEveryMode(t, cable.url, key), await inEveryMode(t, cable.url, key)];
+    const job = await server.work(key);
+    const silent = await server.work(key);
+    const silentSoFar = await server.history(key, silent.id);
+    for (const client of busy) await client.subscribe({ jobId: job.id, lastEventId: "0-0" });
+    for (const client of quiet) await client.subscribe({ jobId: silent.id });
+
+    const flowing = job.report(500);
+    await until("some events are there", () => busy.every((c) => c.ids.length > 5));
+    cable.plugged = false;
+    await server.kill();
+    cable.cut();
+    await flowing.catch(() => {}); // it is in the log or not: the log will tell
+    await server.start();
+    await job.report(20);
+    await silent.report(20);
+    cable.plugged = true;
+    await until("all are back", () => [...busy, ...quiet, ...idle].every((c) => c.socket.connected));
+    await job.report(20);
+    await job.complete();
+    await silent.complete();
+
+    await heardAll(busy, await server.history(key, job.id));
+    await heardAll(quiet, (await server.history(key, silent.id)).slice(silentSoFar.length));
+    for (const client of [...busy, ...quiet, ...idle]) recovered(client, 1);
+    for (const client of idle) {
+      assert.deepEqual(client.ids, []);
+      const more = await server.work(key);
+      await client.subscribe({ jobId: more.id });
+      await client.hears((await more.report()).lastEventId);
+    }
+  });
+
+  test("the server is killed in the middle of the history of an old job", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    const old = await server.work(key);
+    for (let i = 0; i < 4; i++) await old.report(1000);
+    await old.complete();
+    const history = await server.history(key, old.id);
+    const cable = await wire(t, server);
+    const clients = await inEveryMode(t, cable.url, key);
+    for (const client of clients) await client.subscribe({});
+    const job = await server.work(key);
+    const before = await server.history(key, job.id);
+    for (const client of clients) await client.hears(before.at(-1));
+
+    cable.rate = 3000;
+    for (const client of clients) client.socket.emit("subscribe", { jobId: old.id, lastEventId: "0-0" });
+    const ofOld = (client) => client.all("job.event").filter((e) => e.jobId === old.id).map((e) => e.id);
+    await until("the history has begun", () => clients.every((c) => ofOld(c).length > 100));
+    await job.report(5); // comes after the history
+    cable.plugged = false;
+    await server.kill();
+    cable.cut();
+    for (const client of clients) {
+      assert.ok(ofOld(client).length < history.length, `${client.mode}: it was cut in the middle`);
+      assert.equal(client.all("live").length, 1, client.mode);
+    }
+    cable.rate = Infinity;
+    await server.start();
+    await job.report(5);
+    cable.plugged = true;
+    await until("all are back", () => clients.every((c) => c.socket.connected));
+    await job.report(5);
+    await job.complete();
+
+    const all = await server.history(key, job.id);
+    for (const client of clients) {
+      await client.hears(all.at(-1));
+      sameEvents(ofOld(client), history, `${client.mode}, the old job`);
+      sameEvents(client.all("job.event").filter((e) => e.jobId === job.id).map((e) => e.id), all, `${client.mode}, the new one`);
+      recovered(client, 1);
+      await client.next("end");
+      assert.equal(client.all("end").length, 1);
+    }
+  });
+
+  test("who leaves on purpose begins anew", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    for (const client of await inEveryMode(t, server.url, key)) {
+      await client.subscribe({});
+      const job = await server.work(key);
+      await client.hears((await job.report()).lastEventId);
+      client.socket.disconnect();
+      client.socket.connect();
+      await client.next("connected");
+      assert.deepEqual(client.all("connect"), [false, false], client.mode);
+      const heard = client.ids;
+      const mark = (await job.report()).lastEventId;
+      await client.subscribe({ jobId: job.id });
+      const last = (await job.report()).lastEventId;
+      await client.hears(last);
+      assert.deepEqual(client.ids, [...heard, last], `${client.mode}: the old room is gone, so ${mark} was not heard`);
+    }
+  });
+
+  test("a revoked key ends it; another key of the same client goes on, and nobody else's", async (t) => {
+    const server = await Server.start(t);
+    const [admin, foreign] = [await server.key("acme", "--scope=submit,watch,work,admin"), await server.key("globex")];
+    const revoke = (key) => server.ask("DELETE", `/v1/keys/${key.split("_")[1]}`, admin);
+    const cable = await wire(t, server);
+    const [first, second] = [await server.key("acme"), await server.key("acme")];
+    const clients = await inEveryMode(t, cable.url, first);
+    const away = await inEveryMode(t, cable.url, second);
+    for (const client of [...clients, ...away]) await client.subscribe({});
+    const job = await server.work(admin);
+    for (const client of [...clients, ...away]) await client.hears((await job.report()).lastEventId);
+
+    await revoke(first);
+    for (const client of clients) {
+      assert.equal(await client.next("disconnect"), "io server disconnect", client.mode);
+      assert.equal((await client.next("error")).code, "unauthenticated");
+      assert.equal(client.socket.active, false);
+    }
+    cable.plugged = false; // these are revoked while they are away
+    cable.cut();
+    await until("they are away", () => away.every((c) => !c.socket.connected));
+    await revoke(second);
+    await job.report();
+    cable.plugged = true;
+    for (const client of away) {
+      await until("it is refused", () => client.all("connect_error").at(-1)?.data?.code === "unauthenticated");
+      assert.equal(client.socket.active, false);
+    }
+    for (const client of clients) assert.equal(client.attempts, 0, `${client.mode}: no reconnect`);
+
+    for (const client of clients) {
+      client.socket.connect();
+      assert.equal((await client.next("connect_error")).data.code, "unauthenticated", "the pid does not help");
+      assert.equal(client.socket.active, false);
+    }
+    for (const client of [...clients, ...away]) {
+      client.socket.auth = { token: admin };
+      client.socket.connect();
+      await client.next("connected");
+      assert.equal(client.socket.recovered, true, client.mode);
+    }
+    await job.complete();
+    const all = await server.history(admin);
+    for (const client of [...clients, ...away]) {
+      await client.hears(all.at(-1));
+      sameEvents(client.ids, all.slice(all.indexOf(client.ids[0])), client.mode);
+    }
+
+    const more = await server.work(admin);
+    for (const client of clients) {
+      const heard = client.ids.length;
+      client.socket.auth = { token: foreign };
+      client.socket.io.engine.close();
+      assert.equal((await client.next("connected")).clientId, "globex");
+      assert.equal(client.socket.recovered, false, client.mode);
+      await more.report();
+      await client.subscribe({});
+      assert.equal(client.ids.slice(heard).length, 0, "no event of the other client");
+    }
+  });
+
+  for (const busy of [false, true]) {
+    test(`the server drains, ${busy ? "while events flow" : "in silence"}`, async (t) => {
+      const server = await Server.start(t);
+      const key = await server.key("acme");
+      const clients = await inEveryMode(t, server.url, key);
+      for (const client of clients) await client.subscribe({});
+      const job = await server.work(key);
+      await job.report(3);
+      const before = await server.history(key);
+      for (const client of clients) await client.hears(before.at(-1));
+      let flowing = true;
+      const flow = busy && (async () => { while (flowing) await job.report(5).catch(() => pause(10)); })();
+      if (busy) await until("events flow", () => clients.every((c) => c.ids.length > before.length + 20));
+      else await quiet(clients);
+
+      await server.stop();
+      for (const client of clients) {
+        const reason = await client.next("disconnect");
+        if (busy && client.mode === "polling") assert.match(reason, /^transport (close|error)$/); // it may be between two polls
+        else assert.equal(reason, "transport close", client.mode);
+        assert.equal(client.socket.active, true, client.mode);
+      }
+      await server.start();
+      await until("all are back", () => clients.every((c) => c.socket.connected));
+      flowing = false;
+      await flow;
+      await job.complete();
+      await heardAll(clients, await server.history(key));
+      for (const client of clients) {
+        recovered(client, 1);
+        if (busy) continue;
+        const [reconnect] = client.all("reconnect"); // a polling client hands it over only now
+        assert.ok(reconnect.retryMs > 0);
+        assert.equal(reconnect.lastEventId, before.at(-1));
+      }
+    });
+  }
+});
+
+// quiet waits until nobody has heard anything for a while, so that each polling
+// client has a poll that waits.
+async function quiet(clients) {
+  const count = () => clients.reduce((n, c) => n + c.heard.length, 0);
+  let [last, since] = [count(), Date.now()];
+  await until("silence", () => {
+    if (count() !== last) [last, since] = [count(), Date.now()];
+    return Date.now() - since > 500;
+  });
+}
