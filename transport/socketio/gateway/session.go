@@ -51,6 +51,7 @@ type session struct {
 	control   []frame
 	rooms     map[string]*room // by job
 	over      []int64          // joins whose rooms have ended and are still in the store
+	revoked   bool             // the credential has ended, and not the session
 }
 
 // place is an offset as it is sent.
@@ -128,8 +129,12 @@ func (n *session) Tick(now time.Time) error {
 	return nil
 }
 
-// revoke makes the client leave for good, because its credential has ended.
+// revoke makes the client leave for good, because its credential has ended. With
+// another one of the same client it may go on.
 func (n *session) revoke(reason error) {
+	n.mu.Lock()
+	n.revoked = true
+	n.mu.Unlock()
 	_ = n.socket.Emit("error", errorFrame(transport.FromError(reason), ref{}).Data) // it fails if nothing is read: no loss
 	n.g.running.Go(n.socket.Disconnect)                                             // it waits for a Fill, and whoever ends streams must not
 }
@@ -166,7 +171,10 @@ func (n *session) release() {
 func (n *session) Closed(cause error) {
 	n.sub.Close()
 	n.release()
-	if errors.Is(cause, socketio.ErrLeft) {
+	n.mu.Lock()
+	revoked := n.revoked
+	n.mu.Unlock()
+	if errors.Is(cause, socketio.ErrLeft) && !revoked {
 		n.leave()
 	}
 	n.forget()
