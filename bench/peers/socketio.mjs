@@ -1,0 +1,44 @@
+// socket.io on node:http, as a peer of jobcast. README.md tells what it answers.
+import { createServer } from 'node:http';
+import { json } from 'node:stream/consumers';
+import { Server } from 'socket.io';
+import { announce, authenticate, greeting, isRoom, options, port, publish } from './common.mjs';
+
+const server = createServer(async (req, res) => {
+  const answer = (status, body) => {
+    const text = JSON.stringify(body);
+    res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
+    res.end(text);
+  };
+  const [, door, room] = req.url.split('/');
+  if (req.method === 'POST' && door === 'publish' && room) {
+    let body;
+    try {
+      body = await json(req);
+    } catch {
+      answer(400, { error: 'the body is not JSON' });
+      return;
+    }
+    answer(200, { lastEventId: publish(jobs, decodeURIComponent(room), body) });
+  } else if (req.method === 'GET' && req.url === '/memory') {
+    globalThis.gc?.();
+    answer(200, {});
+  } else {
+    answer(404, { error: 'not found' });
+  }
+});
+
+const jobs = new Server(server, options).of('/jobs');
+authenticate(jobs);
+jobs.on('connection', (socket) => {
+  socket.on('subscribe', (message, ack) => {
+    const jobId = message?.jobId;
+    if (!isRoom(jobId)) return;
+    socket.join(`job:${jobId}`);
+    socket.emit('subscribed', { jobId });
+    if (typeof ack === 'function') ack({ jobId });
+  });
+  socket.emit('connected', greeting(socket));
+});
+
+server.listen(port, '127.0.0.1', () => announce(server));
