@@ -12,14 +12,15 @@ const server = createServer(async (req, res) => {
   };
   const [, door, room] = req.url.split('/');
   if (req.method === 'POST' && door === 'publish' && room) {
-    let body;
+    let id;
     try {
-      body = await json(req);
+      const body = await json(req);
+      id = publish(jobs, decodeURIComponent(room), body);
     } catch {
-      answer(400, { error: 'the body is not JSON' });
+      answer(400, { error: 'the room or the body cannot be read' });
       return;
     }
-    answer(200, { lastEventId: publish(jobs, decodeURIComponent(room), body) });
+    answer(200, { lastEventId: id });
   } else if (req.method === 'GET' && req.url === '/memory') {
     globalThis.gc?.();
     answer(200, {});
