@@ -16,10 +16,10 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race tools lint fuzz bench ci clean
+.PHONY: help build run test race tools lint fuzz bench bench-peers ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build ./bin/jobcast
 	go build -trimpath -o bin/jobcast .
@@ -54,6 +54,11 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 bench: ## run the Go benchmarks, then measure a real server; some minutes, results in bench/results
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
 	go run ./bench -out bench/results
+
+bench-peers: ## measure jobcast beside its peers, in turn, three times; about 40 minutes, results in bench/results
+	cd bench/peers && npm ci --no-audit --no-fund
+	cd bench/peers/centrifuge && go build -o centrifuge .
+	go run ./bench -scenario peers -targets all -span 5s -out bench/results
 
 ci: ## what the continuous integration runs
 	./.ci/run

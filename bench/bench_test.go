@@ -3,32 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain lets the test binary be the server of the fan-out, as the program is.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == childCommand {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		err := runChild(ctx, os.Args[2:], os.Stdin, os.Stdout)
-		stop()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestScenarios runs each scenario, small, against real servers.
 func TestScenarios(t *testing.T) {
@@ -39,9 +23,9 @@ func TestScenarios(t *testing.T) {
 	}
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
-		data: dir, binary: binary, self: []string{os.Args[0], childCommand},
+		data: dir, binary: binary, targets: targets()[:3], rounds: 1, pause: time.Second,
 	}
-	if set.scenarios, err = scenariosOf("submit,append,latency,fanout"); err != nil {
+	if set.scenarios, err = scenariosOf("submit,append,latency,fanout,peers"); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), dir, []string{"-small"})
@@ -53,8 +37,10 @@ func TestScenarios(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", sc.name, err)
 		}
-		checkFigures(t, out)
-		rep.Scenarios = append(rep.Scenarios, out)
+		for _, o := range out {
+			checkFigures(t, o)
+		}
+		rep.Scenarios = append(rep.Scenarios, out...)
 	}
 	if err := rep.fault(); err != nil {
 		t.Error(err)
@@ -64,7 +50,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(results)
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 3 {
 		t.Errorf("results: %v, %v", files, err)
 	}
 }

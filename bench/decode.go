@@ -22,6 +22,12 @@ type decoder interface {
 	feed(p []byte, see func(frame)) error
 }
 
+// talker is a decoder whose connection has something to say too.
+type talker interface {
+	// talk returns what is to be sent now, and forgets it.
+	talk() []byte
+}
+
 // maxPending bounds what one connection may hold of an unfinished head or frame:
 // an event has at most 64 KiB.
 const maxPending = 128 << 10
@@ -154,6 +160,12 @@ func number(b []byte) uint64 {
 	return n
 }
 
+// ownNumber returns the second number of a message.
+func ownNumber(message []byte) uint64 {
+	_, rest, _ := bytes.Cut(message, []byte(" "))
+	return number(rest)
+}
+
 // member returns what follows `"name":"` in a compact JSON object, up to the
 // next quote. It is for the few plain texts that the scenarios look at.
 func member(data []byte, key string) []byte {
@@ -173,6 +185,7 @@ func member(data []byte, key string) []byte {
 const (
 	typeMember    = `"type":"`
 	messageMember = `"message":"`
+	idMember      = `"id":"`
 )
 
 // dechunker strips the framing of chunks. The zero value is ready.

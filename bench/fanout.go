@@ -2,99 +2,90 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"os"
-	"slices"
 	"time"
 )
 
 const (
-	joinTime     = 2 * time.Minute  // all readers are connected and live within this
-	catchUpTime  = 30 * time.Second // after the last append the readers get the rest within this
-	wave         = 50               // readers that connect at once
-	warmReaders  = wave             // come and go first: what they make the server load and pool is not for the others to pay
-	millisecondF = float64(time.Millisecond)
+	joinTime    = 2 * time.Minute  // all readers are connected and live within this
+	catchUpTime = 60 * time.Second // after the last event is acknowledged the readers get the rest within this
+	wave        = 50               // readers that connect at once
+	warmReaders = wave             // come and go first: what they make the server load and pool is not for the others to pay
+	publishers  = 16               // connections that publish
+	maxEvents   = 4_000_000        // of one case
 )
-
-// publisher is a server whose one watched room the fan-out fills. The readers
-// need no more of it than this, so another kind of server fits in its place.
-type publisher interface {
-	// watch is where and with what request a reader starts, and how it reads.
-	watch() (addr netip.AddrPort, request []byte, newDecoder func() decoder)
-	// publish makes n events, rate a second, each stamped in its member
-	// `message` with the time in ns since 1970 right before it is published. It
-	// returns when all are.
-	publish(ctx context.Context, n, rate int) (published, error)
-	// settle gives memory that is free back to the system.
-	settle(ctx context.Context) error
-	usage() (usage, error)
-}
-
-// published is what a publisher did.
-type published struct {
-	Last      uint64  `json:"last"`      // number of the last event
-	TookMs    float64 `json:"tookMs"`    // from the first to the last event's acknowledgement
-	AppendP50 float64 `json:"appendP50"` // ms, from an event's stamp to its acknowledgement
-	AppendP99 float64 `json:"appendP99"`
-}
 
 // runFanout measures one job's events on their way to many readers.
 func runFanout(ctx context.Context, set *settings) (outcome, error) {
-	out := outcome{Scenario: "fanout", Title: fmt.Sprintf("one job's events, appended in the server, to %d SSE readers", set.readers)}
-	for _, rate := range set.rates {
-		r, err := withChild(ctx, set, rate, func(c *child) (row, error) {
-			return fanoutCase(ctx, c, set, rate)
-		})
-		if err != nil {
-			return out, fmt.Errorf("%d events/s: %w", rate, err)
+	out := outcome{Scenario: "fanout", Title: fmt.Sprintf("one room, %d readers, each event published with a POST of its own", set.readers)}
+	for _, t := range set.targets {
+		for _, rate := range set.rates {
+			r, err := withSite(ctx, set, t, 1, func(s *site) (row, error) {
+				return fanoutCase(ctx, s, t, set, rate)
+			})
+			if err != nil {
+				return out, fmt.Errorf("%s: %w", atRate(rate), err)
+			}
+			r.Case = t.name + ", " + atRate(rate)
+			out.Rows = append(out.Rows, r)
 		}
-		out.Rows = append(out.Rows, r)
 	}
 	return out, nil
 }
 
-// fanoutCase joins the readers, measures them idle, then publishes.
-func fanoutCase(ctx context.Context, p publisher, set *settings, rate int) (r row, err error) {
-	var alone usage
-	for _, n := range []int{warmReaders, 1} {
-		warm, u, err := join(ctx, p, n, 0)
-		if err != nil {
-			return r, err
-		}
-		warm.Close()
-		alone = u
+// atRate names a rate; 0 is flat out.
+func atRate(rate int) string {
+	if rate == 0 {
+		return "flat out"
 	}
-	s, before, err := join(ctx, p, set.readers, set.rest)
+	return fmt.Sprintf("%d events/s", rate)
+}
+
+// fanoutCase joins the readers, then publishes.
+func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int) (r row, err error) {
+	alone, err := warmUp(ctx, p, t)
+	if err != nil {
+		return r, err
+	}
+	s, err := p.join(ctx, t, set.readers, set.rest)
 	if err != nil {
 		return r, err
 	}
 	defer s.Close()
-	own, start := ownCPU(), time.Now()
-	events := max(int(float64(rate)*set.span.Seconds()), 1)
-	pub, err := deliver(ctx, p, s, events, rate)
+	before, err := p.usage()
 	if err != nil {
 		return r, err
 	}
-	took := max(s.last.Sub(start), set.span) // the last event comes a little before the span is over
+	own, start := ownCPU(), time.Now()
+	pub, err := p.deliver(ctx, s, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
+	if err != nil {
+		return r, err
+	}
+	took := s.last.Sub(start)
+	if rate > 0 { // the last event comes a little before the span is over
+		took = max(took, set.span)
+	}
 	own = ownCPU() - own
 	after, err := p.usage()
 	if err != nil {
 		return r, err
 	}
-	r.Case = fmt.Sprintf("%d events/s", rate)
-	r.add("held events", "1/s", perSecond(float64(events-1), time.Duration(pub.TookMs*millisecondF))) // intervals
+	r.add("events", "1/s", perSecond(float64(pub.events), max(pub.took, took)))
 	r.add("deliveries", "1/s", perSecond(float64(s.delivered), took))
 	r.cost("server CPU per delivery", after.cpu-before.cpu, float64(s.delivered))
 	r.times("delivery", &s.latency)
-	r.add("append p50", "ms", pub.AppendP50)
-	r.add("append p99", "ms", pub.AppendP99)
+	r.times("publish", &pub.latency)
 	r.add("RSS per connection", "KB", float64(before.rss-alone.rss)/1e3/float64(set.readers))
 	r.add("event", "bytes", float64(s.bytes))
 	r.add("generator", "cores", own.Seconds()/took.Seconds())
-	r.zero("lost", s.lost+s.missing(pub.Last))
+	lost := s.lost
+	if len(p.rooms) > 1 {
+		lost += s.missingOf(pub.counts)
+	} else {
+		lost += s.missing(pub.last)
+	}
+	r.zero("lost", lost)
 	r.zero("doubled", s.doubled)
 	r.zero("cut", uint64(s.gone))
 	if s.fault != nil {
@@ -103,14 +94,40 @@ func fanoutCase(ctx context.Context, p publisher, set *settings, rate int) (r ro
 	return r, nil
 }
 
-// join connects readers, lets them rest once all are live, and returns the usage
-// of the server that is idle then. They come in waves: a herd would leave the
-// server with memory that only so many requests at once need.
-func join(ctx context.Context, p publisher, readers int, rest time.Duration) (_ *swarm, u usage, err error) {
-	s, err := newSwarm(p.watch())
-	if err != nil {
-		return nil, u, err
+// eventsOf returns how many events a span has at a rate.
+func eventsOf(rate int, span time.Duration) int {
+	if rate == 0 {
+		return maxEvents
 	}
+	return max(int(float64(rate)*span.Seconds()), 1)
+}
+
+// warmUp lets a few readers come and go, so that the server has loaded what it
+// needs, and returns its usage with one of them.
+func warmUp(ctx context.Context, p *site, t target) (alone usage, err error) {
+	for _, n := range []int{warmReaders, 1} {
+		s, err := p.join(ctx, t, n, 0)
+		if err != nil {
+			return alone, err
+		}
+		alone, err = p.usage()
+		s.Close()
+		if err != nil {
+			return alone, err
+		}
+	}
+	return alone, nil
+}
+
+// join connects readers, spread over the rooms, and lets them rest once all are
+// live. They come in waves: a herd would leave the server with memory that only
+// so many requests at once need.
+func (p *site) join(ctx context.Context, t target, readers int, rest time.Duration) (_ *swarm, err error) {
+	s, err := newSwarm(p.addr, func(i int) ([]byte, decoder) { return t.reads(p, p.rooms[i%len(p.rooms)].name) })
+	if err != nil {
+		return nil, err
+	}
+	s.own = len(p.rooms) > 1
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -124,38 +141,33 @@ func join(ctx context.Context, p publisher, readers int, rest time.Duration) (_ 
 			err = s.until(deadline, func() bool { return s.live == want || s.gone > 0 || ctx.Err() != nil })
 		}
 		if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
-			return nil, u, fmt.Errorf("join readers: %w", err)
+			return nil, fmt.Errorf("join readers: %w", err)
 		}
 	}
 	rested := time.Now().Add(rest)
 	err = s.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
 	if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
-		return nil, u, fmt.Errorf("rest readers: %w", err)
+		return nil, fmt.Errorf("rest readers: %w", err)
 	}
-	if err = p.settle(ctx); err != nil {
-		return nil, u, err
-	}
-	u, err = p.usage()
-	return s, u, err
+	return s, nil
 }
 
 // deliver publishes while the swarm reads, until every reader has the last event
 // or the time is over: what is missing then counts as lost.
-func deliver(ctx context.Context, p publisher, s *swarm, events, rate int) (published, error) {
+func (p *site) deliver(ctx context.Context, s *swarm, load posting) (*published, error) {
 	type answer struct {
-		pub published
+		pub *published
 		err error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan answer, 1)
 	go func() {
-		pub, err := p.publish(ctx, events, rate)
+		pub, err := p.publish(ctx, load)
 		answers <- answer{pub, err}
 	}()
 	var got *answer
-	slowest := time.Duration(float64(events)/float64(rate)*float64(time.Second)) * 4
 	var over time.Time // set with the answer
-	err := s.until(time.Now().Add(slowest+sayTime+catchUpTime), func() bool {
+	err := s.until(time.Now().Add(4*load.span+sayTime+catchUpTime), func() bool {
 		if got == nil {
 			select {
 			case a := <-answers:
@@ -164,7 +176,7 @@ func deliver(ctx context.Context, p publisher, s *swarm, events, rate int) (publ
 				return false
 			}
 		}
-		return got.err != nil || s.allAt(got.pub.Last) || time.Now().After(over)
+		return got.err != nil || p.complete(s, got.pub) || time.Now().After(over)
 	})
 	cancel()
 	if got == nil {
@@ -174,64 +186,10 @@ func deliver(ctx context.Context, p publisher, s *swarm, events, rate int) (publ
 	return got.pub, errors.Join(err, got.err)
 }
 
-// child is this program again as the server: see runChild.
-type child struct {
-	*process
-	hello hello
-}
-
-// withChild runs f against a child over an empty data folder.
-func withChild(ctx context.Context, set *settings, rate int, f func(*child) (row, error)) (r row, err error) {
-	data, err := os.MkdirTemp(set.data, "jobcast-bench-")
-	if err != nil {
-		return r, fmt.Errorf("make data folder: %w", err)
+// complete reports whether every reader that still lives has everything.
+func (p *site) complete(s *swarm, pub *published) bool {
+	if len(p.rooms) > 1 {
+		return s.missingOf(pub.counts) == 0
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
-	args := slices.Concat(set.self[1:], []string{
-		"-data", data, "-profile", set.profilePath(fmt.Sprintf("fanout-%d", rate)),
-	})
-	p, err := startProcess(set.self[0], args...)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	c := &child{process: p}
-	if err := c.answer(ctx, &c.hello); err != nil {
-		return r, err
-	}
-	return f(c)
-}
-
-func (c *child) answer(ctx context.Context, to any) error {
-	line, err := c.line(ctx)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal([]byte(line), to); err != nil {
-		return fmt.Errorf("server said %.300q: %w", line, err)
-	}
-	return nil
-}
-
-func (c *child) ask(ctx context.Context, o order, to any) error {
-	if err := json.NewEncoder(c.stdin).Encode(o); err != nil {
-		return fmt.Errorf("order server to %s: %w", o.Do, err)
-	}
-	return c.answer(ctx, to)
-}
-
-func (c *child) watch() (netip.AddrPort, []byte, func() decoder) {
-	path := "/v1/jobs/" + c.hello.Job + "/events"
-	req := request("GET", path, c.hello.Addr.String(), c.hello.Key, "", "Accept: text/event-stream")
-	return c.hello.Addr, req, func() decoder { return &sseDecoder{} }
-}
-
-func (c *child) publish(ctx context.Context, n, rate int) (pub published, err error) {
-	err = c.ask(ctx, order{Do: orderAppend, Events: n, Rate: rate}, &pub)
-	return pub, err
-}
-
-func (c *child) settle(ctx context.Context) error {
-	var done struct{}
-	return c.ask(ctx, order{Do: orderSettle}, &done)
+	return s.allAt(pub.last)
 }

@@ -20,17 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childCommand is how the program is told to be the server of the fan-out.
-const childCommand = "serve-child"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	if len(os.Args) > 1 && os.Args[1] == childCommand {
-		err = runChild(ctx, os.Args[2:], os.Stdin, os.Stdout)
-	} else {
-		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -53,8 +45,18 @@ type settings struct {
 	rest      time.Duration // of fanout: how long its readers are idle before their memory is read
 	profile   string        // folder for CPU profiles; empty: none
 	binary    string        // the server, built already; empty: build it
+	targets   []target      // of fanout, rooms, idle and polling
+	rounds    int           // how often each case of peers is run, in turn
+	pause     time.Duration // of peers: how long readers are idle before their memory is read
 
-	self []string // the command that runs this program as the fan-out's server
+	log io.Writer // what is being done; nil: nobody wants to know
+}
+
+// say tells what is being done.
+func (s *settings) say(format string, args ...any) {
+	if s.log != nil {
+		fmt.Fprintf(s.log, "  "+format+"\n", args...)
+	}
 }
 
 // Bounds of the settings. They keep a typing error from taking the machine.
@@ -67,15 +69,18 @@ const (
 
 // parse reads the command line. Errors were printed to stderr with the usage.
 func parse(args []string, stderr io.Writer) (*settings, error) {
-	set := &settings{}
+	set := &settings{log: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	names := flags.String("scenario", "submit,append,latency,fanout,stalled", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit and append, one case each")
-	flags.IntVar(&set.readers, "readers", 1000, "SSE readers of fanout, at most 10000")
-	rates := flags.String("rates", "20,100,1000", "events per second of fanout, one case for each `rate`")
+	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 10000")
+	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
+	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
+	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
+	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
 	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append and fanout to")
@@ -86,10 +91,11 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("%q is no flag; see -help", flags.Arg(0))
 	}
-	var errs [3]error
+	var errs [4]error
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
-	set.rates, errs[2] = numbers("rates", *rates, maxRate)
+	set.rates, errs[2] = numbers("rates", strings.ReplaceAll(*rates, "flat", "0"), maxRate)
+	set.targets, errs[3] = targetsOf(*speak)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -98,6 +104,9 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	}
 	if set.rest < 0 || set.rest > maxSpan {
 		return nil, fmt.Errorf("-rest must be at most %v", maxSpan)
+	}
+	if set.rounds < 1 || set.rounds > 9 || set.pause <= 0 || set.pause > maxSpan {
+		return nil, fmt.Errorf("-rounds must be 1 to 9, -pause positive and at most %v", maxSpan)
 	}
 	if set.readers < 1 || set.readers > maxReaders {
 		return nil, fmt.Errorf("-readers must be 1 to %d", maxReaders)
@@ -109,7 +118,7 @@ func numbers(name, list string, limit int) ([]int, error) {
 	var out []int
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 || n > limit {
+		if err != nil || n < 0 || n > limit || n == 0 && name != "rates" {
 			return nil, fmt.Errorf("-%s: %q is not a number from 1 to %d", name, text, limit)
 		}
 		out = append(out, n)
@@ -123,12 +132,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	set.self = []string{self, childCommand}
-	if err := raiseFiles(set.readers); err != nil {
+	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set))); err != nil {
 		return err
 	}
 	if set.binary == "" {
@@ -151,7 +155,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", sc.name, err)
 		}
-		rep.Scenarios = append(rep.Scenarios, out)
+		rep.Scenarios = append(rep.Scenarios, out...)
 	}
 	if err := rep.print(stdout, set.out); err != nil {
 		return err

@@ -1,111 +1,191 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/jobcast/jobcast/jobs"
 )
 
-const (
-	// appenders is how many appends may wait for their commit at once: enough
-	// that a rate is missed only if the server cannot hold it.
-	appenders = 128
+// padding makes an event's JSON about 270 bytes, an ordinary progress event.
+const padding = 54
 
-	// maxOrder bounds the events of one order, as the settings' bounds do.
-	maxOrder = 12_000_000
+// load that publishes: how many events, how fast, over how many connections.
+type posting struct {
+	events  int           // at most
+	rate    int           // a second, over all rooms; 0: as fast as the server answers
+	span    time.Duration // at most
+	workers int           // connections; each has its own rooms if there are several
+}
 
-	// padding makes an event's JSON about 270 bytes, an ordinary progress event.
-	padding = 54
-)
+// published is what a posting did.
+type published struct {
+	events  int
+	took    time.Duration // from the first to the last event's acknowledgement
+	latency histogram     // from an event's stamp to its acknowledgement
+	last    uint64        // number of the newest event
+	counts  []uint64      // events of each room
+}
 
-// appendAtRate appends n events to the lease's job, rate a second: event i is
-// begun i/rate after the first, or as soon as an appender is free. It returns
-// when all are committed.
-func appendAtRate(ctx context.Context, service *jobs.Service, l jobs.Lease, n, rate int) (published, error) {
-	if n < 1 || n > maxOrder || rate < 1 || rate > maxRate {
-		return published{}, fmt.Errorf("cannot append %d events at %d a second", n, rate)
-	}
+// publish fills the rooms in turn. It returns when every event is acknowledged.
+func (s *site) publish(ctx context.Context, p posting) (*published, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	tickets := make(chan struct{})
-	results := make([]appended, appenders)
+	p.workers = max(min(p.workers, p.events), 1)
+	if len(s.rooms) > 1 {
+		p.workers = min(p.workers, len(s.rooms))
+	}
+	tickets := make([]chan struct{}, p.workers) // of one room: all the same, so that whoever is free takes the next
+	shared := make(chan struct{}, 1)
+	results := make([]posted, p.workers)
+	counts := make([]uint64, len(s.rooms))
 	var workers sync.WaitGroup
 	start := time.Now()
-	for i := range results {
+	for w := range results {
+		tickets[w] = shared
+		if len(s.rooms) > 1 {
+			tickets[w] = make(chan struct{}, 1)
+		}
+		results[w].counts = counts
 		workers.Go(func() {
-			if err := results[i].run(ctx, service, l, tickets); err != nil {
+			if err := results[w].run(ctx, s, w, p.workers, tickets[w]); err != nil {
 				cancel(err)
 			}
 		})
 	}
-	pace(ctx, start, n, rate, tickets)
-	close(tickets)
-	workers.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return published{}, err
-	}
-	all := &results[0]
-	for i := range results[1:] {
-		o := &results[i+1]
-		all.latency.merge(&o.latency)
-		all.last = max(all.last, o.last)
-		if o.end.After(all.end) {
-			all.end = o.end
+	pace(ctx, start, p, tickets)
+	close(shared)
+	for _, t := range tickets {
+		if t != shared {
+			close(t)
 		}
 	}
-	return published{
-		Last: all.last, TookMs: millis(all.end.Sub(start)),
-		AppendP50: millis(all.latency.quantile(0.5)), AppendP99: millis(all.latency.quantile(0.99)),
-	}, nil
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	all := &published{counts: counts}
+	var end time.Time
+	for i := range results {
+		o := &results[i]
+		all.latency.merge(&o.latency)
+		all.events += int(o.latency.total)
+		all.last = max(all.last, o.last)
+		if o.end.After(end) {
+			end = o.end
+		}
+	}
+	all.took = end.Sub(start)
+	return all, nil
 }
 
-// pace hands out n tickets on time.
-func pace(ctx context.Context, start time.Time, n, rate int, tickets chan<- struct{}) {
+// pace hands out the tickets: on time, or to whoever is free.
+func pace(ctx context.Context, start time.Time, p posting, tickets []chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i := range n {
-		due := start.Add(time.Duration(float64(i) / float64(rate) * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
+	for i := range p.events {
+		if time.Since(start) >= p.span {
+			return
+		}
+		if p.rate > 0 {
+			due := start.Add(time.Duration(float64(i) / float64(p.rate) * float64(time.Second)))
+			if wait := time.Until(due); wait > 0 {
+				timer.Reset(wait)
+				select {
+				case <-timer.C:
+				case <-ctx.Done():
+					return
+				}
 			}
 		}
 		select {
-		case tickets <- struct{}{}:
+		case tickets[i%len(tickets)] <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// appended is what one appender did.
-type appended struct {
+// posted is what one worker did.
+type posted struct {
 	latency histogram
 	last    uint64    // number of its newest event
 	end     time.Time // when that was acknowledged
+	counts  []uint64  // of each room; a worker touches only its own, unless there is one room
+	buf     []byte
+	in      *bufio.Reader
+	conn    net.Conn
 }
 
-// run appends one event for each ticket.
-func (a *appended) run(ctx context.Context, service *jobs.Service, l jobs.Lease, tickets <-chan struct{}) error {
-	half, pad := 50.0, strings.Repeat(".", padding)
-	for range tickets {
-		at := time.Now()
-		receipt, err := service.Progress(ctx, l, []jobs.Report{{
-			Progress: &half, Message: fmt.Sprintf("%d %s", at.UnixNano(), pad), Step: "bench",
-		}})
-		if err != nil {
-			return fmt.Errorf("append event: %w", err)
-		}
-		a.end = time.Now()
-		a.latency.add(a.end.Sub(at))
-		a.last = max(a.last, seqOf([]byte(receipt.LastEventID)))
+// run publishes one event for each ticket: worker w of n to its rooms in turn.
+func (o *posted) run(ctx context.Context, s *site, w, n int, tickets <-chan struct{}) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr.String())
+	if err != nil {
+		return fmt.Errorf("connect publisher: %w", err)
 	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	o.conn, o.in = conn, bufio.NewReader(conn)
+	pad := strings.Repeat(".", padding)
+	i := w
+	for range tickets {
+		own := uint64(0)
+		if len(s.rooms) > 1 {
+			o.counts[i]++
+			own = o.counts[i]
+		} else {
+			i = 0
+		}
+		if err := o.post(s.rooms[i].head, own, pad); err != nil {
+			if context.Cause(ctx) != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("publish event: %w", err)
+		}
+		if i += n; i >= len(s.rooms) {
+			i = w
+		}
+	}
+	return nil
+}
+
+// post publishes one event. Its message begins with the time and, if it is not 0,
+// the number of the event in its room.
+func (o *posted) post(head string, own uint64, pad string) error {
+	stamp := time.Now()
+	message := strconv.FormatInt(stamp.UnixNano(), 10) + " " + strconv.FormatUint(own, 10) + " " + pad
+	body := `{"progress":50,"message":"` + message + `","step":"bench"}`
+	o.buf = append(append(o.buf[:0], head...), "Content-Type: application/json\r\nContent-Length: "...)
+	o.buf = append(strconv.AppendInt(o.buf, int64(len(body)), 10), "\r\n\r\n"...)
+	o.buf = append(o.buf, body...)
+	if err := o.conn.SetDeadline(stamp.Add(requestTime)); err != nil {
+		return err
+	}
+	if _, err := o.conn.Write(o.buf); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(o.in, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status + ": " + string(answer[:min(len(answer), 300)]))
+	}
+	if err != nil {
+		return err
+	}
+	o.end = time.Now()
+	o.latency.add(o.end.Sub(stamp))
+	o.last = max(o.last, seqOf(member(answer, `"lastEventId":"`)))
 	return nil
 }

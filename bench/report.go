@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type report struct {
 	Commit    string    `json:"commit"`
 	Command   string    `json:"command"`
 	Machine   machine   `json:"machine"`
+	Peers     string    `json:"peers,omitempty"` // versions of what is compared with
 	Scenarios []outcome `json:"scenarios"`
 }
 
@@ -33,8 +35,8 @@ func newReport(ctx context.Context, data string, args []string) (*report, error)
 }
 
 // print writes the report as Markdown to w and, unless folder is empty, as
-// <date>-<commit>.md and .json into folder. A run of the same day and commit
-// replaces the one before.
+// <date>-<commit>.md and .json into folder; a comparison has -peers in its name
+// and a plot (.svg). A run of the same day and commit replaces the one before.
 func (r *report) print(w io.Writer, folder string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -51,12 +53,24 @@ func (r *report) print(w io.Writer, folder string) error {
 		return fmt.Errorf("make folder of results: %w", err)
 	}
 	name := filepath.Join(folder, r.Date.Format(time.DateOnly)+"-"+r.Commit)
-	for ext, content := range map[string]string{".md": text, ".json": string(raw) + "\n"} {
+	if r.compares() {
+		name += "-peers"
+	}
+	files := map[string]string{".md": text, ".json": string(raw) + "\n"}
+	if svg := plot(r.Scenarios); svg != "" {
+		files[".svg"] = svg
+	}
+	for ext, content := range files {
 		if err := os.WriteFile(name+ext, []byte(content), 0o644); err != nil { //nolint:gosec // to be read by everybody
 			return fmt.Errorf("write results: %w", err)
 		}
 	}
 	return nil
+}
+
+// compares reports whether servers are compared.
+func (r *report) compares() bool {
+	return slices.ContainsFunc(r.Scenarios, func(o outcome) bool { return o.Scenario == "idle" })
 }
 
 // fault returns what did not hold, nil if everything did.
@@ -88,7 +102,11 @@ func (r *report) markdown() string {
 		{"Go", m.Go},
 		{"data folder", fmt.Sprintf("%s; a 4 KiB write and fdatasync takes %s ms", m.FileSystem, short(m.SyncMs))},
 		{"load before", short(m.Load)},
+		{"peers", r.Peers},
 	} {
+		if line[1] == "" {
+			continue
+		}
 		fmt.Fprintf(&b, "| %s | %s |\n", line[0], line[1])
 	}
 	for _, sc := range r.Scenarios {

@@ -11,12 +11,23 @@ import (
 // scenario is one kind of measurement.
 type scenario struct {
 	name string
-	run  func(context.Context, *settings) (outcome, error)
+	run  func(context.Context, *settings) ([]outcome, error)
+}
+
+// one makes a scenario of a run with one table.
+func one(name string, run func(context.Context, *settings) (outcome, error)) scenario {
+	return scenario{name, func(ctx context.Context, set *settings) ([]outcome, error) {
+		out, err := run(ctx, set)
+		return []outcome{out}, err
+	}}
 }
 
 // scenariosOf picks scenarios by name, in the order in which they are listed here.
 func scenariosOf(names string) ([]scenario, error) {
-	all := []scenario{{"submit", runSubmit}, {"append", runAppend}, {"latency", runLatency}, {"fanout", runFanout}, {"stalled", runStalled}}
+	all := []scenario{
+		one("submit", runSubmit), one("append", runAppend), one("latency", runLatency), one("fanout", runFanout),
+		one("stalled", runStalled), {"peers", runPeers},
+	}
 	asked := strings.Split(names, ",")
 	var picked []scenario
 	for _, sc := range all {
@@ -25,7 +36,7 @@ func scenariosOf(names string) ([]scenario, error) {
 		}
 	}
 	if len(picked) != len(asked) {
-		return nil, fmt.Errorf("-scenario: %q is not made of submit, append, latency, fanout and stalled", names)
+		return nil, fmt.Errorf("-scenario: %q is not made of submit, append, latency, fanout, stalled and peers", names)
 	}
 	return picked, nil
 }

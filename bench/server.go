@@ -56,7 +56,7 @@ type server struct {
 // it writes a line for each request, which is another thing to measure.
 func startServer(ctx context.Context, binary, data string) (_ *server, err error) {
 	p, err := startProcess(binary, "serve", "--addr=127.0.0.1:0", "--data="+data, "--log-level=warn",
-		"--max-connections-per-key=1000", "--shutdown-grace=5s")
+		"--max-connections-per-key=10000", "--shutdown-grace=5s")
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,10 @@ func runStalled(ctx context.Context, set *settings) (outcome, error) {
 	idle := set.readers / stalledShare
 	out := outcome{Scenario: "stalled", Title: fmt.Sprintf("%d SSE readers that read beside %d that do not, %d events/s",
 		set.readers-idle, idle, stalledRate)}
+	t := targets()[0]
 	for _, stalled := range []int{0, idle} {
-		r, err := withChild(ctx, set, stalledRate, func(c *child) (row, error) {
-			return stalledCase(ctx, c, set, set.readers-idle, stalled)
+		r, err := withSite(ctx, set, t, 1, func(p *site) (row, error) {
+			return stalledCase(ctx, p, t, set, set.readers-idle, stalled)
 		})
 		if err != nil {
 			return out, fmt.Errorf("%d stalled: %w", stalled, err)
@@ -34,10 +35,10 @@ func runStalled(ctx context.Context, set *settings) (outcome, error) {
 }
 
 // stalledCase opens the readers that stall, then measures the others.
-func stalledCase(ctx context.Context, p publisher, set *settings, readers, stalled int) (row, error) {
-	addr, request, _ := p.watch()
+func stalledCase(ctx context.Context, p *site, t target, set *settings, readers, stalled int) (row, error) {
+	request, _ := t.reads(p, p.rooms[0].name)
 	for range stalled {
-		nc, err := neverRead(ctx, addr.String(), request)
+		nc, err := neverRead(ctx, p.addr.String(), request)
 		if err != nil {
 			return row{}, err
 		}
@@ -45,7 +46,7 @@ func stalledCase(ctx context.Context, p publisher, set *settings, readers, stall
 	}
 	healthy := *set
 	healthy.readers = readers
-	return fanoutCase(ctx, p, &healthy, stalledRate)
+	return fanoutCase(ctx, p, t, &healthy, stalledRate)
 }
 
 // neverRead asks for the events and takes none. Its small receive buffer is full

@@ -14,9 +14,9 @@ import (
 // that is measured. It knows nothing of the server but the decoder. One
 // goroutine uses it; Close it.
 type swarm struct {
-	addr       netip.AddrPort
-	request    []byte
-	newDecoder func() decoder
+	addr  netip.AddrPort
+	start func(i int) (request []byte, d decoder) // of reader i
+	own   bool                                    // events are numbered by the publisher, room by room
 
 	epoll   int
 	readers []*reader
@@ -45,15 +45,15 @@ type reader struct {
 	live bool
 }
 
-// newSwarm makes a swarm whose readers connect to addr (IPv4), send request and
-// each use a decoder of their own. It has none yet.
-func newSwarm(addr netip.AddrPort, request []byte, newDecoder func() decoder) (*swarm, error) {
+// newSwarm makes a swarm whose readers connect to addr (IPv4) and begin as start
+// says. It has none yet.
+func newSwarm(addr netip.AddrPort, start func(i int) (request []byte, d decoder)) (*swarm, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll: %w", err)
 	}
 	return &swarm{
-		addr: addr, request: request, newDecoder: newDecoder,
+		addr: addr, start: start,
 		epoll: epoll, ready: make([]unix.EpollEvent, 256), buf: make([]byte, 64<<10),
 	}, nil
 }
@@ -62,11 +62,12 @@ func newSwarm(addr netip.AddrPort, request []byte, newDecoder func() decoder) (*
 func (s *swarm) dial(n int) error {
 	for range n {
 		i := len(s.readers)
-		fd, err := connect(s.addr, s.request)
+		request, dec := s.start(i)
+		fd, err := connect(s.addr, request)
 		if err != nil {
 			return fmt.Errorf("connect reader %d: %w", i, err)
 		}
-		s.readers = append(s.readers, &reader{fd: fd, dec: s.newDecoder()})
+		s.readers = append(s.readers, &reader{fd: fd, dec: dec})
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)} // the kernel hands Fd back as it is
 		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 			return fmt.Errorf("watch reader %d: %w", i, err)
@@ -127,9 +128,25 @@ func (s *swarm) read(r *reader) {
 		s.now, s.cur = time.Now(), r
 		err = r.dec.feed(s.buf[:n], s.see)
 	}
+	if t, ok := r.dec.(talker); ok && err == nil {
+		err = say(r.fd, t)
+	}
 	if err != nil {
 		s.drop(r, err)
 	}
+}
+
+// say sends what the reader answers: little, so that an empty send buffer takes it.
+func say(fd int, t talker) error {
+	text := t.talk()
+	if len(text) == 0 {
+		return nil
+	}
+	n, err := unix.Write(fd, text)
+	if err == nil && n < len(text) {
+		err = errors.New("the server does not read")
+	}
+	return err
 }
 
 // drop ends a reader before its time.
@@ -151,6 +168,12 @@ func (s *swarm) see(f frame) {
 			s.live++
 		}
 		return
+	}
+	if s.own && f.seq != 0 {
+		f.seq = ownNumber(member(f.data, messageMember))
+		if f.seq == 0 {
+			return // of the history, before the measurement
+		}
 	}
 	switch {
 	case f.seq <= r.seq:
@@ -177,6 +200,17 @@ func (s *swarm) allAt(seq uint64) bool {
 		}
 	}
 	return true
+}
+
+// missingOf returns how many events of its room each reader does not have, beside
+// those that it skipped; readers are spread over the rooms in turn.
+func (s *swarm) missingOf(counts []uint64) (n uint64) {
+	for i, r := range s.readers {
+		if want := counts[i%len(counts)]; r.seq < want {
+			n += want - r.seq
+		}
+	}
+	return n
 }
 
 // missing returns how many events up to seq the readers do not have, beside

@@ -40,7 +40,7 @@ func serveOnce(t *testing.T, n int, raw []byte) netip.AddrPort {
 
 func dialSwarm(t *testing.T, addr netip.AddrPort, readers int) *swarm {
 	t.Helper()
-	s, err := newSwarm(addr, []byte("go"), func() decoder { return &sseDecoder{} })
+	s, err := newSwarm(addr, func(int) ([]byte, decoder) { return []byte("go"), &sseDecoder{} })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The works on which servers are compared. Their sizes are those of the settings
+// times these.
+const (
+	roomRate     = 2000 // events a second over all rooms
+	pollRate     = 20   // events a second to readers that poll
+	pollShare    = 2    // of the readers of a room poll: one in so many
+	roomsFactor  = 2    // rooms for each reader of a room
+	idleFactor   = 10   // idle readers for each reader of a room
+	idlePause    = 30 * time.Second
+	maxIdleReads = 10_000
+)
+
+// work is one comparison: a case for each target that it is for.
+type work struct {
+	name, title string
+	polling     bool // for readers that poll; else for those that stream
+	run         func(ctx context.Context, set *settings, t target) (row, error)
+}
+
+func works(set *settings) []work {
+	var all []work
+	for _, rate := range set.rates {
+		all = append(all, work{
+			name: "fanout " + atRate(rate), title: fmt.Sprintf("one room, %d readers, %s", set.readers, atRate(rate)),
+			run: func(ctx context.Context, set *settings, t target) (row, error) {
+				return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, set, rate) })
+			},
+		})
+	}
+	rooms := set.readers * roomsFactor
+	return append(all, work{
+		name: "rooms", title: fmt.Sprintf("%d rooms of one reader, %d events/s over all", rooms, roomRate), run: runRooms,
+	}, work{
+		name: "idle", title: fmt.Sprintf("%d readers connect, each authenticated and in a room of its own, and are idle", idleReaders(set)), run: runIdle,
+	}, work{
+		name: "polling", title: fmt.Sprintf("one room, %d readers that poll, %d events/s", set.readers/pollShare, pollRate), polling: true,
+		run: func(ctx context.Context, set *settings, t target) (row, error) {
+			few := *set
+			few.readers = set.readers / pollShare
+			return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, &few, pollRate) })
+		},
+	})
+}
+
+// runPeers compares the servers: each work in turn for every target, as many
+// rounds as the settings say, and of each figure the median.
+func runPeers(ctx context.Context, set *settings) ([]outcome, error) {
+	all := works(set)
+	runs := make([]map[string][]row, len(all))
+	for round := range max(set.rounds, 1) {
+		for i, w := range all {
+			if runs[i] == nil {
+				runs[i] = make(map[string][]row)
+			}
+			for _, t := range set.targets {
+				if strings.HasSuffix(t.name, "polling") != w.polling {
+					continue
+				}
+				set.say("round %d, %s, %s", round+1, w.name, t.name)
+				r, err := w.run(ctx, set, t)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", w.name, err)
+				}
+				runs[i][t.name] = append(runs[i][t.name], r)
+			}
+		}
+	}
+	var out []outcome
+	for i, w := range all {
+		o := outcome{Scenario: w.name, Title: w.title}
+		for _, t := range set.targets {
+			if rows := runs[i][t.name]; len(rows) > 0 {
+				o.Rows = append(o.Rows, median(t.name, rows))
+			}
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// median makes one row of several runs of a case: of each figure the median, of
+// what must be 0 the sum.
+func median(name string, rows []row) row {
+	r := row{Case: name}
+	for i, f := range rows[0].Figures {
+		values := make([]float64, len(rows))
+		sum := 0.0
+		for j := range rows {
+			values[j] = rows[j].Figures[i].Value
+			sum += values[j]
+		}
+		slices.Sort(values)
+		f.Value = values[len(values)/2]
+		if slices.Contains([]string{"lost", "doubled", "cut"}, f.Name) {
+			f.Value = sum
+		}
+		r.Figures = append(r.Figures, f)
+	}
+	for _, run := range rows {
+		r.Faults = append(r.Faults, run.Faults...)
+	}
+	return r
+}
+
+// runRooms measures many rooms of one reader each.
+func runRooms(ctx context.Context, set *settings, t target) (row, error) {
+	many := *set
+	many.readers = set.readers * roomsFactor
+	return withSite(ctx, set, t, many.readers, func(s *site) (row, error) {
+		return fanoutCase(ctx, s, t, &many, roomRate)
+	})
+}
+
+func idleReaders(set *settings) int { return min(set.readers*idleFactor, maxIdleReads) }
+
+// runIdle measures what connecting costs, and what connections take that have
+// nothing to do.
+func runIdle(ctx context.Context, set *settings, t target) (row, error) {
+	n := idleReaders(set)
+	return withSite(ctx, set, t, n, func(p *site) (r row, err error) {
+		if _, err := warmUp(ctx, p, t); err != nil {
+			return r, err
+		}
+		before, err := p.usage()
+		if err != nil {
+			return r, err
+		}
+		start := time.Now()
+		s, err := p.join(ctx, t, n, 0)
+		if err != nil {
+			return r, err
+		}
+		defer s.Close()
+		took := time.Since(start)
+		connected, err := p.usage()
+		if err != nil {
+			return r, err
+		}
+		rested := time.Now().Add(set.pause)
+		err = s.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
+		if err != nil {
+			return r, err
+		}
+		after, err := p.usage()
+		if err != nil {
+			return r, err
+		}
+		r.add("connects", "1/s", perSecond(float64(n), took))
+		r.cost("server CPU per connect", connected.cpu-before.cpu, float64(n))
+		r.add("RSS per connection", "KB", float64(after.rss-before.rss)/1e3/float64(n))
+		r.cost("server CPU per idle connection and second", after.cpu-connected.cpu, float64(n)*set.pause.Seconds())
+		r.zero("cut", uint64(s.gone))
+		return r, nil
+	})
+}

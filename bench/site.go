@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// target is a kind of server, and the protocol in which its readers speak to it.
+type target struct {
+	name  string
+	open  func(ctx context.Context, set *settings, rooms int) (*site, error)
+	reads func(s *site, room string) (request []byte, d decoder) // how a reader of one room starts
+}
+
+// site is a running server with rooms that can be filled and watched.
+type site struct {
+	*process
+	addr  netip.AddrPort
+	key   string
+	rooms []room
+	clean func() error // removes what the server leaves
+}
+
+// room is what one reader watches: a job of jobcast, a room of a peer.
+type room struct {
+	name string
+	head string // of the request that publishes to it, up to the length of the body
+}
+
+// close ends the server.
+func (s *site) close() error {
+	err := s.stop()
+	if s.clean != nil {
+		err = errors.Join(err, s.clean())
+	}
+	return err
+}
+
+// withSite runs f against a fresh server.
+func withSite(ctx context.Context, set *settings, t target, rooms int, f func(*site) (row, error)) (r row, err error) {
+	s, err := t.open(ctx, set, rooms)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", t.name, err)
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if r, err = f(s); err != nil {
+		err = fmt.Errorf("%s: %w", t.name, err)
+	}
+	return r, err
+}
+
+// leaseTime is how long a room of jobcast may be silent.
+const leaseTime = 10 * time.Minute
+
+// roomJob is a job that may run for long.
+const roomJob = `{"queue":"bench","payload":{"n":1},"timeoutMs":86400000}`
+
+// openJobcast starts the real server; each room is a running job, whose worker is
+// this program.
+func openJobcast(ctx context.Context, set *settings, rooms int) (_ *site, err error) {
+	data, err := os.MkdirTemp(set.data, "jobcast-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	s := &site{clean: func() error { return os.RemoveAll(data) }}
+	srv, err := startServer(ctx, set.binary, data)
+	if err != nil {
+		return nil, errors.Join(err, s.clean())
+	}
+	s.process, s.addr, s.key = srv.process, srv.addr, srv.key
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	c := &caller{addr: srv.addr.String(), key: srv.key}
+	for range rooms {
+		if err := c.call(ctx, "/v1/jobs", roomJob, http.StatusAccepted, nil); err != nil {
+			return nil, err
+		}
+	}
+	for len(s.rooms) < rooms {
+		if err := s.claim(ctx, c, rooms-len(s.rooms)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// claim makes jobs running; progress of each is published with its lease.
+func (s *site) claim(ctx context.Context, c *caller, n int) error {
+	var got struct {
+		Jobs []struct {
+			ID    string
+			Lease struct{ Token string }
+		}
+	}
+	body := fmt.Sprintf(`{"queues":["bench"],"max":%d,"leaseMs":%d}`, min(n, 100), leaseTime.Milliseconds())
+	if err := c.call(ctx, "/v1/workers/claim", body, http.StatusOK, &got); err != nil {
+		return err
+	}
+	if len(got.Jobs) == 0 {
+		return errors.New("no job to claim")
+	}
+	for _, j := range got.Jobs {
+		s.rooms = append(s.rooms, room{j.ID, fmt.Sprintf("POST /v1/jobs/%s/progress HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nX-Lease-Token: %s\r\n",
+			j.ID, s.addr, s.key, j.Lease.Token)})
+	}
+	return nil
+}
+
+// openPeer starts a server that is not ours; see peers/README.md.
+func openPeer(program ...string) func(context.Context, *settings, int) (*site, error) {
+	return func(ctx context.Context, _ *settings, rooms int) (*site, error) {
+		root, err := moduleRoot()
+		if err != nil {
+			return nil, err
+		}
+		args := make([]string, len(program))
+		for i, a := range program {
+			args[i] = strings.ReplaceAll(a, "$ROOT", root)
+		}
+		p, err := startProcess(args[0], args[1:]...)
+		if err != nil {
+			return nil, err
+		}
+		s := &site{process: p, key: peerKey}
+		line, err := p.line(ctx)
+		if url, ok := strings.CutPrefix(line, "listening on http://"); ok {
+			s.addr, err = netip.ParseAddrPort(url)
+		} else if err == nil {
+			err = fmt.Errorf("the peer said %.200q", line)
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		for i := range rooms {
+			name := fmt.Sprintf("room-%d", i)
+			s.rooms = append(s.rooms, room{name, fmt.Sprintf("POST /publish/%s HTTP/1.1\r\nHost: %s\r\n", name, s.addr)})
+		}
+		return s, nil
+	}
+}
+
+// caller calls the server's REST interface.
+type caller struct{ addr, key string }
+
+func (c *caller) call(ctx context.Context, path, body string, want int, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.addr+path, strings.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("call %s: %w", path, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != want {
+		err = fmt.Errorf("%s was answered with %s: %.300s", path, resp.Status, text)
+	}
+	if err == nil && into != nil {
+		err = json.Unmarshal(text, into)
+	}
+	return err
+}

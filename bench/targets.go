@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// peerKey is what readers show a peer.
+const peerKey = "bench-key-0123456789"
+
+// targets returns every kind of server and protocol that can be measured.
+func targets() []target {
+	socketio := openPeer("node", "--expose-gc", "$ROOT/bench/peers/socketio.mjs")
+	nestjs := openPeer("node", "--expose-gc", "$ROOT/bench/peers/nestjs.mjs")
+	centrifuge := openPeer("$ROOT/bench/peers/centrifuge/centrifuge")
+	return []target{
+		{"jobcast sse", openJobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
+		{"jobcast websocket", openJobcast, func(s *site, room string) ([]byte, decoder) {
+			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room}}
+		}},
+		{"jobcast socket.io", openJobcast, readSocketIO("live")},
+		{"socket.io", socketio, readSocketIO("subscribed")},
+		{"nestjs", nestjs, readSocketIO("subscribed")},
+		{"centrifuge", centrifuge, func(s *site, room string) ([]byte, decoder) {
+			return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room, s.key}}
+		}},
+		{"jobcast socket.io polling", openJobcast, readPolling("live")},
+		{"socket.io polling", socketio, readPolling("subscribed")},
+		{"nestjs polling", nestjs, readPolling("subscribed")},
+	}
+}
+
+func readStream(accept string, decode func() decoder) func(*site, string) ([]byte, decoder) {
+	return func(s *site, room string) ([]byte, decoder) {
+		return request("GET", "/v1/jobs/"+room+"/events", s.addr.String(), s.key, "", "Accept: "+accept), decode()
+	}
+}
+
+func readSocketIO(ready string) func(*site, string) ([]byte, decoder) {
+	return func(s *site, room string) ([]byte, decoder) {
+		return wsRequest("/socket.io/?EIO=4&transport=websocket", s.addr.String(), s.key),
+			&wsDecoder{dialog: &socketioDialog{room, s.key, ready}}
+	}
+}
+
+func readPolling(ready string) func(*site, string) ([]byte, decoder) {
+	return func(s *site, room string) ([]byte, decoder) {
+		return newPollDecoder(s.addr.String(), socketioDialog{room, s.key, ready})
+	}
+}
+
+// targetsOf picks targets by name, in the order in which they are listed.
+func targetsOf(names string) ([]target, error) {
+	if names == "all" {
+		return targets(), nil
+	}
+	asked := strings.Split(names, ",")
+	var picked []target
+	for _, t := range targets() {
+		if slices.Contains(asked, t.name) {
+			picked = append(picked, t)
+		}
+	}
+	if len(picked) != len(asked) {
+		return nil, fmt.Errorf("-targets: %q is not all, and not made of the names in bench/README.md", names)
+	}
+	return picked, nil
+}

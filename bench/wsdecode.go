@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// dialog is how a reader talks in messages over a WebSocket.
+type dialog interface {
+	// opened returns what the reader says first; nil: nothing.
+	opened() []byte
+	// message handles one text message and returns the reader's answer, if any.
+	message(text []byte, see func(frame)) (answer []byte)
+}
+
+// wsDecoder reads a WebSocket (RFC 6455): the answer to the handshake, then
+// frames as servers send them.
+type wsDecoder struct {
+	dialog  dialog
+	began   bool
+	pending []byte // an unfinished head, then an unfinished frame
+	out     []byte
+}
+
+// wsRequest is a handshake.
+func wsRequest(path, host, key string) []byte {
+	return request("GET", path, host, key, "", "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+func (d *wsDecoder) talk() []byte {
+	out := d.out
+	d.out = nil
+	return out
+}
+
+func (d *wsDecoder) feed(p []byte, see func(frame)) error {
+	if len(d.pending) > 0 {
+		d.pending = append(d.pending, p...)
+		p = d.pending
+	}
+	if !d.began {
+		end := bytes.Index(p, headEnd)
+		if end < 0 {
+			return d.keep(p)
+		}
+		if !bytes.HasPrefix(p, []byte("HTTP/1.1 101 ")) {
+			return fmt.Errorf("refused: %.300q", p)
+		}
+		d.began = true
+		p = p[end+len(headEnd):]
+		d.say(0x81, d.dialog.opened())
+	}
+	for {
+		op, payload, rest, ok := serverFrame(p)
+		if !ok {
+			return d.keep(p)
+		}
+		p = rest
+		switch op {
+		case 0x1:
+			d.say(0x81, d.dialog.message(payload, see))
+		case 0x8:
+			return errors.New("the server closed the WebSocket")
+		case 0x9:
+			d.say(0x8A, payload)
+			if len(payload) == 0 {
+				d.out = append(d.out, 0x8A, 0x80, 0, 0, 0, 0)
+			}
+		}
+	}
+}
+
+// keep holds what is not whole yet.
+func (d *wsDecoder) keep(p []byte) error {
+	if len(p) > maxPending {
+		return errTooLong
+	}
+	if len(p) == 0 {
+		d.pending = d.pending[:0]
+		return nil
+	}
+	d.pending = append(make([]byte, 0, len(p)), p...)
+	return nil
+}
+
+// serverFrame splits a whole frame off p.
+func serverFrame(p []byte) (op byte, payload, rest []byte, ok bool) {
+	if len(p) < 2 {
+		return 0, nil, nil, false
+	}
+	n, head := int(p[1]&0x7F), 2
+	switch n {
+	case 126:
+		if len(p) < 4 {
+			return 0, nil, nil, false
+		}
+		n, head = int(binary.BigEndian.Uint16(p[2:])), 4
+	case 127:
+		if len(p) < 10 {
+			return 0, nil, nil, false
+		}
+		n, head = int(binary.BigEndian.Uint64(p[2:])), 10
+	}
+	if n > maxPending || len(p) < head+n {
+		return 0, nil, nil, false
+	}
+	return p[0] & 0x0F, p[head : head+n], p[head+n:], true
+}
+
+// say adds a masked frame; the mask is all zeros, which costs the generator
+// nothing and the server the same.
+func (d *wsDecoder) say(first byte, text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	d.out = append(d.out, first)
+	if len(text) < 126 {
+		d.out = append(d.out, 0x80|byte(len(text)))
+	} else {
+		d.out = append(d.out, 0x80|126, byte(len(text)>>8), byte(len(text)))
+	}
+	d.out = append(append(d.out, 0, 0, 0, 0), text...)
+}
+
+// live is the frame by which a decoder says that its reader has its room.
+var live = frame{name: []byte("live")}
+
+// seeEvent hands over an event that is somewhere in text.
+func seeEvent(text []byte, see func(frame)) {
+	see(frame{seq: seqOf(member(text, idMember)), data: text})
+}
+
+// jobcastDialog speaks jobcast's own WebSocket.
+type jobcastDialog struct{ room string }
+
+func (d *jobcastDialog) opened() []byte {
+	return []byte(`{"event":"subscribe","data":{"jobId":"` + d.room + `"}}`)
+}
+
+func (d *jobcastDialog) message(text []byte, see func(frame)) []byte {
+	switch {
+	case bytes.HasPrefix(text, []byte(`{"event":"job.event"`)):
+		seeEvent(text, see)
+	case bytes.HasPrefix(text, []byte(`{"event":"live"`)):
+		see(live)
+	case bytes.HasPrefix(text, []byte(`{"event":"ping"`)):
+		return []byte(`{"event":"pong","data":{}}`)
+	}
+	return nil
+}
+
+// socketioDialog speaks Socket.IO on /jobs. ready is the event after which a
+// room is live.
+type socketioDialog struct{ room, key, ready string }
+
+func (d *socketioDialog) opened() []byte { return nil }
+
+func (d *socketioDialog) message(text []byte, see func(frame)) []byte {
+	switch {
+	case len(text) == 0:
+	case text[0] == '0':
+		return []byte(`40/jobs,{"apiKey":"` + d.key + `"}`)
+	case text[0] == '2':
+		return []byte("3")
+	case bytes.HasPrefix(text, []byte(`40/jobs,`)):
+		return []byte(`42/jobs,["subscribe",{"jobId":"` + d.room + `","from":"start"}]`)
+	case bytes.HasPrefix(text, []byte(`42/jobs,["job.event"`)):
+		seeEvent(text, see)
+	case bytes.HasPrefix(text, []byte(`42/jobs,["`+d.ready+`"`)):
+		see(live)
+	}
+	return nil
+}
+
+// centrifugeDialog speaks centrifuge's JSON protocol.
+type centrifugeDialog struct{ room, key string }
+
+func (d *centrifugeDialog) opened() []byte {
+	return []byte(`{"id":1,"connect":{"token":"` + d.key + `"}}`)
+}
+
+func (d *centrifugeDialog) message(text []byte, see func(frame)) (answer []byte) {
+	for line := range bytes.SplitSeq(text, []byte("\n")) { // a frame may hold several
+		switch {
+		case string(line) == "{}": // a ping
+			answer = []byte("{}")
+		case bytes.HasPrefix(line, []byte(`{"push":`)):
+			seeEvent(line, see)
+		case bytes.HasPrefix(line, []byte(`{"id":1,`)):
+			answer = []byte(`{"id":2,"subscribe":{"channel":"job:` + d.room + `"}}`)
+		case bytes.HasPrefix(line, []byte(`{"id":2,`)):
+			see(live)
+		}
+	}
+	return answer
+}
