@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -55,7 +56,7 @@ func TestExamples(t *testing.T) {
 	for i, e := range examples {
 		t.Run(e.file, func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, stage){
-				"completes": completes, "fails": fails, "cancelled": cancelled, "finishes": finishes,
+				"completes": completes, "fails": fails, "cancelled": cancelled, "idle": idle, "finishes": finishes,
 				"hands-back": handsBack, "killed": killed, "refused": refused,
 			} {
 				t.Run(name, func(t *testing.T) {
@@ -75,10 +76,10 @@ func TestExamples(t *testing.T) {
 // completes: the server is not there at first, then refuses a claim, and answers
 // get lost; the job ends as it should all the same.
 func completes(t *testing.T, s stage) {
-	address := freeAddress(t)
-	worker := start(t, s.worker, s.queue, "http://"+address, s.Key)
+	road := newRoad(t, s.URL, "claim refused", "progress cut", "greeting.txt cut", "complete cut")
+	worker := start(t, s.worker, s.queue, road.URL, s.Key)
 	worker.says(t, "trying again")
-	road := openRoad(t, address, s.URL, "claim refused", "progress cut", "greeting.txt cut", "complete cut")
+	road.open(t)
 
 	name := "\"wörld\" & $(co) \\ `'@/etc/passwd"
 	w := s.submit(t, client.Submission{Payload: map[string]any{"name": name, "seconds": 0.1}})
@@ -145,14 +146,41 @@ func cancelled(t *testing.T, s stage) {
 	worker.stop(t)
 }
 
-// finishes: on SIGTERM the job at hand is finished, and no other is begun.
+// idle: a worker that waits for a job leaves at once, and takes none with it.
+func idle(t *testing.T, s stage) {
+	road := newRoad(t, s.URL)
+	road.open(t)
+	worker := start(t, s.worker, s.queue, road.URL, s.Key)
+	select {
+	case <-road.claims:
+	case <-time.After(patience):
+		t.Fatal("the worker claims nothing")
+	}
+	worker.stop(t)
+	w := s.submit(t, quick)
+	other := start(t, s.other, s.queue, s.URL, s.Key)
+	w.completed(1)
+	other.says(t, "completed")
+	other.stop(t)
+}
+
+// finishes: on Ctrl-C the job at hand is finished, undisturbed, and no other is
+// begun.
 func finishes(t *testing.T, s stage) {
 	worker := start(t, s.worker, s.queue, s.URL, s.Key)
-	first := s.submit(t, client.Submission{Payload: json.RawMessage(`{"steps":5,"seconds":0.2}`)})
+	first := s.submit(t, client.Submission{Payload: json.RawMessage(`{"steps":2,"seconds":1}`)})
 	second := s.submit(t, quick)
-	first.until("progress", ofType(client.EventProgress))
-	worker.signal(t, syscall.SIGTERM, false)
+	half := first.until("progress", ofType(client.EventProgress))
+	worker.signal(t, syscall.SIGINT, true)
 	worker.ends(t, 0)
+	whole := first.until("more progress", ofType(client.EventProgress))
+	// A step is a second long, less what timers are fast.
+	if took := whole.Time.Sub(half.Time); took < 950*time.Millisecond {
+		t.Errorf("the second step was cut short: %s", took)
+	}
+	if strings.Contains(worker.text.String(), "trying again") {
+		t.Error("a call was disturbed")
+	}
 	if job := s.job(t, first.id); job.Status != client.Completed || job.Attempt != 1 {
 		t.Errorf("the job at hand is %s after %d attempts", job.Status, job.Attempt)
 	}
@@ -165,13 +193,13 @@ func finishes(t *testing.T, s stage) {
 	other.stop(t)
 }
 
-// handsBack: on Ctrl-C a job that would take too long is handed back, and
+// handsBack: on SIGTERM a job that would take too long is handed back, and
 // another worker finishes it.
 func handsBack(t *testing.T, s stage) {
 	worker := start(t, s.worker, s.queue, s.URL, s.Key, "JOBCAST_GRACE=0")
 	w := s.submit(t, client.Submission{Payload: json.RawMessage(`{"steps":5,"seconds":0.3}`)})
 	w.until("progress", ofType(client.EventProgress))
-	worker.signal(t, syscall.SIGINT, true)
+	worker.signal(t, syscall.SIGTERM, false)
 	worker.ends(t, 0)
 	retrying := w.until("being handed back", ofType(client.EventRetrying))
 	if !strings.Contains(string(retrying.Data), `"error":"Interrupted"`) {
@@ -186,9 +214,9 @@ func handsBack(t *testing.T, s stage) {
 // killed: when a worker is killed, another finishes its job, and what the dead
 // one still had to say is refused.
 func killed(t *testing.T, s stage) {
-	address := freeAddress(t)
-	road := openRoad(t, address, s.URL)
-	worker := start(t, s.worker, s.queue, "http://"+address, s.Key)
+	road := newRoad(t, s.URL)
+	road.open(t)
+	worker := start(t, s.worker, s.queue, road.URL, s.Key)
 	w := s.submit(t, client.Submission{Payload: json.RawMessage(`{"steps":5,"seconds":0.3}`)})
 	w.until("progress", ofType(client.EventProgress))
 	worker.kill(t)

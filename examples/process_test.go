@@ -14,8 +14,10 @@ import (
 	"github.com/jobcast/jobcast/e2e/program"
 )
 
-// patience bounds every single waiting of these tests.
-const patience = 30 * time.Second
+const (
+	patience = 30 * time.Second // bounds every single waiting of these tests
+	leaving  = 15 * time.Second // how long an end may take: less than a worker waits for a job
+)
 
 // example is one of the workers and what runs it.
 type example struct{ file, interpreter string }
@@ -100,7 +102,7 @@ func (p *process) ends(t *testing.T, code int) {
 	t.Helper()
 	select {
 	case <-p.over:
-	case <-time.After(patience):
+	case <-time.After(leaving):
 		t.Fatal("the worker does not end")
 	}
 	var exit *exec.ExitError

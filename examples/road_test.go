@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -9,43 +10,86 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path"
 	"sync"
+	"syscall"
 	"testing"
 )
 
 // road is a proxy between a worker and the server. It sees the leases, and it
 // can break.
 type road struct {
-	proxy *httputil.ReverseProxy
+	URL string // where workers find it
+
+	socket    *os.File // bound to the address
+	transport *http.Transport
+	proxy     *httputil.ReverseProxy
+	claims    chan struct{} // pass sends one for a claim, if there is room
 
 	mu     sync.Mutex // guards the rest
 	lease  string     // the newest that passed
 	faults []string   // each as in break; what has happened is taken out
 }
 
-// openRoad serves a road at an address of this machine until the test ends.
-// A fault is the last part of a path and what befalls the next call to it:
-// "claim refused" is answered 503 and not passed on, "complete cut" is passed
-// on, but its answer does not come back.
-func openRoad(t *testing.T, address, server string, faults ...string) *road {
+// newRoad returns a road that is still closed: its address is taken, but nobody
+// listens there. A fault is the last part of a path and what befalls the next
+// call to it: "claim refused" is answered 503 and not passed on, "complete cut"
+// is passed on, but its answer does not come back.
+func newRoad(t *testing.T, server string, faults ...string) *road {
 	t.Helper()
 	target, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
+	r := &road{faults: faults, claims: make(chan struct{}, 1)}
+	r.transport = &http.Transport{}
+	r.proxy = &httputil.ReverseProxy{
+		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		Transport: r.transport, ErrorLog: silent(),
 	}
-	silent := log.New(io.Discard, "", 0) // workers that leave are no news
-	r := &road{faults: faults, proxy: &httputil.ReverseProxy{
-		Rewrite:  func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		ErrorLog: silent,
-	}}
-	transport := &http.Transport{}
-	r.proxy.Transport = transport
-	s := &http.Server{Handler: r, ErrorLog: silent}
+	r.socket, err = boundSocket()
+	if err != nil {
+		t.Fatalf("take an address: %v", err)
+	}
+	t.Cleanup(func() { _ = r.socket.Close() })
+	name, err := syscall.Getsockname(int(r.socket.Fd()))
+	if err != nil {
+		t.Fatalf("name of address: %v", err)
+	}
+	r.URL = fmt.Sprintf("http://127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	return r
+}
+
+// boundSocket is a socket of loopback that does not listen yet. Asking for a
+// free port, closing it and listening later would be simpler, but in between
+// anybody may get the port.
+func boundSocket() (*os.File, error) {
+	syscall.ForkLock.RLock() // no worker shall inherit it
+	defer syscall.ForkLock.RUnlock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	socket := os.NewFile(uintptr(fd), "road")
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return socket, nil
+}
+
+// open lets the road be used until the test ends.
+func (r *road) open(t *testing.T) {
+	t.Helper()
+	if err := syscall.Listen(int(r.socket.Fd()), 128); err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	ln, err := net.FileListener(r.socket)
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	s := &http.Server{Handler: r, ErrorLog: silent()}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
 	t.Cleanup(func() {
@@ -53,10 +97,12 @@ func openRoad(t *testing.T, address, server string, faults ...string) *road {
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("serve road: %v", err)
 		}
-		transport.CloseIdleConnections()
+		r.transport.CloseIdleConnections()
 	})
-	return r
 }
+
+// silent drops what is logged of workers that leave: it is no news.
+func silent() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // ServeHTTP implements http.Handler.
 func (r *road) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -73,6 +119,12 @@ func (r *road) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // pass notes a call and returns what befalls it.
 func (r *road) pass(call, lease string) string {
+	if call == "claim" {
+		select {
+		case r.claims <- struct{}{}:
+		default:
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if lease != "" {
@@ -94,15 +146,4 @@ func (r *road) state() (lease string, faults []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lease, r.faults
-}
-
-// freeAddress is one where nobody listens yet.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
