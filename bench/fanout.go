@@ -122,39 +122,39 @@ func warmUp(ctx context.Context, p *site, t target) (alone usage, err error) {
 // join connects readers, spread over the rooms, and lets them rest once all are
 // live. They come in waves: a herd would leave the server with memory that only
 // so many requests at once need.
-func (p *site) join(ctx context.Context, t target, readers int, rest time.Duration) (_ *swarm, err error) {
-	s, err := newSwarm(p.addr, func(i int) ([]byte, decoder) { return t.reads(p, p.rooms[i%len(p.rooms)].name) })
+func (s *site) join(ctx context.Context, t target, readers int, rest time.Duration) (_ *swarm, err error) {
+	w, err := newSwarm(s.addr, func(i int) ([]byte, decoder) { return t.reads(s, s.rooms[i%len(s.rooms)].name) })
 	if err != nil {
 		return nil, err
 	}
-	s.own = len(p.rooms) > 1
+	w.own = len(s.rooms) > 1
 	defer func() {
 		if err != nil {
-			s.Close()
+			w.Close()
 		}
 	}()
 	deadline := time.Now().Add(joinTime)
 	for want := 0; want < readers; {
 		want = min(want+wave, readers)
-		err = s.dial(want - len(s.readers))
+		err = w.dial(want - len(w.readers))
 		if err == nil {
-			err = s.until(deadline, func() bool { return s.live == want || s.gone > 0 || ctx.Err() != nil })
+			err = w.until(deadline, func() bool { return w.live == want || w.gone > 0 || ctx.Err() != nil })
 		}
-		if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
+		if err = errors.Join(err, w.fault, ctx.Err()); err != nil {
 			return nil, fmt.Errorf("join readers: %w", err)
 		}
 	}
 	rested := time.Now().Add(rest)
-	err = s.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
-	if err = errors.Join(err, s.fault, ctx.Err()); err != nil {
+	err = w.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
+	if err = errors.Join(err, w.fault, ctx.Err()); err != nil {
 		return nil, fmt.Errorf("rest readers: %w", err)
 	}
-	return s, nil
+	return w, nil
 }
 
 // deliver publishes while the swarm reads, until every reader has the last event
 // or the time is over: what is missing then counts as lost.
-func (p *site) deliver(ctx context.Context, s *swarm, load posting) (*published, error) {
+func (s *site) deliver(ctx context.Context, w *swarm, load posting) (*published, error) {
 	type answer struct {
 		pub *published
 		err error
@@ -162,12 +162,12 @@ func (p *site) deliver(ctx context.Context, s *swarm, load posting) (*published,
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan answer, 1)
 	go func() {
-		pub, err := p.publish(ctx, load)
+		pub, err := s.publish(ctx, load)
 		answers <- answer{pub, err}
 	}()
 	var got *answer
 	var over time.Time // set with the answer
-	err := s.until(time.Now().Add(4*load.span+sayTime+catchUpTime), func() bool {
+	err := w.until(time.Now().Add(4*load.span+sayTime+catchUpTime), func() bool {
 		if got == nil {
 			select {
 			case a := <-answers:
@@ -176,7 +176,7 @@ func (p *site) deliver(ctx context.Context, s *swarm, load posting) (*published,
 				return false
 			}
 		}
-		return got.err != nil || p.complete(s, got.pub) || time.Now().After(over)
+		return got.err != nil || s.complete(w, got.pub) || time.Now().After(over)
 	})
 	cancel()
 	if got == nil {
@@ -187,9 +187,9 @@ func (p *site) deliver(ctx context.Context, s *swarm, load posting) (*published,
 }
 
 // complete reports whether every reader that still lives has everything.
-func (p *site) complete(s *swarm, pub *published) bool {
-	if len(p.rooms) > 1 {
-		return s.missingOf(pub.counts) == 0
+func (s *site) complete(w *swarm, pub *published) bool {
+	if len(s.rooms) > 1 {
+		return w.missingOf(pub.counts) == 0
 	}
-	return s.allAt(pub.last)
+	return w.allAt(pub.last)
 }

@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
-	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append and fanout to")
+	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append to")
 	flags.StringVar(&set.binary, "binary", "", "the `server`, built already; without it one is built")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

@@ -20,7 +20,8 @@ type pollDecoder struct {
 func newPollDecoder(host string, d socketioDialog) ([]byte, *pollDecoder) {
 	p := &pollDecoder{dialog: d, host: host}
 	p.get()
-	return p.talk(), p
+	first := p.talk()
+	return first, p
 }
 
 func (d *pollDecoder) talk() []byte {
