@@ -210,7 +210,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 		m.start, j.Cursor = o.Head, o.HeadID
 	}
 	if o.Reason != "" {
-		j.Reset = &Mark{Kind: Reset, Room: m.name, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
+		j.Reset = &Mark{Kind: Reset, Room: m.name, N: m.n, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
 	}
 	j.Ended = given && o.End != 0 && m.start >= o.End
 	m.end, m.status = o.End, o.Status
