@@ -197,6 +197,15 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       await late.next("end");
       assert.deepEqual(late.ids, history.slice(history.indexOf(middle) + 1), "right after the cursor");
 
+      const lost = await open(t, key); // with cursors that mean nothing here
+      for (const [lastEventId, reason] of [["elsewhere-9", "epoch"], ["x", "invalid"]]) {
+        await lost.subscribe({ lastEventId });
+        assert.equal((await lost.next("reset")).reason, reason);
+        lost.socket.emit("unsubscribe", {});
+        await lost.next("unsubscribed");
+      }
+      assert.deepEqual(lost.all("disconnect"), []);
+
       const stranger = await open(t, other);
       const refusals = [];
       for (const jobId of [job.id, "00000000-0000-7000-8000-000000000000", "no id"]) {
