@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/jobcast/jobcast/e2e/program"
@@ -30,6 +31,9 @@ func TestClients(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(file, func(t *testing.T) {
+			if strings.HasPrefix(file, "socketio") { // they start servers of their own
+				t.Parallel()
+			}
 			cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=tap", file)
 			cmd.Env = append(os.Environ(),
 				"JOBCAST_URL="+server.URL, "JOBCAST_KEY="+server.Key, "JOBCAST_BINARY="+binary,
