@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { chromium } from "playwright-core";
 
 export const url = process.env.JOBCAST_URL;
 export const key = process.env.JOBCAST_KEY;
@@ -31,7 +30,7 @@ let running; // Promise of the one Chromium of this process, once somebody wants
 
 // newPage opens a page with nothing from other tests in it; test t closes it.
 export async function newPage(t, options = {}) {
-  running ||= chromium.launch({
+  running ||= (await import("playwright-core")).chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],

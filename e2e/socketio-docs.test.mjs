@@ -23,7 +23,7 @@ test("every block has what it prints", () => {
 
 // run returns what a module prints until it ends by itself.
 const run = (file) => new Promise((resolve) => {
-  execFile(process.execPath, [file], { timeout: 30_000 }, (error, stdout, stderr) => resolve({ error, stdout, stderr }));
+  execFile(process.execPath, [file], { timeout: 60_000 }, (error, stdout, stderr) => resolve({ error, stdout, stderr }));
 });
 
 describe("docs/socketio.md", { concurrency: 2 }, () => {
@@ -33,8 +33,8 @@ describe("docs/socketio.md", { concurrency: 2 }, () => {
       const file = join(scratch, `block-${n}.mjs`);
       writeFileSync(file, code.replaceAll("$URL", server.url).replaceAll("$KEY", key));
       const { error, stdout, stderr } = await run(file);
+      assert.equal(error, null, `${error?.signal ?? error?.code}; it printed\n${stdout}\n${stderr}`);
       assert.equal(stderr, "");
-      assert.equal(error, null);
       const pattern = want.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replaceAll("…", ".*");
       assert.match(stdout.replace(/ +$/gm, ""), new RegExp(`^${pattern}$`), `it printed\n${stdout}`);
     });
