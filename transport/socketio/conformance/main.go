@@ -45,7 +45,7 @@ func run(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	app, pool := newApp()
+	app, pool := newApp(official)
 	defer pool.Close()
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(ln) }()
@@ -58,13 +58,19 @@ func run(ctx context.Context, addr string) error {
 	}
 }
 
+// times of the profiles.
+type times struct{ interval, timeout, connect time.Duration }
+
+// official are those that the suites expect.
+var official = times{300 * time.Millisecond, 200 * time.Millisecond, time.Second}
+
 // newApp puts both profiles on one application.
-func newApp() (*fiber.App, *wire.Pool) {
+func newApp(t times) (*fiber.App, *wire.Pool) {
 	app := fiber.New(fiber.Config{BodyLimit: 4 << 20, DisableStartupMessage: true, StrictRouting: true})
 	app.Server().KeepHijackedConns = true
 	pool := wire.NewPool(wire.Options{Serve: app.Server().ServeConn})
 	engine := func(o engineio.Options) *engineio.Server {
-		o.Pool, o.PingInterval, o.PingTimeout = pool, 300*time.Millisecond, 200*time.Millisecond
+		o.Pool, o.PingInterval, o.PingTimeout = pool, t.interval, t.timeout
 		return engineio.New(o)
 	}
 	echo := engine(engineio.Options{Open: func(_ *fiber.Ctx, s *engineio.Session) (engineio.Application, error) {
@@ -72,7 +78,7 @@ func newApp() (*fiber.App, *wire.Pool) {
 	}})
 	back := socketio.New(socketio.Options{
 		Namespaces:     map[string]socketio.Namespace{"/": namespace{}, "/custom": namespace{}},
-		ConnectTimeout: time.Second,
+		ConnectTimeout: t.connect,
 	})
 	app.All("/engine.io/", echo.Serve)
 	app.All("/socket.io/", engine(engineio.Options{Open: back.Open}).Serve)
