@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/transport/engineio"
+	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
@@ -280,20 +281,42 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// A close that is already decided is what a GET gets, whatever else ends.
-func TestDrainBesideAClose(t *testing.T) {
+// What was sent before a close comes before it, in one answer or in two.
+func TestACloseFollowsWhatWasSent(t *testing.T) {
 	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
 		for range 30 {
 			p := r.Open("")
 			poll := p.Poll()
 			synctest.Wait()
-			r.app(p.SID).send("a")
+			r.app(p.SID).send("a", "b")
 			go r.app(p.SID).session.Close(errWanted)
 			body := poll.Reply().Body
-			if body == "4a" {
+			if body == joined("4a", "4b") {
 				body = joined(body, p.Get().Body)
 			}
-			if body != joined("4a", "1") {
+			if body != joined("4a", "4b", "1") {
+				t.Fatalf("answered %q", body)
+			}
+		}
+	})
+}
+
+// An answer that is decided is what a GET gets, also if the server drains before it
+// has left.
+func TestADrainBesideAClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			r := newRig(t, engineio.Options{}, engineiotest.Memory)
+			p := r.Open("")
+			poll := p.Poll()
+			synctest.Wait()
+			a := r.app(p.SID)
+			a.mu.Lock()
+			a.out = append(a.out, engineio.Message{Data: []byte("a")}) // and nobody is told
+			a.mu.Unlock()
+			go a.session.Close(errWanted)
+			go func() { _ = r.pool.Drain(context.Background(), func() time.Duration { return 0 }) }()
+			if body := poll.Reply().Body; body != joined("4a", "1") && body != joined("4bye", "1") {
 				t.Fatalf("answered %q", body)
 			}
 		}
