@@ -39,9 +39,10 @@ type Conn struct {
 	retry  *time.Duration // set by Drain: say goodbye
 	closed bool           // Stream.Closed was called
 
-	sent  atomic.Int64 // when something was last sent, as Pool.now
-	beat  atomic.Bool  // a sign of life is due
-	heard int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
+	sent   atomic.Int64 // when something was last sent, as Pool.now
+	beat   atomic.Bool  // a sign of life is due
+	unsent int          // at most so many bytes are in the socket; of whoever sends
+	heard  int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
 
 	parked *parking // nil on a stream
 }

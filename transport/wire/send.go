@@ -39,13 +39,19 @@ const leastFill = 4 << 10
 
 // room is how many bytes a turn should fill. What the socket does not take has to
 // be kept until it does, for ever if the peer is stalled, so a turn fills no more
-// than the socket has room for. (The kernel doubles the size that it is told.)
+// than the socket has room for. (The kernel doubles the size that it is told.) It
+// is asked only when it may be nearly full.
 func (c *Conn) room(w *sender) int {
-	w.queued = 0
-	if c.raw != nil {
-		_ = c.raw.Control(w.ask) // fails only on a closed socket, which the write then reports
+	if c.raw == nil {
+		return fillBytes
 	}
-	return min(max(2*c.pool.opt.SendBuffer-w.queued, leastFill), fillBytes)
+	size := 2 * c.pool.opt.SendBuffer
+	if size-c.unsent < fillBytes {
+		w.queued = 0
+		_ = c.raw.Control(w.ask) // fails only on a closed socket, which the write then reports
+		c.unsent = w.queued
+	}
+	return min(max(size-c.unsent, leastFill), fillBytes)
 }
 
 // send is a sender worker: it gives each connection one turn at a time.
@@ -95,6 +101,7 @@ func (c *Conn) turn(w *sender) {
 		err = w.err
 	}
 	n := max(w.n, 0)
+	c.unsent += n
 	w.rest = nil
 	switch {
 	case err != nil && !wouldBlock(err):
@@ -186,6 +193,7 @@ func (c *Conn) flush(rest []byte) error {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(stall / stallLooks)) // fails only on a closed socket, as the write then does
 		n, err := c.writeSome(rest)
 		rest = rest[n:]
+		c.unsent += n
 		if err != nil && !isTimeout(err) {
 			return ErrGone
 		}
