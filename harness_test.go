@@ -98,12 +98,16 @@ func boot(t *testing.T, o transporttest.Options) transporttest.Server {
 // settings parses a command line, so that the defaults are those of the program.
 func (b *booted) settings() *serveCmd {
 	var cmd commands
+	args := []string{
+		"serve", "--addr=127.0.0.1:0", "--data=" + b.dir, "--log-level=warn",
+		fmt.Sprintf("--max-connections-per-key=%d", b.o.MaxConnections), "--shutdown-grace=" + b.o.Grace.String(),
+	}
+	if b.o.PongTimeout > 0 {
+		args = append(args, "--pong-timeout="+b.o.PongTimeout.String(), "--ping-interval="+b.o.PongTimeout.String())
+	}
 	parser, err := kong.New(&cmd, kong.Name("jobcast"))
 	if err == nil {
-		_, err = parser.Parse([]string{
-			"serve", "--addr=127.0.0.1:0", "--data=" + b.dir, "--log-level=warn",
-			fmt.Sprintf("--max-connections-per-key=%d", b.o.MaxConnections), "--shutdown-grace=" + b.o.Grace.String(),
-		})
+		_, err = parser.Parse(args)
 	}
 	if err == nil {
 		err = cmd.Serve.check()

@@ -2,10 +2,6 @@ package transporttest
 
 import "time"
 
-// silence is the longest that an idle stream may say nothing: proxies cut
-// connections that are silent for longer than theirs.
-const silence = 15 * time.Second
-
 // beating: signs of life.
 func beating() []scenario {
 	return []scenario{
@@ -34,9 +30,9 @@ func heartbeat(s *stage) {
 			if it.Name != want {
 				s.Errorf("got %+v, want %s", it, want)
 			}
-			if gap := time.Since(last); gap > silence {
+			if gap := time.Since(last); gap > s.tr.Silence {
 				s.Errorf("%v of silence", gap)
-			} else if gap < silence/2 {
+			} else if gap < s.tr.Silence/2 {
 				s.Errorf("a sign of life after only %v", gap)
 			}
 			last = time.Now()

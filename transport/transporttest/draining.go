@@ -74,7 +74,7 @@ func (s *stage) farewell(r Reader, least time.Duration, must bool) (got []Item, 
 	for {
 		it, err := r.Next()
 		if err != nil {
-			if !s.tr.Stream && !must { // it was between two requests
+			if s.tr.Requests && !must { // it was between two requests
 				return got, r.Cursor()
 			}
 			s.Errorf("ended without a goodbye: %v", err)
@@ -124,7 +124,7 @@ func drainRunning(s *stage) {
 	var bye sync.WaitGroup
 	var cursor string
 	bye.Go(func() { _, cursor = s.farewell(r, 2*time.Second, true) })
-	s.settle(endTime, "the reader holds a slot", func() bool { return s.Live(id) == 1 })
+	s.settle(endTime, "the reader holds a slot", func() bool { return s.Live(id) == 1 && s.reachable(r) })
 	start := time.Now()
 	if err := s.Stop(); err != nil {
 		s.Errorf("stop: %v", err)

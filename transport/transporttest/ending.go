@@ -15,7 +15,7 @@ func ending() []scenario {
 		{name: "the end", run: theEnd},
 		{name: "after the end", run: afterTheEnd},
 		{name: "submit and stream", on: responses, run: submitAndStream},
-		{name: "conflate", run: conflate},
+		{name: "conflate", on: conflates, run: conflate},
 	}
 }
 

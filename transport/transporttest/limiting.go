@@ -13,16 +13,27 @@ import (
 // limiting: slots are exact, and come back whatever way a client leaves.
 func limiting() []scenario {
 	return []scenario{
-		{name: "connection limit", opts: Options{MaxConnections: 10}, run: connectionLimit},
+		{name: "connection limit", opts: Options{MaxConnections: 10}, miss: true, run: connectionLimit},
 		{name: "limit on the way back", opts: Options{MaxConnections: 1}, on: eventSource, run: limitedBack},
 		{name: "gone clients", run: gone},
-		{name: "churn", run: churn},
+		{name: "churn", opts: Options{MaxConnections: 10_000}, miss: true, run: churn},
 	}
 }
 
 // goneTime is how soon a client that has left is noticed: by a reader on its
 // connection, not by a later write.
 const goneTime = time.Second
+
+// missTime is how soon one is missed that left without that; see scenario.miss.
+const missTime = 4 * time.Second
+
+// left is how soon a client that has left at any moment is known to be gone.
+func (s *stage) left() time.Duration {
+	if missed(s.tr) {
+		return missTime + goneTime
+	}
+	return goneTime
+}
 
 // connectionLimit: of 100 at once exactly 10 get in.
 func connectionLimit(s *stage) {
@@ -36,7 +47,7 @@ func connectionLimit(s *stage) {
 			<-start
 			err := s.hold(done, &inside)
 			var r *Refusal
-			if errors.As(err, &r) && r.Status == http.StatusTooManyRequests && r.Header.Get("Retry-After") != "" {
+			if errors.As(err, &r) && r.Status == http.StatusTooManyRequests && (s.tr.Inside || r.Header.Get("Retry-After") != "") {
 				refusals.Add(1)
 			} else if err != nil {
 				s.Errorf("refused by %v", err)
@@ -53,7 +64,7 @@ func connectionLimit(s *stage) {
 	if n := refusals.Load(); n != all-limit {
 		s.Errorf("%d were refused", n)
 	}
-	s.settle(goneTime, "all slots are free", func() bool { return s.Live(s.key) == 0 })
+	s.settle(s.left(), "all slots are free", func() bool { return s.Live(s.key) == 0 })
 }
 
 // limitedBack: an EventSource that comes back dies for ever of a 429, so it is
@@ -129,7 +140,7 @@ func churns() int {
 	if testing.Short() {
 		return 100
 	}
-	return 1700
+	return 750
 }
 
 // churn: readers come and leave in every way, while events flow.
@@ -150,7 +161,7 @@ func churn(s *stage) {
 		})
 	}
 	readers.Wait()
-	s.settle(5*goneTime, "all slots are free", func() bool { return s.Live(s.key) == 0 })
+	s.settle(5*s.left(), "all slots are free", func() bool { return s.Live(s.key) == 0 })
 	s.settle(5*goneTime, "all connections are closed", func() bool { return s.Owned() == 0 })
 }
 

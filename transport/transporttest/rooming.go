@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,29 +9,26 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/jobcast/jobcast/auth"
 )
 
 // rooming: what only a connection with several rooms has.
 func rooming() []scenario {
 	return []scenario{
-		{name: "several rooms", on: sockets, run: severalRooms},
-		{name: "leave and come back", on: sockets, run: leaveAndComeBack},
-		{name: "messages that are refused", on: sockets, run: refusedMessages},
-		{name: "messages that end the connection", on: sockets, run: fatalMessages},
-		{name: "room limit", on: sockets, run: roomLimit},
-		{name: "signs of life on a socket", mode: fakeOnly, on: sockets, run: socketLife},
-		{name: "signs of life while events flow", mode: fakeOnly, on: sockets, run: busyLife},
-		{name: "a silent peer", mode: fakeOnly, on: sockets, run: silentPeer},
-		{name: "a peer that never reads", mode: fakeOnly, on: sockets, run: neverReads},
+		{name: "several rooms", on: rooms, run: severalRooms},
+		{name: "leave and come back", on: rooms, run: leaveAndComeBack},
+		{name: "messages that are refused", on: rooms, run: refusedMessages},
+		{name: "messages that end the connection", on: codes, run: fatalMessages},
+		{name: "room limit", on: rooms, run: roomLimit},
+		{name: "signs of life on a socket", mode: fakeOnly, on: rooms, run: socketLife},
+		{name: "signs of life while events flow", mode: fakeOnly, on: rooms, run: busyLife},
+		{name: "a silent peer", mode: fakeOnly, on: rooms, run: silentPeer},
 	}
 }
 
-// socket opens a connection without a room.
-func (s *stage) socket() *Socket {
+// connect opens a connection without a room.
+func (s *stage) connect() Connection {
 	s.Helper()
-	c, err := dialSocket(s.ctx, s.caller(), "")
+	c, err := s.tr.Connect(s.ctx, s.caller())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -39,7 +37,7 @@ func (s *stage) socket() *Socket {
 	return c
 }
 
-func (s *stage) tell(c *Socket, event string, data map[string]any) {
+func (s *stage) tell(c Connection, event string, data any) {
 	s.Helper()
 	if err := c.Say(event, data); err != nil {
 		s.Fatal(err)
@@ -50,9 +48,9 @@ func (s *stage) tell(c *Socket, event string, data map[string]any) {
 // room that starts earlier is replayed between its subscribed and its live.
 func severalRooms(s *stage) {
 	a, b, other := s.log.Begin(s), s.log.Begin(s), s.log.Begin(s)
-	c := s.socket()
+	c := s.connect()
 	for _, w := range []*Work{a, b} {
-		s.tell(c, "subscribe", map[string]any{"jobId": w.Job})
+		s.tell(c, "subscribe", map[string]any{"jobId": w.Job, "from": "start"})
 		sub, _ := s.until(c, "subscribed")
 		if room := field[string](s, sub.Data, "room"); room != "job:"+w.Job {
 			s.Errorf("subscribed to %s", room)
@@ -85,11 +83,11 @@ func severalRooms(s *stage) {
 // leaveAndComeBack: the cursor of unsubscribed is where to go on.
 func leaveAndComeBack(s *stage) {
 	w := s.log.Begin(s)
-	c := s.socket()
+	c := s.connect()
 	var got []Item
 	from := ""
 	for range 8 {
-		s.tell(c, "subscribe", map[string]any{"jobId": w.Job, "lastEventId": from})
+		s.tell(c, "subscribe", map[string]any{"jobId": w.Job, "lastEventId": from, "from": "start"})
 		_, history := s.until(c, "live")
 		got = append(got, history...)
 		w.Emit(s, 3, 1)
@@ -114,7 +112,7 @@ func leaveAndComeBack(s *stage) {
 func refusedMessages(s *stage) {
 	w := s.client("globex").Begin(s)
 	mine := s.log.Begin(s)
-	c := s.socket()
+	c := s.connect()
 	for _, m := range []struct {
 		event, data string
 		code        string
@@ -127,9 +125,7 @@ func refusedMessages(s *stage) {
 		{"unsubscribe", `{}`, "not_found"},
 		{"publish", `{}`, "invalid"},
 	} {
-		if err := c.write(0x80|opText, []byte(`{"event":"`+m.event+`","data":`+m.data+`}`)); err != nil {
-			s.Fatal(err)
-		}
+		s.tell(c, m.event, json.RawMessage(m.data))
 		it, _ := s.until(c, "problem")
 		if p := s.problem(it.Data); p.Code != m.code {
 			s.Errorf("%s %s: %s", m.event, m.data, it.Data)
@@ -162,7 +158,7 @@ func fatalMessages(s *stage) {
 		"a close":         {0x88, "\x03\xe8", 1000},
 		"a close of 4000": {0x88, "\x0f\xa0bye", 4000},
 	} {
-		c := s.socket()
+		c := s.connect().(*Socket)
 		if err := c.write(tc.b0, []byte(tc.data)); err != nil {
 			s.Fatal(err)
 		}
@@ -185,7 +181,7 @@ func fatalMessages(s *stage) {
 
 func roomLimit(s *stage) {
 	const rooms = 100
-	c := s.socket()
+	c := s.connect()
 	var last *Work
 	for range rooms {
 		last = s.log.Submit(s)
@@ -203,17 +199,18 @@ func roomLimit(s *stage) {
 	s.until(c, "live")
 }
 
-// socketLife: something comes at least every 15 s, and the application's ping
-// every 30 s; a peer whose socket answers by itself is never disconnected.
+// socketLife: something comes in good time, and the application's ping every
+// 30 s; a peer whose socket answers by itself is never disconnected.
 func socketLife(s *stage) {
-	c := s.socket()
-	last, lastPing := time.Now(), time.Now()
+	c := s.connect()
+	opened := time.Now()
+	last, lastPing := opened, opened
 	for time.Since(lastPing) < 5*time.Minute {
 		it, err := c.Next()
 		if err != nil {
 			s.Fatal(err)
 		}
-		if gap := time.Since(last); gap > silence {
+		if gap := time.Since(last); gap > s.tr.Silence {
 			s.Errorf("%v of silence", gap)
 		}
 		last = time.Now()
@@ -221,23 +218,24 @@ func socketLife(s *stage) {
 			if gap := time.Since(lastPing); gap < 29*time.Second || gap > 32*time.Second {
 				s.Errorf("the application's ping came after %v", gap)
 			}
-			if lastPing = last; time.Since(c.opened) > 4*time.Minute {
+			if lastPing = last; time.Since(opened) > 4*time.Minute {
 				return
 			}
 		}
 	}
 }
 
-// busyLife: a peer that only reads, and whose socket answers PINGs by itself, is
-// never disconnected either when there is no silence in which to ask it.
+// busyLife: a peer that only reads, and answers signs of life, is never
+// disconnected either when there is no silence in which to ask it.
 func busyLife(s *stage) {
 	w := s.log.Begin(s)
-	c := s.socket()
-	s.tell(c, "subscribe", map[string]any{"jobId": w.Job})
+	c := s.connect()
+	began := time.Now()
+	s.tell(c, "subscribe", map[string]any{"jobId": w.Job, "from": "start"})
 	got := s.events(c, 2)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for time.Since(c.opened) < 5*time.Minute {
+	for time.Since(began) < 5*time.Minute {
 		<-tick.C
 		w.Emit(s, 1, 1)
 		got = append(got, s.events(c, 1)...)
@@ -245,40 +243,21 @@ func busyLife(s *stage) {
 	Same(s, got, s.log.Entries(w.Job))
 }
 
-// silentPeer reads, but answers nothing: it is told so after the pong timeout.
+// silentPeer reads, but answers nothing: it is gone in the end, and told why
+// where that can be told.
 func silentPeer(s *stage) {
-	c := s.socket()
-	c.mute = true
+	c := s.connect()
+	c.Mute()
 	began := time.Now()
-	for {
-		_, err := c.read()
-		var end *closed
-		if errors.As(err, &end) {
-			if took := time.Since(began); end.code != 4009 || took < 60*time.Second || took > 62*time.Second {
-				s.Errorf("%v after %v", end, took)
-			}
-			break
-		}
-		if err != nil {
-			s.Fatal(err)
-		}
+	var err error
+	for err == nil {
+		_, err = c.read()
+	}
+	took := time.Since(began)
+	var end *closed
+	if !errors.As(err, &end) || s.tr.Codes && end.code != 4009 || took < s.tr.Patience || took > s.tr.Patience+2*time.Second {
+		s.Errorf("%v after %v", err, took)
 	}
 	c.Close()
 	s.settle(endTime, "the slot is free", func() bool { return s.Live(s.key) == 0 })
-}
-
-// neverReads: gone 10 s after its socket is full, and its slot with it.
-func neverReads(s *stage) {
-	w := s.log.Begin(s)
-	id, secret := s.Key("acme", auth.KeyOptions{})
-	c, err := dialSocket(s.ctx, Caller{Dial: s.Dial, Secret: secret}, "")
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer c.Close()
-	s.tell(c, "subscribe", map[string]any{"jobId": w.Job})
-	for range 20 {
-		w.EmitLarge(s, 20, 8<<10)
-	}
-	s.settle(stallTime+time.Second, "the stalled socket is gone", func() bool { return s.Live(id) == 0 })
 }

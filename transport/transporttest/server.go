@@ -44,6 +44,7 @@ type Server interface {
 type Options struct {
 	Memory         bool          // listen in memory (see Pipe), for fake time; otherwise on TCP
 	MaxConnections int           // live streams per key; 0: 1,000, so that only scenarios about it meet it
+	PongTimeout    time.Duration // how long a peer may answer nothing; 0: the default
 	Grace          time.Duration // how long a drain waits for running jobs; 0: 1 s
 }
 

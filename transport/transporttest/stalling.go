@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"runtime"
@@ -13,7 +14,7 @@ import (
 // else notices.
 func stalling() []scenario {
 	return []scenario{
-		{name: "stalled readers", on: urls, run: stalled},
+		{name: "stalled readers", run: stalled},
 	}
 }
 
@@ -24,7 +25,7 @@ const (
 	// of 4 MiB, 64 KiB in flight and a bit more of rest for each, and slack. A
 	// queue per reader would hold forty times the 6 MiB that are written.
 	stallMemory = 32 << 20
-	// stallAnswers is what they may hold on long-poll beyond the tail and slack:
+	// stallAnswers is what they may hold on transports of many requests, beyond the tail and slack:
 	// an answer that is not read is at most 1 MiB of events, which is a limit of
 	// the contract and not of this test.
 	stallAnswers = stalledReaders << 20
@@ -35,15 +36,9 @@ func stalled(s *stage) {
 	id, secret := s.Key("acme", auth.KeyOptions{})
 	before := heap()
 	for range stalledReaders {
-		nc := s.dial()
-		if t, ok := nc.(*net.TCPConn); ok { // a small buffer fills soon
-			_ = t.SetReadBuffer(8 << 10)
+		if err := s.tr.Stall(s.ctx, Caller{Dial: s.Dial, Secret: secret}, Opening{Job: w.Job, Cursor: s.log.Head()}); err != nil {
+			s.Fatal(err)
 		}
-		path := Opening{Job: w.Job}.Path()
-		if !s.tr.Stream {
-			path += "?wait=60&lastEventId=" + s.log.Head() // parked, then answered into nothing
-		}
-		s.send(nc, "GET "+path+" HTTP/1.1\r\nHost: x\r\nAccept: "+s.tr.Accept+"\r\nAuthorization: Bearer "+secret+"\r\n\r\n")
 	}
 	s.settle(stallTime, "all readers are there", func() bool { return s.Live(id) == stalledReaders })
 	healthy := s.open(Opening{Job: w.Job})
@@ -55,7 +50,7 @@ func stalled(s *stage) {
 	}
 	Same(s, got, s.log.Entries(w.Job))
 	allowed := int64(stallMemory)
-	if !s.tr.Stream {
+	if s.tr.Requests {
 		allowed = stallAnswers + 12<<20
 	}
 	if grown := heap() - before; grown > allowed {
@@ -96,5 +91,56 @@ func (s *stage) send(nc net.Conn, text string) {
 	s.Helper()
 	if _, err := fmt.Fprint(nc, text); err != nil {
 		s.Fatalf("send: %v", err)
+	}
+}
+
+// slow makes the buffer of a reader that takes nothing small, so that it is full
+// soon.
+func slow(nc net.Conn) {
+	if t, ok := nc.(*net.TCPConn); ok {
+		_ = t.SetReadBuffer(8 << 10)
+	}
+}
+
+// stallHTTP sends a request of an events URL and never reads the answer. One that
+// is whole in itself is waited for by the server.
+func stallHTTP(accept string) func(context.Context, Caller, Opening) error {
+	return func(ctx context.Context, c Caller, o Opening) error {
+		path := Opening{Job: o.Job}.Path()
+		if accept == mediaJSON {
+			path += "?wait=60&lastEventId=" + o.Cursor
+		}
+		nc, err := c.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		slow(nc)
+		context.AfterFunc(ctx, func() { _ = nc.Close() })
+		_, err = fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: x\r\nAccept: %s\r\nAuthorization: Bearer %s\r\n\r\n", path, accept, c.Secret)
+		return err
+	}
+}
+
+func stallSocket(ctx context.Context, c Caller, o Opening) error {
+	s, err := DialSocket(ctx, c)
+	if err != nil {
+		return err
+	}
+	slow(s.nc)
+	return s.Say("subscribe", map[string]any{"jobId": o.Job, "lastEventId": o.Cursor})
+}
+
+// stallIO takes nothing once it has what the room had.
+func stallIO(how Via) func(context.Context, Caller, Opening) error {
+	open := openIO(how)
+	return func(ctx context.Context, c Caller, o Opening) error {
+		r, err := open(ctx, c, o)
+		for err == nil {
+			var it Item
+			if it, err = r.Next(); it.Name == "live" {
+				return r.(*IO).stall()
+			}
+		}
+		return err
 	}
 }

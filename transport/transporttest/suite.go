@@ -23,6 +23,7 @@ type scenario struct {
 	mode mode
 	opts Options
 	on   func(Transport) bool // nil: every transport
+	miss bool                 // its clients leave at any moment: those that are missed must be so soon
 	run  func(*stage)
 }
 
@@ -35,14 +36,21 @@ func polls(tr Transport) bool { return tr.Accept == mediaJSON }
 // responses are the streams that are one long HTTP response.
 func responses(tr Transport) bool { return tr.Stream && tr.Accept != "" }
 
-// sockets are connections with several rooms.
-func sockets(tr Transport) bool { return tr.Name == "websocket" }
+// rooms are connections with several rooms.
+func rooms(tr Transport) bool     { return tr.Connect != nil }
+func codes(tr Transport) bool     { return tr.Codes }
+func conflates(tr Transport) bool { return tr.Conflates }
+func upgrades(tr Transport) bool  { return tr.Upgrades }
+
+// missed: a client that leaves while it has no connection is not seen to leave,
+// but missed when it answers no ping.
+func missed(tr Transport) bool { return tr.Requests && tr.Patience > 0 }
 
 // scenarios is the whole suite.
 func scenarios() []scenario {
 	var all []scenario
 	for _, part := range [][]scenario{
-		reading(), starting(), resets(), ending(), beating(), stalling(), guarding(), limiting(), draining(), surviving(), polling(), rooming(),
+		reading(), starting(), resets(), ending(), beating(), stalling(), upgrading(), guarding(), limiting(), draining(), surviving(), polling(), rooming(),
 	} {
 		all = append(all, part...)
 	}
@@ -93,6 +101,9 @@ func (sc scenario) tell(t *testing.T, boot Boot, tr Transport, fake bool) {
 	defer cancel()
 	o := sc.opts
 	o.Memory = fake
+	if sc.miss && missed(tr) {
+		o.PongTimeout = missTime
+	}
 	s := &stage{T: t, Server: boot(t, o), tr: tr, ctx: ctx, fake: fake}
 	s.log = s.client("acme")
 	s.key, s.secret = s.Key("acme", auth.KeyOptions{})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 )
 
 // Transport is one protocol as its clients speak it.
@@ -19,9 +20,22 @@ type Transport struct {
 	// Accept is the media type by which an events URL speaks this protocol;
 	// empty if it is not spoken there.
 	Accept string
-	// Stream: one response that goes on, has signs of life and says `end`.
-	// Otherwise each answer is whole in itself.
+	// Stream: it goes on, has signs of life and says `end`. Otherwise each
+	// answer is whole in itself.
 	Stream bool
+	// Connect opens a connection without a room; nil if that does not exist.
+	Connect func(ctx context.Context, c Caller) (Connection, error)
+	// Stall makes a reader of a job's room that is there and takes nothing. What
+	// the room has is already read, or waits to be sent.
+	Stall func(ctx context.Context, c Caller, o Opening) error
+
+	Conflates bool          // a reader may ask for less
+	Inside    bool          // what it refuses it refuses in messages of its own, without HTTP headers
+	Codes     bool          // it is closed with codes that say why
+	Requests  bool          // made of many requests: between two, a client has no connection
+	Upgrades  bool          // it begins in one way and goes on in another
+	Silence   time.Duration // the longest that an idle one may say nothing; 0: it has no signs of life
+	Patience  time.Duration // how long a client may answer no sign of life; 0: it need not
 }
 
 // Caller is who opens a reader, and how it reaches the server.
@@ -88,12 +102,30 @@ type Problem struct {
 	LastEventID string
 }
 
+// silence is the longest that an idle stream may say nothing: proxies cut
+// connections that are silent for longer than theirs. Engine.IO fixes its own.
+const (
+	silence       = 15 * time.Second
+	silenceEngine = 25 * time.Second
+)
+
 // Transports are the protocols that the suite knows.
 func Transports() []Transport {
 	return []Transport{
-		{Name: "sse", Open: openSSE, Accept: mediaSSE, Stream: true},
-		{Name: "ndjson", Open: openNDJSON, Accept: mediaNDJSON, Stream: true},
-		{Name: "poll", Open: openPoll, Accept: mediaJSON},
-		{Name: "websocket", Open: openSocket, Stream: true},
+		{Name: "sse", Open: openSSE, Accept: mediaSSE, Stream: true, Conflates: true, Silence: silence, Stall: stallHTTP(mediaSSE)},
+		{Name: "ndjson", Open: openNDJSON, Accept: mediaNDJSON, Stream: true, Conflates: true, Silence: silence, Stall: stallHTTP(mediaNDJSON)},
+		{Name: "poll", Open: openPoll, Accept: mediaJSON, Conflates: true, Requests: true, Stall: stallHTTP(mediaJSON)},
+		{Name: "websocket", Open: openSocket, Stream: true, Connect: connectSocket, Stall: stallSocket,
+			Conflates: true, Codes: true, Silence: silence, Patience: time.Minute},
+		socketIO(ViaPolling), socketIO(ViaWebSocket), socketIO(ViaUpgrade),
+	}
+}
+
+// socketIO never conflates.
+func socketIO(how Via) Transport {
+	return Transport{
+		Name: "socketio-" + string(how), Open: openIO(how), Connect: connectIO(how), Stall: stallIO(how),
+		Stream: true, Inside: true, Requests: how != ViaWebSocket, Upgrades: how == ViaUpgrade,
+		Silence: silenceEngine, Patience: 45 * time.Second,
 	}
 }

@@ -1,0 +1,61 @@
+package transporttest
+
+import (
+	"sync"
+)
+
+// upgrading: order holds when a client changes how it reaches the server.
+func upgrading() []scenario {
+	return []scenario{
+		{name: "upgrade in mid-stream", on: upgrades, run: upgradeMidStream},
+	}
+}
+
+// upgradeMidStream: under a hammering writer, clients read events both before and
+// after their upgrade, in order.
+func upgradeMidStream(s *stage) {
+	const more = 50   // events after the upgrade
+	var mu sync.Mutex // guards reads and mid
+	var reads [][]Item
+	mid := 0
+	hammer(s, seamRounds, func(w *Work) {
+		r, err := s.tr.Open(s.ctx, s.caller(), Opening{Job: w.Job})
+		if err != nil {
+			s.Errorf("open: %v", err)
+			return
+		}
+		defer r.Close()
+		e := r.(interface{ upgraded() bool })
+		var got []Item
+		before := 0
+		for len(got) < before+more {
+			it, err := r.Next()
+			if err != nil {
+				s.Errorf("after %d events, upgraded %v: %v", len(got), e.upgraded(), err)
+				return
+			}
+			if it.Event != nil {
+				got = append(got, it)
+			}
+			if !e.upgraded() {
+				before = len(got)
+			}
+		}
+		mu.Lock()
+		reads = append(reads, got)
+		if before > 0 {
+			mid++
+		}
+		mu.Unlock()
+	})
+	want := s.log.Entries("")
+	for _, got := range reads {
+		Same(s, got, want[:len(got)])
+	}
+	if mid < seamRounds/2 {
+		s.Errorf("only %d of %d readers had events before the upgrade", mid, seamRounds)
+	}
+	if len(reads) != seamRounds {
+		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	}
+}
