@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofiber/contrib/websocket"
-	"github.com/gofiber/fiber/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/jobcast/jobcast/auth"
@@ -143,18 +141,19 @@ func (c *crowd) failed(t *tap, tr transporttest.Transport, what string, err erro
 func TestChurn(t *testing.T) {
 	server := boot(t, transporttest.Options{})
 	c := &crowd{t: t, dial: server.Dial, transports: transporttest.Transports(), strict: true}
-	works, residents := make([]*transporttest.Work, crowdSize), make([][]*resident, crowdSize)
+	works, residents := make([]*transporttest.Work, crowdSize), []*resident{}
 	var writers, readers sync.WaitGroup
 	stop := make(chan struct{})
 	for n := range crowdSize {
 		_, secret := server.Key(nameOf(n), auth.KeyOptions{})
 		c.secrets = append(c.secrets, secret)
 		log := transporttest.NewLog(server, nameOf(n))
-		works[n], residents[n] = log.Begin(t), c.settle(n, log)
-		for _, r := range residents[n] {
-			readers.Go(r.read)
-		}
-		writers.Go(func() { write(t, works[n], stop) })
+		works[n] = log.Begin(t)
+		residents = append(residents, c.settle(n, log)...)
+		writers.Go(func() { every(stop, func() bool { return emits(t, works[n]) }) })
+	}
+	for _, r := range residents {
+		readers.Go(r.read)
 	}
 	c.rooms = func(n int) []transporttest.Opening {
 		return []transporttest.Opening{{From: "now"}, {Job: works[n].Job, From: "now"}}
@@ -168,10 +167,8 @@ func TestChurn(t *testing.T) {
 		w.Finish(t)
 	}
 	readers.Wait()
-	for n := range residents {
-		for _, r := range residents[n] {
-			r.check(t, n)
-		}
+	for _, r := range residents {
+		r.check(t)
 	}
 	t.Logf("%d connections in %v, %.0f a second; %d saw events of their own tenant, %d of another",
 		c.visits.Load(), took.Round(time.Millisecond), float64(c.visits.Load())/took.Seconds(), c.served.Load(), c.foreign.Load())
@@ -180,8 +177,8 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// write emits events of a job until stop.
-func write(t *testing.T, w *transporttest.Work, stop <-chan struct{}) {
+// every calls f at the pace of a tenant's events until stop, or until f says no.
+func every(stop <-chan struct{}, f func() bool) {
 	tick := time.NewTicker(churnPace)
 	defer tick.Stop()
 	for {
@@ -190,15 +187,24 @@ func write(t *testing.T, w *transporttest.Work, stop <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if err := w.TryEmit(t, 1); err != nil {
-			t.Errorf("emit: %v", err)
+		if !f() {
 			return
 		}
 	}
 }
 
+// emits emits one event.
+func emits(t *testing.T, w *transporttest.Work) bool {
+	err := w.TryEmit(t, 1)
+	if err != nil {
+		t.Errorf("emit: %v", err)
+	}
+	return err == nil
+}
+
 // resident is a reader that stays.
 type resident struct {
+	tenant int
 	name   string
 	log    *transporttest.Log
 	reader transporttest.Reader
@@ -217,7 +223,7 @@ func (c *crowd) settle(tenant int, log *transporttest.Log) []*resident {
 		if err != nil {
 			c.t.Fatalf("%s: %v", tr.Name, err)
 		}
-		all = append(all, &resident{name: tr.Name + " of " + log.Client, log: log, reader: r, tap: t})
+		all = append(all, &resident{tenant: tenant, name: tr.Name + " of " + log.Client, log: log, reader: r, tap: t})
 	}
 	return all
 }
@@ -242,148 +248,13 @@ func (r *resident) read() {
 }
 
 // check compares what came with what was committed.
-func (r *resident) check(t *testing.T, tenant int) {
+func (r *resident) check(t *testing.T) {
 	if r.err != nil {
 		t.Errorf("%s: after %d events: %v", r.name, len(r.got), r.err)
 		return
 	}
 	transporttest.Same(t, r.got, r.log.Entries(""))
-	if tag := r.tap.found(others(tenant)); tag != "" {
+	if tag := r.tap.found(others(r.tenant)); tag != "" {
 		t.Errorf("%s got an event of %s", r.name, tag)
 	}
-}
-
-// keeper is a hub that does what none may do: it keeps connections that belong
-// to the HTTP server, which uses them again once their handler has returned.
-type keeper struct {
-	handlers sync.WaitGroup
-
-	mu   sync.Mutex        // guards everything below
-	kept []keptConn        // newest last
-	open map[net.Conn]bool // a handler runs on it
-	sent int
-}
-
-// keptConn is a connection and whose events are written to it.
-type keptConn struct {
-	tenant string
-	conn   interface {
-		NetConn() net.Conn
-		WriteMessage(kind int, data []byte) error
-	}
-}
-
-// maxKept bounds the connections of a keeper.
-const maxKept = 200
-
-// serve is the handler: it joins, waits for the peer to leave, and forgets to
-// leave the hub.
-func (k *keeper) serve(c *websocket.Conn) {
-	k.handlers.Add(1)
-	defer k.handlers.Done()
-	if _, _, err := c.ReadMessage(); err != nil {
-		return
-	}
-	inner := keptConn{tenant: c.Headers("Authorization")[len("Bearer "):], conn: c.Conn}
-	k.join(inner)
-	for {
-		if _, _, err := c.ReadMessage(); err != nil {
-			break
-		}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.open, inner.conn.NetConn())
-}
-
-func (k *keeper) join(c keptConn) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if c.conn.WriteMessage(websocket.TextMessage, []byte(`{"event":"subscribed","data":{}}`)) != nil {
-		return
-	}
-	k.open[c.conn.NetConn()] = true
-	k.kept = append(k.kept, c)
-	k.kept = k.kept[max(0, len(k.kept)-maxKept):]
-}
-
-// publish writes an event of every tenant to the connections kept for it. It
-// spares those that no handler runs on: nobody would get it, and the race
-// detector would, rightly, say that the server writes to them too.
-func (k *keeper) publish() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.sent++
-	for _, c := range k.kept {
-		if k.open[c.conn.NetConn()] {
-			text := fmt.Sprintf(`{"event":"job.event","data":{"id":"e-%d","message":"%s/%d"}}`, k.sent, c.tenant, k.sent)
-			_ = c.conn.WriteMessage(websocket.TextMessage, []byte(text)) // a peer that has left
-		}
-	}
-}
-
-// TestChurnSeesLeaks: the same crowd at a hub that keeps connections of the
-// server sees events of others, so TestChurn would.
-func TestChurnSeesLeaks(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &keeper{open: make(map[net.Conn]bool)}
-	app := fiber.New(fiber.Config{DisableStartupMessage: true}) // KeepHijackedConns is off
-	app.Get("/v1/ws", websocket.New(k.serve))
-	var busy sync.WaitGroup
-	busy.Go(func() {
-		if err := app.Listener(ln); err != nil {
-			t.Error(err)
-		}
-	})
-	stop := make(chan struct{})
-	busy.Go(func() {
-		tick := time.NewTicker(churnPace)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				k.publish()
-			}
-		}
-	})
-	c := &crowd{
-		t: t, transports: []transporttest.Transport{webSocket(t)},
-		dial: func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", ln.Addr().String())
-		},
-		rooms: func(int) []transporttest.Opening { return []transporttest.Opening{{}} },
-	}
-	for n := range crowdSize {
-		c.secrets = append(c.secrets, nameOf(n))
-	}
-	const rounds, visits = 20, 100
-	for n := 0; n < rounds && c.foreign.Load() == 0; n++ {
-		c.run(visits)
-	}
-	close(stop)
-	if err := app.Shutdown(); err != nil {
-		t.Error(err)
-	}
-	busy.Wait()
-	k.handlers.Wait()
-	t.Logf("%d connections, %d saw events of their own tenant, %d of another", c.visits.Load(), c.served.Load(), c.foreign.Load())
-	if c.foreign.Load() == 0 {
-		t.Error("no connection saw an event of another tenant: the checker is blind, or the server keeps its connections apart now")
-	}
-}
-
-func webSocket(t *testing.T) transporttest.Transport {
-	for _, tr := range transporttest.Transports() {
-		if tr.Name == "websocket" {
-			return tr
-		}
-	}
-	t.Fatal("there is no WebSocket")
-	return transporttest.Transport{}
 }

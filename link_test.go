@@ -17,7 +17,7 @@ import (
 // link is one WebSocket connection, and what a client makes of what comes: to
 // which rooms an event belongs, and where each room stands. Between `subscribed`
 // and `live` of a room an id is that room's place, any other id is the place of
-// all rooms.
+// all rooms. That is one state machine, whose rules stand together in this file.
 type link struct {
 	socket  *transporttest.Socket
 	changed chan struct{} // something came; sent by the reader, closed at the end

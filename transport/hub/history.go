@@ -109,3 +109,36 @@ func (h *Hub) land(f *flight) {
 		s.deliver(l)
 	}
 }
+
+// deliver hands over a page that s waits for, and wakes its reader.
+func (s *Subscription) deliver(l landed) {
+	s.mu.Lock()
+	l.pos = s.asked
+	s.fetching, s.landed = false, &l
+	s.mu.Unlock()
+	s.wake()
+}
+
+// page returns what was read of r after seq. If that is not here yet it is
+// asked for, and nil is returned; wake follows.
+func (s *Subscription) page(r Room, after uint64) *landed {
+	if l := s.landed; l != nil && l.key == (flightKey{r, after}) {
+		return l
+	}
+	s.landed, s.reading = nil, true
+	if !s.fetching {
+		s.fetching, s.asked = true, s.pos
+		s.hub.fetch(s, flightKey{r, after})
+	}
+	return nil
+}
+
+// consumed moves the page on after events up to seq were taken from its front.
+// It forgets the page once there is nothing left in it.
+func (s *Subscription) consumed(l *landed, n int, seq uint64) {
+	l.page.Events = l.page.Events[n:]
+	l.key.after = seq
+	if len(l.page.Events) == 0 {
+		s.landed = nil
+	}
+}
