@@ -136,16 +136,7 @@ func (c *court) cell(w who, col column, expect want) {
 	default:
 		c.shown(name, w, col.opening, expect == reset)
 	}
-	words := []string{}
-	for _, n := range []*tenant{c.acme, c.umbra} {
-		switch {
-		case n != w.tenant:
-			words = append(append(words, n.words()...), n.log.Client, n.epoch())
-		case expect > 0:
-			words = append(words, n.words()...)
-		}
-	}
-	if leak := t.found(words); leak != "" {
+	if leak := t.found(c.secrets(w, expect)); leak != "" {
 		c.Errorf("%s: it learned %q: %s", name, leak, t.bytes)
 	}
 	if expect == own && w.tenant == c.acme && !col.submit { // the same check finds what is there
@@ -159,6 +150,21 @@ func (c *court) cell(w who, col column, expect want) {
 			}
 		}
 	}
+}
+
+// secrets are the words that a caller must not get: those of other tenants, and
+// in a refusal also those of its own.
+func (c *court) secrets(w who, expect want) []string {
+	var words []string
+	for _, n := range []*tenant{c.acme, c.umbra} {
+		switch {
+		case n != w.tenant:
+			words = append(append(words, n.words()...), n.log.Client, n.epoch())
+		case expect > 0:
+			words = append(words, n.words()...)
+		}
+	}
+	return words
 }
 
 // codes of the statuses of the matrix.

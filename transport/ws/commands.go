@@ -168,15 +168,9 @@ func (s *session) subscribe(q request) {
 			return
 		}
 	}
-	joined, err := s.sub.Join(context.Background(), q.JobID, start.HubStart())
-	for errors.Is(err, hub.ErrJoined) {
-		if joined, err = s.sub.Again(context.Background(), q.JobID); err != nil {
-			break
-		}
-		if s.again(joined) {
-			return
-		}
-		joined, err = s.sub.Join(context.Background(), q.JobID, start.HubStart()) // its job ended meanwhile
+	joined, err := s.join(q.JobID, start)
+	if errors.Is(err, hub.ErrJoined) {
+		return
 	}
 	if err != nil {
 		s.refuse("subscribe", q.JobID, err)
@@ -185,6 +179,22 @@ func (s *session) subscribe(q request) {
 	s.setConflate(q.JobID, q.Conflate)
 	s.h.opt.Observe.Resumed(kind, start, joined)
 	s.wake()
+}
+
+// join joins a room. One that is joined already is answered, with hub.ErrJoined.
+func (s *session) join(job string, start transport.Start) (hub.Joined, error) {
+	for {
+		joined, err := s.sub.Join(context.Background(), job, start.HubStart())
+		if !errors.Is(err, hub.ErrJoined) {
+			return joined, err
+		}
+		if joined, err = s.sub.Again(context.Background(), job); err != nil {
+			return hub.Joined{}, err
+		}
+		if s.again(joined) {
+			return hub.Joined{}, hub.ErrJoined
+		} // else its job ended meanwhile, and it is joined anew
+	}
 }
 
 func (s *session) unsubscribe(q request) {
