@@ -85,8 +85,12 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 	}
 	st.N, st.Hold = n.joins+1, true
 	joined, err := n.sub.Join(ctx, q.JobID, st)
-	if errors.Is(err, hub.ErrJoined) {
-		return n.again(ctx, q.JobID, e)
+	for errors.Is(err, hub.ErrJoined) {
+		told, failed := n.again(ctx, q.JobID, e)
+		if told || failed != nil {
+			return failed
+		}
+		joined, err = n.sub.Join(ctx, q.JobID, st) // its job has ended meanwhile
 	}
 	if err != nil {
 		return err
@@ -135,13 +139,21 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	}, n.takeOver())
 }
 
-// again answers a subscribe to a room that is joined.
-func (n *session) again(ctx context.Context, job string, e *socketio.Event) error {
-	joined, err := n.sub.Again(ctx, job)
-	if err == nil {
-		n.answer(e, transport.SubscribedFrame(joined), true)
+// again answers a subscribe to a room that is joined; told is false if it was left
+// meanwhile.
+func (n *session) again(ctx context.Context, job string, e *socketio.Event) (told bool, err error) {
+	j, err := n.sub.Again(ctx, job)
+	if err != nil {
+		return false, err
 	}
-	return err
+	n.mu.Lock()
+	var full bool
+	if j.Cursor, told = n.sub.Cursor(job); told { // as long as mu is held, nothing is taken
+		full = n.queue(answers(e, transport.SubscribedFrame(j), true))
+	}
+	n.mu.Unlock()
+	n.pushed(full)
+	return told, nil
 }
 
 func (n *session) unsubscribe(q request, e *socketio.Event) error {

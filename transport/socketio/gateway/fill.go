@@ -11,28 +11,31 @@ import (
 
 // Fill implements socketio.Peer.
 func (n *session) Fill(w *engineio.Writer) (more bool) {
-	n.flush(w)
 	scratch := n.g.items.Get().(*[]hub.Item)
 	defer n.g.items.Put(scratch)
-	for !n.broken && !w.Full() {
-		items, more := n.sub.Next((*scratch)[:0], transport.BatchEvents, w.Left())
+	for more = true; more && !n.broken && !w.Full(); {
+		var control []frame
+		var items []hub.Item
+		control, items, more = n.collect((*scratch)[:0], w.Left())
 		*scratch = items[:0]
+		n.writeAll(w, control)
 		n.send(w, items)
 		clear(items)
-		if !more {
-			return false
-		}
 	}
-	return !n.broken
+	return more && !n.broken
 }
 
-// flush sends the answers that wait.
-func (n *session) flush(w *engineio.Writer) {
+// collect takes the answers that wait, and what follows them.
+func (n *session) collect(scratch []hub.Item, left int) (control []frame, items []hub.Item, more bool) {
 	n.mu.Lock()
-	control := n.control
-	n.control = nil
-	n.mu.Unlock()
-	for _, f := range control {
+	defer n.mu.Unlock()
+	control, n.control = n.control, nil
+	items, more = n.sub.Next(scratch, transport.BatchEvents, left)
+	return control, items, more
+}
+
+func (n *session) writeAll(w *engineio.Writer, frames []frame) {
+	for _, f := range frames {
 		n.write(w, f)
 	}
 }

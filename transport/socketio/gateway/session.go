@@ -46,7 +46,10 @@ type session struct {
 	superseded bool
 	joins      int64 // number of the newest join
 
-	mu        sync.Mutex // guards everything below
+	// Guards everything below. It is held while rooms and answers change together,
+	// and while both are taken, so that an answer about a room stands among the
+	// events where the room stood.
+	mu        sync.Mutex
 	admission *transport.Admission
 	control   []frame
 	rooms     map[string]*room // by job
@@ -92,18 +95,43 @@ type frame struct {
 // greet queues the first event.
 func (n *session) greet() {
 	f := transport.ConnectedFrame(n.socket.ID(), n.principal.ClientID, n.opened, n.g.opt.PingInterval)
-	n.control = append(n.control, frame{event: f.Event, data: f.MarshalData(), offset: true})
+	n.control = answers(nil, f, true)
 	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))
 }
 
-// push queues answers. A peer that asks and does not read is cut.
-func (n *session) push(frames ...frame) {
+// answers makes a frame an event and, if e wants that, an acknowledgement.
+func answers(e *socketio.Event, f transport.Frame, withOffset bool) []frame {
+	data := f.MarshalData()
+	frames := []frame{{event: f.Event, data: data, offset: withOffset}}
+	if e != nil && e.WantsAck() {
+		frames = append(frames, frame{ack: e, data: data})
+	}
+	return frames
+}
+
+// answer queues answers.
+func (n *session) answer(e *socketio.Event, f transport.Frame, withOffset bool) {
+	n.push(answers(e, f, withOffset))
+}
+
+// push queues frames.
+func (n *session) push(frames []frame) {
 	n.mu.Lock()
-	full := len(n.control) >= maxPendingFrames
-	if !full {
+	full := n.queue(frames)
+	n.mu.Unlock()
+	n.pushed(full)
+}
+
+// queue is push with mu held; pushed follows without it.
+func (n *session) queue(frames []frame) (full bool) {
+	if full = len(n.control) >= maxPendingFrames; !full {
 		n.control = append(n.control, frames...)
 	}
-	n.mu.Unlock()
+	return full
+}
+
+// pushed has the frames sent. A peer that asks and does not read is cut.
+func (n *session) pushed(full bool) {
 	if full {
 		n.socket.Fail(errUnread)
 		return
@@ -111,20 +139,10 @@ func (n *session) push(frames ...frame) {
 	n.socket.Wake()
 }
 
-// answer queues a frame as event and, if e wants that, as acknowledgement.
-func (n *session) answer(e *socketio.Event, f transport.Frame, withOffset bool) {
-	data := f.MarshalData()
-	frames := []frame{{event: f.Event, data: data, offset: withOffset}}
-	if e != nil && e.WantsAck() {
-		frames = append(frames, frame{ack: e, data: data})
-	}
-	n.push(frames...)
-}
-
 // Tick implements socketio.Peer: it says the application's ping.
 func (n *session) Tick(now time.Time) error {
 	f := transport.PingFrame(now)
-	n.push(frame{event: f.Event, data: f.MarshalData()})
+	n.answer(nil, f, false)
 	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
 	return nil
 }
@@ -208,7 +226,10 @@ func (n *session) forget() bool {
 
 // Goodbye implements socketio.Peer.
 func (n *session) Goodbye(w *engineio.Writer, retry time.Duration) {
-	n.flush(w)
-	f := transport.ReconnectFrame(retry, n.sub.Position())
-	n.write(w, frame{event: f.Event, data: f.MarshalData()})
+	n.mu.Lock()
+	control := n.control
+	n.control = nil
+	n.mu.Unlock()
+	n.writeAll(w, control)
+	n.writeAll(w, answers(nil, transport.ReconnectFrame(retry, n.sub.Position()), false))
 }
