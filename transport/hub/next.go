@@ -184,7 +184,8 @@ func (s *Subscription) follow(items []Item, b *budget) ([]Item, bool) {
 	before := len(items)
 	t := rooms[0].room.tail
 	t.mu.Lock()
-	behind := behind(rooms, s.pos)
+	// A tail that knows nothing yet says nothing of what came before Resume.
+	behind := behind(rooms, s.pos) || !t.known && s.pos < s.stored
 	if !behind {
 		items = gather(items, rooms, s.pos, b)
 		if head := t.head(); b.left() && t.known && head > s.pos {
@@ -292,7 +293,7 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	exhausted := n == len(l.page.Events) && !l.page.More
 	s.consumed(l, n, s.pos)
 	if exhausted {
-		s.landed = nil
+		s.landed, s.stored = nil, 0
 		if l.head > s.pos {
 			s.pos, s.posID = l.head, cmp.Or(l.headID, s.posID)
 		}

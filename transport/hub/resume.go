@@ -63,6 +63,7 @@ func (s *Subscription) resumed() {
 func (s *Subscription) put(m *member, r Resumed, o Opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stored = max(s.stored, o.Head)
 	m.placed, m.start, m.end, m.status = true, r.Start.Seq, o.End, o.Status
 	m.done, m.doneID = r.From.Seq, r.From.Text
 	m.joined = Joined{

@@ -120,7 +120,8 @@ type Subscription struct {
 	asked    uint64 // pos when it was asked for
 	reading  bool   // the last Next stopped for want of a page
 	landed   *landed
-	resuming bool // Resume is at work: the position must not move
+	resuming bool   // Resume is at work: the position must not move
+	stored   uint64 // the newest seq that Resume found in the store; 0: all up to it was taken
 	closed   bool
 }
 

@@ -1,0 +1,41 @@
+package hub
+
+import (
+	"context"
+	"testing"
+)
+
+// What happened while nobody was connected comes by itself, though nothing more
+// is ever published: the tail is new then and holds none of it.
+func TestResumeInSilence(t *testing.T) {
+	never := func(error) bool { return false }
+	for _, c := range []struct {
+		name string
+		job  string
+		want []string
+	}{
+		{"client", "", []string{"e-3", "e-4"}},
+		{"job", "a", []string{"e-4", "end:a@e-4"}},
+		{"quiet job", "b", []string{"e-3"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, m := open(t, bounds{})
+			m.commit("a", Other)
+			m.commit("b", Other)
+			m.commit("b", Other)
+			m.commit("a", Terminal)
+			r := newReader(h)
+			defer r.sub.Close()
+			at := Cursor{Seq: 2, Text: id(2)}
+			room := Resumed{Job: c.job, N: 1, Start: Cursor{Text: id(0)}, From: at, Begun: true, Live: true}
+			if _, err := r.sub.Resume(context.Background(), at, []Resumed{room}, never); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, r.pull(100, 1<<20), c.want...)
+			h.Publish([]*Event{m.commit("b", Other)})
+			if c.job != "a" {
+				equal(t, r.pull(100, 1<<20), "e-5")
+			}
+		})
+	}
+}
