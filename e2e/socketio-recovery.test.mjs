@@ -153,6 +153,36 @@ describe("recovery", { concurrency: 4 }, () => {
     }
   });
 
+  for (const restart of [false, true]) {
+    test(`a job ends while its clients are away, and nothing comes after it${restart ? ", not even the same server" : ""}`, async (t) => {
+      const server = await Server.start(t);
+      const key = await server.key("acme");
+      const cable = await wire(t, server);
+      const job = await server.work(key);
+      const before = (await server.history(key)).length;
+      const everything = await inEveryMode(t, cable.url, key);
+      const one = await inEveryMode(t, cable.url, key);
+      for (const client of everything) await client.subscribe({});
+      for (const client of one) await client.subscribe({ jobId: job.id });
+      const clients = [...everything, ...one];
+      const first = (await job.report()).lastEventId;
+      for (const client of clients) await client.hears(first);
+      cable.plugged = false;
+      cable.cut();
+      await until("they are away", () => clients.every((c) => !c.socket.connected));
+      await job.report(3);
+      await job.complete();
+      if (restart) {
+        await server.kill();
+        await server.start();
+      }
+      cable.plugged = true;
+      await heardAll(clients, (await server.history(key)).slice(before));
+      for (const client of clients) recovered(client, 1);
+      for (const client of one) assert.equal((await client.next("end")).status, "completed");
+    });
+  }
+
   test("who leaves on purpose begins anew", async (t) => {
     const server = await Server.start(t);
     const key = await server.key("acme");
