@@ -213,6 +213,9 @@ func (c *Conn) end(err error) {
 		}
 	}
 	cause := c.cause
+	if c.clean { // all was sent; finish is about to say so
+		cause = nil
+	}
 	c.gone = true
 	busy := c.state == sending || c.state == again
 	if !busy {

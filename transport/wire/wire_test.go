@@ -434,6 +434,21 @@ func TestParkedConnectionGoesBackWithItsNextRequest(t *testing.T) {
 	}
 }
 
+// A peer that has its answer and leaves at once has missed nothing.
+func TestParkedPeerThatLeavesWithItsAnswer(t *testing.T) {
+	p := pool(t, Options{})
+	for range 3000 {
+		server, client := net.Pipe()
+		s := newScript(func(buf []byte, _ int) ([]byte, Next) { return append(buf, "answer"...), Close })
+		p.Park(server, nil, s, time.Minute)
+		if _, err := io.ReadFull(client, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Close()
+		s.ended(t, nil)
+	}
+}
+
 func TestParkedPeerThatLeavesOrIsCut(t *testing.T) {
 	p := NewPool(Options{})
 	server, client := pair(t)
