@@ -78,6 +78,9 @@ func (r *rig) check() {
 		if a.closed != 1 {
 			r.t.Errorf("%s: Closed was called %d times", sid, a.closed)
 		}
+		if r.t.Failed() {
+			r.t.Logf("%s: ended with %v", sid, a.cause)
+		}
 		for _, w := range a.wrong {
 			r.t.Errorf("%s: %s", sid, w)
 		}
@@ -99,6 +102,7 @@ type app struct {
 	out    []engineio.Message
 	busy   int // of Receive, and of Fill and Goodbye in the upper half
 	closed int
+	cause  error
 	wrong  []string
 }
 
@@ -182,6 +186,7 @@ func (a *app) Closed(cause error) {
 		a.wrong = append(a.wrong, "Closed beside another call")
 	}
 	if a.closed++; a.closed == 1 {
+		a.cause = cause
 		a.over <- cause
 	}
 }

@@ -1,6 +1,7 @@
 package engineio_test
 
 import (
+	"net"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -118,19 +119,46 @@ func TestAPollDuringTheUpgrade(t *testing.T) {
 	})
 }
 
-// A poll that its client gives up once the WebSocket has taken over is no loss.
+// unread polls and never reads the answer.
+func (r *rig) unread(p *engineiotest.Poller) net.Conn {
+	r.t.Helper()
+	conn, err := r.dial(r.t.Context())
+	if err == nil {
+		r.t.Cleanup(func() { _ = conn.Close() })
+		err = p.Request("GET", p.Query(), nil).Write(conn)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	synctest.Wait()
+	return conn
+}
+
+// A poll whose answer its client does not wait for is no loss once the WebSocket
+// has taken over.
 func TestAPollGivenUpAfterTheUpgrade(t *testing.T) {
 	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
-		for range 50 {
-			p := r.Open("")
-			poll := p.Poll()
-			synctest.Wait()
-			ws := p.Probe()
-			ws.Send("5")
-			poll.Abort() // answered or not
-			r.carries(p, ws)
-			ws.Drop()
-		}
+		p := r.Open("")
+		conn := r.unread(p)
+		ws := p.Probe()
+		ws.Send("5")
+		synctest.Wait()
+		_ = conn.Close()
+		synctest.Wait()
+		r.carries(p, ws)
+	})
+}
+
+// Before, it is one: what it held is lost.
+func TestALostAnswerEndsTheSession(t *testing.T) {
+	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
+		p := r.Open("")
+		conn := r.unread(p)
+		r.app(p.SID).send("lost")
+		synctest.Wait()
+		_ = conn.Close()
+		wantCause(t, r.app(p.SID), engineio.ErrTransport)
+		p.Unknown()
 	})
 }
 
