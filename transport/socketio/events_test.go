@@ -222,9 +222,9 @@ func TestOneAttachmentTooMany(t *testing.T) {
 		c := r.connected()
 		c.Send(`451-["say",` + hole + "0}]")
 		c.SendBinary([]byte("x"))
-		c.SendBinary([]byte("y"))
 		c.Gets(`451-["said",` + hole + "0}]")
 		c.GetsBinary("x")
+		c.SendBinary([]byte("y"))
 		c.Ended()
 	})
 }
