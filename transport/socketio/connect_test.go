@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -330,6 +331,45 @@ func TestLeavingIsToldOnce(t *testing.T) {
 			c.Send(`42/custom,["note"]`, "41/custom,")
 			<-done
 			p.wantCause(t, socketio.ErrLeft)
+			c.Drop()
+		}
+	})
+}
+
+// The server disconnects while an event is being handled: the peer is told after it.
+func TestDisconnectBesideAnEvent(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, r *rig) {
+		for range 20 {
+			r.prepare = func(p *peer) {
+				p.onEvent = func() {
+					go p.socket.Disconnect()
+					for range 1000 {
+						runtime.Gosched() // what may come in between comes
+					}
+				}
+			}
+			c := r.connection()
+			c.joins("/custom,")
+			c.Send(`42/custom,["note"]`)
+			c.Gets("41/custom,")
+			r.last().wantCause(t, socketio.ErrLeft)
+			c.joins("")
+			c.Drop()
+		}
+	})
+}
+
+// One socket leaves while another keeps the connection sending.
+func TestLeavingWhileTheConnectionSends(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, r *rig) {
+		for range 50 {
+			c := r.connected()
+			stop := wakes(r.last().socket)
+			c.joins("/custom,")
+			p := r.last()
+			c.Send("41/custom,")
+			p.wantCause(t, socketio.ErrLeft)
+			stop()
 			c.Drop()
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/jobcast/jobcast/transport/socketio"
 )
@@ -254,19 +253,7 @@ func TestTheConnectReplyComesFirst(t *testing.T) {
 		for range 100 {
 			r.prepare = nil
 			c := r.connected()
-			main := r.last().socket
-			stop, stopped := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(stopped)
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						main.Wake()
-					}
-				}
-			}()
+			stop := wakes(r.last().socket)
 			r.prepare = func(p *peer) {
 				for range 3 {
 					_ = p.socket.Emit("early")
@@ -274,10 +261,8 @@ func TestTheConnectReplyComesFirst(t *testing.T) {
 			}
 			c.joins("/custom,")
 			c.Gets(`42/custom,["early"]`)
-			close(stop)
-			<-stopped
+			stop()
 			c.Drop()
-			time.Sleep(time.Millisecond)
 		}
 	})
 }

@@ -127,10 +127,11 @@ func (n refuses) Connect(*socketio.Socket, json.RawMessage) (socketio.Peer, erro
 // peer echoes: `say` comes back as the event `said`, `ask` as an acknowledgement.
 // Other events are noted.
 type peer struct {
-	socket *socketio.Socket
-	auth   string
-	onTick func(time.Time) error
-	over   chan error
+	socket  *socketio.Socket
+	auth    string
+	onEvent func()
+	onTick  func(time.Time) error
+	over    chan error
 
 	mu     sync.Mutex // guards the fields below
 	events []string
@@ -159,6 +160,9 @@ func (p *peer) Event(e socketio.Event) error {
 	p.mu.Lock()
 	p.events = append(p.events, e.Name)
 	p.mu.Unlock()
+	if p.onEvent != nil {
+		p.onEvent()
+	}
 	switch {
 	case e.Name == "say":
 		return p.socket.Return(&e, "said")
@@ -260,4 +264,25 @@ func (r *rig) connected() *client {
 	c := r.connection()
 	c.joins("")
 	return c
+}
+
+// wakes makes the connection of a socket look for something to send, all the time,
+// until stop is called.
+func wakes(s *socketio.Socket) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				s.Wake()
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
+	}
 }
