@@ -156,30 +156,6 @@ func TestFail(t *testing.T) {
 	})
 }
 
-// Fail is not lost to a timer that is set for later at the same moment.
-func TestFailBesideOtherTimers(t *testing.T) {
-	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
-		for range 100 {
-			p := r.Open("")
-			s := r.app(p.SID).session
-			done := make(chan struct{})
-			go func() {
-				for range 20 {
-					s.TickAt(time.Now().Add(time.Hour))
-				}
-				close(done)
-			}()
-			s.Fail(errWanted)
-			<-done
-			time.Sleep(time.Millisecond)
-			wantCause(t, r.app(p.SID), errWanted)
-		}
-		if n := r.srv.Len(); n != 0 {
-			t.Errorf("%d sessions", n)
-		}
-	})
-}
-
 func TestTick(t *testing.T) {
 	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
 		begun := time.Now()

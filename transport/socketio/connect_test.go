@@ -363,10 +363,11 @@ func TestDisconnectBesideAnEvent(t *testing.T) {
 func TestLeavingWhileTheConnectionSends(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, r *rig) {
 		for range 50 {
-			c := r.connected()
-			stop := wakes(r.last().socket)
+			c := r.connection()
 			c.joins("/custom,")
 			p := r.last()
+			c.joins("")
+			stop := wakes(r.last().socket)
 			c.Send("41/custom,")
 			p.wantCause(t, socketio.ErrLeft)
 			stop()

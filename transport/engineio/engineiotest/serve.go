@@ -58,7 +58,7 @@ func serve(t *testing.T, app *fiber.App, pool *wire.Pool, ln net.Listener) {
 	t.Cleanup(func() {
 		_ = ln.Close()
 		pool.Close()
-		_ = app.Shutdown() // of a listener that is closed already
+		_ = app.ShutdownWithTimeout(patience) // its listener is closed already
 		<-served
 	})
 }

@@ -106,7 +106,7 @@ func (ws *WebSocket) Frame(b0 byte, payload []byte) {
 	case n < 126:
 		out = append(out, 0x80|byte(n))
 	case n < 1<<16:
-		out = binary.BigEndian.AppendUint16(append(out, 0x80|126), uint16(n)) //nolint:gosec // n is below 1<<16
+		out = binary.BigEndian.AppendUint16(append(out, 0x80|126), uint16(n))
 	default:
 		out = binary.BigEndian.AppendUint64(append(out, 0x80|127), uint64(n))
 	}
