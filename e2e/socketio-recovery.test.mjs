@@ -183,6 +183,31 @@ describe("recovery", { concurrency: 4 }, () => {
     });
   }
 
+  test("a job that has ended is asked for again and again, and then the connection is cut", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    const job = await server.work(key);
+    await job.complete();
+    const [terminal] = (await server.history(key, job.id)).slice(-1);
+    const cable = await wire(t, server);
+    for (const client of await inEveryMode(t, cable.url, key)) {
+      for (let i = 1; i <= 3; i++) {
+        await client.subscribe({ jobId: job.id });
+        await client.next("end");
+        assert.deepEqual(client.ids, Array(i).fill(terminal), client.mode);
+      }
+      cable.cut();
+      client.socket.io.engine.close();
+      await client.next("disconnect");
+      await until("it is back", () => client.all("connect").length > 1 && client.socket.connected);
+      recovered(client, 1);
+      await client.subscribe({});
+      const more = await server.work(key);
+      await client.hears((await more.report()).lastEventId);
+      assert.equal(client.ids.filter((id) => id === terminal).length, 3, `${client.mode}: it is not told once more`);
+    }
+  });
+
   test("who leaves on purpose begins anew", async (t) => {
     const server = await Server.start(t);
     const key = await server.key("acme");

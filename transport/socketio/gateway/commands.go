@@ -136,7 +136,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	}
 	return n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
-	}, n.takeOver())
+	}, n.takeOver(j.Room.Job))
 }
 
 // again answers a subscribe to a room that is joined; told is false if it was left
@@ -161,7 +161,7 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	if !joined {
 		return transport.Refuse(transport.NotFound, "This room is not joined.")
 	}
-	gone := n.takeOver()
+	gone := n.takeOver(q.JobID)
 	n.mu.Lock()
 	if r := n.rooms[q.JobID]; r != nil {
 		gone = append(gone, r.n)

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -149,26 +151,31 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 	}
 }
 
-// ended notes that a room is no more.
+// ended notes that a room is no more. It stays in the store until the client must
+// have received its end: if the connection is cut before, it is read once more.
 func (n *session) ended(m *hub.Mark) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if r := n.rooms[m.Room.Job]; r != nil && r.n == m.N {
 		delete(n.rooms, m.Room.Job)
 	}
-	n.over = append(n.over, m.N)
-	n.mu.Unlock()
-	select {
-	case n.g.over <- n:
-	default: // they are busy: the next join does it
-	}
+	n.over = append(n.over, over{m.N, m.Room.Job, time.Now().Add(provenAfter)})
 }
 
-// takeOver returns the joins whose rooms have ended and are still in the store.
-func (n *session) takeOver() []int64 {
+// takeOver returns the joins whose rooms may leave the store: those that are due,
+// and those of a job that is joined again, which tells its end again.
+func (n *session) takeOver(job string) []int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	gone := n.over
-	n.over = nil
+	now := time.Now()
+	var gone []int64
+	n.over = slices.DeleteFunc(n.over, func(o over) bool {
+		out := o.job == job || !o.due.After(now)
+		if out {
+			gone = append(gone, o.n)
+		}
+		return out
+	})
 	return gone
 }
 

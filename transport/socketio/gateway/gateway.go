@@ -19,6 +19,7 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/socketio"
 )
@@ -45,6 +46,11 @@ const (
 	sweepPause = time.Second
 	storeTime  = 10 * time.Second // one command to the store
 )
+
+// provenAfter is how long after a message a connection that still stands has
+// delivered it: the heartbeat has asked after it, waited once more because the
+// peer was busy, and got an answer.
+const provenAfter = 2 * (engineio.DefaultPingInterval + engineio.DefaultPingTimeout)
 
 // Options are what a Gateway works with. All but Observe are required.
 type Options struct {
@@ -136,14 +142,14 @@ func (g *Gateway) tidy(ctx context.Context) {
 }
 
 // clean removes rooms that have ended from the store, so that a client which comes
-// back is not told once more of their end.
+// back later is not told once more of their end.
 func (g *Gateway) clean(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case n := <-g.over:
-			gone := n.takeOver()
+			gone := n.takeOver("") // no job
 			if len(gone) == 0 {
 				continue
 			}

@@ -141,7 +141,7 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 		for _, l := range lost {
 			if r.n == l {
 				delete(n.rooms, job)
-				n.over = append(n.over, l)
+				n.over = append(n.over, over{n: l, job: job})
 			}
 		}
 	}

@@ -53,7 +53,7 @@ type session struct {
 	admission *transport.Admission
 	control   []frame
 	rooms     map[string]*room // by job
-	over      []int64          // joins whose rooms have ended and are still in the store
+	over      []over           // rooms that have ended and are still in the store, oldest first
 	revoked   bool             // the credential has ended, and not the session
 }
 
@@ -75,6 +75,13 @@ func (p place) String() string {
 type room struct {
 	n   int64
 	ack *socketio.Event // waits for `subscribed`; nil: nobody does
+}
+
+// over is a room that has ended.
+type over struct {
+	n   int64 // of its join
+	job string
+	due time.Time // it may leave the store then
 }
 
 // reading is a room whose history is being sent.
@@ -144,6 +151,15 @@ func (n *session) Tick(now time.Time) error {
 	f := transport.PingFrame(now)
 	n.answer(nil, f, false)
 	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
+	n.mu.Lock()
+	due := len(n.over) > 0 && !n.over[0].due.After(now)
+	n.mu.Unlock()
+	if due {
+		select {
+		case n.g.over <- n:
+		default: // they are busy: the next join or tick does it
+		}
+	}
 	return nil
 }
 
