@@ -154,7 +154,7 @@ describe("recovery", { concurrency: 4 }, () => {
   });
 
   for (const restart of [false, true]) {
-    test(`a job ends while its clients are away, and nothing comes after it${restart ? ", not even the same server" : ""}`, async (t) => {
+    test(`a job ends while its clients are away, and nothing comes after it${restart ? ", on a server that was killed meanwhile" : ""}`, async (t) => {
       const server = await Server.start(t);
       const key = await server.key("acme");
       const cable = await wire(t, server);
@@ -182,6 +182,37 @@ describe("recovery", { concurrency: 4 }, () => {
       for (const client of one) assert.equal((await client.next("end")).status, "completed");
     });
   }
+
+  test("a job's end is sent and never arrives", async (t) => {
+    const server = await Server.start(t);
+    const key = await server.key("acme");
+    const cable = await wire(t, server);
+    const job = await server.work(key);
+    const before = (await server.history(key)).length;
+    const clients = await inEveryMode(t, cable.url, key);
+    for (const client of clients) await client.subscribe({ jobId: job.id });
+    await until("all are settled", () => clients.every((c) => c.settled));
+    const first = (await job.report()).lastEventId;
+    for (const client of clients) await client.hears(first);
+    cable.rate = 0;
+    await job.complete();
+    await until("the server has sent it", async () => {
+      const { text } = await server.call("GET", "/metrics");
+      return Number(/^jobcast_events_delivered_total\{transport="socketio"\} (\d+)$/m.exec(text)?.[1]) === 2 * clients.length;
+    });
+    await server.work(key); // what the server has to note after that is noted
+    cable.plugged = false;
+    cable.cut();
+    await until("they are away", () => clients.every((c) => !c.socket.connected));
+    for (const client of clients) assert.deepEqual(client.ids, [first], client.mode);
+    cable.rate = Infinity;
+    cable.plugged = true;
+    await heardAll(clients, (await server.history(key, job.id)).slice(before));
+    for (const client of clients) {
+      recovered(client, 1);
+      await client.next("end");
+    }
+  });
 
   test("a job that has ended is asked for again and again, and then the connection is cut", async (t) => {
     const server = await Server.start(t);

@@ -257,11 +257,12 @@ export async function wire(t, server) {
   return it;
 }
 
-// trickle copies at most it.rate bytes in 10 ms.
+// trickle copies at most it.rate bytes in 10 ms; at 0 it holds everything back.
 async function trickle(from, to, it) {
   try {
     for await (const chunk of from) {
       for (let at = 0; at < chunk.length;) {
+        while (it.rate === 0 && !to.destroyed) await pause(10);
         const n = Math.min(it.rate, chunk.length - at);
         if (!to.write(chunk.subarray(at, at + n))) await Promise.race([once(to, "drain"), once(to, "close")]);
         at += n;
