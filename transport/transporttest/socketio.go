@@ -27,6 +27,9 @@ type IO struct {
 // was given, and the last argument of the newest event that ended in a string.
 type Recovery struct{ PID, Offset string }
 
+// ErrWire is what the server must never send.
+var ErrWire = errors.New("against the protocol")
+
 // place follows the offsets that events end with.
 type place struct {
 	room     string // whose history is read
@@ -139,7 +142,9 @@ func (s *IO) connected(data string) error {
 	if err := json.Unmarshal([]byte(data), &m); err != nil || m.SID == "" || m.PID == "" {
 		return fmt.Errorf("CONNECT is answered %q", data)
 	}
-	s.place.anything = m.PID == s.recovery.PID
+	if s.place.anything = m.PID == s.recovery.PID; s.place.anything {
+		_, s.place.last, _, _ = cutOffset(s.recovery.Offset)
+	}
 	s.recovery.PID = m.PID
 	return nil
 }
@@ -190,14 +195,14 @@ func (s *IO) read() (Item, error) {
 	case p.kind == '2':
 		return s.event(p.data)
 	}
-	return Item{}, fmt.Errorf("packet %c%s", p.kind, p.data)
+	return Item{}, fmt.Errorf("%w: packet %c%s", ErrWire, p.kind, p.data)
 }
 
 // event reads an event and its trailing offset.
 func (s *IO) event(data string) (Item, error) {
 	var args []json.RawMessage
 	if err := json.Unmarshal([]byte(data), &args); err != nil || len(args) < 2 || len(args) > 3 {
-		return Item{}, fmt.Errorf("event %q: %d arguments, %v", data, len(args)-1, err)
+		return Item{}, fmt.Errorf("%w: event %q: %d arguments, %v", ErrWire, data, len(args)-1, err)
 	}
 	var name, offset string
 	if err := json.Unmarshal(args[0], &name); err != nil {
@@ -205,7 +210,7 @@ func (s *IO) event(data string) (Item, error) {
 	}
 	if len(args) == 3 {
 		if err := json.Unmarshal(args[2], &offset); err != nil {
-			return Item{}, fmt.Errorf("event %q ends with no string: %w", data, err)
+			return Item{}, fmt.Errorf("%w: event %q ends with no string: %w", ErrWire, data, err)
 		}
 		s.recovery.Offset = offset
 	}
@@ -214,7 +219,7 @@ func (s *IO) event(data string) (Item, error) {
 		err = s.place.check(it, offset)
 	}
 	if err != nil {
-		return Item{}, fmt.Errorf("event %q: %w", data, err)
+		return Item{}, fmt.Errorf("%w: event %q: %w", ErrWire, data, err)
 	}
 	return it, nil
 }

@@ -1,0 +1,397 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/transporttest"
+)
+
+// model is what a client of one session has been told, and what follows from that
+// and from what was committed. The client has one place in the log and moves
+// through the union of its rooms; a room that began before that place is read up
+// to it while the place stays.
+type model struct {
+	log       *transporttest.Log
+	committed map[string][]transporttest.Entry // by room, of the call at hand
+
+	place uint64 // everything up to it that live rooms owe was received
+	last  int64  // the newest join that was heard of
+	rooms []*joinedRoom
+	asked []map[string]string // subscribes without an answer
+	left  []string            // rooms whose unsubscribe has no answer
+	heard map[string]bool     // rooms that were said to be joined and have not begun
+	trace []string
+}
+
+// joinedRoom is one join of a room.
+type joinedRoom struct {
+	job     string
+	n       int64
+	start   uint64 // nothing up to it is owed
+	upTo    uint64 // the client's place while the room's history is read
+	got     uint64 // the newest event of the room
+	live    bool
+	leaving bool // unsubscribe was said
+	ghost   bool // the same, but nobody knows whether it arrived: nothing is owed
+}
+
+func newModel(l *transporttest.Log) *model {
+	return &model{log: l, heard: make(map[string]bool)}
+}
+
+const traceLength = 60
+
+func (m *model) note(format string, args ...any) {
+	m.trace = append(m.trace, fmt.Sprintf(format, args...))
+	m.trace = m.trace[max(0, len(m.trace)-traceLength):]
+}
+
+func (m *model) tail() string { return strings.Join(m.trace, "\n") }
+
+func broken(format string, args ...any) error { return violation{fmt.Sprintf(format, args...)} }
+
+// refresh reads what was committed.
+func (m *model) refresh() {
+	m.committed = map[string][]transporttest.Entry{"": m.log.Entries("")}
+	for _, e := range m.committed[""] {
+		m.committed[e.Job] = append(m.committed[e.Job], e)
+	}
+}
+
+func seqOf(id string) uint64 {
+	c, ok := jobs.ParseCursor(id)
+	if !ok {
+		panic("no cursor: " + id)
+	}
+	return c.Seq
+}
+
+// rest returns what a room has behind a place.
+func (m *model) rest(job string, after uint64) []transporttest.Entry {
+	all := m.committed[job]
+	i := slices.IndexFunc(all, func(e transporttest.Entry) bool { return seqOf(e.ID) > after })
+	if i < 0 {
+		return nil
+	}
+	return all[i:]
+}
+
+// next is the number of the next event that a room owes.
+func (m *model) next(r *joinedRoom) (seq uint64, ok bool) {
+	rest := m.rest(r.job, r.got)
+	if len(rest) == 0 {
+		return 0, false
+	}
+	return seqOf(rest[0].ID), true
+}
+
+func (m *model) find(match func(*joinedRoom) bool) *joinedRoom {
+	if i := slices.IndexFunc(m.rooms, match); i >= 0 {
+		return m.rooms[i]
+	}
+	return nil
+}
+
+func (m *model) joined(job string) bool {
+	return m.find(func(r *joinedRoom) bool { return r.job == job && !r.leaving && !r.ghost }) != nil
+}
+
+// drop forgets the joins of a room.
+func (m *model) drop(job string) {
+	m.rooms = slices.DeleteFunc(m.rooms, func(r *joinedRoom) bool { return r.job == job })
+}
+
+// asks and leaves note what the client says.
+func (m *model) asks(ask map[string]string) {
+	m.note("asks %v", ask)
+	m.asked = append(m.asked, ask)
+}
+
+func (m *model) leaves(job string) {
+	m.note("leaves %q", job)
+	m.left = append(m.left, job)
+	for _, r := range m.rooms {
+		r.leaving = r.leaving || r.job == job
+	}
+}
+
+// cut: what has no answer may have arrived or not.
+func (m *model) cut(offset string) {
+	m.note("cut at %d", m.place)
+	if offset != "" {
+		_, m.last = place3(offset) // of joins that it has forgotten the numbers may come again
+	}
+	for _, r := range m.rooms {
+		r.ghost = r.ghost || r.leaving
+	}
+}
+
+// fresh: the session is a new one.
+func (m *model) fresh() { m.place, m.last, m.rooms, m.heard = 0, 0, nil, make(map[string]bool) }
+
+func (m *model) unsaid() []string                { return slices.Clone(m.left) }
+func (m *model) unanswered() []map[string]string { return slices.Clone(m.asked) }
+
+// owed is how many items are sure to come without anything new happening.
+func (m *model) owed() int {
+	m.refresh()
+	n := len(m.asked) + len(m.left)
+	for job := range m.heard {
+		if m.find(func(r *joinedRoom) bool { return r.job == job }) == nil {
+			n++
+		}
+	}
+	for _, r := range m.rooms {
+		if r.leaving || r.ghost {
+			continue
+		}
+		if !r.live {
+			n++
+			for _, e := range m.rest(r.job, r.got) {
+				if seqOf(e.ID) <= r.upTo {
+					n++
+				}
+			}
+		}
+		if m.ended(r.job) {
+			n++
+		}
+	}
+	for _, e := range m.rest("", m.place) {
+		if m.wanted(e, func(r *joinedRoom) bool { return !r.leaving && !r.ghost }) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) ended(job string) bool {
+	all := m.committed[job]
+	return job != "" && len(all) > 0 && all[len(all)-1].Type == jobs.TypeCompleted
+}
+
+func (m *model) wanted(e transporttest.Entry, among func(*joinedRoom) bool) bool {
+	return m.find(func(r *joinedRoom) bool {
+		return among(r) && (r.job == "" || r.job == e.Job) && seqOf(e.ID) > r.start
+	}) != nil
+}
+
+// see takes items in the order in which the client got them.
+func (m *model) see(items []seen) error {
+	m.refresh()
+	for _, it := range items {
+		m.note("got %s%s, offset %s", it.Name, it.ID, it.offset)
+		if err := m.item(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *model) item(it seen) error {
+	switch it.Name {
+	case "":
+		return m.event(it)
+	case "subscribed":
+		return m.subscribed(it)
+	case "live":
+		return m.turnsLive(it)
+	case "end":
+		return m.end(it)
+	case "unsubscribed":
+		return m.unsubscribed(it)
+	case "problem":
+		return m.problem(it)
+	}
+	return broken("%s: %s", it.Name, it.Data)
+}
+
+// place3 takes an offset apart; n is 0 where it is a plain cursor.
+func place3(offset string) (position uint64, n int64) {
+	parts := strings.Split(offset, ".")
+	if len(parts) == 3 {
+		n, _ = strconv.ParseInt(parts[1], 10, 64) // the client has checked it
+	}
+	return seqOf(parts[0]), n
+}
+
+// frame is what the model reads of a control frame.
+type frame struct {
+	JobID, Cursor string
+	Ref           struct{ Event, JobID string }
+}
+
+func frameOf(it seen) (frame, error) {
+	var f frame
+	err := json.Unmarshal(it.Data, &f)
+	return f, err
+}
+
+func (m *model) subscribed(it seen) error {
+	f, err := frameOf(it)
+	if err != nil {
+		return err
+	}
+	m.answered(f.JobID)
+	at, n := place3(it.offset)
+	if n <= m.last { // an answer about a room that is joined
+		if m.find(func(r *joinedRoom) bool { return r.job == f.JobID }) == nil {
+			m.heard[f.JobID] = true
+		}
+		return nil
+	}
+	if at < m.place {
+		return broken("room %q begins at the place %d, behind %d", f.JobID, at, m.place)
+	}
+	if m.joined(f.JobID) && !m.ended(f.JobID) {
+		return broken("room %q begins twice", f.JobID)
+	}
+	m.drop(f.JobID) // it ended, which was lost, and a later subscribe began it anew
+	delete(m.heard, f.JobID)
+	m.last, m.place = n, at
+	start := seqOf(f.Cursor)
+	m.rooms = append(m.rooms, &joinedRoom{
+		job: f.JobID, n: n, start: start, upTo: at, got: start, ghost: slices.Contains(m.left, f.JobID),
+	})
+	return nil
+}
+
+// answered takes the oldest ask for a room off the list.
+func (m *model) answered(job string) {
+	if i := slices.IndexFunc(m.asked, func(a map[string]string) bool { return a["jobId"] == job }); i >= 0 {
+		m.asked = slices.Delete(m.asked, i, i+1)
+	}
+}
+
+func (m *model) event(it seen) error {
+	seq := seqOf(it.ID)
+	at, n := place3(it.offset)
+	if n > 0 {
+		return m.replayed(seq, at, n)
+	}
+	if seq <= m.place {
+		return broken("event %d comes at the place %d", seq, m.place)
+	}
+	at = m.place
+	m.place = seq
+	e := m.rest("", seq-1)[0]
+	if !m.wanted(e, func(r *joinedRoom) bool { return r.live || r.ghost }) {
+		return broken("event %d is of no room", seq)
+	}
+	for _, r := range m.rooms {
+		if err := m.follow(r, seq, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow moves a room on to a live event, which may be its own.
+func (m *model) follow(r *joinedRoom, seq, at uint64) error {
+	next, ok := m.next(r)
+	switch {
+	case r.ghost:
+	case !r.live:
+		return broken("event %d comes while %q is read up to %d", seq, r.job, r.upTo)
+	case ok && next == seq:
+		r.got = seq
+	case ok && next < seq && !r.leaving:
+		return broken("%q lacks event %d between %d and %d", r.job, next, at, seq)
+	}
+	return nil
+}
+
+// replayed takes an event of a room's history.
+func (m *model) replayed(seq, at uint64, n int64) error {
+	r := m.find(func(r *joinedRoom) bool { return r.n == n })
+	if r == nil || r.ghost {
+		return nil // it was left, for all that is known
+	}
+	next, ok := m.next(r)
+	switch {
+	case r.live:
+		return broken("event %d of the history of %q, which is over", seq, r.job)
+	case at != r.upTo || m.place != at:
+		return broken("%q is read at the place %d, and began at %d", r.job, at, r.upTo)
+	case !ok || next != seq || seq > r.upTo:
+		return broken("event %d of the history of %q, and %d is next, up to %d", seq, r.job, next, r.upTo)
+	}
+	r.got = seq
+	return nil
+}
+
+func (m *model) turnsLive(it seen) error {
+	at, n := place3(it.offset)
+	r := m.find(func(r *joinedRoom) bool { return r.n == n })
+	if r == nil || r.ghost {
+		return nil
+	}
+	if next, ok := m.next(r); !r.live && ok && next <= r.upTo {
+		return broken("the history of %q lacks %d", r.job, next)
+	}
+	if at != m.place {
+		return broken("%q is live at %d, the place is %d", r.job, at, m.place)
+	}
+	if !r.live { // it may be said once more after a cut
+		r.live, r.got = true, max(r.upTo, r.start)
+	}
+	return nil
+}
+
+func (m *model) end(it seen) error {
+	f, err := frameOf(it)
+	if err != nil {
+		return err
+	}
+	r := m.find(func(r *joinedRoom) bool { return r.job == f.JobID })
+	if r == nil || r.ghost {
+		return nil // said once more
+	}
+	if next, ok := m.next(r); !r.live || ok && !r.leaving {
+		return broken("%q ends before %d, live %v", r.job, next, r.live)
+	}
+	m.drop(f.JobID)
+	return nil
+}
+
+func (m *model) unsubscribed(it seen) error {
+	f, err := frameOf(it)
+	if err != nil {
+		return err
+	}
+	for _, r := range m.rooms {
+		if next, ok := m.next(r); r.job == f.JobID && !r.ghost && ok && next <= seqOf(f.Cursor) {
+			return broken("%q was left at %s without %d", r.job, f.Cursor, next)
+		}
+	}
+	return m.gone(f.JobID)
+}
+
+// gone: a room was left, or had ended before it could be.
+func (m *model) gone(job string) error {
+	i := slices.Index(m.left, job)
+	if i < 0 {
+		return broken("%q was left without being asked", job)
+	}
+	m.left = slices.Delete(m.left, i, i+1)
+	m.drop(job)
+	delete(m.heard, job)
+	return nil
+}
+
+func (m *model) problem(it seen) error {
+	f, err := frameOf(it)
+	if err != nil {
+		return err
+	}
+	r := m.find(func(r *joinedRoom) bool { return r.job == f.Ref.JobID })
+	if f.Ref.Event != "unsubscribe" || r != nil && !r.ghost {
+		return broken("refused: %s", it.Data)
+	}
+	return m.gone(f.Ref.JobID)
+}
