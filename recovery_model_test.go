@@ -63,14 +63,6 @@ func (m *model) refresh() {
 	}
 }
 
-func seqOf(id string) uint64 {
-	c, ok := jobs.ParseCursor(id)
-	if !ok {
-		panic("no cursor: " + id)
-	}
-	return c.Seq
-}
-
 // rest returns what a room has behind a place.
 func (m *model) rest(job string, after uint64) []transporttest.Entry {
 	all := m.committed[job]
@@ -142,7 +134,7 @@ func (m *model) owed() int {
 	m.refresh()
 	n := len(m.asked) + len(m.left)
 	for job := range m.heard {
-		if m.find(func(r *joinedRoom) bool { return r.job == job }) == nil {
+		if !m.ended(job) && m.find(func(r *joinedRoom) bool { return r.job == job }) == nil {
 			n++
 		}
 	}
@@ -220,14 +212,14 @@ func place3(offset string) (position uint64, n int64) {
 	return seqOf(parts[0]), n
 }
 
-// frame is what the model reads of a control frame.
-type frame struct {
+// ioFrame is what the model reads of a control frame.
+type ioFrame struct {
 	JobID, Cursor string
 	Ref           struct{ Event, JobID string }
 }
 
-func frameOf(it seen) (frame, error) {
-	var f frame
+func frameOf(it seen) (ioFrame, error) {
+	var f ioFrame
 	err := json.Unmarshal(it.Data, &f)
 	return f, err
 }
@@ -240,7 +232,8 @@ func (m *model) subscribed(it seen) error {
 	m.answered(f.JobID)
 	at, n := place3(it.offset)
 	if n <= m.last { // an answer about a room that is joined
-		if m.find(func(r *joinedRoom) bool { return r.job == f.JobID }) == nil {
+		// A job may end, and say so, while the answer is on its way.
+		if !m.ended(f.JobID) && m.find(func(r *joinedRoom) bool { return r.job == f.JobID }) == nil {
 			m.heard[f.JobID] = true
 		}
 		return nil

@@ -1,6 +1,8 @@
 package engineio
 
 import (
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -128,6 +130,7 @@ func (s *Session) arm() {
 
 // tick does what the time demands.
 func (s *Session) tick() {
+	defer s.caught()
 	now := time.Now()
 	if cause := s.failed.Load(); cause != nil {
 		s.end(*cause)
@@ -166,6 +169,20 @@ func (s *Session) tick() {
 		late.close(0, "")
 	}
 	s.Wake()
+}
+
+// caught turns a panic of the application on the timer's goroutine, where nobody
+// else would see it, into the end of the connection.
+func (s *Session) caught() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.srv.opt.Log.Error("session failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	s.srv.forget(s)
+	if c := s.out.Load(); c != nil {
+		c.Cut(wire.ErrPanic)
+	}
 }
 
 // overdue ends the session if its peer has been silent for too long, and reports

@@ -30,6 +30,10 @@ const Name = "/jobs"
 // kind names the transport in metrics and logs.
 const kind = "socketio"
 
+// MaxMessage is how long a message of a client may be, in bytes. None is of more
+// than a few hundred, and whoever has not been let in yet must not hold more.
+const MaxMessage = 64 << 10
+
 // Limits.
 const (
 	maxRooms         = 100    // joined at once
