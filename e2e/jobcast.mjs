@@ -86,12 +86,13 @@ export const parsers = {
 };
 
 // until polls ask every 20 ms until it returns something true, at most for ms.
+// what says what that is; it may be a function, which then can tell how it stands.
 export async function until(what, ask, ms = 20_000) {
   const end = Date.now() + ms;
   for (;;) {
     const got = await ask();
     if (got) return got;
-    assert.ok(Date.now() < end, `gave up waiting: ${what}`);
+    assert.ok(Date.now() < end, `gave up waiting: ${typeof what === "function" ? what() : what}`);
     await pause(20);
   }
 }

@@ -210,6 +210,13 @@ export class Client {
     return this.socket.io.engine?.transport?.name;
   }
 
+  // state is for messages about what went wrong.
+  get state() {
+    const engine = this.socket.io.engine;
+    return `${this.mode}: ${this.transport}, ${engine?.readyState}, upgrading ${engine?.upgrading}, to send ${engine?.writeBuffer.length}, ` +
+      `last heard ${JSON.stringify(this.heard.slice(-2))}`;
+  }
+
   // settled tells whether no upgrade is still to come.
   get settled() {
     return this.transport === "websocket" || this.socket.io.opts.transports?.join() === "polling";
