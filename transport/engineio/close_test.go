@@ -298,3 +298,22 @@ func TestADrainBesideAClose(t *testing.T) {
 		}
 	})
 }
+
+// A panic in Tick comes on a goroutine of the session's own; it ends that session
+// and nothing else.
+func TestAPanicOfTickEndsItsSessionAlone(t *testing.T) {
+	inBubble(t, engineio.Options{}, func(t *testing.T, r *rig) {
+		r.prepare = func(a *app) {
+			a.session.TickAt(time.Now().Add(time.Second))
+			a.onTick = func(time.Time) error { panic("tick") }
+		}
+		broken, _ := r.OpenWebSocket("")
+		r.prepare = nil
+		check := r.neighbour()
+		time.Sleep(2 * time.Second)
+		if _, _, err := broken.Next(); err == nil {
+			t.Error("the connection goes on")
+		}
+		check()
+	})
+}
