@@ -213,7 +213,7 @@ func (e *engine) move(p probed) error {
 	e.probe = nil
 	defer e.moving.Store(false)
 	if p.err != nil {
-		return nil //nolint:nilerr // clients say nothing of it; see upgraded
+		return nil // clients say nothing of it; see upgraded
 	}
 	e.out.Lock()
 	defer e.out.Unlock()
