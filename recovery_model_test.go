@@ -51,7 +51,14 @@ func (m *model) note(format string, args ...any) {
 	m.trace = m.trace[max(0, len(m.trace)-traceLength):]
 }
 
-func (m *model) tail() string { return strings.Join(m.trace, "\n") }
+// tail tells what went before, and what is owed now.
+func (m *model) tail() string {
+	m.note("owed are %d: asked %v, left %q, heard %v", m.owed(), m.asked, m.left, m.heard)
+	for _, r := range m.rooms {
+		m.note("room %+v", *r)
+	}
+	return strings.Join(m.trace, "\n")
+}
 
 func broken(format string, args ...any) error { return violation{fmt.Sprintf(format, args...)} }
 
@@ -177,12 +184,24 @@ func (m *model) wanted(e transporttest.Entry, among func(*joinedRoom) bool) bool
 func (m *model) see(items []seen) error {
 	m.refresh()
 	for _, it := range items {
-		m.note("got %s%s, offset %s", it.Name, it.ID, it.offset)
+		m.noteItem(it)
 		if err := m.item(it); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteItem notes an item; of events that follow one another only the newest.
+func (m *model) noteItem(it seen) {
+	if last := len(m.trace) - 1; it.Event != nil && last >= 0 && strings.HasPrefix(m.trace[last], "got up to ") {
+		m.trace = m.trace[:last]
+	}
+	if it.Event != nil {
+		m.note("got up to %s, offset %s", it.ID, it.offset)
+		return
+	}
+	m.note("got %s %s, offset %s", it.Name, it.Data, it.offset)
 }
 
 func (m *model) item(it seen) error {
