@@ -23,7 +23,7 @@ func TestScenarios(t *testing.T) {
 	}
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
-		data: dir, binary: binary, targets: targets()[:3], rounds: 1, pause: time.Second,
+		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second,
 	}
 	if set.scenarios, err = scenariosOf("submit,append,latency,fanout,peers"); err != nil {
 		t.Fatal(err)

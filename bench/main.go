@@ -94,7 +94,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	var errs [4]error
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
-	set.rates, errs[2] = numbers("rates", strings.ReplaceAll(*rates, "flat", "0"), maxRate)
+	set.rates, errs[2] = numbers("rates", *rates, maxRate)
 	set.targets, errs[3] = targetsOf(*speak)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
@@ -117,8 +117,12 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 func numbers(name, list string, limit int) ([]int, error) {
 	var out []int
 	for text := range strings.SplitSeq(list, ",") {
+		if name == "rates" && strings.TrimSpace(text) == "flat" {
+			out = append(out, 0)
+			continue
+		}
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 0 || n > limit || n == 0 && name != "rates" {
+		if err != nil || n < 1 || n > limit {
 			return nil, fmt.Errorf("-%s: %q is not a number from 1 to %d", name, text, limit)
 		}
 		out = append(out, n)
