@@ -221,9 +221,10 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	if !slices.Contains(s.members, m) {
 		return Joined{}, ErrClosed // left or closed meanwhile
 	}
-	if !slices.ContainsFunc(s.members, func(x *member) bool { return x.placed }) {
+	if o.Head >= s.pos && !slices.ContainsFunc(s.members, func(x *member) bool { return x.placed }) {
 		// The first room, or the first since all were left: what happened
 		// without a room was not followed, and the room's own start decides.
+		// The last room may have ended after the store was asked.
 		s.pos, s.posID = o.Head, o.HeadID
 	}
 	j.Position, j.PositionAt = s.posID, s.pos
