@@ -155,7 +155,7 @@ func (c *court) untilRefused(key string) {
 		if err != nil {
 			c.Fatalf("a revoked key: %v", err)
 		}
-		r.Close()
+		leave(r)
 		<-look.C
 	}
 }

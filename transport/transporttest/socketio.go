@@ -50,6 +50,7 @@ func openIO(how Via) func(context.Context, Caller, Opening) (Reader, error) {
 			o.From = "start" // elsewhere that is what a job room begins with
 		}
 		if err := s.open(s, o, map[string]any{}); err != nil {
+			_ = s.Goodbye() // between two polls nobody notices that a client has gone
 			s.Close()
 			return nil, err
 		}
@@ -305,6 +306,9 @@ func cutOffset(text string) (position string, n int64, seq uint64, err error) {
 
 // Next implements Reader.
 func (s *IO) Next() (Item, error) { return s.next(s) }
+
+// Goodbye ends the session in so many words.
+func (s *IO) Goodbye() error { return s.send("1") }
 
 // Close implements Reader.
 func (s *IO) Close() { s.close() }
