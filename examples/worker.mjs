@@ -113,3 +113,4 @@ try {
   say(e.message);
   process.exitCode = 1;
 }
+process.exit(); // connections that are kept for later calls must not hold us
