@@ -101,7 +101,11 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 		return err
 	}
 	n.mu.Lock()
-	n.rooms[q.JobID] = &room{st.N, e}
+	r := &room{n: st.N}
+	if e.WantsAck() {
+		r.ack = e
+	}
+	n.rooms[q.JobID] = r
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
 	n.g.opt.Observe.Resumed(kind, start, joined)

@@ -9,6 +9,7 @@ import (
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/transport/socketio"
 )
 
 // Fill implements socketio.Peer.
@@ -143,12 +144,22 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 	n.place = place{m.Joined.Position, m.N, start.Seq}
 	f := transport.MarkFrame(m)
 	n.frame(w, f, true)
-	n.mu.Lock()
-	r := n.rooms[m.Room.Job]
-	n.mu.Unlock()
-	if r != nil && r.n == m.N && r.ack != nil && r.ack.WantsAck() {
-		n.write(w, frame{ack: r.ack, data: f.MarshalData()})
+	if e := n.takeAck(m); e != nil {
+		n.write(w, frame{ack: e, data: f.MarshalData()})
 	}
+}
+
+// takeAck returns the event that waits for the room's `subscribed`, once.
+func (n *session) takeAck(m *hub.Mark) *socketio.Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.rooms[m.Room.Job]
+	if r == nil || r.n != m.N {
+		return nil
+	}
+	e := r.ack
+	r.ack = nil // it holds the whole message
+	return e
 }
 
 // ended notes that a room is no more. It stays in the store until the client must

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/transporttest"
+)
+
+// sessionTest is a client over long-polling, where a command has been handled when
+// it is answered.
+type sessionTest struct {
+	*testing.T
+	log    *transporttest.Log
+	caller transporttest.Caller
+}
+
+func newSessionTest(t *testing.T) *sessionTest {
+	server := boot(t, transporttest.Options{})
+	_, secret := server.Key("acme", auth.KeyOptions{})
+	return &sessionTest{
+		T: t, log: transporttest.NewLog(server, "acme"),
+		caller: transporttest.Caller{Dial: server.Dial, Secret: secret},
+	}
+}
+
+// come connects; with a session, that one must go on.
+func (s *sessionTest) come(back transporttest.Recovery) *transporttest.IO {
+	s.Helper()
+	io, err := transporttest.DialIO(s.Context(), s.caller, transporttest.ViaPolling, back)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(io.Close)
+	if back.PID != "" && !io.Recovered() {
+		s.Fatalf("not recovered from %q", back.Offset)
+	}
+	s.until(io, "connected")
+	return io
+}
+
+func (s *sessionTest) say(io *transporttest.IO, event, job string) {
+	s.Helper()
+	if err := io.Say(event, map[string]string{"jobId": job, "from": "start"}); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// until reads up to a frame of this name, and returns the events before it.
+func (s *sessionTest) until(io *transporttest.IO, name string) (got []transporttest.Item) {
+	s.Helper()
+	for {
+		it, err := io.Next()
+		switch {
+		case err != nil:
+			s.Fatalf("waiting for %s: %v", name, err)
+		case it.Name == name:
+			return got
+		case it.Event != nil:
+			got = append(got, it)
+		case it.Name != transporttest.Heartbeat:
+			s.Fatalf("%s %s instead of %s", it.Name, it.Data, name)
+		}
+	}
+}
+
+// TestRecoveryAfterRejoin: a room was left and is joined anew, and the client does
+// not hear of that. Its offset still speaks of the first join, which says nothing
+// of the second.
+func TestRecoveryAfterRejoin(t *testing.T) {
+	s := newSessionTest(t)
+	w := s.log.Begin(s)
+	w.Emit(s, 5, 5)
+	io := s.come(transporttest.Recovery{})
+	s.say(io, "subscribe", w.Job)
+	s.until(io, "subscribed")
+	s.until(io, "live")
+	s.say(io, "unsubscribe", w.Job)
+	s.until(io, "unsubscribed")
+	back := io.Recovery()
+	io.Close()
+	io = s.come(back)
+	s.say(io, "subscribe", w.Job)
+	io.Close()
+	io = s.come(back)
+	s.until(io, "subscribed")
+	transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
+}
+
+// TestRecoveryOfAnEnd: what was sent of a room up to its end is lost, after
+// another command has been heard.
+func TestRecoveryOfAnEnd(t *testing.T) {
+	for _, command := range []string{"subscribe", "unsubscribe"} {
+		t.Run(command, func(t *testing.T) {
+			s := newSessionTest(t)
+			w, other := s.log.Begin(s), s.log.Begin(s)
+			w.Emit(s, 5, 5)
+			w.Finish(s)
+			io := s.come(transporttest.Recovery{})
+			if command == "unsubscribe" {
+				s.say(io, "subscribe", other.Job)
+				s.until(io, "subscribed")
+				s.until(io, "live")
+			}
+			s.say(io, "subscribe", w.Job)
+			s.until(io, "subscribed")
+			back := io.Recovery() // nothing after this arrives
+			s.until(io, "live")
+			s.until(io, "end")
+			s.say(io, command, other.Job)
+			io.Close()
+			io = s.come(back)
+			transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
+			s.until(io, "end")
+		})
+	}
+}
