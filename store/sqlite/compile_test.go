@@ -1,0 +1,79 @@
+package sqlite
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// TestStatementsStayCompiled: what runs all the time is compiled once. SQLite asks
+// the authorizer whenever it compiles a statement.
+func TestStatementsStayCompiled(t *testing.T) {
+	s := openServing(t, t.TempDir(), Options{})
+	once := func() {
+		ctx := context.Background()
+		l := leased(t, s, "c")
+		if _, err := s.Append(ctx, l.Lease, []jobs.Body{jobs.Progressed(50, "half", "x")}); err != nil {
+			t.Fatal(err)
+		}
+		room := jobs.Room{Client: "c", Job: l.Job.ID}
+		for range readers { // each with its own statements
+			if _, err := s.Get(ctx, "c", l.Job.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.List(ctx, "c", jobs.ListQuery{Limit: 3}); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range []jobs.Room{room, {Client: "c"}} {
+				if _, err := s.Open(ctx, r, &jobs.Cursor{}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Page(ctx, r, 0, 1000, 10, 10_000); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		err := s.JoinRoom(ctx, "c", "session", jobs.SessionRoom{N: 1, Job: l.Job.ID}, []int64{2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Extend(ctx, l.Lease); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Complete(ctx, l.Lease, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var compiled atomic.Int64
+	watch(t, s.committer.db, &compiled)
+	for range readers {
+		db := <-s.readers
+		watch(t, db, &compiled)
+		s.readers <- db
+	}
+	once()
+	compiled.Store(0)
+	once()
+	if n := compiled.Load(); n > 0 {
+		t.Errorf("statements were compiled anew: the authorizer was asked %d times", n)
+	}
+}
+
+// watch counts what the authorizer of a session is asked.
+func watch(t *testing.T, db *session, asked *atomic.Int64) {
+	t.Helper()
+	err := db.conn.Raw(func(c any) error {
+		c.(*sqlite3.SQLiteConn).RegisterAuthorizer(func(int, string, string, string) int {
+			asked.Add(1)
+			return sqlite3.SQLITE_OK
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
