@@ -171,7 +171,7 @@ func (b *batch) heldOr(l jobs.Lease, end int) (r running, again *jobs.Job, err e
 	case ended != end:
 		return r, nil, refuse(jobs.ErrLeaseLost)
 	}
-	row, err := b.job(sqlJobByUUID, l.JobID, l.Client)
+	row, err := b.job(sqlJobByUUID, []any{l.JobID, l.Client})
 	if err == nil && row == nil {
 		err = refuse(jobs.ErrNotFound)
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	sqlList       = sqlJobColumns + `WHERE j.client = ? AND j.id < ? AND j.status < 5 ORDER BY j.id DESC LIMIT ?`
-	sqlListStatus = sqlJobColumns + `WHERE j.client = ? AND j.status = ? AND j.id < ? ORDER BY j.id DESC LIMIT ?`
+	sqlList       = sqlJobColumns + sqlJobFrom + `WHERE j.client = ? AND j.id < ? AND j.status < 5 ORDER BY j.id DESC LIMIT ?`
+	sqlListStatus = sqlJobColumns + sqlJobFrom + `WHERE j.client = ? AND j.status = ? AND j.id < ? ORDER BY j.id DESC LIMIT ?`
 	sqlRowID      = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
 	sqlRowBefore  = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
 	sqlCounts     = `SELECT status, n FROM counts`
@@ -22,20 +22,20 @@ const (
 // the wait for the connection only.
 func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
 	var zero T
-	var db *session
 	select {
 	case <-s.closing:
 		return zero, jobs.ErrClosed
 	default:
 	}
 	select {
-	case db = <-s.readers:
+	case s.reading <- struct{}{}:
 	case <-s.closing:
 		return zero, jobs.ErrClosed
 	case <-ctx.Done():
 		return zero, ctx.Err()
 	}
-	defer func() { s.readers <- db }()
+	db := s.takeIdle()
+	defer s.putIdle(db)
 	if _, err := db.exec("BEGIN"); err != nil {
 		return zero, statementError(fmt.Errorf("begin read: %w", err))
 	}
@@ -49,10 +49,27 @@ func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T
 	return value, nil
 }
 
+// takeIdle takes the session that was used last; one is there for whoever may read.
+func (s *Store) takeIdle() *session {
+	s.idleMu.Lock()
+	defer s.idleMu.Unlock()
+	last := len(s.idle) - 1
+	db := s.idle[last]
+	s.idle = s.idle[:last]
+	return db
+}
+
+func (s *Store) putIdle(db *session) {
+	s.idleMu.Lock()
+	s.idle = append(s.idle, db)
+	s.idleMu.Unlock()
+	<-s.reading
+}
+
 // Get implements jobs.Store.
 func (s *Store) Get(ctx context.Context, client, id string) (jobs.Job, error) {
 	return read(ctx, s, func(db *session) (jobs.Job, error) {
-		r, err := db.job(sqlJobByUUID, id, client)
+		r, err := db.job(sqlJobByUUID, []any{id, client})
 		if err != nil {
 			return jobs.Job{}, err
 		}
@@ -79,9 +96,9 @@ func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs
 		}
 		var rows []jobRow
 		if code, ok := statusCode(q.Status); ok {
-			rows, err = db.jobs(sqlListStatus, id, code, after, limit+1)
+			rows, err = db.jobs(sqlListStatus, []any{id, code, after, limit + 1})
 		} else {
-			rows, err = db.jobs(sqlList, id, after, limit+1)
+			rows, err = db.jobs(sqlList, []any{id, after, limit + 1})
 		}
 		if err != nil {
 			return page, err

@@ -10,14 +10,23 @@ import (
 )
 
 const (
-	sqlLog       = `SELECT id, last_seq, pruned FROM clients WHERE name = ?`
+	sqlLog     = `SELECT id, pruned FROM clients WHERE name = ?`
+	sqlOpenLog = `SELECT c.id, c.last_seq, c.pruned, ` + sqlHeadEpoch + `,
+	(SELECT epoch FROM epochs WHERE client = c.id AND from_seq <= c.pruned ORDER BY from_seq DESC LIMIT 1)
+FROM clients c WHERE c.name = ?`
+	sqlOpenJob = sqlJobColumns + `, c.last_seq, c.pruned, ` + sqlHeadEpoch + `,
+	(SELECT seq FROM events WHERE job = j.id ORDER BY seq LIMIT 1),
+	(SELECT epoch FROM epochs WHERE client = c.id
+		AND from_seq < (SELECT seq FROM events WHERE job = j.id ORDER BY seq LIMIT 1) ORDER BY from_seq DESC LIMIT 1)` +
+		sqlJobFrom + sqlOfUUID
+	sqlHeadEpoch = `(SELECT epoch FROM epochs WHERE client = c.id AND from_seq <= c.last_seq ORDER BY from_seq DESC LIMIT 1)`
 	sqlEpoch     = `SELECT from_seq FROM epochs WHERE client = ? AND epoch = ?`
 	sqlNextEpoch = `SELECT from_seq FROM epochs WHERE client = ? AND from_seq > ? ORDER BY from_seq LIMIT 1`
-	sqlEpochs    = `SELECT from_seq, epoch FROM epochs WHERE client = ? AND from_seq > ? AND from_seq <= ? ORDER BY from_seq`
-	sqlFirst     = `SELECT seq FROM events WHERE job = ? ORDER BY seq LIMIT 1`
-	sqlJobRowID  = `SELECT j.id FROM jobs j WHERE j.uuid = ? AND j.client = ? AND j.status < 5`
-	sqlLogPage   = `SELECT seq, kind, tail FROM events WHERE client = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
-	sqlJobPage   = `SELECT seq, kind, tail FROM events WHERE job = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
+	sqlEpochs    = `SELECT from_seq, epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC`
+	sqlJobRowID  = `SELECT j.id, j.client FROM jobs j CROSS JOIN clients c ON c.id = j.client
+WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
+	sqlLogPage = `SELECT seq, kind, tail FROM events WHERE client = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
+	sqlJobPage = `SELECT seq, kind, tail FROM events WHERE job = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
 )
 
 // logRow is what the database knows of a log.
@@ -26,31 +35,17 @@ type logRow struct {
 	head, pruned uint64
 }
 
-func (s *session) log(client string) (l logRow, found bool, err error) {
-	found, err = s.row(sqlLog, []any{client}, &l.id, &l.head, &l.pruned)
-	return l, found, err
-}
-
 // Open implements jobs.Store. In a client room Oldest is the pruned mark: events
 // of jobs that are still kept may lie below it, but no reader can start there.
 // A client of whom nothing is known has an empty log.
 func (s *Store) Open(ctx context.Context, r jobs.Room, at *jobs.Cursor) (jobs.RoomState, error) {
 	return read(ctx, s, func(db *session) (jobs.RoomState, error) {
-		var state jobs.RoomState
-		l, _, err := db.log(r.Client)
-		if err != nil {
-			return state, err
-		}
-		state.Head, state.Oldest = l.head, l.pruned
+		open := db.openLog
 		if r.Job != "" {
-			if err := db.openJob(r, &state); err != nil {
-				return jobs.RoomState{}, err
-			}
+			open = db.openJob
 		}
-		if state.HeadID, err = db.position(l.id, state.Head); err != nil {
-			return state, err
-		}
-		if state.OldID, err = db.position(l.id, state.Oldest); err != nil || at == nil {
+		l, state, err := open(r)
+		if err != nil || at == nil {
 			return state, err
 		}
 		state.Verdict, err = db.verdict(l, *at)
@@ -61,28 +56,37 @@ func (s *Store) Open(ctx context.Context, r jobs.Room, at *jobs.Cursor) (jobs.Ro
 	})
 }
 
-// openJob adds what only a job's room has.
-func (s *session) openJob(r jobs.Room, state *jobs.RoomState) error {
-	row, err := s.job(sqlJobByUUID, r.Job, r.Client)
+// openLog tells how a client's room stands.
+func (s *session) openLog(r jobs.Room) (l logRow, state jobs.RoomState, err error) {
+	var head, oldest sql.NullString
+	if _, err = s.row(sqlOpenLog, []any{r.Client}, &l.id, &l.head, &l.pruned, &head, &oldest); err != nil {
+		return l, state, err
+	}
+	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
+	state.Oldest, state.OldID = l.pruned, cursorAt(oldest, l.pruned)
+	return l, state, nil
+}
+
+// openJob tells how a job's room stands.
+func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err error) {
+	var head, oldest sql.NullString
+	var first uint64
+	row, err := s.job(sqlOpenJob, []any{r.Job, r.Client}, &l.head, &l.pruned, &head, &first, &oldest)
 	if err != nil {
-		return err
+		return l, state, err
 	}
 	if row == nil {
-		return jobs.ErrNotFound
+		return l, state, jobs.ErrNotFound
 	}
+	l.id = row.client
 	state.Job = &row.Job
+	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
+	state.Oldest, state.OldID = first-1, cursorAt(oldest, first-1)
 	if row.Status.Terminal() { // nothing follows the terminal event
 		state.EndSeq = row.newest
-		if state.BeforeEnd, err = s.position(row.client, row.newest-1); err != nil {
-			return err
-		}
+		state.BeforeEnd, err = s.position(row.client, row.newest-1)
 	}
-	var first uint64
-	if _, err := s.row(sqlFirst, []any{row.id}, &first); err != nil {
-		return err
-	}
-	state.Oldest = first - 1
-	return nil
+	return l, state, err
 }
 
 // verdict judges a cursor by the epochs of its log, whatever was pruned.
@@ -121,28 +125,34 @@ type storedEvent struct {
 func (s *Store) Page(ctx context.Context, r jobs.Room, after, upTo uint64, maxEvents, maxBytes int) (jobs.Page, error) {
 	after, upTo = min(after, maxRowID), min(upTo, maxRowID) // SQLite's integers are signed
 	return read(ctx, s, func(db *session) (jobs.Page, error) {
-		l, found, err := db.log(r.Client)
-		if err != nil || (!found && r.Job == "") {
-			return jobs.Page{}, err
+		client, of, page, err := db.pageOf(r)
+		if err != nil || of == 0 {
+			return page, err
 		}
-		page := jobs.Page{Pruned: l.pruned}
-		query, id := sqlLogPage, l.id
+		query := sqlLogPage
 		if r.Job != "" {
-			page.Pruned = 0
 			query = sqlJobPage
-			if found, err = db.row(sqlJobRowID, []any{r.Job, l.id}, &id); err != nil || !found {
-				page.Gone = !found
-				return page, err
-			}
 		}
-		stored, more, err := db.events(query, []any{id, after, upTo, maxEvents + 1}, maxEvents, maxBytes)
+		stored, more, err := db.events(query, []any{of, after, upTo, maxEvents + 1}, maxEvents, maxBytes)
 		if err != nil {
 			return jobs.Page{}, fmt.Errorf("read events: %w", err)
 		}
 		page.More = more
-		page.Events, err = db.withIDs(l.id, r.Client, stored)
+		page.Events, err = db.withIDs(client, r.Client, stored)
 		return page, err
 	})
+}
+
+// pageOf returns the row ids of a room's client and of what its events are found by,
+// the client or the job, which is 0 if there is none.
+func (s *session) pageOf(r jobs.Room) (client, of int64, page jobs.Page, err error) {
+	if r.Job == "" {
+		_, err = s.row(sqlLog, []any{r.Client}, &client, &page.Pruned)
+		return client, client, page, err
+	}
+	found, err := s.row(sqlJobRowID, []any{r.Job, r.Client}, &of, &client)
+	page.Gone = err == nil && !found
+	return client, of, page, err
 }
 
 // events reads rows until one of the limits; more tells that a row was left.
@@ -171,29 +181,25 @@ func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jo
 	if len(stored) == 0 {
 		return nil, nil
 	}
-	first, last := stored[0].seq, stored[len(stored)-1].seq
 	type span struct {
 		from  uint64
 		epoch string
 	}
-	var spans []span
-	var epoch string
-	if _, err := s.row(sqlEpochAt, []any{client, first}, &epoch); err != nil {
-		return nil, err
-	}
-	err := s.each(sqlEpochs, []any{client, first, last}, func(rows *sql.Rows) (bool, error) {
+	var spans []span // newest first
+	err := s.each(sqlEpochs, []any{client, stored[len(stored)-1].seq}, func(rows *sql.Rows) (bool, error) {
 		var sp span
 		err := rows.Scan(&sp.from, &sp.epoch)
 		spans = append(spans, sp)
-		return true, err
+		return sp.from > stored[0].seq, err
 	})
 	if err != nil {
 		return nil, err
 	}
+	var epoch string
 	events := make([]jobs.Event, len(stored))
 	for i, e := range stored {
-		for len(spans) > 0 && spans[0].from <= e.seq {
-			epoch, spans = spans[0].epoch, spans[1:]
+		for n := len(spans); n > 0 && spans[n-1].from <= e.seq; n-- {
+			epoch, spans = spans[n-1].epoch, spans[:n-1]
 		}
 		if e.kind <= 0 || e.kind >= len(kinds) {
 			return nil, fmt.Errorf("event %d of client %s has the unknown kind %d", e.seq, name, e.kind)

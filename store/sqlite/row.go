@@ -18,10 +18,13 @@ const (
 	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
 	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
 	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
-	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)
-FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
-	sqlJobByID    = sqlJobColumns + `WHERE j.id = ? AND j.status < 5`
-	sqlJobByUUID  = sqlJobColumns + `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
+	(SELECT epoch FROM epochs WHERE client = j.client
+		AND from_seq <= (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1) ORDER BY from_seq DESC LIMIT 1),
+	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)`
+	sqlJobFrom    = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
+	sqlOfUUID     = `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
+	sqlJobByID    = sqlJobColumns + sqlJobFrom + `WHERE j.id = ? AND j.status < 5`
+	sqlJobByUUID  = sqlJobColumns + sqlJobFrom + sqlOfUUID
 	sqlEpochAt    = `SELECT epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`
 	tailDataStart = `,"data":`
 )
@@ -35,23 +38,25 @@ type jobRow struct {
 	artifacts  bool   // has any
 }
 
-// scanJob reads one row of sqlJobColumns.
-func scanJob(rows *sql.Rows) (jobRow, error) {
+// scanJob reads one row of sqlJobColumns, and of what columns follow.
+func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	var (
 		r                               jobRow
 		queue                           string
 		actions, payload, meta, result  []byte
 		progress                        []byte
+		epoch                           string
 		created                         int64
 		runAt, started, completed, next sql.NullInt64
 	)
-	err := rows.Scan(&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &actions, &payload, &meta,
+	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &actions, &payload, &meta,
 		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
-		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.artifacts)
+		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
 	}
 	r.Status = statuses[r.status]
+	r.Cursor = jobs.Cursor{Epoch: epoch, Seq: r.newest}.String()
 	if queue != "" {
 		r.Queue = &queue
 	}
@@ -88,11 +93,11 @@ func tailData(tail []byte) []byte {
 	return bytes.TrimSuffix(data, []byte("}"))
 }
 
-// jobs runs a query that begins with sqlJobColumns.
-func (s *session) jobs(query string, args ...any) ([]jobRow, error) {
-	var found []jobRow
-	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
-		r, err := scanJob(rows)
+// jobs runs a query that begins with sqlJobColumns; further is where columns that
+// follow go.
+func (s *session) jobs(query string, args []any, further ...any) (found []jobRow, err error) {
+	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
+		r, err := scanJob(rows, further)
 		found = append(found, r)
 		return true, err
 	})
@@ -100,25 +105,20 @@ func (s *session) jobs(query string, args ...any) ([]jobRow, error) {
 		return nil, err
 	}
 	for i := range found { // after the rows are closed: one statement at a time
-		if err := s.complete(&found[i]); err != nil {
+		r := &found[i]
+		if !r.artifacts {
+			continue
+		}
+		if r.Artifacts, err = s.artifacts(r.id, r.ID); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-// complete adds what needs further rows: the cursor and the artifacts.
-func (s *session) complete(r *jobRow) (err error) {
-	if r.Cursor, err = s.position(r.client, r.newest); err != nil || !r.artifacts {
-		return err
-	}
-	r.Artifacts, err = s.artifacts(r.id, r.ID)
-	return err
-}
-
 // job reads one job; nil if there is none or it is not this client's.
-func (s *session) job(query string, args ...any) (*jobRow, error) {
-	found, err := s.jobs(query, args...)
+func (s *session) job(query string, args []any, further ...any) (*jobRow, error) {
+	found, err := s.jobs(query, args, further...)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *session) job(query string, args ...any) (*jobRow, error) {
 
 // jobByID reads a job that is known to exist.
 func (s *session) jobByID(id int64) (jobs.Job, error) {
-	r, err := s.job(sqlJobByID, id)
+	r, err := s.job(sqlJobByID, []any{id})
 	if err != nil {
 		return jobs.Job{}, err
 	}
@@ -135,6 +135,11 @@ func (s *session) jobByID(id int64) (jobs.Job, error) {
 		return jobs.Job{}, fmt.Errorf("job %d is missing", id)
 	}
 	return r.Job, nil
+}
+
+// cursorAt is the cursor at seq, which epoch covers; at 0, which none does, it is NULL.
+func cursorAt(epoch sql.NullString, seq uint64) string {
+	return jobs.Cursor{Epoch: epoch.String, Seq: seq}.String()
 }
 
 // position returns the cursor at seq: it bears the epoch that covers it.

@@ -52,10 +52,13 @@ type Store struct {
 	opts      Options
 	committer *committer
 	closing   chan struct{} // closed by Close
-	readers   chan *session // the idle read-only sessions
+	reading   chan struct{} // holds one for each read under way
 	writerDB  *sql.DB
 	readerDB  *sql.DB
 	lock      *flock.Flock // nil unless serving
+
+	idleMu sync.Mutex
+	idle   []*session // read-only sessions; the last one was used last, so its cache is warm
 
 	closeOnce sync.Once
 	closeErr  error // written inside closeOnce
@@ -72,7 +75,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if opts.DefaultLeaseTTL <= 0 {
 		opts.DefaultLeaseTTL = defaultLeaseTTL
 	}
-	s := &Store{opts: opts, closing: make(chan struct{}), readers: make(chan *session, readers)}
+	s := &Store{opts: opts, closing: make(chan struct{}), reading: make(chan struct{}, readers)}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open data folder %s: %w", dir, err)
@@ -117,7 +120,7 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		s.readers <- db
+		s.idle = append(s.idle, db)
 	}
 	return nil
 }
@@ -138,7 +141,9 @@ func (s *Store) Close() error {
 		close(s.closing)
 		<-s.committer.done
 		for range readers { // wait for the reads under way
-			db := <-s.readers
+			s.reading <- struct{}{}
+		}
+		for _, db := range s.idle {
 			s.closeErr = errors.Join(s.closeErr, db.close())
 		}
 		if s.opts.Serving {

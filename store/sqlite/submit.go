@@ -50,7 +50,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 		if out, err := b.replay(head, idem); err != nil || out.replayed {
 			return out, err
 		}
-		old, err := b.job(sqlJobByUUID, of, client)
+		old, err := b.job(sqlJobByUUID, []any{of, client})
 		if err != nil {
 			return submitted{}, err
 		}
