@@ -28,10 +28,9 @@ func (f *feed) Publish(events []jobs.Event) {
 		return
 	}
 	now := time.Now()
-	out := make([]*hub.Event, len(events))
-	for i := range events {
-		out[i] = hubEvent(&events[i])
-		out[i].At = now
+	out := hubEvents(events)
+	for _, e := range out {
+		e.At = now
 	}
 	h.Publish(out)
 }
@@ -47,6 +46,14 @@ func hubEvent(e *jobs.Event) *hub.Event {
 		h.Kind, h.Status = hub.Terminal, string(e.Type.Status())
 	}
 	return h
+}
+
+func hubEvents(events []jobs.Event) []*hub.Event {
+	out := make([]*hub.Event, len(events))
+	for i := range events {
+		out[i] = hubEvent(&events[i])
+	}
+	return out
 }
 
 // history is the store as the hub reads it.
@@ -66,6 +73,7 @@ func (h history) Open(ctx context.Context, r hub.Room, at *hub.Cursor) (hub.Open
 		Reason: string(st.Verdict), Head: st.Head, HeadID: st.HeadID,
 		Oldest: st.Oldest, OldestID: st.OldID, End: st.EndSeq, BeforeEnd: st.BeforeEnd,
 	}
+	o.Whole, o.Events = st.Whole, hubEvents(st.Events)
 	if st.Job != nil {
 		o.Status = string(st.Job.Status)
 		if o.Job, err = json.Marshal(st.Job); err != nil {
@@ -81,10 +89,7 @@ func (h history) Page(ctx context.Context, r hub.Room, after uint64, maxEvents, 
 	if err != nil {
 		return hub.Page{}, err
 	}
-	page := hub.Page{More: p.More, Pruned: p.Pruned, Gone: p.Gone, Events: make([]*hub.Event, len(p.Events))}
-	for i := range p.Events {
-		page.Events[i] = hubEvent(&p.Events[i])
-	}
+	page := hub.Page{More: p.More, Pruned: p.Pruned, Gone: p.Gone, Events: hubEvents(p.Events)}
 	if r.Job == "" && after < p.Pruned { // rare: say where the log begins now
 		st, err := h.store.Open(ctx, jobs.Room(r), nil)
 		if err != nil {

@@ -138,7 +138,16 @@ type RoomState struct {
 	Job       *Job   // job rooms only
 	EndSeq    uint64 // seq of the job's terminal event, 0 while there is none
 	BeforeEnd string // job rooms that have ended: the cursor right before the terminal event
+
+	// Job rooms: the events after the cursor that was asked for if that is valid,
+	// else after Oldest, provided that they are MaxOpenEvents at most: then a
+	// reader need not ask for a Page. Whole says that they are.
+	Events []Event
+	Whole  bool
 }
+
+// MaxOpenEvents is how many events of a job Open reads.
+const MaxOpenEvents = 8
 
 // Page is one stretch of a room's history.
 type Page struct {

@@ -120,6 +120,9 @@ func hearOut(nc net.Conn) {
 // logVisit writes the access line. It holds no query at all: the query is where
 // browsers have to put their keys.
 func (d *Door) logVisit(c *fiber.Ctx, v *visit) {
+	if !d.log.Enabled(c.Context(), slog.LevelInfo) {
+		return
+	}
 	path := c.Path()
 	if len(path) > maxLoggedPath {
 		path = path[:maxLoggedPath]

@@ -29,10 +29,13 @@ WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
 	sqlJobPage = `SELECT seq, kind, tail FROM events WHERE job = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
 )
 
-// logRow is what the database knows of a log.
+// openBytes bounds what Open reads of a job's events.
+const openBytes = 16 << 10
+
+// logRow is what the database knows of a log, and of the job that is opened.
 type logRow struct {
-	id           int64
-	head, pruned uint64
+	id, job              int64
+	head, pruned, newest uint64
 }
 
 // Open implements jobs.Store. In a client room Oldest is the pruned mark: events
@@ -45,15 +48,36 @@ func (s *Store) Open(ctx context.Context, r jobs.Room, at *jobs.Cursor) (jobs.Ro
 			open = db.openJob
 		}
 		l, state, err := open(r)
-		if err != nil || at == nil {
-			return state, err
+		if err == nil && at != nil {
+			state.Verdict, err = db.verdict(l, *at)
 		}
-		state.Verdict, err = db.verdict(l, *at)
-		if state.Verdict == jobs.Valid && r.Job == "" && at.Seq < l.pruned {
+		switch {
+		case err != nil:
+			return jobs.RoomState{}, err
+		case r.Job != "":
+			from := state.Oldest
+			if at != nil && state.Verdict == jobs.Valid {
+				from = max(from, at.Seq)
+			}
+			state.Events, state.Whole, err = db.few(l, r.Client, from)
+		case at != nil && state.Verdict == jobs.Valid && at.Seq < l.pruned:
 			state.Verdict = jobs.ReasonPruned
 		}
 		return state, err
 	})
+}
+
+// few reads the events of the opened job after a seq, if they are few.
+func (s *session) few(l logRow, client string, after uint64) (events []jobs.Event, whole bool, err error) {
+	if after >= l.newest {
+		return nil, true, nil
+	}
+	stored, more, err := s.events(sqlJobPage, []any{l.job, after, l.newest, jobs.MaxOpenEvents + 1}, jobs.MaxOpenEvents, openBytes)
+	if err != nil || more {
+		return nil, false, err
+	}
+	events, err = s.withIDs(l.id, client, stored)
+	return events, true, err
 }
 
 // openLog tells how a client's room stands.
@@ -78,7 +102,7 @@ func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err erro
 	if row == nil {
 		return l, state, jobs.ErrNotFound
 	}
-	l.id = row.client
+	l.id, l.job, l.newest = row.client, row.id, row.newest
 	state.Job = &row.Job
 	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
 	state.Oldest, state.OldID = first-1, cursorAt(oldest, first-1)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -154,7 +155,7 @@ func (w *world) verdict(r jobs.Room, cursor string) jobs.Reason {
 
 func testOpen(w *world) {
 	room := jobs.Room{Client: "a"}
-	if s := must(w.store.Open(w.Context(), room, nil))(w); s != (jobs.RoomState{HeadID: "0-0", OldID: "0-0"}) {
+	if s := must(w.store.Open(w.Context(), room, nil))(w); !reflect.DeepEqual(s, jobs.RoomState{HeadID: "0-0", OldID: "0-0"}) {
 		w.Errorf("an empty log opens as %+v", s)
 	}
 	if v := w.verdict(room, "abc-1"); v != jobs.ReasonEpoch {
@@ -167,6 +168,9 @@ func testOpen(w *world) {
 	s := must(w.store.Open(w.Context(), room, nil))(w)
 	if s.Head != 6 || s.HeadID != log[5].ID || s.Oldest != 0 || s.OldID != "0-0" || s.Job != nil {
 		w.Errorf("client room opens as %+v", s)
+	}
+	if s.Whole || s.Events != nil {
+		w.Errorf("client room opens with events: %+v", s)
 	}
 	mine := jobs.Room{Client: "a", Job: l.Job.ID}
 	s = must(w.store.Open(w.Context(), mine, nil))(w)
@@ -190,6 +194,37 @@ func testOpen(w *world) {
 			}
 		}
 	}
+}
+
+// testOpenEvents: a job's room opens with its events, if they are few.
+func testOpenEvents(w *world) {
+	w.running("a")
+	l := w.running("a") // 3, 4
+	mine := jobs.Room{Client: "a", Job: l.Job.ID}
+	check := func(at string, want []jobs.Event, whole bool) {
+		w.Helper()
+		c, _ := jobs.ParseCursor(at)
+		s := must(w.store.Open(w.Context(), mine, &c))(w)
+		if s.Whole != whole || len(s.Events) != len(want) || len(want) > 0 && !reflect.DeepEqual(s.Events, want) {
+			w.Errorf("from %s it opens with %d events, whole %v; want %d, %v", at, len(s.Events), s.Whole, len(want), whole)
+		}
+	}
+	w.write(l, jobs.MaxOpenEvents-2)
+	all := w.page(mine, 0, 100)
+	check("0-0", all, true)
+	check("zzzz-1", all, true) // not valid: from the beginning
+	check(all[0].ID, all[1:], true)
+	check(all[len(all)-1].ID, nil, true)
+	w.running("a") // other jobs' events are not among them
+	w.write(l, 1)
+	all = w.page(mine, 0, 100)
+	check("0-0", nil, false)
+	check(all[0].ID, all[1:], true)
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
+	all = w.page(mine, 0, 100)
+	check(all[0].ID, nil, false)
+	check(all[len(all)-2].ID, all[len(all)-1:], true)
+	check(all[len(all)-1].ID, nil, true)
 }
 
 // testBeforeEnd: an ended job's room tells the cursor right before its terminal

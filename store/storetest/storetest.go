@@ -47,7 +47,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
-		{"Page", testPage}, {"Open", testOpen}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
+		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},

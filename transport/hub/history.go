@@ -31,6 +31,11 @@ type Opened struct {
 	End      uint64 // job rooms: seq of the terminal event, 0 while there is none
 
 	BeforeEnd string // job rooms: the cursor right before the terminal event
+
+	// Job rooms: all events up to Head after the cursor if that is valid, else
+	// after Oldest, if Whole. Few are worth it: that saves a Page.
+	Events []*Event
+	Whole  bool
 }
 
 // Page is a stretch of history.

@@ -67,6 +67,15 @@ func (m *memory) Open(_ context.Context, r Room, at *Cursor) (Opened, error) {
 	if at != nil && r.Job == "" && at.Seq < m.pruned {
 		o.Reason = "pruned"
 	}
+	if r.Job != "" {
+		from := o.Oldest
+		if at != nil && o.Reason == "" {
+			from = max(from, at.Seq)
+		}
+		if p := m.page(r, from, fewEvents); !p.More {
+			o.Events, o.Whole = p.Events, true
+		}
+	}
 	return o, nil
 }
 
@@ -76,6 +85,10 @@ func (m *memory) Page(_ context.Context, r Room, after uint64, maxEvents, _ int)
 	if m.fail {
 		return Page{}, errors.New("disk")
 	}
+	return m.page(r, after, maxEvents), nil
+}
+
+func (m *memory) page(r Room, after uint64, maxEvents int) Page {
 	p := Page{Pruned: m.pruned, OldID: id(m.pruned), Gone: m.gone[r.Job]}
 	for _, e := range m.events {
 		if e.Seq <= after || e.Seq <= m.pruned && r.Job == "" || r.Job != "" && e.Job != r.Job {
@@ -90,7 +103,7 @@ func (m *memory) Page(_ context.Context, r Room, after uint64, maxEvents, _ int)
 			Client: e.Client, Job: e.Job, Seq: e.Seq, ID: e.ID, Kind: e.Kind, Status: e.Status, JSON: e.JSON,
 		})
 	}
-	return p, nil
+	return p
 }
 
 // reader drives one subscription the way a transport does.
@@ -291,10 +304,16 @@ func TestFallenOffTheTailReadsTheStore(t *testing.T) {
 	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 50 }), want...)
 }
 
+// fewEvents is how many events of a job's room memory.Open reads.
+const fewEvents = 3
+
 func TestFaultAndGone(t *testing.T) {
 	h, m := open(t, bounds{})
-	m.commit("a", Other)
-	m.commit("b", Other)
+	for _, job := range []string{"a", "b"} {
+		for range fewEvents + 1 {
+			m.commit(job, Other)
+		}
+	}
 	m.fail = true
 	r := newReader(h)
 	defer r.sub.Close()
@@ -303,7 +322,37 @@ func TestFaultAndGone(t *testing.T) {
 	m.fail = false
 	join(t, r, "b", Start{})
 	m.gone["b"] = true
-	equal(t, r.pull(100, 1<<20), "started:b@e-1", "gone:b@")
+	equal(t, r.pull(100, 1<<20), "started:b@e-4", "gone:b@")
+}
+
+// TestFewEvents: a short history comes with the room, and is not read once more.
+func TestFewEvents(t *testing.T) {
+	h, m := open(t, bounds{})
+	m.commit("a", Other)
+	m.commit("b", Other)
+	m.commit("a", Other)
+	m.fail = true // no Page
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "a", Start{})
+	join(t, r, "b", Start{})
+	h.Publish([]*Event{m.commit("b", Terminal)})
+	items, _ := r.sub.Next(nil, 100, 1<<20)
+	equal(t, items[:4], "started:a@e-0", "e-1", "e-3", "live:a@e-3")
+
+	late := newReader(h)
+	defer late.sub.Close()
+	join(t, late, "b", Start{Cursor: &Cursor{Seq: 2, Text: id(2)}})
+	items, _ = late.sub.Next(nil, 100, 1<<20)
+	equal(t, items, "started:b@e-2", "e-4", "live:b@e-4", "end:b@e-4")
+
+	h, _ = open(t, bounds{}) // whose tail is empty
+	h.history = m
+	end := newReader(h)
+	defer end.sub.Close()
+	join(t, end, "b", Start{From: FromNowOrEnd})
+	items, _ = end.sub.Next(nil, 100, 1<<20)
+	equal(t, items, "started:b@", "e-4", "live:b@e-4", "end:b@e-4")
 }
 
 func TestPrunedWhileReplaying(t *testing.T) {

@@ -231,7 +231,21 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	m.placed, m.joined = true, j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
+	s.foresee(m, o)
 	return j, nil
+}
+
+// foresee puts the room's history, as far as it was read when the room was opened,
+// where the replay will look for it, unless another replay looks there first.
+func (s *Subscription) foresee(m *member, o Opened) {
+	if !o.Whole || m.start >= o.Head || len(s.queue) > 1 || s.replay != nil || s.fetching || s.landed != nil {
+		return
+	}
+	page := Page{Events: o.Events}
+	for len(page.Events) > 0 && page.Events[0].Seq <= m.start {
+		page.Events = page.Events[1:]
+	}
+	s.landed = &landed{key: flightKey{m.name, m.start}, page: page, head: o.Head, headID: o.HeadID, pos: o.Head}
 }
 
 // Release lets a room that was joined with Hold begin.
