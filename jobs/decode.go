@@ -90,8 +90,11 @@ func PointerTo(parent, name string) string {
 	if len(name) > maxPointerName {
 		name = cutText(name, maxPointerName) + "…"
 	}
-	return parent + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return parent + "/" + pointerEscapes.Replace(name)
 }
+
+// pointerEscapes is made once: building it costs more than decoding a report.
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // cutText returns the longest prefix of s of at most n bytes that does not end
 // inside a character.
@@ -131,19 +134,26 @@ func (f *faults) decode(v reflect.Value, raw json.RawMessage, at string) {
 }
 
 func (f *faults) object(v reflect.Value, raw json.RawMessage, at string) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil || members == nil {
+	members, ok := splitObject(raw)
+	if !ok {
 		f.add(at, "must be an object")
 		return
 	}
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		if m, ok := members[name]; ok {
-			f.decode(v.Field(i), m, PointerTo(at, name))
-			delete(members, name)
+		if m := slices.IndexFunc(members, func(m member) bool { return m.name == name }); m >= 0 {
+			f.decode(v.Field(i), members[m].value, PointerTo(at, name))
+			members[m].known = true
 		}
 	}
-	for _, name := range sortedKeys(members) {
+	var unknown []string
+	for _, m := range members {
+		if !m.known {
+			unknown = append(unknown, m.name)
+		}
+	}
+	slices.Sort(unknown)
+	for _, name := range unknown {
 		f.add(PointerTo(at, name), "unknown member")
 	}
 }

@@ -167,6 +167,36 @@ func (c *checker) object(depth int) error {
 	}
 }
 
+// member is one member of an object.
+type member struct {
+	name  string
+	value json.RawMessage // a part of the object's text
+	known bool            // whoever decodes it has a place for it
+}
+
+// splitObject returns the members of a text that CheckJSON has passed; false if
+// it is no object.
+func splitObject(b []byte) (all []member, ok bool) {
+	c := checker{b: b, maxDepth: MaxJSONDepth}
+	if !c.take('{') {
+		return nil, false
+	}
+	for c.space(); !c.take('}'); c.space() {
+		c.take(',')
+		c.space()
+		name, _ := c.text(true)
+		c.space()
+		c.take(':')
+		c.space()
+		start := c.i
+		if c.value(1) != nil {
+			return nil, false
+		}
+		all = append(all, member{name: name, value: b[start:c.i]})
+	}
+	return all, true
+}
+
 func (c *checker) member(seen *names, depth int) error {
 	start := c.i
 	if c.i >= len(c.b) || c.b[c.i] != '"' {
