@@ -119,11 +119,41 @@ func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Ide
 		return submitted{}, fmt.Errorf("insert spec of job %s: %w", uuid, err)
 	}
 	b.moved(-1, pending)
-	if _, err := b.append(head, id, uuid, now, jobs.Created(now)); err != nil {
+	cursor, err := b.append(head, id, uuid, now, jobs.Created(now))
+	if err != nil {
 		return submitted{}, err
 	}
-	j, err := b.jobByID(id)
-	return submitted{job: j}, err
+	return submitted{job: newJob(head.name, uuid, spec, now, cursor)}, nil
+}
+
+// newJob is what jobByID would return right after a submit: reading it back would
+// take the committer's time for what is known.
+func newJob(client, uuid string, spec jobs.Spec, now time.Time, cursor string) jobs.Job {
+	j := jobs.Job{
+		ID: uuid, ClientID: client, Status: jobs.Pending,
+		Actions: orAbsent(spec.Actions), Metadata: orAbsent(spec.Metadata),
+		MaxAttempts: spec.MaxAttempts, TimeoutMs: spec.Timeout.Milliseconds(), Priority: spec.Priority,
+		Artifacts: []jobs.Artifact{}, CreatedAt: jobs.At(now), Cursor: cursor,
+	}
+	if spec.Queue != "" {
+		j.Queue, j.Payload = &spec.Queue, orAbsent(spec.Payload)
+	}
+	if !spec.RunAt.IsZero() {
+		at := jobs.At(spec.RunAt)
+		j.RunAt = &at
+	}
+	if spec.RetryOf != "" {
+		j.RetryOf = &spec.RetryOf
+	}
+	return j
+}
+
+// orAbsent is raw as it would be read back: NULL if it is empty.
+func orAbsent(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return nil
+	}
+	return raw
 }
 
 func orNull(s string) any {

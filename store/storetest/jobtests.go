@@ -49,6 +49,9 @@ func testSubmit(w *world) {
 	if j.RunAt == nil || !j.RunAt.Equal(jobs.At(runAt).Time) {
 		w.Errorf("runAt is %v, want %v", j.RunAt, runAt)
 	}
+	if diff := cmp.Diff(j, w.get("a", j.ID)); diff != "" {
+		w.Errorf("read queued job differs (-submitted +read):\n%s", diff)
+	}
 	if _, err := w.store.Get(w.Context(), "a", newID()); !errors.Is(err, jobs.ErrNotFound) {
 		w.Errorf("get of an unknown job: %v", err)
 	}
@@ -222,6 +225,9 @@ func testRetry(w *world) {
 	want.ID, want.RetryOf, want.RunAt, want.CreatedAt, want.Cursor = id, &j.ID, nil, got.CreatedAt, got.Cursor
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Errorf("retry (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(got, w.get("a", id)); diff != "" {
+		w.Errorf("read retry differs (-submitted +read):\n%s", diff)
 	}
 	if l := w.claim("a"); l.Job.ID != id {
 		w.Errorf("claimed %s, want the retry %s", l.Job.ID, id)
