@@ -1,7 +1,6 @@
 package engineio
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -18,9 +17,9 @@ import (
 // become that. The connection's reader runs Receive; a sender worker runs the
 // other methods of wire.Stream.
 type socket struct {
-	s     *Session
-	early []byte // read first
-	conn  atomic.Pointer[wire.Conn]
+	s    *Session
+	in   rfc6455.Decoder // of the reader
+	conn atomic.Pointer[wire.Conn]
 
 	mu      sync.Mutex          // guards everything below
 	out     []byte              // frames that go before messages
@@ -70,7 +69,7 @@ func (ws *socket) take(t *rfc6455.Taken) {
 		ws.Closed(wire.ErrGone)
 		return
 	}
-	ws.early = t.Early
+	ws.in = rfc6455.Decoder{Early: t.Early, MaxMessage: ws.s.srv.opt.MaxPayload}
 	ws.mu.Lock()
 	ws.out = append(t.Head, ws.out...)
 	ws.mu.Unlock()
@@ -110,13 +109,9 @@ func (ws *socket) finish(last []byte) {
 
 // Receive implements wire.Receiver.
 func (ws *socket) Receive(r io.Reader) error {
-	if len(ws.early) > 0 {
-		r = io.MultiReader(bytes.NewReader(ws.early), r)
-		ws.early = nil
-	}
-	d := rfc6455.Decoder{R: r, MaxMessage: ws.s.srv.opt.MaxPayload}
+	ws.in.R = r
 	for {
-		m, err := d.Next()
+		m, err := ws.in.Next()
 		var broken *rfc6455.CloseError
 		if err != nil && !errors.As(err, &broken) {
 			return err
@@ -127,6 +122,9 @@ func (ws *socket) Receive(r io.Reader) error {
 		if err != nil {
 			ws.leave(err)
 			return discard(r)
+		}
+		if len(ws.in.Early) == 0 {
+			return nil
 		}
 	}
 }
@@ -149,8 +147,10 @@ const maxDiscard = 1 << 20
 // discard reads on until the peer has closed, so that it gets our close frame
 // and no reset. The pool bounds how long that may take.
 func discard(r io.Reader) error {
-	_, err := io.Copy(io.Discard, io.LimitReader(r, maxDiscard))
-	return err
+	if _, err := io.Copy(io.Discard, io.LimitReader(r, maxDiscard)); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // over ends the session if this is its transport, otherwise only the attempt.

@@ -39,10 +39,15 @@ type Conn struct {
 	retry  *time.Duration // set by Drain: say goodbye
 	closed bool           // Stream.Closed was called
 
+	resting bool // there is no reader: rouse starts one
+
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
 	unsent int          // at most so many bytes are in the socket; of whoever sends
 	heard  int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
+
+	fd        int // once it has rested; guarded by watch.mu
+	discarded int // bytes of a peer that has nothing to say; of the reader
 
 	parked *parking // nil on a stream
 }
@@ -84,10 +89,12 @@ func (p *Pool) launch(c *Conn) {
 		c.detach(ErrDrained)
 		return
 	}
-	if c.parked != nil {
+	if c.parked != nil && c.parked.timer != nil {
 		c.parked.timer.Reset(c.parked.wait)
 	}
-	go c.read()
+	if _, ok := c.stream.(Receiver); ok || !c.rest() { // a receiver may have got something with its request
+		go c.read()
+	}
 	c.Wake()
 }
 
@@ -126,9 +133,7 @@ func (c *Conn) kill(cause error) {
 	}
 	c.mu.Unlock()
 	c.hangUp()
-	if k := c.parked; k != nil {
-		k.cutOnce.Do(func() { close(k.cut) })
-	}
+	c.rouse()
 }
 
 // hangUp closes the socket. What is unsent stays in the kernel for a while.
@@ -156,9 +161,10 @@ func (c *Conn) finish(n Next) {
 func (c *Conn) linger() {
 	if t, ok := c.nc.(interface{ CloseWrite() error }); ok && t.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-		return
+	} else {
+		_ = c.nc.Close()
 	}
-	_ = c.nc.Close()
+	c.rouse()
 }
 
 const lingerTime = 2 * time.Second
@@ -166,29 +172,44 @@ const lingerTime = 2 * time.Second
 // maxDiscard bounds what a peer may send on a stream where it has nothing to say.
 const maxDiscard = 64 << 10
 
-// read is the connection's one goroutine: it notices when the peer goes, and
-// cleans up.
+// read is the connection's one goroutine while there is something to read. It
+// notices when the peer goes, and cleans up.
 func (c *Conn) read() {
-	defer c.pool.owned.Done()
-	if c.parked != nil {
-		c.parked.read(c)
-		return
+	var rests bool
+	switch r, receives := c.stream.(Receiver); {
+	case c.parked != nil:
+		rests = c.parked.read(c)
+	case receives:
+		rests = c.listen(func() error { return c.receive(r) })
+	default:
+		rests = c.listen(c.discard)
 	}
-	if r, ok := c.stream.(Receiver); ok {
-		c.end(c.receive(r))
-		return
+	if !rests {
+		c.pool.owned.Done()
 	}
-	var buf [64]byte
-	for total := 0; ; {
-		n, err := c.nc.Read(buf[:])
-		if total += n; err == nil && total > maxDiscard {
-			err = ErrFlood
-		}
-		if err != nil {
+}
+
+// listen takes what comes until there is nothing more, or the connection ends.
+func (c *Conn) listen(take func() error) (rests bool) {
+	for {
+		if err := take(); err != nil {
 			c.end(err)
-			return
+			return false
+		}
+		if c.rest() {
+			return true
 		}
 	}
+}
+
+// discard reads what a peer sends that has nothing to say.
+func (c *Conn) discard() error {
+	var buf [64]byte
+	n, err := c.nc.Read(buf[:])
+	if c.discarded += n; err == nil && c.discarded > maxDiscard {
+		err = ErrFlood
+	}
+	return err
 }
 
 // receive lets the stream read, and survives its panic.
@@ -205,6 +226,9 @@ func (c *Conn) receive(r Receiver) (err error) {
 // end is called once, by the reader, when nothing more can come.
 func (c *Conn) end(err error) {
 	c.hangUp()
+	if c.parked != nil {
+		c.parked.stop()
+	}
 	c.mu.Lock()
 	if c.cause == nil {
 		c.cause = err

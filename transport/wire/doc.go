@@ -6,9 +6,10 @@
 //   - One owner. Take detaches the socket from the HTTP server, whose own
 //     objects are pooled and may belong to somebody else a moment later. From
 //     then on only this package reads, writes and closes it.
-//   - Two parties per connection. A reader goroutine, which notices at once when
-//     the peer goes; and, while there is something to send, one of a few sender
-//     workers. An idle connection has no buffer and no second goroutine.
+//   - Two parties per connection. A reader goroutine, while there is something to
+//     read, which notices at once when the peer goes; and, while there is something
+//     to send, one of a few sender workers. An idle connection rests: it has neither
+//     a buffer nor a goroutine.
 //   - One write for all that is queued. A worker asks the stream to fill its
 //     buffer, writes without blocking, and puts the connection back in the queue
 //     if there is more, so that no connection starves the others.

@@ -2,84 +2,104 @@ package wire
 
 import (
 	"net"
-	"sync"
 	"time"
 )
 
 // parking is what a parked request has beyond a stream.
 type parking struct {
-	wait     time.Duration
-	timer    *time.Timer   // wakes the connection after wait; runs once the pool knows the connection
-	early    []byte        // what the peer had sent after its request
-	answered chan struct{} // closed by the sender once the answer is flushed
-	cut      chan struct{} // closed by kill, once: there will be no answer
-	cutOnce  sync.Once
-	reuse    bool // the connection goes back to the HTTP server; set before answered is closed
+	wait  time.Duration
+	timer *time.Timer // wakes the connection after wait; runs once the pool knows the connection; nil: there is no limit
+	early []byte      // what the peer has sent after its request; of the reader
+	kept  bool        // the peer has time for its next request; of the reader
+
+	// Guarded by Conn.mu.
+	answered bool // the answer was flushed
+	reuse    bool // the connection goes back to the HTTP server
 }
 
 // Park takes a connection whose request is answered later. s is asked at once,
-// at each Wake, and after wait; when it fills something, that is the whole
-// answer. early is what Take returned. The answer ends with Reuse if the
+// at each Wake, and after wait, unless that is 0; when it fills something, that is
+// the whole answer. early is what Take returned. The answer ends with Reuse if the
 // connection may serve further requests.
 func (p *Pool) Park(nc net.Conn, early []byte, s Stream, wait time.Duration) *Conn {
 	c := p.adopt(nc, s)
-	k := &parking{wait: wait, early: early, answered: make(chan struct{}), cut: make(chan struct{})}
-	k.timer = time.AfterFunc(time.Hour, c.Wake)
-	k.timer.Stop()
+	k := &parking{wait: wait, early: early}
+	if wait > 0 {
+		k.timer = time.AfterFunc(time.Hour, c.Wake)
+		k.timer.Stop()
+	}
 	c.parked = k
 	p.launch(c)
 	return c
 }
 
+func (k *parking) stop() {
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+}
+
 // answer lets the reader go on after the answer was flushed.
 func (k *parking) answer(c *Conn, reuse bool) {
-	k.timer.Stop()
-	k.reuse = reuse
+	k.stop()
 	if reuse {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which sets it anew
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes a reader that does not rest, and sets it anew
 	} else {
 		c.linger()
 	}
-	close(k.answered)
+	c.mu.Lock()
+	k.answered, k.reuse = true, reuse
+	c.mu.Unlock()
+	c.rouse()
+}
+
+// over reports whether the answer was flushed, and what follows.
+func (k *parking) over(c *Conn) (over, reuse bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return k.answered, k.reuse
+}
+
+// pause lets the reader end until the connection is answered or killed, whatever
+// the peer sends. It returns false if that has happened.
+func (k *parking) pause(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resting = !k.answered && c.cause == nil
+	return c.resting
 }
 
 // read waits for the peer's next request or its end. It goes on reading while
 // the answer is out, because a peer that has sent its next request already may
 // leave all the same.
-func (k *parking) read(c *Conn) {
-	defer k.timer.Stop()
-	first, rested := k.early, false
+func (k *parking) read(c *Conn) (rests bool) {
 	var buf [64]byte
 	for {
-		n, err := c.nc.Read(buf[:])
-		first = append(first, buf[:n]...)
-		if isTimeout(err) || len(first) > maxEarly { // woken by answer, or told enough
-			select {
-			case <-k.answered:
-			case <-k.cut:
-			}
-		}
+		over, reuse := k.over(c)
 		switch {
-		case k.over() && k.reuse && len(first) > 0:
-			k.serve(c, first)
-			return
-		case k.over() && k.reuse && isTimeout(err) && !rested:
-			rested = true
+		case over && reuse && len(k.early) > 0:
+			k.serve(c, k.early)
+			return false
+		case over && reuse && !k.kept:
+			k.kept = true
 			_ = c.nc.SetReadDeadline(time.Now().Add(c.pool.opt.IdleTimeout))
-		case err != nil || len(first) > maxEarly:
-			c.end(err)
-			return
 		}
-	}
-}
-
-// over reports whether the answer was flushed.
-func (k *parking) over() bool {
-	select {
-	case <-k.answered:
-		return true
-	default:
-		return false
+		n, err := c.nc.Read(buf[:])
+		k.early = append(k.early, buf[:n]...)
+		woken := isTimeout(err) && !k.kept && (!over || reuse) // by answer
+		enough := len(k.early) > maxEarly
+		switch {
+		case err != nil && !woken, enough && over:
+			c.end(err)
+			return false
+		case woken || enough:
+			rests = k.pause(c)
+		default:
+			rests = c.rest()
+		}
+		if rests {
+			return true
+		}
 	}
 }
 

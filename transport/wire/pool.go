@@ -44,9 +44,11 @@ type Stream interface {
 // Receiver is a stream whose peer has something to say too.
 type Receiver interface {
 	Stream
-	// Receive reads what the peer sends until that ends, in the connection's
-	// own goroutine; r is the socket. Its error is the cause handed to Closed,
-	// unless the connection was ended from this side before.
+	// Receive reads what the peer sends next, and handles it: one message, and
+	// whatever else the stream has of it already. It is called again, in another
+	// goroutine perhaps, when there is more; r is the socket. Its error ends the
+	// connection and is the cause handed to Closed, unless the connection was ended
+	// from this side before.
 	Receive(r io.Reader) error
 }
 
@@ -101,7 +103,9 @@ type Pool struct {
 	start    time.Time
 	stop     chan struct{}  // closed by Close: ends the ticker
 	workers  sync.WaitGroup // sender workers and the ticker
-	owned    sync.WaitGroup // goroutines of connections
+	owned    sync.WaitGroup // connections whose reader has not come to its end
+	watching sync.Once      // starts watch
+	watch    *watch
 	panics   atomic.Int64
 }
 
@@ -213,6 +217,9 @@ func (p *Pool) Close() {
 	p.cond.Broadcast()
 	p.queueMu.Unlock()
 	close(p.stop)
+	if p.watch != nil {
+		_ = p.watch.file.Close()
+	}
 	p.workers.Wait()
 }
 

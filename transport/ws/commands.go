@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,13 +53,9 @@ func errorFrame(p *transport.Problem, r ref) transport.Frame {
 
 // Receive implements wire.Receiver.
 func (s *session) Receive(r io.Reader) error {
-	if len(s.early) > 0 {
-		r = io.MultiReader(bytes.NewReader(s.early), r)
-		s.early = nil
-	}
-	d := rfc6455.Decoder{R: r, MaxMessage: maxMessage}
+	s.in.R = r
 	for {
-		m, err := d.Next()
+		m, err := s.in.Next()
 		var broken *rfc6455.CloseError
 		if errors.As(err, &broken) {
 			s.close(broken.Code, broken.Reason)
@@ -78,6 +73,9 @@ func (s *session) Receive(r io.Reader) error {
 		if over := s.handle(m); over {
 			return discard(r)
 		}
+		if len(s.in.Early) == 0 {
+			return nil
+		}
 	}
 }
 
@@ -87,8 +85,10 @@ const maxDiscard = 1 << 20
 // discard reads on until the peer has closed, so that it gets our close frame
 // and no reset. The pool bounds how long that may take.
 func discard(r io.Reader) error {
-	_, err := io.Copy(io.Discard, io.LimitReader(r, maxDiscard))
-	return err
+	if _, err := io.Copy(io.Discard, io.LimitReader(r, maxDiscard)); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // handle does what one message says; over: the connection ends.

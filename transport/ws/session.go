@@ -25,9 +25,9 @@ type session struct {
 	opened    time.Time
 	admission *transport.Admission
 	sub       *hub.Subscription
-	head      []byte // sent first, then nil; of the sender
-	early     []byte // read first; of the reader
-	sent      int64  // events given out; of the sender
+	head      []byte          // sent first, then nil; of the sender
+	in        rfc6455.Decoder // of the reader
+	sent      int64           // events given out; of the sender
 	nextPing  time.Time
 	frames    *rate.Limiter // of the reader
 

@@ -122,7 +122,7 @@ func (s *session) take(t *rfc6455.Taken) {
 		s.Closed(wire.ErrGone)
 		return
 	}
-	s.early = t.Early
+	s.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
 	s.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval)))
 	s.admission.OnEnd(s.revoke)
 	s.attach(s.h.opt.Pool.Add(t.Conn, s))

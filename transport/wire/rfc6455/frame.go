@@ -54,7 +54,8 @@ type Message struct {
 // message at hand, so an idle connection costs next to nothing.
 type Decoder struct {
 	R          io.Reader
-	MaxMessage int // bytes of one message, over all its fragments
+	Early      []byte // is read before R; nil once it was
+	MaxMessage int    // bytes of one message, over all its fragments
 
 	head [14]byte // of the frame at hand: 2 bytes, 8 of length, 4 of mask
 	data []byte   // of a fragmented message so far
@@ -101,6 +102,20 @@ func (d *Decoder) Next() (Message, error) {
 	}
 }
 
+// read fills p.
+func (d *Decoder) read(p []byte) error {
+	n := copy(p, d.Early)
+	if d.Early = d.Early[n:]; len(d.Early) > 0 {
+		return nil
+	}
+	d.Early = nil
+	m, err := io.ReadFull(d.R, p[n:])
+	if errors.Is(err, io.EOF) && n > 0 && m == 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // begin checks a data frame against the message at hand.
 func (d *Decoder) begin(h frameHead) error {
 	if h.op == OpContinuation {
@@ -124,7 +139,7 @@ func (d *Decoder) begin(h frameHead) error {
 
 // header reads and checks one frame header.
 func (d *Decoder) header() (h frameHead, err error) {
-	if _, err := io.ReadFull(d.R, d.head[:2]); err != nil {
+	if err := d.read(d.head[:2]); err != nil {
 		return h, err
 	}
 	h.fin, h.op = d.head[0]&0x80 != 0, d.head[0]&0x0F
@@ -147,7 +162,7 @@ func (d *Decoder) header() (h frameHead, err error) {
 		extra += 8
 	}
 	b := d.head[2 : 2+extra]
-	if _, err := io.ReadFull(d.R, b); err != nil {
+	if err := d.read(b); err != nil {
 		return h, unexpected(err)
 	}
 	switch short {
@@ -170,7 +185,7 @@ func (d *Decoder) payload(dst []byte, h frameHead) ([]byte, error) {
 		n := min(left, 4<<10)
 		at := len(dst)
 		dst = slices.Grow(dst, n)[:at+n]
-		if _, err := io.ReadFull(d.R, dst[at:]); err != nil {
+		if err := d.read(dst[at:]); err != nil {
 			return dst, unexpected(err)
 		}
 		left -= n

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -69,30 +70,33 @@ func TestDecoder(t *testing.T) {
 		"cut in the header":          {in: []byte{0x81, 0x85, 1}, cut: true},
 		"cut in the payload":         {in: clientFrame(0x81, []byte("abc"))[:7], cut: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			d := Decoder{MaxMessage: maxMessage, R: iotest.OneByteReader(bytes.NewReader(tc.in))}
-			var got []string
-			var err error
-			for {
-				var m Message
-				if m, err = d.Next(); err != nil {
-					break
+		for _, early := range []int{0, 1, 7, len(tc.in)} {
+			t.Run(fmt.Sprintf("%s, %d early", name, early), func(t *testing.T) {
+				at := min(early, len(tc.in))
+				d := Decoder{MaxMessage: maxMessage, Early: tc.in[:at], R: iotest.OneByteReader(bytes.NewReader(tc.in[at:]))}
+				var got []string
+				var err error
+				for {
+					var m Message
+					if m, err = d.Next(); err != nil {
+						break
+					}
+					got = append(got, string(rune(m.Op))+string(m.Data))
 				}
-				got = append(got, string(rune(m.Op))+string(m.Data))
-			}
-			if strings.Join(got, "|") != strings.Join(tc.want, "|") {
-				t.Errorf("got %.80q", got)
-			}
-			var broken *CloseError
-			switch {
-			case tc.code != 0 && (!errors.As(err, &broken) || broken.Code != tc.code):
-				t.Errorf("ended with %v, want code %d", err, tc.code)
-			case tc.cut && !errors.Is(err, io.ErrUnexpectedEOF):
-				t.Errorf("ended with %v, want an unexpected end", err)
-			case tc.code == 0 && !tc.cut && !errors.Is(err, io.EOF):
-				t.Errorf("ended with %v", err)
-			}
-		})
+				if strings.Join(got, "|") != strings.Join(tc.want, "|") {
+					t.Errorf("got %.80q", got)
+				}
+				var broken *CloseError
+				switch {
+				case tc.code != 0 && (!errors.As(err, &broken) || broken.Code != tc.code):
+					t.Errorf("ended with %v, want code %d", err, tc.code)
+				case tc.cut && !errors.Is(err, io.ErrUnexpectedEOF):
+					t.Errorf("ended with %v, want an unexpected end", err)
+				case tc.code == 0 && !tc.cut && !errors.Is(err, io.EOF):
+					t.Errorf("ended with %v", err)
+				}
+			})
+		}
 	}
 }
 

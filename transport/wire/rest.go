@@ -1,0 +1,156 @@
+package wire
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch starts the readers of resting connections when there is something to
+// read. A goroutine that waits in Read costs half a KB, and a stack of 2 KB that
+// never shrinks to that again once a message has made it grow; a connection that
+// rests has none.
+type watch struct {
+	file  *os.File // an epoll, which the runtime's own poller watches
+	epoll int
+	raw   syscall.RawConn
+
+	mu    sync.Mutex // guards conns
+	conns []*Conn    // by file descriptor; the resting ones
+}
+
+// newWatch returns nil if there is no epoll to be had; nobody rests then.
+func newWatch() *watch {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	w := &watch{epoll: fd}
+	err = unix.SetNonblock(fd, true) // os would not poll it otherwise
+	w.file = os.NewFile(uintptr(fd), "epoll")
+	if err == nil {
+		w.raw, err = w.file.SyscallConn()
+	}
+	if err != nil {
+		_ = w.file.Close()
+		return nil
+	}
+	return w
+}
+
+// run lasts until the file is closed.
+func (w *watch) run() {
+	events := make([]unix.EpollEvent, 128)
+	for {
+		n := 0
+		err := w.raw.Read(func(uintptr) bool {
+			n, _ = unix.EpollWait(w.epoll, events, 0) // interrupted at worst
+			return n > 0
+		})
+		if err != nil {
+			return
+		}
+		for _, e := range events[:n] {
+			// A number may belong to another connection by now: its reader finds
+			// nothing then, and waits.
+			if c := w.at(int(e.Fd)); c != nil {
+				c.rouse()
+			}
+		}
+	}
+}
+
+func (w *watch) at(fd int) *Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conns[fd]
+}
+
+// arm makes the watch rouse c once.
+func (w *watch) arm(c *Conn) error {
+	var armed error
+	err := c.raw.Control(func(number uintptr) {
+		fd := int(number)
+		w.keep(fd, c)
+		e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)}
+		armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, fd, &e)
+		if errors.Is(armed, unix.ENOENT) { // the socket rests for the first time
+			armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &e)
+		}
+	})
+	return errors.Join(err, armed)
+}
+
+// keep notes that c rests.
+func (w *watch) keep(fd int, c *Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if fd >= len(w.conns) {
+		w.conns = slices.Grow(w.conns, fd+1-len(w.conns))[:fd+1]
+	}
+	w.conns[fd], c.fd = c, fd
+}
+
+// forget makes room for the next connection of the same number.
+func (w *watch) forget(c *Conn) {
+	w.mu.Lock()
+	if c.fd < len(w.conns) && w.conns[c.fd] == c {
+		w.conns[c.fd] = nil
+	}
+	w.mu.Unlock()
+}
+
+// watcher returns the pool's watch, which the first connection that rests starts.
+func (p *Pool) watcher() *watch {
+	p.watching.Do(func() {
+		if p.watch = newWatch(); p.watch != nil {
+			p.workers.Go(p.watch.run) // not too late: Close waits for the connection first
+		}
+	})
+	return p.watch
+}
+
+// rest lets the reader end until there is something to read, or rouse is called.
+// It returns false if the reader has to wait in Read: there is no descriptor to
+// watch, or a deadline has been set that must find it there.
+func (c *Conn) rest() bool {
+	if c.raw == nil {
+		return false
+	}
+	w := c.pool.watcher()
+	c.mu.Lock()
+	c.resting = w != nil && c.state != ended
+	resting := c.resting
+	c.mu.Unlock()
+	if !resting {
+		return false
+	}
+	if err := w.arm(c); err != nil { // closed, and the next Read says so
+		return !c.roused()
+	}
+	return true
+}
+
+// roused ends a rest and reports whether there was one: then the caller is the
+// reader, or starts it.
+func (c *Conn) roused() bool {
+	c.mu.Lock()
+	was := c.resting
+	c.resting = false
+	c.mu.Unlock()
+	if w := c.pool.watch; was && w != nil { // it was started before c rested, or never
+		w.forget(c)
+	}
+	return was
+}
+
+// rouse starts the reader of a resting connection.
+func (c *Conn) rouse() {
+	if c.roused() {
+		go c.read()
+	}
+}
