@@ -142,8 +142,10 @@ func (c *Conn) roused() bool {
 	was := c.resting
 	c.resting = false
 	c.mu.Unlock()
-	if w := c.pool.watch; was && w != nil { // it was started before c rested, or never
-		w.forget(c)
+	if was && c.raw != nil {
+		if w := c.pool.watch; w != nil { // it was started before c rested, or never
+			w.forget(c)
+		}
 	}
 	return was
 }

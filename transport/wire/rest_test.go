@@ -124,3 +124,25 @@ func TestWatchForgets(t *testing.T) {
 		t.Error("the connection is still known")
 	}
 }
+
+// The watch is started by one connection while others, which have not rested, end.
+func TestWatchStartsBesideEnds(t *testing.T) {
+	for range 50 {
+		p := NewPool(Options{})
+		var scripts []*listener
+		for range 4 {
+			server, client := pair(t)
+			l := &listener{newScript(counter(10)), make(chan byte, 1)}
+			scripts = append(scripts, l)
+			if _, err := client.Write([]byte{1}); err != nil {
+				t.Fatal(err)
+			}
+			p.Add(server, l)
+			_ = client.Close()
+		}
+		for _, l := range scripts {
+			<-l.closed
+		}
+		p.Close()
+	}
+}
