@@ -1,9 +1,11 @@
 package main
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -114,4 +116,18 @@ func TestRecoveryOfAnEnd(t *testing.T) {
 			s.until(io, "end")
 		})
 	}
+}
+
+// TestConnectDuringADrain: a CONNECT that comes when the drain has begun is not
+// refused, because the official client would never try again. Its connection ends.
+func TestConnectDuringADrain(t *testing.T) {
+	server, ok := boot(t, transporttest.Options{}).(*booted)
+	if !ok {
+		t.Fatal("another server")
+	}
+	_, secret := server.Key("acme", auth.KeyOptions{})
+	p := engineiotest.NewClient(t, server.Dial, "/socket.io/", false).Open("")
+	server.running().door.Drain()
+	p.Post(`40/jobs,{"token":"`+secret+`"}`).Is(t, http.StatusBadRequest, "")
+	p.Unknown()
 }

@@ -124,7 +124,7 @@ func (c *conn) connect(p packet) error {
 	if err != nil {
 		var r *Refusal
 		if !errors.As(err, &r) {
-			r = &Refusal{Message: err.Error()}
+			return err
 		}
 		return c.refuse(p.namespace, r)
 	}

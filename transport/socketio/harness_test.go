@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { engineiotest.Main(m) }
 
 // rig is a real server with the namespaces / and /custom, which take everybody,
-// and /closed and /broken, which refuse everybody.
+// /closed, which refuses everybody, and /broken, which fails.
 type rig struct {
 	*engineiotest.Client
 	t      *testing.T

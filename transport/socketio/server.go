@@ -15,8 +15,9 @@ import (
 // Namespace accepts peers.
 type Namespace interface {
 	// Connect decides about a peer's CONNECT. auth is its payload, a JSON object,
-	// or nil. An error is answered as a CONNECT_ERROR: a *Refusal as it is,
-	// anything else with its text.
+	// or nil. A *Refusal is answered as a CONNECT_ERROR, after which the official
+	// client never comes back by itself. Any other error ends the whole connection,
+	// so that the client does.
 	Connect(s *Socket, auth json.RawMessage) (Peer, error)
 }
 

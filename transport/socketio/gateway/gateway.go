@@ -229,7 +229,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 	}
 	p, err := g.connect(s, v, payload)
 	if err != nil {
-		return nil, refusal(err, v.request)
+		return nil, g.refusal(err, v)
 	}
 	if !v.known {
 		v.known = true
@@ -269,10 +269,17 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 }
 
 // refusal is what a CONNECT_ERROR says. Its text on the connection limit is that
-// of the old gateway.
-func refusal(err error, request string) error {
+// of the old gateway. Trouble of our own is none: it passes, and the client is to
+// come back.
+func (g *Gateway) refusal(err error, v *visit) error {
 	p := transport.FromError(err)
-	p.Instance = request
+	if p.Status >= fiber.StatusInternalServerError {
+		if p.Code != transport.Draining {
+			g.opt.Log.Warn("connect", "request", v.request, "transport", kind, "code", p.Code, "error", err)
+		}
+		return err
+	}
+	p.Instance = v.request
 	message := p.Detail
 	if p.Code == transport.ConnectionLimit {
 		message = "Maximum connections exceeded"
