@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/jobcast/jobcast/auth"
@@ -130,4 +133,34 @@ func TestConnectDuringADrain(t *testing.T) {
 	server.running().door.Drain()
 	p.Post(`40/jobs,{"token":"`+secret+`"}`).Is(t, http.StatusBadRequest, "")
 	p.Unknown()
+}
+
+// TestUnreadAnswersHoldNoQuestion: a client that asks and does not read makes the
+// server owe it answers, of a few hundred bytes each. What it sent is not kept.
+func TestUnreadAnswersHoldNoQuestion(t *testing.T) {
+	server := boot(t, transporttest.Options{})
+	_, secret := server.Key("acme", auth.KeyOptions{})
+	p := engineiotest.NewClient(t, server.Dial, "/socket.io/", true).Open("")
+	p.Sent(`40/jobs,{"token":"` + secret + `"}`)
+	question := `["hello","` + strings.Repeat("x", 60<<10) + `"]`
+	const questions = 120 // two answers each, and 256 may wait
+	before := heap()
+	for i := range questions {
+		p.Sent(fmt.Sprintf("42/jobs,%d", i) + question)
+	}
+	if grown := heap() - before; grown > questions*len(question)/4 {
+		t.Errorf("%d answers hold %d KiB", questions, grown>>10)
+	}
+	if r := p.Get(); strings.Count(r.Body, "43/jobs,") != questions {
+		t.Errorf("answered %d %.200q", r.Status, r.Body)
+	}
+}
+
+func heap() int {
+	for range 3 { // what lies in a sync.Pool survives the first
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

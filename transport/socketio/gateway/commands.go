@@ -101,11 +101,7 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 		return err
 	}
 	n.mu.Lock()
-	r := &room{n: st.N}
-	if e.WantsAck() {
-		r.ack = e
-	}
-	n.rooms[q.JobID] = r
+	n.rooms[q.JobID] = &room{n: st.N, waits: e.WantsAck(), ack: e.ID}
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
 	n.g.opt.Observe.Resumed(kind, start, joined)

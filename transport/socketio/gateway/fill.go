@@ -9,7 +9,6 @@ import (
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
-	"github.com/jobcast/jobcast/transport/socketio"
 )
 
 // Fill implements socketio.Peer.
@@ -46,7 +45,7 @@ func (n *session) writeAll(w *engineio.Writer, frames []frame) {
 // write sends one frame.
 func (n *session) write(w *engineio.Writer, f frame) {
 	if f.event == "" {
-		w.Text([]byte("3"+Name+","+strconv.FormatInt(f.ack.ID, 10)+"["), f.data, []byte("]"))
+		w.Text([]byte("3"+Name+","+strconv.FormatInt(f.ack, 10)+"["), f.data, []byte("]"))
 		return
 	}
 	tail := "]"
@@ -144,22 +143,22 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 	n.place = place{m.Joined.Position, m.N, start.Seq}
 	f := transport.MarkFrame(m)
 	n.frame(w, f, true)
-	if e := n.takeAck(m); e != nil {
-		n.write(w, frame{ack: e, data: f.MarshalData()})
+	if id, ok := n.takeAck(m); ok {
+		n.write(w, frame{ack: id, data: f.MarshalData()})
 	}
 }
 
-// takeAck returns the event that waits for the room's `subscribed`, once.
-func (n *session) takeAck(m *hub.Mark) *socketio.Event {
+// takeAck returns the id of the acknowledgement that waits for the room's
+// `subscribed`, once.
+func (n *session) takeAck(m *hub.Mark) (id int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := n.rooms[m.Room.Job]
-	if r == nil || r.n != m.N {
-		return nil
+	if r == nil || r.n != m.N || !r.waits {
+		return 0, false
 	}
-	e := r.ack
-	r.ack = nil // it holds the whole message
-	return e
+	r.waits = false
+	return r.ack, true
 }
 
 // ended notes that a room is no more. It stays in the store until the client must

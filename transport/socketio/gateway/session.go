@@ -73,8 +73,9 @@ func (p place) String() string {
 
 // room is a joined room.
 type room struct {
-	n   int64
-	ack *socketio.Event // waits for `subscribed`; nil: nobody does
+	n     int64
+	waits bool  // an acknowledgement, for `subscribed`
+	ack   int64 // its id
 }
 
 // over is a room that has ended.
@@ -91,10 +92,11 @@ type reading struct {
 	at       uint64 // the same as a seq
 }
 
-// frame is one answer that waits to be sent.
+// frame is one answer that waits to be sent. It holds nothing of the message that
+// it answers, which may be large.
 type frame struct {
-	event  string // empty: an acknowledgement, of ack
-	ack    *socketio.Event
+	event  string // empty: an acknowledgement
+	ack    int64  // its id
 	data   []byte
 	offset bool // it ends with the offset
 }
@@ -111,7 +113,7 @@ func answers(e *socketio.Event, f transport.Frame, withOffset bool) []frame {
 	data := f.MarshalData()
 	frames := []frame{{event: f.Event, data: data, offset: withOffset}}
 	if e != nil && e.WantsAck() {
-		frames = append(frames, frame{ack: e, data: data})
+		frames = append(frames, frame{ack: e.ID, data: data})
 	}
 	return frames
 }
