@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
@@ -16,15 +17,20 @@ import (
 // it is answered.
 type sessionTest struct {
 	*testing.T
+	server *booted
+	key    string // its id
 	log    *transporttest.Log
 	caller transporttest.Caller
 }
 
 func newSessionTest(t *testing.T) *sessionTest {
-	server := boot(t, transporttest.Options{})
-	_, secret := server.Key("acme", auth.KeyOptions{})
+	server, ok := boot(t, transporttest.Options{}).(*booted)
+	if !ok {
+		t.Fatal("another server")
+	}
+	id, secret := server.Key("acme", auth.KeyOptions{})
 	return &sessionTest{
-		T: t, log: transporttest.NewLog(server, "acme"),
+		T: t, server: server, key: id, log: transporttest.NewLog(server, "acme"),
 		caller: transporttest.Caller{Dial: server.Dial, Secret: secret},
 	}
 }
@@ -121,27 +127,51 @@ func TestRecoveryOfAnEnd(t *testing.T) {
 	}
 }
 
+// TestRecoveryWithAToken: a token of one job goes on with a session that has that
+// room alone. With more rooms a new session begins, because a client that is told
+// of its recovery takes all of them for joined.
+func TestRecoveryWithAToken(t *testing.T) {
+	s := newSessionTest(t)
+	w, other := s.log.Begin(s), s.log.Begin(s)
+	token, err := s.server.running().signer.Mint(auth.Principal{ClientID: "acme", KeyID: s.key}, w.Job, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := transporttest.Caller{Dial: s.server.Dial, Secret: token.Text}
+	for _, rooms := range [][]string{{w.Job}, {w.Job, other.Job}} {
+		io := s.come(transporttest.Recovery{})
+		for _, job := range rooms {
+			s.say(io, "subscribe", job)
+			s.until(io, "subscribed")
+			s.until(io, "live")
+		}
+		got, err := transporttest.DialIO(s.Context(), caller, transporttest.ViaPolling, io.Recovery())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Recovered() != (len(rooms) == 1) {
+			t.Errorf("with %d rooms: recovered %v", len(rooms), got.Recovered())
+		}
+		got.Close()
+	}
+}
+
 // TestConnectDuringADrain: a CONNECT that comes when the drain has begun is not
 // refused, because the official client would never try again. Its connection ends.
 func TestConnectDuringADrain(t *testing.T) {
-	server, ok := boot(t, transporttest.Options{}).(*booted)
-	if !ok {
-		t.Fatal("another server")
-	}
-	_, secret := server.Key("acme", auth.KeyOptions{})
-	p := engineiotest.NewClient(t, server.Dial, "/socket.io/", false).Open("")
-	server.running().door.Drain()
-	p.Post(`40/jobs,{"token":"`+secret+`"}`).Is(t, http.StatusBadRequest, "")
+	s := newSessionTest(t)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
+	s.server.running().door.Drain()
+	p.Post(`40/jobs,{"token":"`+s.caller.Secret+`"}`).Is(t, http.StatusBadRequest, "")
 	p.Unknown()
 }
 
 // TestUnreadAnswersHoldNoQuestion: a client that asks and does not read makes the
 // server owe it answers, of a few hundred bytes each. What it sent is not kept.
 func TestUnreadAnswersHoldNoQuestion(t *testing.T) {
-	server := boot(t, transporttest.Options{})
-	_, secret := server.Key("acme", auth.KeyOptions{})
-	p := engineiotest.NewClient(t, server.Dial, "/socket.io/", true).Open("")
-	p.Sent(`40/jobs,{"token":"` + secret + `"}`)
+	s := newSessionTest(t)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", true).Open("")
+	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `"}`)
 	question := `["hello","` + strings.Repeat("x", 60<<10) + `"]`
 	const questions = 120 // two answers each, and 256 may wait
 	before := heap()

@@ -87,8 +87,10 @@ func (n *session) resume(ctx context.Context, p pid, o offset) (done bool, err e
 
 // revive gives n its rooms back.
 func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom) (done bool, err error) {
-	rooms = n.visible(rooms)
 	for _, r := range rooms {
+		if !n.principal.Sees(r.Job) {
+			return false, nil // whoever is told that the session goes on takes all its rooms for joined
+		}
 		n.joins = max(n.joins, r.N)
 	}
 	o, resumed := n.pid.revive(o, rooms)
@@ -147,17 +149,6 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 		}
 	}
 	return err
-}
-
-// visible leaves out what the credential of this connection does not show.
-func (n *session) visible(rooms []jobs.SessionRoom) []jobs.SessionRoom {
-	kept := rooms[:0]
-	for _, r := range rooms {
-		if n.principal.Sees(r.Job) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
 }
 
 func hasClientRoom(rooms []jobs.SessionRoom) bool {
