@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +30,7 @@ func TestScenarios(t *testing.T) {
 	if set.scenarios, err = scenariosOf("submit,append,latency,fanout,peers"); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := newReport(t.Context(), dir, []string{"-small"})
+	rep, err := newReport(t.Context(), set, []string{"-small"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +75,29 @@ func checkFigures(t *testing.T, out outcome) {
 			if strings.HasSuffix(f.Name, "p99") && f.Value <= 0 {
 				t.Errorf("%s, %s: %s is %v", out.Scenario, r.Case, f.Name, f.Value)
 			}
+		}
+	}
+}
+
+// A comparison says what it compared; a run of jobcast alone needs no peers.
+func TestVersions(t *testing.T) {
+	if all, err := versionsOf(t.Context(), targets()[:3]); err != nil || all != nil {
+		t.Errorf("jobcast alone: %v, %v", all, err)
+	}
+	rep := &report{Peers: []version{{"socket.io", "4.8.4"}, {"Node", "v20.1.0"}}}
+	if text := rep.markdown(); !strings.Contains(text, "| versions | socket.io 4.8.4, Node v20.1.0 |") {
+		t.Errorf("page:\n%s", text)
+	}
+	all, err := versionsOf(t.Context(), targets())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		t.Skip("the peers are not installed")
+	}
+	if err != nil || len(all) != 7 {
+		t.Errorf("%v, %v", all, err)
+	}
+	for _, v := range all {
+		if v.Version == "" {
+			t.Errorf("%s has no version", v.Name)
 		}
 	}
 }

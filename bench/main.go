@@ -149,7 +149,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return err
 		}
 	}
-	rep, err := newReport(ctx, set.data, args)
+	rep, err := newReport(ctx, set, args)
 	if err != nil {
 		return err
 	}

@@ -21,17 +21,18 @@ type report struct {
 	Commit    string    `json:"commit"`
 	Command   string    `json:"command"`
 	Machine   machine   `json:"machine"`
-	Peers     string    `json:"peers,omitempty"` // versions of what is compared with
+	Peers     []version `json:"peers,omitempty"` // what is compared, if servers are
 	Scenarios []outcome `json:"scenarios"`
 }
 
 // newReport notes what is known before the run.
-func newReport(ctx context.Context, data string, args []string) (*report, error) {
-	m, err := thisMachine(ctx, data)
+func newReport(ctx context.Context, set *settings, args []string) (*report, error) {
+	m, err1 := thisMachine(ctx, set.data)
+	peers, err2 := versionsOf(ctx, set.targets)
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m,
+		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: peers,
 		Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
-	}, err
+	}, errors.Join(err1, err2)
 }
 
 // print writes the report as Markdown to w and, unless folder is empty, as
@@ -89,6 +90,10 @@ func (r *report) fault() error {
 func (r *report) markdown() string {
 	var b strings.Builder
 	m := r.Machine
+	var peers []string
+	for _, v := range r.Peers {
+		peers = append(peers, v.Name+" "+v.Version)
+	}
 	fmt.Fprintf(&b, "# jobcast measured, %s\n\n", r.Date.Format(time.DateOnly))
 	fmt.Fprintf(&b, "What the figures mean: [bench/README.md](../README.md).\n\n| | |\n|---|---|\n")
 	for _, line := range [][2]string{
@@ -102,7 +107,7 @@ func (r *report) markdown() string {
 		{"Go", m.Go},
 		{"data folder", fmt.Sprintf("%s; a 4 KiB write and fdatasync takes %s ms", m.FileSystem, short(m.SyncMs))},
 		{"load before", short(m.Load)},
-		{"peers", r.Peers},
+		{"versions", strings.Join(peers, ", ")},
 	} {
 		if line[1] == "" {
 			continue
