@@ -57,9 +57,9 @@ func appendCase(ctx context.Context, set *settings, producers int) (r row, err e
 	}
 	commits.Store(0)
 	events.Store(0)
-	cpu := ownCPU()
+	r.Case = fmt.Sprintf("%d producers", producers)
 	var l *load
-	err = profiled(set.profilePath(fmt.Sprintf("append-%d", producers)), func() error {
+	m, err := set.measureSelf(r.Case, func() error {
 		l, err = crowd{producers, set.span, maxAppends}.run(ctx, func(ctx context.Context, w int) error {
 			return appendOne(ctx, service, leases[w], "one of many steps")
 		})
@@ -68,12 +68,10 @@ func appendCase(ctx context.Context, set *settings, producers int) (r row, err e
 	if err != nil {
 		return r, err
 	}
-	cpu = ownCPU() - cpu
-	r.Case = fmt.Sprintf("%d producers", producers)
 	r.add("events", "1/s", l.rate())
 	r.times("append", &l.latency)
 	r.add("events per commit", "", float64(events.Load())/float64(max(commits.Load(), 1)))
-	r.cost("CPU per event", cpu, float64(l.steps))
+	r.cost("CPU per event", m.own, float64(l.steps))
 	// Each job has its job.created and job.started before what was appended.
 	lost, doubled, err := checkLog(ctx, store, uint64(2*producers+l.steps))
 	r.add("acknowledged", "", float64(l.steps))

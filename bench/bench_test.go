@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestScenarios runs each scenario, small, against real servers.
 func TestScenarios(t *testing.T) {
 	dir := t.TempDir()
-	binary, err := buildServer(t.Context(), dir)
+	binary, err := buildServer(t.Context(), dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +100,27 @@ func TestVersions(t *testing.T) {
 		if v.Version == "" {
 			t.Errorf("%s has no version", v.Name)
 		}
+	}
+}
+
+// What pprof prints is read as it is meant.
+func TestWhere(t *testing.T) {
+	spent, all := where(`File: jobcast
+Type: cpu
+-----------+-------------------------------------------------------
+      10ms   internal/runtime/syscall.Syscall6
+             golang.org/x/sys/unix.Write (inline)
+             github.com/jobcast/jobcast/transport/wire.(*Conn).send
+-----------+-------------------------------------------------------
+      1.5s   runtime.gcAssistAlloc
+             github.com/jobcast/jobcast/store/sqlite.(*committer).loop
+-----------+-------------------------------------------------------
+     500us   main.main
+`)
+	want := make([]time.Duration, len(groups)+1)
+	want[3], want[0], want[len(groups)] = 10*time.Millisecond, 1500*time.Millisecond, 500*time.Microsecond
+	if !slices.Equal(spent, want) || all != 1510500*time.Microsecond {
+		t.Errorf("%v, %v, want %v", spent, all, want)
 	}
 }
 

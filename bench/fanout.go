@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -53,12 +54,12 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 		return r, err
 	}
 	defer s.Close()
-	before, err := p.usage()
-	if err != nil {
-		return r, err
-	}
-	own, start := ownCPU(), time.Now()
-	pub, err := p.deliver(ctx, s, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
+	var pub *published
+	start := time.Now()
+	m, err := set.measure(p.process, fmt.Sprintf("%s %d readers %s", t.name, set.readers, strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
+		pub, err = p.deliver(ctx, s, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
+		return err
+	})
 	if err != nil {
 		return r, err
 	}
@@ -66,19 +67,14 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 	if rate > 0 { // the last event comes a little before the span is over
 		took = max(took, set.span)
 	}
-	own = ownCPU() - own
-	after, err := p.usage()
-	if err != nil {
-		return r, err
-	}
 	r.add("events", "1/s", perSecond(float64(pub.events), max(pub.took, took)))
 	r.add("deliveries", "1/s", perSecond(float64(s.delivered), took))
-	r.cost("server CPU per delivery", after.cpu-before.cpu, float64(s.delivered))
+	r.cost("server CPU per delivery", m.server, float64(s.delivered))
 	r.times("delivery", &s.latency)
 	r.times("publish", &pub.latency)
-	r.add("RSS per connection", "KB", float64(before.rss-alone.rss)/1e3/float64(set.readers))
+	r.add("RSS per connection", "KB", float64(m.before.rss-alone.rss)/1e3/float64(set.readers))
 	r.add("event", "bytes", float64(s.bytes))
-	r.add("generator", "cores", own.Seconds()/took.Seconds())
+	r.add("generator", "cores", m.own.Seconds()/took.Seconds())
 	lost := s.lost
 	if len(p.rooms) > 1 {
 		lost += s.missingOf(pub.counts)

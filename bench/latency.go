@@ -25,7 +25,7 @@ func runLatency(ctx context.Context, set *settings) (outcome, error) {
 	out := outcome{Scenario: "latency", Title: "submit and watch in one call: from sending the request to reading an event"}
 	for _, n := range []int{1, 16} {
 		err := withServer(ctx, set, func(s *server) error {
-			r, err := latencyCase(ctx, s, n, set.span)
+			r, err := latencyCase(ctx, set, s, n)
 			out.Rows = append(out.Rows, r)
 			return err
 		})
@@ -36,7 +36,7 @@ func runLatency(ctx context.Context, set *settings) (outcome, error) {
 	return out, nil
 }
 
-func latencyCase(ctx context.Context, s *server, workers int, span time.Duration) (row, error) {
+func latencyCase(ctx context.Context, set *settings, s *server, workers int) (row, error) {
 	r := row{Case: fmt.Sprintf("%d at a time", workers)}
 	addr := s.addr.String()
 	req := request("POST", "/v1/jobs", addr, s.key, waitJob, "Accept: text/event-stream")
@@ -45,15 +45,19 @@ func latencyCase(ctx context.Context, s *server, workers int, span time.Duration
 	}
 	type times struct{ created, started, ended histogram }
 	all := make([]times, workers)
-	l, err := crowd{workers, span, maxStreams}.run(ctx, func(_ context.Context, w int) error {
-		st, err := follow(addr, req)
-		if err != nil {
-			return err
-		}
-		all[w].created.add(st.created)
-		all[w].started.add(st.started)
-		all[w].ended.add(st.ended)
-		return nil
+	var l *load
+	m, err := set.measure(s.process, r.Case, func() (err error) {
+		l, err = crowd{workers, set.span, maxStreams}.run(ctx, func(_ context.Context, w int) error {
+			st, err := follow(addr, req)
+			if err != nil {
+				return err
+			}
+			all[w].created.add(st.created)
+			all[w].started.add(st.started)
+			all[w].ended.add(st.ended)
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return r, err
@@ -67,6 +71,7 @@ func latencyCase(ctx context.Context, s *server, workers int, span time.Duration
 	r.times("job.created", &all[0].created)
 	r.times("job.started", &all[0].started)
 	r.times("job.completed", &all[0].ended)
+	r.cost("server CPU per job", m.server, float64(l.steps))
 	r.add("streams", "", float64(l.steps))
 	return r, nil
 }

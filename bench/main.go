@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +41,7 @@ type settings struct {
 	data      string        // folder for data folders
 	out       string        // folder for results; empty: print only
 	rest      time.Duration // of fanout: how long its readers are idle before their memory is read
-	profile   string        // folder for CPU profiles; empty: none
+	profiles  *profiles     // nil: none are taken
 	binary    string        // the server, built already; empty: build it
 	targets   []target      // of fanout, rooms, idle and polling
 	rounds    int           // how often each case of peers is run, in turn
@@ -83,7 +81,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
-	flags.StringVar(&set.profile, "profile", "", "`folder` to write CPU profiles of append to")
+	profile := flags.String("profile", "", "`folder` to write CPU profiles of the server to; they are also summed up")
 	flags.StringVar(&set.binary, "binary", "", "the `server`, built already; without it one is built")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -107,6 +105,12 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	}
 	if set.rounds < 1 || set.rounds > 9 || set.pause <= 0 || set.pause > maxSpan {
 		return nil, fmt.Errorf("-rounds must be 1 to 9, -pause positive and at most %v", maxSpan)
+	}
+	if *profile != "" && set.binary != "" {
+		return nil, errors.New("-profile builds a server of its own, so there can be no -binary")
+	}
+	if *profile != "" {
+		set.profiles = &profiles{folder: *profile}
 	}
 	if set.readers < 1 || set.readers > maxReaders {
 		return nil, fmt.Errorf("-readers must be 1 to %d", maxReaders)
@@ -145,7 +149,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return fmt.Errorf("make folder for the server: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		if set.binary, err = buildServer(ctx, dir); err != nil {
+		if set.binary, err = buildServer(ctx, dir, set.profiles != nil); err != nil {
 			return err
 		}
 	}
@@ -155,11 +159,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	for _, sc := range set.scenarios {
 		fmt.Fprintf(stderr, "%s …\n", sc.name)
+		if set.profiles != nil {
+			set.profiles.prefix = sc.name
+		}
 		out, err := sc.run(ctx, set)
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", sc.name, err)
 		}
 		rep.Scenarios = append(rep.Scenarios, out...)
+	}
+	if set.profiles != nil {
+		out, err := set.profiles.sumUp(ctx)
+		if err != nil {
+			return err
+		}
+		rep.Scenarios = append(rep.Scenarios, out)
 	}
 	if err := rep.print(stdout, set.out); err != nil {
 		return err
@@ -184,30 +198,4 @@ func raiseFiles(readers int) error {
 		return fmt.Errorf("raise limit of open files: %w", err)
 	}
 	return nil
-}
-
-// profilePath names a profile in the folder of profiles; empty if there is none.
-func (s *settings) profilePath(name string) string {
-	if s.profile == "" {
-		return ""
-	}
-	return filepath.Join(s.profile, name+".pprof")
-}
-
-// profiled runs f with a CPU profile of this process in the file path; none if
-// that is empty.
-func profiled(path string, f func() error) (err error) {
-	if path == "" {
-		return f()
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("make profile: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return fmt.Errorf("start profile: %w", err)
-	}
-	defer pprof.StopCPUProfile()
-	return f()
 }

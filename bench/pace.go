@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -120,20 +116,19 @@ type posted struct {
 	end     time.Time // when that was acknowledged
 	counts  []uint64  // of each room; a worker touches only its own, unless there is one room
 	buf     []byte
-	in      *bufio.Reader
-	conn    net.Conn
+	conn    *conn
 }
 
 // run publishes one event for each ticket: worker w of n to its rooms in turn.
 func (o *posted) run(ctx context.Context, s *site, w, n int, tickets <-chan struct{}) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr.String())
+	conn, err := dial(ctx, s.addr.String())
 	if err != nil {
-		return fmt.Errorf("connect publisher: %w", err)
+		return fmt.Errorf("publisher: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	o.conn, o.in = conn, bufio.NewReader(conn)
+	o.conn = conn
 	pad := strings.Repeat(".", padding)
 	i := w
 	for range tickets {
@@ -166,21 +161,7 @@ func (o *posted) post(head string, own uint64, pad string) error {
 	o.buf = append(append(o.buf[:0], head...), "Content-Type: application/json\r\nContent-Length: "...)
 	o.buf = append(strconv.AppendInt(o.buf, int64(len(body)), 10), "\r\n\r\n"...)
 	o.buf = append(o.buf, body...)
-	if err := o.conn.SetDeadline(stamp.Add(requestTime)); err != nil {
-		return err
-	}
-	if _, err := o.conn.Write(o.buf); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(o.in, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status + ": " + string(answer[:min(len(answer), 300)]))
-	}
+	answer, err := o.conn.do(o.buf, http.StatusOK)
 	if err != nil {
 		return err
 	}

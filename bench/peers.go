@@ -131,21 +131,15 @@ func runIdle(ctx context.Context, set *settings, t target) (row, error) {
 		if _, err := warmUp(ctx, p, t); err != nil {
 			return r, err
 		}
-		before, err := p.usage()
-		if err != nil {
-			return r, err
-		}
-		start := time.Now()
-		s, err := p.join(ctx, t, n, 0)
+		var s *swarm
+		joined, err := set.measure(p.process, "idle "+t.name, func() error {
+			s, err = p.join(ctx, t, n, 0)
+			return err
+		})
 		if err != nil {
 			return r, err
 		}
 		defer s.Close()
-		took := time.Since(start)
-		connected, err := p.usage()
-		if err != nil {
-			return r, err
-		}
 		rested := time.Now().Add(set.pause)
 		err = s.until(rested.Add(time.Second), func() bool { return time.Now().After(rested) || ctx.Err() != nil })
 		if err != nil {
@@ -155,10 +149,10 @@ func runIdle(ctx context.Context, set *settings, t target) (row, error) {
 		if err != nil {
 			return r, err
 		}
-		r.add("connects", "1/s", perSecond(float64(n), took))
-		r.cost("server CPU per connect", connected.cpu-before.cpu, float64(n))
-		r.add("RSS per connection", "KB", float64(after.rss-before.rss)/1e3/float64(n))
-		r.cost("server CPU per idle connection and second", after.cpu-connected.cpu, float64(n)*set.pause.Seconds())
+		r.add("connects", "1/s", perSecond(float64(n), joined.took))
+		r.cost("server CPU per connect", joined.server, float64(n))
+		r.add("RSS per connection", "KB", float64(after.rss-joined.before.rss)/1e3/float64(n))
+		r.cost("server CPU per idle connection and second", after.cpu-joined.after.cpu, float64(n)*set.pause.Seconds())
 		r.zero("cut", uint64(s.gone))
 		return r, nil
 	})

@@ -30,11 +30,12 @@ const (
 // process is a server under measurement: a program of ours that was started
 // here and prints lines.
 type process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	lines  chan string   // its output; sent to and closed by the goroutine that reads it
-	unread chan struct{} // closed by stop: nobody wants further lines
-	stderr *tailBuffer
+	cmd      *exec.Cmd
+	stdin    io.WriteCloser
+	lines    chan string   // its output; sent to and closed by the goroutine that reads it
+	unread   chan struct{} // closed by stop and kill: nobody wants further lines
+	stderr   *tailBuffer
+	profiles bool // it can be profiled
 }
 
 // startProcess runs a program with the settings of this process's environment,
@@ -105,6 +106,18 @@ func (p *process) stop() error {
 	if err != nil {
 		return fmt.Errorf("stop server: %w: %s", errors.Join(err, signalled), p.stderr)
 	}
+	return nil
+}
+
+// kill ends the process as a crash does.
+func (p *process) kill() error {
+	close(p.unread)
+	if err := p.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill server: %w", err)
+	}
+	for range p.lines {
+	}
+	_ = p.cmd.Wait() // says that it was killed
 	return nil
 }
 

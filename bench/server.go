@@ -30,14 +30,23 @@ func moduleRoot() (string, error) {
 }
 
 // buildServer builds jobcast into dir and returns its path. Without -trimpath,
-// which changes no instruction but would compile SQLite once more.
-func buildServer(ctx context.Context, dir string) (string, error) {
+// which changes no instruction but would compile SQLite once more. A server that can
+// be profiled has one file more.
+func buildServer(ctx context.Context, dir string, profile bool) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "jobcast")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, ".") //nolint:gosec // a path in our own temporary folder
+	args := []string{"build", "-o", path}
+	if profile {
+		overlay, err := makeProfiler(dir, root)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, overlay)
+	}
+	build := exec.CommandContext(ctx, "go", append(args, ".")...) //nolint:gosec // paths in our own temporary folder
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build server: %w: %s", err, out)
@@ -53,20 +62,22 @@ type server struct {
 }
 
 // startServer runs the real server. Its access log is off: at the default level
-// it writes a line for each request, which is another thing to measure.
-func startServer(ctx context.Context, binary, data string) (_ *server, err error) {
-	p, err := startProcess(binary, "serve", "--addr=127.0.0.1:0", "--data="+data, "--log-level=warn",
+// it writes a line for each request, which is another thing to measure. key is empty
+// at the first start over a folder, when the server makes one.
+func startServer(ctx context.Context, set *settings, data, key string) (_ *server, err error) {
+	p, err := startProcess(set.binary, "serve", "--addr=127.0.0.1:0", "--data="+data, "--log-level=warn",
 		"--max-connections-per-key=10000", "--shutdown-grace=5s")
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: p}
+	p.profiles = set.profiles != nil
+	s := &server{process: p, key: key}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.stop())
 		}
 	}()
-	for s.key == "" {
+	for s.key == "" || !s.addr.IsValid() {
 		line, err := p.line(ctx)
 		if err != nil {
 			return nil, err
@@ -90,7 +101,7 @@ func withServer(ctx context.Context, set *settings, f func(*server) error) (err 
 		return fmt.Errorf("make data folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
-	s, err := startServer(ctx, set.binary, data)
+	s, err := startServer(ctx, set, data, "")
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func openJobcast(ctx context.Context, set *settings, rooms int) (_ *site, err er
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	s := &site{clean: func() error { return os.RemoveAll(data) }}
-	srv, err := startServer(ctx, set.binary, data)
+	srv, err := startServer(ctx, set, data, "")
 	if err != nil {
 		return nil, errors.Join(err, s.clean())
 	}

@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"time"
+	"slices"
 )
 
 const (
-	maxSubmits  = 200_000 // of one case: what the listing afterwards can read back
-	listLimit   = 200     // jobs in one page: the server's cap
-	requestTime = 30 * time.Second
+	maxSubmits = 200_000 // of one case: what the listing afterwards can read back
+	listLimit  = 200     // jobs in one page: the server's cap
 )
 
 // queueJob is a job that nobody processes, so that only submits are measured.
@@ -26,7 +22,7 @@ func runSubmit(ctx context.Context, set *settings) (outcome, error) {
 	out := outcome{Scenario: "submit", Title: "jobs submitted over HTTP, each acknowledged (202) after its commit"}
 	for _, n := range set.producers {
 		err := withServer(ctx, set, func(s *server) error {
-			r, err := submitCase(ctx, s, n, set.span)
+			r, err := submitCase(ctx, set, s, n)
 			out.Rows = append(out.Rows, r)
 			return err
 		})
@@ -37,103 +33,57 @@ func runSubmit(ctx context.Context, set *settings) (outcome, error) {
 	return out, nil
 }
 
-func submitCase(ctx context.Context, s *server, producers int, span time.Duration) (row, error) {
+func submitCase(ctx context.Context, set *settings, s *server, producers int) (row, error) {
 	r := row{Case: fmt.Sprintf("%d producers", producers)}
-	var all []*producer
-	defer func() {
-		for _, p := range all {
-			_ = p.conn.Close()
-		}
-	}()
+	conns, err := dialAll(ctx, s.addr.String(), producers)
+	if err != nil {
+		return r, err
+	}
+	defer closeAll(conns)
 	req := request("POST", "/v1/jobs", s.addr.String(), s.key, queueJob)
-	for range producers {
-		p, err := newProducer(s.addr.String(), req)
+	ids := make([][]string, producers) // of the jobs that were acknowledged
+	submit := func(_ context.Context, w int) error {
+		body, err := conns[w].do(req, http.StatusAccepted)
 		if err != nil {
+			return fmt.Errorf("submit: %w", err)
+		}
+		ids[w] = append(ids[w], string(member(body, `{"id":"`)))
+		return nil
+	}
+	for w := range conns {
+		if err := submit(ctx, w); err != nil { // warms the server up
 			return r, err
 		}
-		all = append(all, p)
-		if err := p.submit(); err != nil { // also warms the server up
-			return r, err
-		}
 	}
-	before, err := s.usage()
-	if err != nil {
-		return r, err
-	}
-	own := ownCPU()
-	l, err := crowd{producers, span, maxSubmits}.run(ctx, func(_ context.Context, w int) error { return all[w].submit() })
-	if err != nil {
-		return r, err
-	}
-	own = ownCPU() - own
-	after, err := s.usage()
+	var l *load
+	m, err := set.measure(s.process, r.Case, func() error {
+		l, err = crowd{producers, set.span, maxSubmits}.run(ctx, submit)
+		return err
+	})
 	if err != nil {
 		return r, err
 	}
 	r.add("submits", "1/s", l.rate())
 	r.times("answer", &l.latency)
-	r.cost("server CPU per submit", after.cpu-before.cpu, float64(l.steps))
-	r.add("generator", "cores", own.Seconds()/l.took.Seconds())
-	lost, doubled, err := checkJobs(ctx, s, all)
+	r.cost("server CPU per submit", m.server, float64(l.steps))
+	r.generator(m)
+	lost, doubled, err := checkJobs(ctx, s, ids)
 	r.add("acknowledged", "", float64(l.steps+producers))
 	r.zero("lost", lost)
 	r.zero("doubled", doubled)
 	return r, err
 }
 
-// producer submits over one connection that is kept open.
-type producer struct {
-	conn    net.Conn
-	in      *bufio.Reader
-	request []byte
-	ids     []string // of the jobs that were acknowledged
-}
-
-func newProducer(addr string, request []byte) (*producer, error) {
-	conn, err := net.DialTimeout("tcp", addr, requestTime) //nolint:gosec // our own server, on loopback
-	if err != nil {
-		return nil, fmt.Errorf("connect producer: %w", err)
-	}
-	return &producer{conn: conn, in: bufio.NewReader(conn), request: request}, nil
-}
-
-// submit sends one job and reads its acknowledgement.
-func (p *producer) submit() error {
-	if err := p.conn.SetDeadline(time.Now().Add(requestTime)); err != nil {
-		return fmt.Errorf("submit: %w", err)
-	}
-	if _, err := p.conn.Write(p.request); err != nil {
-		return fmt.Errorf("submit: %w", err)
-	}
-	res, err := http.ReadResponse(p.in, nil)
-	if err != nil {
-		return fmt.Errorf("read answer of submit: %w", err)
-	}
-	body, err := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	if err != nil {
-		return fmt.Errorf("read answer of submit: %w", err)
-	}
-	id := member(body, `{"id":"`)
-	if res.StatusCode != http.StatusAccepted || len(id) == 0 {
-		return fmt.Errorf("submit was answered with %s: %.300s", res.Status, body)
-	}
-	p.ids = append(p.ids, string(id))
-	return nil
-}
-
 // checkJobs lists all jobs of the server. lost is how many acknowledged ones are
 // not there; doubled how many ids were acknowledged or listed more than once,
 // or listed without having been acknowledged.
-func checkJobs(ctx context.Context, s *server, all []*producer) (lost, doubled uint64, err error) {
+func checkJobs(ctx context.Context, s *server, acknowledged [][]string) (lost, doubled uint64, err error) {
 	missing := make(map[string]bool) // by acknowledged id; false once it was listed
-	for _, p := range all {
-		for _, id := range p.ids {
-			if missing[id] {
-				doubled++
-			}
-			missing[id] = true
+	for _, id := range slices.Concat(acknowledged...) {
+		if missing[id] {
+			doubled++
 		}
+		missing[id] = true
 	}
 	err = listJobs(ctx, s, len(missing), func(id string) {
 		if !missing[id] {
