@@ -28,23 +28,30 @@ func TestScenarios(t *testing.T) {
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
 		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second,
 	}
-	if set.scenarios, err = scenariosOf("submit,append,latency,fanout,peers"); err != nil {
+	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,peers"); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), set, []string{"-small"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sc := range set.scenarios {
-		out, err := sc.run(t.Context(), set)
-		if err != nil {
-			t.Fatalf("%s: %v", sc.name, err)
+	outcomes := make([][]outcome, len(set.scenarios))
+	t.Run("run", func(t *testing.T) {
+		for i, sc := range set.scenarios {
+			t.Run(sc.name, func(t *testing.T) {
+				t.Parallel()
+				out, err := sc.run(t.Context(), set)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, o := range out {
+					checkFigures(t, o)
+				}
+				outcomes[i] = out
+			})
 		}
-		for _, o := range out {
-			checkFigures(t, o)
-		}
-		rep.Scenarios = append(rep.Scenarios, out...)
-	}
+	})
+	rep.Scenarios = slices.Concat(outcomes...)
 	if err := rep.fault(); err != nil {
 		t.Error(err)
 	}

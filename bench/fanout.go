@@ -54,9 +54,14 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 		return r, err
 	}
 	defer s.Close()
+	return set.stream(ctx, p, t, s, alone, rate)
+}
+
+// stream publishes to readers that have joined.
+func (set *settings) stream(ctx context.Context, p *site, t target, s *swarm, alone usage, rate int) (r row, err error) {
 	var pub *published
 	start := time.Now()
-	m, err := set.measure(p.process, fmt.Sprintf("%s %d readers %s", t.name, set.readers, strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
+	m, err := set.measure(p.process, fmt.Sprintf("%s %d readers %s", t.name, len(s.readers), strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
 		pub, err = p.deliver(ctx, s, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
 		return err
 	})
@@ -72,7 +77,7 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 	r.cost("server CPU per delivery", m.server, float64(s.delivered))
 	r.times("delivery", &s.latency)
 	r.times("publish", &pub.latency)
-	r.add("RSS per connection", "KB", float64(m.before.rss-alone.rss)/1e3/float64(set.readers))
+	r.add("RSS per connection", "KB", float64(m.before.rss-alone.rss)/1e3/float64(len(s.readers)))
 	r.add("event", "bytes", float64(s.bytes))
 	r.add("generator", "cores", m.own.Seconds()/took.Seconds())
 	lost := s.lost

@@ -35,7 +35,7 @@ func main() {
 type settings struct {
 	scenarios []scenario
 	span      time.Duration // of each measured stretch
-	producers []int         // of submit and append, one case each
+	producers []int         // of submit, append and durable, one case each
 	readers   int           // of fanout
 	rates     []int         // of fanout, events per second, one case each
 	data      string        // folder for data folders
@@ -70,9 +70,9 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set := &settings{log: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	names := flags.String("scenario", "submit,append,latency,fanout,stalled", "which `scenarios` to run")
+	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
-	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit and append, one case each")
+	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 10000")
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
 	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one")

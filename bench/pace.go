@@ -115,7 +115,6 @@ type posted struct {
 	last    uint64    // number of its newest event
 	end     time.Time // when that was acknowledged
 	counts  []uint64  // of each room; a worker touches only its own, unless there is one room
-	buf     []byte
 	conn    *conn
 }
 
@@ -158,10 +157,7 @@ func (o *posted) post(head string, own uint64, pad string) error {
 	stamp := time.Now()
 	message := strconv.FormatInt(stamp.UnixNano(), 10) + " " + strconv.FormatUint(own, 10) + " " + pad
 	body := `{"progress":50,"message":"` + message + `","step":"bench"}`
-	o.buf = append(append(o.buf[:0], head...), "Content-Type: application/json\r\nContent-Length: "...)
-	o.buf = append(strconv.AppendInt(o.buf, int64(len(body)), 10), "\r\n\r\n"...)
-	o.buf = append(o.buf, body...)
-	answer, err := o.conn.do(o.buf, http.StatusOK)
+	answer, err := o.conn.do(post(head, body), http.StatusOK)
 	if err != nil {
 		return err
 	}
@@ -169,4 +165,12 @@ func (o *posted) post(head string, own uint64, pad string) error {
 	o.latency.add(o.end.Sub(stamp))
 	o.last = max(o.last, seqOf(member(answer, `"lastEventId":"`)))
 	return nil
+}
+
+// post returns a request that publishes body, from the head of a room.
+func post(head, body string) []byte {
+	b := make([]byte, 0, len(head)+len(body)+64)
+	b = append(append(b, head...), "Content-Type: application/json\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n\r\n"...)
+	return append(b, body...)
 }

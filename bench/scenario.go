@@ -23,20 +23,22 @@ func one(name string, run func(context.Context, *settings) (outcome, error)) sce
 }
 
 // scenariosOf picks scenarios by name, in the order in which they are listed here.
-func scenariosOf(names string) ([]scenario, error) {
+func scenariosOf(list string) ([]scenario, error) {
 	all := []scenario{
-		one("submit", runSubmit), one("append", runAppend), one("latency", runLatency), one("fanout", runFanout),
-		one("stalled", runStalled), {"peers", runPeers},
+		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency),
+		one("fanout", runFanout), one("stalled", runStalled), {"peers", runPeers},
 	}
-	asked := strings.Split(names, ",")
+	asked := strings.Split(list, ",")
 	var picked []scenario
+	var names []string
 	for _, sc := range all {
+		names = append(names, sc.name)
 		if slices.Contains(asked, sc.name) {
 			picked = append(picked, sc)
 		}
 	}
 	if len(picked) != len(asked) {
-		return nil, fmt.Errorf("-scenario: %q is not made of submit, append, latency, fanout, stalled and peers", names)
+		return nil, fmt.Errorf("-scenario: %q is not made of %s", list, strings.Join(names, ", "))
 	}
 	return picked, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -175,4 +176,26 @@ func (c *caller) call(ctx context.Context, path, body string, want int, into any
 		err = json.Unmarshal(text, into)
 	}
 	return err
+}
+
+// metrics reads figures of jobcast's /metrics, each by its name with its labels.
+func (s *site) metrics(ctx context.Context, names ...string) ([]float64, error) {
+	c, err := dial(ctx, s.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = c.Close() }()
+	body, err := c.do(request("GET", "/metrics", s.addr.String(), s.key, ""), http.StatusOK)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics: %w", err)
+	}
+	values := make([]float64, len(names))
+	for i, name := range names {
+		_, rest, found := strings.Cut("\n"+string(body), "\n"+name+" ")
+		text, _, _ := strings.Cut(rest, "\n")
+		if values[i], err = strconv.ParseFloat(text, 64); !found || err != nil {
+			return nil, fmt.Errorf("the server has no figure %s", name)
+		}
+	}
+	return values, nil
 }
