@@ -26,9 +26,9 @@ func TestScenarios(t *testing.T) {
 	}
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
-		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second,
+		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second, returning: 9,
 	}
-	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,peers"); err != nil {
+	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,resume,peers"); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), set, []string{"-small"})

@@ -10,6 +10,7 @@ import (
 // frame is one message of a stream. Its slices are valid only while it is handled.
 type frame struct {
 	name []byte // of a control frame; empty: an event
+	id   []byte // of an event
 	seq  uint64 // number of an event in its log, from its id; 0: it has none
 	data []byte
 }
@@ -130,7 +131,7 @@ func parseFrame(block []byte) frame {
 			block = nil
 		}
 		if v, ok := bytes.CutPrefix(line, []byte("id: ")); ok {
-			f.seq = seqOf(v)
+			f.id, f.seq = v, seqOf(v)
 		} else if v, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
 			f.name = v
 		} else if v, ok := bytes.CutPrefix(line, []byte("data: ")); ok {

@@ -124,7 +124,9 @@ func warmUp(ctx context.Context, p *site, t target) (alone usage, err error) {
 // live. They come in waves: a herd would leave the server with memory that only
 // so many requests at once need.
 func (s *site) join(ctx context.Context, t target, readers int, rest time.Duration) (_ *swarm, err error) {
-	w, err := newSwarm(s.addr, func(i int) ([]byte, decoder) { return t.reads(s, s.rooms[i%len(s.rooms)].name) })
+	w, err := newSwarm(s.addr, func(i int, last *reader) ([]byte, decoder) {
+		return t.reads(s, s.rooms[i%len(s.rooms)].name, last)
+	})
 	if err != nil {
 		return nil, err
 	}

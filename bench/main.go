@@ -46,6 +46,7 @@ type settings struct {
 	targets   []target      // of fanout, rooms, idle and polling
 	rounds    int           // how often each case of peers is run, in turn
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
+	returning int           // readers of resume
 
 	log io.Writer // what is being done; nil: nobody wants to know
 }
@@ -70,7 +71,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set := &settings{log: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled", "which `scenarios` to run")
+	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled,resume", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 10000")
@@ -79,6 +80,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
+	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 10000")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
 	profile := flags.String("profile", "", "`folder` to write CPU profiles of the server to; they are also summed up")
@@ -112,8 +114,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if *profile != "" {
 		set.profiles = &profiles{folder: *profile}
 	}
-	if set.readers < 1 || set.readers > maxReaders {
-		return nil, fmt.Errorf("-readers must be 1 to %d", maxReaders)
+	if min(set.readers, set.returning) < 1 || max(set.readers, set.returning) > maxReaders {
+		return nil, fmt.Errorf("-readers and -returning must be 1 to %d", maxReaders)
 	}
 	return set, nil
 }
@@ -140,7 +142,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set))); err != nil {
+	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set), set.returning)); err != nil {
 		return err
 	}
 	if set.binary == "" {

@@ -30,7 +30,8 @@ type published struct {
 	counts  []uint64      // events of each room
 }
 
-// publish fills the rooms in turn. It returns when every event is acknowledged.
+// publish fills the rooms in turn. It returns when every event is acknowledged, or
+// with an error and what was until then.
 func (s *site) publish(ctx context.Context, p posting) (*published, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -64,9 +65,6 @@ func (s *site) publish(ctx context.Context, p posting) (*published, error) {
 		}
 	}
 	workers.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
 	all := &published{counts: counts}
 	var end time.Time
 	for i := range results {
@@ -79,7 +77,7 @@ func (s *site) publish(ctx context.Context, p posting) (*published, error) {
 		}
 	}
 	all.took = end.Sub(start)
-	return all, nil
+	return all, context.Cause(ctx)
 }
 
 // pace hands out the tickets: on time, or to whoever is free.

@@ -26,7 +26,7 @@ func one(name string, run func(context.Context, *settings) (outcome, error)) sce
 func scenariosOf(list string) ([]scenario, error) {
 	all := []scenario{
 		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency),
-		one("fanout", runFanout), one("stalled", runStalled), {"peers", runPeers},
+		one("fanout", runFanout), one("stalled", runStalled), one("resume", runResume), {"peers", runPeers},
 	}
 	asked := strings.Split(list, ",")
 	var picked []scenario

@@ -16,9 +16,12 @@ import (
 
 // target is a kind of server, and the protocol in which its readers speak to it.
 type target struct {
-	name  string
-	open  func(ctx context.Context, set *settings, rooms int) (*site, error)
-	reads func(s *site, room string) (request []byte, d decoder) // how a reader of one room starts
+	name string
+	open func(ctx context.Context, set *settings, rooms int) (*site, error)
+
+	// reads is how a reader of one room starts. last is what it was before, if it
+	// comes back; nil: it is new.
+	reads func(s *site, room string, last *reader) (request []byte, d decoder)
 }
 
 // site is a running server with rooms that can be filled and watched.
@@ -27,6 +30,7 @@ type site struct {
 	addr  netip.AddrPort
 	key   string
 	rooms []room
+	data  string       // folder of jobcast's data
 	clean func() error // removes what the server leaves
 }
 
@@ -37,12 +41,34 @@ type room struct {
 }
 
 // close ends the server.
-func (s *site) close() error {
-	err := s.stop()
+func (s *site) close() (err error) {
+	if s.process != nil {
+		err = s.stop()
+	}
 	if s.clean != nil {
 		err = errors.Join(err, s.clean())
 	}
 	return err
+}
+
+// end ends jobcast, in order or as a crash does; begin starts it again.
+func (s *site) end(crash bool) error {
+	p := s.process
+	s.process = nil
+	if crash {
+		return p.kill()
+	}
+	return p.stop()
+}
+
+// begin starts jobcast over the data that are there, on another port.
+func (s *site) begin(ctx context.Context, set *settings) error {
+	srv, err := startServer(ctx, set, s.data, s.key)
+	if err != nil {
+		return err
+	}
+	s.process, s.addr = srv.process, srv.addr
+	return nil
 }
 
 // withSite runs f against a fresh server.
@@ -71,7 +97,7 @@ func openJobcast(ctx context.Context, set *settings, rooms int) (_ *site, err er
 	if err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	s := &site{clean: func() error { return os.RemoveAll(data) }}
+	s := &site{data: data, clean: func() error { return os.RemoveAll(data) }}
 	srv, err := startServer(ctx, set, data, "")
 	if err != nil {
 		return nil, errors.Join(err, s.clean())

@@ -44,7 +44,7 @@ func stalledCase(ctx context.Context, p *site, t target, set *settings, readers,
 	if err != nil {
 		return r, err
 	}
-	request, _ := t.reads(p, p.rooms[0].name)
+	request, _ := t.reads(p, p.rooms[0].name, nil)
 	for range stalled {
 		nc, err := neverRead(ctx, p.addr.String(), request)
 		if err != nil {

@@ -15,8 +15,8 @@ import (
 // goroutine uses it; Close it.
 type swarm struct {
 	addr  netip.AddrPort
-	start func(i int) (request []byte, d decoder) // of reader i
-	own   bool                                    // events are numbered by the publisher, room by room
+	start func(i int, last *reader) (request []byte, d decoder) // of reader i; last: what it was before
+	own   bool                                                  // events are numbered by the publisher, room by room
 
 	epoll   int
 	readers []*reader
@@ -35,19 +35,33 @@ type swarm struct {
 	live      int       // readers whose history is done
 	gone      int       // readers that ended
 	fault     error     // what ended the first of them
+
+	goal    uint64    // a number that readers are on the way to; 0: none
+	arrived int       // those that have got it
+	way     histogram // how long they took since they connected
 }
 
 // reader is one connection.
 type reader struct {
-	fd   int // -1: closed
-	dec  decoder
-	seq  uint64 // of its newest event
-	live bool
+	fd    int // -1: closed
+	dec   decoder
+	since time.Time // connected
+	seq   uint64    // of its newest event
+	id    []byte    // of that one: where it comes back
+	live  bool
+}
+
+// cursor returns where a reader goes on; empty if it is new.
+func (r *reader) cursor() string {
+	if r == nil {
+		return ""
+	}
+	return string(r.id)
 }
 
 // newSwarm makes a swarm whose readers connect to addr (IPv4) and begin as start
 // says. It has none yet.
-func newSwarm(addr netip.AddrPort, start func(i int) (request []byte, d decoder)) (*swarm, error) {
+func newSwarm(addr netip.AddrPort, start func(i int, last *reader) (request []byte, d decoder)) (*swarm, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll: %w", err)
@@ -62,15 +76,45 @@ func newSwarm(addr netip.AddrPort, start func(i int) (request []byte, d decoder)
 func (s *swarm) dial(n int) error {
 	for range n {
 		i := len(s.readers)
-		request, dec := s.start(i)
-		fd, err := connect(s.addr, request)
-		if err != nil {
-			return fmt.Errorf("connect reader %d: %w", i, err)
+		s.readers = append(s.readers, &reader{fd: -1})
+		if err := s.open(i, nil); err != nil {
+			return err
 		}
-		s.readers = append(s.readers, &reader{fd: fd, dec: dec})
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)} // the kernel hands Fd back as it is
-		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-			return fmt.Errorf("watch reader %d: %w", i, err)
+	}
+	return nil
+}
+
+// open connects reader i, which was last before.
+func (s *swarm) open(i int, last *reader) (err error) {
+	r := s.readers[i]
+	request, dec := s.start(i, last)
+	r.dec, r.since = dec, time.Now()
+	if r.fd, err = connect(s.addr, request); err != nil {
+		return fmt.Errorf("connect reader %d: %w", i, err)
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)} // the kernel hands Fd back as it is
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, r.fd, &ev); err != nil {
+		return fmt.Errorf("watch reader %d: %w", i, err)
+	}
+	return nil
+}
+
+// comeBack connects every reader again, each with what it has, until all have the
+// event seq. At most herd are on the way at a time.
+func (s *swarm) comeBack(seq uint64, herd int, deadline time.Time) error {
+	s.gone, s.fault, s.goal, s.arrived = 0, nil, seq, 0
+	for begun := 0; s.arrived < len(s.readers); {
+		for ; begun < len(s.readers) && begun-s.arrived < herd; begun++ {
+			if err := s.open(begun, s.readers[begun]); err != nil {
+				return err
+			}
+		}
+		was := s.arrived
+		err := s.until(deadline, func() bool {
+			return s.fault != nil || s.arrived == len(s.readers) || begun < len(s.readers) && s.arrived > was
+		})
+		if err = errors.Join(err, s.fault); err != nil {
+			return fmt.Errorf("%d of %d readers are back: %w", s.arrived, len(s.readers), err)
 		}
 	}
 	return nil
@@ -182,7 +226,11 @@ func (s *swarm) see(f frame) {
 	case f.seq > r.seq+1:
 		s.lost += f.seq - r.seq - 1
 	}
-	r.seq = f.seq
+	r.seq, r.id = f.seq, append(r.id[:0], f.id...)
+	if f.seq == s.goal {
+		s.arrived++
+		s.way.add(s.now.Sub(r.since))
+	}
 	stamp := number(member(f.data, messageMember))
 	if stamp == 0 {
 		return // of the history, before the measurement

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,7 +42,7 @@ func serveOnce(t *testing.T, n int, raw []byte) netip.AddrPort {
 
 func dialSwarm(t *testing.T, addr netip.AddrPort, readers int) *swarm {
 	t.Helper()
-	s, err := newSwarm(addr, func(int) ([]byte, decoder) { return []byte("go"), &sseDecoder{} })
+	s, err := newSwarm(addr, func(int, *reader) ([]byte, decoder) { return []byte("go"), &sseDecoder{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,5 +105,67 @@ func TestSwarmGivesUp(t *testing.T) {
 	defer s.Close()
 	if err := s.until(time.Now(), func() bool { return false }); err == nil {
 		t.Error("waited for ever")
+	}
+}
+
+// Readers that come back say where they were, and what they get then must go on there.
+func TestSwarmComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		second        []int // after 1, 2, 3
+		lost, doubled uint64
+	}{
+		"whole":    {[]int{4, 5}, 0, 0},
+		"a hole":   {[]int{5}, 1, 0},
+		"a double": {[]int{3, 4, 5}, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := make(chan string, 2)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for _, seqs := range [][]int{{1, 2, 3}, c.second} {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					line, _ := bufio.NewReader(conn).ReadString('\n')
+					asked <- line
+					text := ""
+					for _, seq := range seqs {
+						text += event(seq, "")
+					}
+					_, _ = conn.Write(stream(text))
+					_ = conn.Close()
+				}
+			}()
+			defer func() {
+				_ = ln.Close()
+				<-done
+			}()
+			s, err := newSwarm(netip.MustParseAddrPort(ln.Addr().String()), func(_ int, last *reader) ([]byte, decoder) {
+				return []byte("after " + last.cursor() + "\n"), &sseDecoder{}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			deadline := time.Now().Add(10 * time.Second)
+			if err := errors.Join(s.dial(1), s.until(deadline, func() bool { return s.gone == 1 })); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.comeBack(5, 1, deadline); err != nil {
+				t.Fatal(err)
+			}
+			if first, second := <-asked, <-asked; first != "after \n" || second != "after e-3\n" {
+				t.Errorf("asked %q, then %q", first, second)
+			}
+			if s.lost != c.lost || s.doubled != c.doubled || s.arrived != 1 || s.way.total != 1 {
+				t.Errorf("lost %d, doubled %d, arrived %d", s.lost, s.doubled, s.arrived)
+			}
+		})
 	}
 }

@@ -16,13 +16,13 @@ func targets() []target {
 	centrifuge := openPeer("$ROOT/bench/peers/centrifuge/centrifuge")
 	return []target{
 		{"jobcast sse", openJobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
-		{"jobcast websocket", openJobcast, func(s *site, room string) ([]byte, decoder) {
-			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room}}
+		{"jobcast websocket", openJobcast, func(s *site, room string, last *reader) ([]byte, decoder) {
+			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room, last.cursor()}}
 		}},
 		{"jobcast socket.io", openJobcast, readSocketIO("live")},
 		{"socket.io", socketio, readSocketIO("subscribed")},
 		{"nestjs", nestjs, readSocketIO("subscribed")},
-		{"centrifuge", centrifuge, func(s *site, room string) ([]byte, decoder) {
+		{"centrifuge", centrifuge, func(s *site, room string, _ *reader) ([]byte, decoder) {
 			return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room, s.key}}
 		}},
 		{"jobcast socket.io polling", openJobcast, readPolling("live")},
@@ -31,22 +31,30 @@ func targets() []target {
 	}
 }
 
-func readStream(accept string, decode func() decoder) func(*site, string) ([]byte, decoder) {
-	return func(s *site, room string) ([]byte, decoder) {
-		return request("GET", "/v1/jobs/"+room+"/events", s.addr.String(), s.key, "", "Accept: "+accept), decode()
+func readStream(accept string, decode func() decoder) func(*site, string, *reader) ([]byte, decoder) {
+	return func(s *site, room string, last *reader) ([]byte, decoder) {
+		headers := []string{"Accept: " + accept}
+		if last != nil {
+			headers = append(headers, "Last-Event-ID: "+last.cursor())
+		}
+		return request("GET", "/v1/jobs/"+room+"/events", s.addr.String(), s.key, "", headers...), decode()
 	}
 }
 
-func readSocketIO(ready string) func(*site, string) ([]byte, decoder) {
-	return func(s *site, room string) ([]byte, decoder) {
-		return wsRequest("/socket.io/?EIO=4&transport=websocket", s.addr.String(), s.key),
-			&wsDecoder{dialog: &socketioDialog{room, s.key, ready}}
+func readSocketIO(ready string) func(*site, string, *reader) ([]byte, decoder) {
+	return func(s *site, room string, last *reader) ([]byte, decoder) {
+		d := &socketioDialog{room: room, key: s.key, ready: ready}
+		if last != nil {
+			old := last.dec.(*wsDecoder).dialog.(*socketioDialog) // made here too
+			d.pid, d.offset = old.pid, old.offset
+		}
+		return wsRequest("/socket.io/?EIO=4&transport=websocket", s.addr.String(), s.key), &wsDecoder{dialog: d}
 	}
 }
 
-func readPolling(ready string) func(*site, string) ([]byte, decoder) {
-	return func(s *site, room string) ([]byte, decoder) {
-		return newPollDecoder(s.addr.String(), socketioDialog{room, s.key, ready})
+func readPolling(ready string) func(*site, string, *reader) ([]byte, decoder) {
+	return func(s *site, room string, _ *reader) ([]byte, decoder) {
+		return newPollDecoder(s.addr.String(), socketioDialog{room: room, key: s.key, ready: ready})
 	}
 }
 

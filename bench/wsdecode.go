@@ -130,14 +130,18 @@ var live = frame{name: []byte("live")}
 
 // seeEvent hands over an event that is somewhere in text.
 func seeEvent(text []byte, see func(frame)) {
-	see(frame{seq: seqOf(member(text, idMember)), data: text})
+	id := member(text, idMember)
+	see(frame{id: id, seq: seqOf(id), data: text})
 }
 
 // jobcastDialog speaks jobcast's own WebSocket.
-type jobcastDialog struct{ room string }
+type jobcastDialog struct {
+	room  string
+	after string // cursor to go on from; empty: the beginning
+}
 
 func (d *jobcastDialog) opened() []byte {
-	return []byte(`{"event":"subscribe","data":{"jobId":"` + d.room + `"}}`)
+	return []byte(`{"event":"subscribe","data":{"jobId":"` + d.room + `","lastEventId":"` + d.after + `"}}`)
 }
 
 func (d *jobcastDialog) message(text []byte, see func(frame)) []byte {
@@ -153,19 +157,33 @@ func (d *jobcastDialog) message(text []byte, see func(frame)) []byte {
 }
 
 // socketioDialog speaks Socket.IO on /jobs. ready is the event after which a
-// room is live.
-type socketioDialog struct{ room, key, ready string }
+// room is live. With the pid and offset of an earlier connection it goes on with
+// that one's session; a server that begins another has everything told again.
+type socketioDialog struct {
+	room, key, ready string
+	pid              string
+	offset           []byte // the newest
+}
 
 func (d *socketioDialog) opened() []byte { return nil }
 
 func (d *socketioDialog) message(text []byte, see func(frame)) []byte {
+	if at := bytes.LastIndex(text, []byte(`,"`)); at > 0 && bytes.HasPrefix(text, []byte(`42/jobs,[`)) && bytes.HasSuffix(text, []byte(`"]`)) {
+		d.offset = append(d.offset[:0], text[at+2:len(text)-2]...)
+	}
 	switch {
 	case len(text) == 0:
+	case text[0] == '0' && d.pid != "":
+		return []byte(`40/jobs,{"apiKey":"` + d.key + `","pid":"` + d.pid + `","offset":"` + string(d.offset) + `"}`)
 	case text[0] == '0':
 		return []byte(`40/jobs,{"apiKey":"` + d.key + `"}`)
 	case text[0] == '2':
 		return []byte("3")
 	case bytes.HasPrefix(text, []byte(`40/jobs,`)):
+		old := d.pid
+		if d.pid = string(member(text, `"pid":"`)); d.pid == old && old != "" {
+			return nil // the session goes on, with its rooms
+		}
 		return []byte(`42/jobs,["subscribe",{"jobId":"` + d.room + `","from":"start"}]`)
 	case bytes.HasPrefix(text, []byte(`42/jobs,["job.event"`)):
 		seeEvent(text, see)
