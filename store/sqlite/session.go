@@ -17,7 +17,8 @@ import (
 // time per row.
 const (
 	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
-	cachePagesKiB     = 16_000   // page cache of one connection
+	cachePagesKiB     = 16_000   // page cache of the writer
+	readerPagesKiB    = 2_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
 	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
 	journalSizeLimit  = 64 << 20 // bytes that the WAL file keeps after a checkpoint
 	readers           = 4        // read-only connections
@@ -56,7 +57,7 @@ func writerConnector(dir string) connector {
 
 func readerConnector(dir string) connector {
 	return connector{dsn: dsn(dir, fmt.Sprintf("mode=ro&_busy_timeout=%d&_query_only=1&_cache_size=-%d",
-		busyTimeoutMs, cachePagesKiB))}
+		busyTimeoutMs, readerPagesKiB))}
 }
 
 // session is one pinned connection with its prepared statements. One goroutine
