@@ -73,11 +73,11 @@ func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	}
 	if !m.begun {
 		m.begun = true
-		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, N: m.n, Cursor: m.joined.Cursor, Joined: m.joined}})
+		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, N: m.n, Cursor: m.joined.Cursor, Joined: *m.joined}})
 		if m.joined.Reset != nil {
 			items = append(items, Item{Mark: m.joined.Reset})
 		}
-		m.joined = Joined{}
+		m.joined = nil
 	}
 	if m.done >= s.pos {
 		return s.finishReplay(items, m), false
@@ -319,7 +319,7 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 			continue
 		}
 		m.live, m.begun, m.done, m.doneID = false, false, max(s.pos, m.start), s.posID
-		m.joined = Joined{Room: m.name, Cursor: s.posID, N: m.n}
+		m.joined = &Joined{Room: m.name, Cursor: s.posID, N: m.n}
 		s.queue = append(s.queue, m)
 	}
 	s.pos, s.posID = l.page.Pruned, l.page.OldID

@@ -66,12 +66,12 @@ func (s *Subscription) put(m *member, r Resumed, o Opened) {
 	s.stored = max(s.stored, o.Head)
 	m.placed, m.start, m.end, m.status = true, r.Start.Seq, o.End, o.Status
 	m.done, m.doneID = r.From.Seq, r.From.Text
-	m.joined = Joined{
+	m.joined = &Joined{
 		Room: m.name, N: m.n, Cursor: r.Start.Text, Job: o.Job, Status: o.Status,
 		Position: s.posID, PositionAt: s.pos, Again: r.Begun,
 	}
 	if r.Live {
-		m.begun, m.said = true, true
+		m.begun, m.said, m.joined = true, true, nil
 		if m.start <= s.pos {
 			m.done, m.doneID = s.pos, s.posID
 		}

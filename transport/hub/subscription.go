@@ -92,14 +92,14 @@ type member struct {
 	start   uint64 // events at or below it are not for this room
 	done    uint64 // the replay has reached this seq
 	doneID  string
-	placed  bool   // start, done and end are set
-	joined  Joined // given out at the start of the replay
-	begun   bool   // it was
-	still   bool   // it was joined with Hold: the position stands still until it is live
-	held    bool   // until Release
-	live    bool   // the replay is over
-	said    bool   // Live was given out before Resume
-	end     uint64 // seq of the job's terminal event if it was known at Join
+	placed  bool    // start, done and end are set
+	joined  *Joined // given out at the start of the replay, and nil after it
+	begun   bool    // it was
+	still   bool    // it was joined with Hold: the position stands still until it is live
+	held    bool    // until Release
+	live    bool    // the replay is over
+	said    bool    // Live was given out before Resume
+	end     uint64  // seq of the job's terminal event if it was known at Join
 	status  string
 }
 
@@ -228,7 +228,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 		s.pos, s.posID = o.Head, o.HeadID
 	}
 	j.Position, j.PositionAt = s.posID, s.pos
-	m.placed, m.joined = true, j
+	m.placed, m.joined = true, &j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	s.foresee(m, o)

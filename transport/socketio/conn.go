@@ -136,6 +136,7 @@ func (c *conn) connect(p packet) error {
 	if err != nil {
 		return err
 	}
+	s.pid = "" // said, and nobody asks again: it is long
 	c.mu.Lock()
 	c.sockets = append(c.sockets, s)
 	c.control = append(c.control, message{text: text})

@@ -101,7 +101,7 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 		return err
 	}
 	n.mu.Lock()
-	n.rooms[q.JobID] = &room{n: st.N, waits: e.WantsAck(), ack: e.ID}
+	n.rooms.put(room{job: q.JobID, n: st.N, waits: e.WantsAck(), ack: e.ID})
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
 	n.g.opt.Observe.Resumed(kind, start, joined)
@@ -163,9 +163,9 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	}
 	gone := n.takeOver(q.JobID)
 	n.mu.Lock()
-	if r := n.rooms[q.JobID]; r != nil {
+	if r := n.rooms.of(q.JobID); r != nil {
 		gone = append(gone, r.n)
-		delete(n.rooms, q.JobID)
+		n.rooms.remove(q.JobID)
 	}
 	n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)

@@ -153,7 +153,7 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 func (n *session) takeAck(m *hub.Mark) (id int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	r := n.rooms[m.Room.Job]
+	r := n.rooms.of(m.Room.Job)
 	if r == nil || r.n != m.N || !r.waits {
 		return 0, false
 	}
@@ -166,8 +166,8 @@ func (n *session) takeAck(m *hub.Mark) (id int64, ok bool) {
 func (n *session) ended(m *hub.Mark) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if r := n.rooms[m.Room.Job]; r != nil && r.n == m.N {
-		delete(n.rooms, m.Room.Job)
+	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
+		n.rooms.remove(m.Room.Job)
 	}
 	n.over = append(n.over, over{m.N, m.Room.Job, time.Now().Add(provenAfter)})
 }

@@ -256,7 +256,7 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	n := &session{g: g, socket: s, principal: who, request: v.request, opened: time.Now(), rooms: make(map[string]*room)}
+	n := &session{g: g, socket: s, principal: who, request: v.request, opened: time.Now()}
 	n.sub = g.opt.Hub.Subscribe(who.ClientID, s.Wake)
 	if err := n.begin(ctx, c); err != nil {
 		n.sub.Close()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -134,20 +135,19 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 		return err
 	}
 	for _, r := range resumed {
-		n.rooms[r.Job] = &room{n: r.N}
+		n.rooms.put(room{job: r.Job, n: r.N})
 		if r.Live {
 			n.begun = max(n.begun, r.N)
 		}
 	}
 	lost, err := n.sub.Resume(ctx, at, resumed, func(err error) bool { return errors.Is(err, jobs.ErrNotFound) })
-	for job, r := range n.rooms {
-		for _, l := range lost {
-			if r.n == l {
-				delete(n.rooms, job)
-				n.over = append(n.over, over{n: l, job: job})
-			}
+	n.rooms = slices.DeleteFunc(n.rooms, func(r room) bool {
+		out := slices.Contains(lost, r.n)
+		if out {
+			n.over = append(n.over, over{n: r.n, job: r.job})
 		}
-	}
+		return out
+	})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -52,9 +53,9 @@ type session struct {
 	mu        sync.Mutex
 	admission *transport.Admission
 	control   []frame
-	rooms     map[string]*room // by job
-	over      []over           // rooms that have ended and are still in the store, oldest first
-	revoked   bool             // the credential has ended, and not the session
+	rooms     rooms
+	over      []over // rooms that have ended and are still in the store, oldest first
+	revoked   bool   // the credential has ended, and not the session
 }
 
 // place is an offset as it is sent.
@@ -73,9 +74,36 @@ func (p place) String() string {
 
 // room is a joined room.
 type room struct {
+	job   string
 	n     int64
 	waits bool  // an acknowledgement, for `subscribed`
 	ack   int64 // its id
+}
+
+// rooms are those of one session, each job once: few, and mostly one, for which a
+// map would be large.
+type rooms []room
+
+// of returns a job's room, until rooms change; nil: there is none.
+func (r rooms) of(job string) *room {
+	for i := range r {
+		if r[i].job == job {
+			return &r[i]
+		}
+	}
+	return nil
+}
+
+func (r *rooms) put(x room) {
+	if old := r.of(x.job); old != nil {
+		*old = x
+		return
+	}
+	*r = append(*r, x)
+}
+
+func (r *rooms) remove(job string) {
+	*r = slices.DeleteFunc(*r, func(x room) bool { return x.job == job })
 }
 
 // over is a room that has ended.
