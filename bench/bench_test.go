@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"io"
 	"io/fs"
@@ -27,8 +28,9 @@ func TestScenarios(t *testing.T) {
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
 		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second, returning: 9,
+		subscribers: []int{4, 9}, events: []int{1000, 2000},
 	}
-	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,resume,peers"); err != nil {
+	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,resume,subscribers,log,peers"); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), set, []string{"-small"})
@@ -110,6 +112,25 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// Each series is a line, from the left to the right over a logarithm.
+func TestCurves(t *testing.T) {
+	table := outcome{Scenario: "subscribers"}
+	for i, cost := range []float64{10, 5, 20} {
+		for _, series := range []string{"jobcast sse", "jobcast <b>"} {
+			r := row{Series: series, X: []float64{100, 1000, 10000}[i]}
+			r.add("server CPU per delivery", "us", cost)
+			table.Rows = append(table.Rows, r)
+		}
+	}
+	svg := plot([]outcome{table})
+	if err := xml.Unmarshal([]byte(svg), new(struct{})); err != nil {
+		t.Errorf("%v:\n%s", err, svg)
+	}
+	if n := strings.Count(svg, `points="60.0,119.0 315.0,156.5 570.0,44.0"`); n != 2 || !strings.Contains(svg, "jobcast &lt;b&gt;") {
+		t.Errorf("%d lines as expected:\n%s", n, svg)
+	}
+}
+
 // What pprof prints is read as it is meant.
 func TestWhere(t *testing.T) {
 	spent, all := where(`File: jobcast
@@ -172,7 +193,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, args := range []string{
 		"-scenario none", "-scenario submit,submit", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
-		"-readers 0", "-readers 10001", "-span 3m", "-span 0s", "stray",
+		"-readers 0", "-readers 10001", "-returning 0", "-subscribers 10001", "-events 2000,1000", "-profile x -binary y", "-span 3m", "-span 0s", "stray",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s was accepted", args)

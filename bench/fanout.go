@@ -54,43 +54,43 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 		return r, err
 	}
 	defer s.Close()
-	return set.stream(ctx, p, t, s, alone, rate)
+	return p.stream(ctx, set, t, s, alone, rate)
 }
 
 // stream publishes to readers that have joined.
-func (set *settings) stream(ctx context.Context, p *site, t target, s *swarm, alone usage, rate int) (r row, err error) {
+func (s *site) stream(ctx context.Context, set *settings, t target, w *swarm, alone usage, rate int) (r row, err error) {
 	var pub *published
 	start := time.Now()
-	m, err := set.measure(p.process, fmt.Sprintf("%s %d readers %s", t.name, len(s.readers), strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
-		pub, err = p.deliver(ctx, s, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
+	m, err := set.measure(s.process, fmt.Sprintf("%s %d readers %s", t.name, len(w.readers), strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
+		pub, err = s.deliver(ctx, w, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
-	took := s.last.Sub(start)
+	took := w.last.Sub(start)
 	if rate > 0 { // the last event comes a little before the span is over
 		took = max(took, set.span)
 	}
 	r.add("events", "1/s", perSecond(float64(pub.events), max(pub.took, took)))
-	r.add("deliveries", "1/s", perSecond(float64(s.delivered), took))
-	r.cost("server CPU per delivery", m.server, float64(s.delivered))
-	r.times("delivery", &s.latency)
+	r.add("deliveries", "1/s", perSecond(float64(w.delivered), took))
+	r.cost("server CPU per delivery", m.server, float64(w.delivered))
+	r.times("delivery", &w.latency)
 	r.times("publish", &pub.latency)
-	r.add("RSS per connection", "KB", float64(m.before.rss-alone.rss)/1e3/float64(len(s.readers)))
-	r.add("event", "bytes", float64(s.bytes))
+	r.add("RSS per connection", "KB", float64(m.before.rss-alone.rss)/1e3/float64(len(w.readers)))
+	r.add("event", "bytes", float64(w.bytes))
 	r.add("generator", "cores", m.own.Seconds()/took.Seconds())
-	lost := s.lost
-	if len(p.rooms) > 1 {
-		lost += s.missingOf(pub.counts)
+	lost := w.lost
+	if len(s.rooms) > 1 {
+		lost += w.missingOf(pub.counts)
 	} else {
-		lost += s.missing(pub.last)
+		lost += w.missing(pub.last)
 	}
 	r.zero("lost", lost)
-	r.zero("doubled", s.doubled)
-	r.zero("cut", uint64(s.gone))
-	if s.fault != nil {
-		r.Faults = append(r.Faults, s.fault.Error())
+	r.zero("doubled", w.doubled)
+	r.zero("cut", uint64(w.gone))
+	if w.fault != nil {
+		r.Faults = append(r.Faults, w.fault.Error())
 	}
 	return r, nil
 }

@@ -82,29 +82,10 @@ type story struct{ created, started, ended time.Duration }
 // follow submits a job over a new connection and reads its stream to the end.
 // Anything but the whole story, once and in order, is an error.
 func follow(addr string, req []byte) (st story, err error) {
-	conn, err := net.DialTimeout("tcp", addr, requestTime) //nolint:gosec // our own server, on loopback
-	if err != nil {
-		return st, fmt.Errorf("connect: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(requestTime)); err != nil {
-		return st, fmt.Errorf("follow job: %w", err)
-	}
-	sent := time.Now()
-	if _, err := conn.Write(req); err != nil {
-		return st, fmt.Errorf("submit: %w", err)
-	}
-	var (
-		dec   sseDecoder
-		buf   [8 << 10]byte
-		types []string
-		over  bool
-		since time.Duration // of the read under way
-	)
-	see := func(f frame) {
-		over = over || string(f.name) == "end"
+	var types []string
+	err = readFrames(addr, req, func(f frame, since time.Duration) (over bool) {
 		if len(f.name) > 0 {
-			return
+			return string(f.name) == "end"
 		}
 		typ := string(member(f.data, typeMember))
 		types = append(types, typ)
@@ -116,16 +97,43 @@ func follow(addr string, req []byte) (st story, err error) {
 		case "job.completed":
 			st.ended = since
 		}
+		return false
+	})
+	told := strings.Join(types, " ")
+	if err == nil && told != wholeStory {
+		err = errors.New("it is over")
 	}
-	for !over {
-		n, err := conn.Read(buf[:])
-		since = time.Since(sent)
-		if decoding := dec.feed(buf[:n], see); decoding != nil || err != nil && !over {
-			return st, fmt.Errorf("read stream after %q: %w", types, errors.Join(decoding, err))
-		}
-	}
-	if told := strings.Join(types, " "); told != wholeStory {
-		return st, fmt.Errorf("a stream told %q", told)
+	if err != nil {
+		return st, fmt.Errorf("a stream told %q: %w", told, err)
 	}
 	return st, nil
+}
+
+// readFrames sends a request over a new connection and reads Server-Sent Events until
+// see says that it is over. see also gets the time from sending to the end of the
+// read that completed the frame.
+func readFrames(addr string, req []byte, see func(f frame, since time.Duration) (over bool)) error {
+	nc, err := net.DialTimeout("tcp", addr, requestTime) //nolint:gosec // our own server, on loopback
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = nc.Close() }()
+	if err := nc.SetDeadline(time.Now().Add(requestTime)); err != nil {
+		return err
+	}
+	sent := time.Now()
+	if _, err := nc.Write(req); err != nil {
+		return fmt.Errorf("ask for a stream: %w", err)
+	}
+	var dec sseDecoder
+	buf := make([]byte, 8<<10)
+	for over := false; !over; {
+		n, err := nc.Read(buf)
+		since := time.Since(sent)
+		decoding := dec.feed(buf[:n], func(f frame) { over = over || see(f, since) })
+		if decoding != nil || err != nil && !over {
+			return fmt.Errorf("read stream: %w", errors.Join(decoding, err))
+		}
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +49,9 @@ type settings struct {
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
 	returning int           // readers of resume
 
+	subscribers []int // of subscribers, one case each
+	events      []int // of log, one case each, growing
+
 	log io.Writer // what is being done; nil: nobody wants to know
 }
 
@@ -64,6 +68,7 @@ const (
 	maxProducers = 512
 	maxReaders   = 10_000 // live streams that the server lets one client have
 	maxRate      = 100_000
+	maxStored    = 20_000_000 // events, some 10 GB
 )
 
 // parse reads the command line. Errors were printed to stderr with the usage.
@@ -71,7 +76,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set := &settings{log: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled,resume", "which `scenarios` to run")
+	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled,resume,subscribers,log", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 10000")
@@ -81,6 +86,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 10000")
+	subscribers := flags.String("subscribers", "100,300,1000,3000,10000", "`readers` of one room in subscribers, one case each")
+	events := flags.String("events", "10000,100000,1000000", "`events` that the log of log holds, one case each, growing; at most 20000000")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
 	profile := flags.String("profile", "", "`folder` to write CPU profiles of the server to; they are also summed up")
@@ -91,13 +98,18 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("%q is no flag; see -help", flags.Arg(0))
 	}
-	var errs [4]error
+	var errs [6]error
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
 	set.rates, errs[2] = numbers("rates", *rates, maxRate)
 	set.targets, errs[3] = targetsOf(*speak)
+	set.subscribers, errs[4] = numbers("subscribers", *subscribers, maxReaders)
+	set.events, errs[5] = numbers("events", *events, maxStored)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
+	}
+	if !slices.IsSorted(set.events) {
+		return nil, errors.New("-events must grow")
 	}
 	if set.span <= 0 || set.span > maxSpan {
 		return nil, fmt.Errorf("-span must be positive and at most %v", maxSpan)
@@ -142,7 +154,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set), set.returning)); err != nil {
+	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set), set.returning, slices.Max(set.subscribers))); err != nil {
 		return err
 	}
 	if set.binary == "" {

@@ -32,17 +32,26 @@ const (
 	panelHead  = 34
 )
 
-// plot draws a comparison as SVG, one panel of bars for each figure; empty if
+// plot draws a comparison and the curves as SVG, one panel for each figure; empty if
 // there is none among the tables.
 func plot(tables []outcome) string {
 	var b strings.Builder
 	y := 10
-	for _, p := range panels {
-		i := slices.IndexFunc(tables, func(o outcome) bool { return o.Scenario == p.scenario })
-		if i < 0 || len(tables[i].Rows) == 0 {
-			continue
+	rowsOf := func(scenario string) []row {
+		if i := slices.IndexFunc(tables, func(o outcome) bool { return o.Scenario == scenario }); i >= 0 {
+			return tables[i].Rows
 		}
-		y = p.draw(&b, tables[i].Rows, y)
+		return nil
+	}
+	for _, p := range panels {
+		if rows := rowsOf(p.scenario); len(rows) > 0 {
+			y = p.draw(&b, rows, y)
+		}
+	}
+	for _, c := range curves {
+		if rows := rowsOf(c.scenario); len(rows) > 0 {
+			y = c.draw(&b, rows, y)
+		}
 	}
 	if b.Len() == 0 {
 		return ""
@@ -53,9 +62,7 @@ func plot(tables []outcome) string {
 
 // draw adds one panel below y and returns where the next begins.
 func (p panel) draw(b *strings.Builder, rows []row, y int) int {
-	fmt.Fprintf(b, `<text x="10" y="%d" font-weight="bold">%s</text><text x="%d" y="%d" text-anchor="end" fill="#777">%s</text>`+"\n",
-		y+20, html.EscapeString(p.title), plotWidth-10, y+20, p.better)
-	y += panelHead
+	y = drawTitle(b, p.title, p.better, y)
 	most := 0.0
 	for _, r := range rows {
 		most = max(most, r.figure(p.figure))
@@ -74,6 +81,13 @@ func (p panel) draw(b *strings.Builder, rows []row, y int) int {
 		y += barHeight
 	}
 	return y + 8
+}
+
+// drawTitle adds the head of a panel and returns where the panel begins.
+func drawTitle(b *strings.Builder, title, remark string, y int) int {
+	fmt.Fprintf(b, `<text x="10" y="%d" font-weight="bold">%s</text><text x="%d" y="%d" text-anchor="end" fill="#777">%s</text>`+"\n",
+		y+20, html.EscapeString(title), plotWidth-10, y+20, remark)
+	return y + panelHead
 }
 
 // figure returns a figure by name, 0 if the row has none.

@@ -36,8 +36,8 @@ func newReport(ctx context.Context, set *settings, args []string) (*report, erro
 }
 
 // print writes the report as Markdown to w and, unless folder is empty, as
-// <date>-<commit>.md and .json into folder; a comparison has -peers in its name
-// and a plot (.svg). A run of the same day and commit replaces the one before.
+// <date>-<commit>.md and .json into folder, with a plot (.svg) of a comparison and of
+// curves; a comparison has -peers in its name. A run of the same day and commit replaces the one before.
 func (r *report) print(w io.Writer, folder string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {

@@ -89,12 +89,12 @@ func resumeCase(ctx context.Context, set *settings, p *site, t target, crash boo
 
 // cut ends the server while it is busy, and waits until every reader has noticed. It
 // returns the newest event that was acknowledged.
-func (p *site) cut(ctx context.Context, w *swarm, crash bool) (uint64, error) {
+func (s *site) cut(ctx context.Context, w *swarm, crash bool) (uint64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	published := make(chan *published, 1)
 	go func() {
-		pub, _ := p.publish(ctx, posting{events: maxEvents, rate: cutRate, span: maxSpan, workers: publishers})
+		pub, _ := s.publish(ctx, posting{events: maxEvents, rate: cutRate, span: maxSpan, workers: publishers})
 		published <- pub // its error is that the server has gone
 	}()
 	busy := time.Now().Add(cutAfter)
@@ -105,7 +105,7 @@ func (p *site) cut(ctx context.Context, w *swarm, crash bool) (uint64, error) {
 		return 0, err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- p.end(crash) }()
+	go func() { ended <- s.end(crash) }()
 	err = w.until(time.Now().Add(stopTime), func() bool { return w.gone == len(w.readers) })
 	err = errors.Join(err, <-ended)
 	cancel()

@@ -26,7 +26,8 @@ func one(name string, run func(context.Context, *settings) (outcome, error)) sce
 func scenariosOf(list string) ([]scenario, error) {
 	all := []scenario{
 		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency),
-		one("fanout", runFanout), one("stalled", runStalled), one("resume", runResume), {"peers", runPeers},
+		one("fanout", runFanout), one("stalled", runStalled), one("resume", runResume),
+		one("subscribers", runSubscribers), one("log", runLog), {"peers", runPeers},
 	}
 	asked := strings.Split(list, ",")
 	var picked []scenario
@@ -53,6 +54,8 @@ type outcome struct {
 // row is one case of a scenario. All rows of a table have the same figures.
 type row struct {
 	Case    string   `json:"case"`
+	Series  string   `json:"series,omitempty"` // of a curve: which one
+	X       float64  `json:"x,omitempty"`      // and where on it
 	Figures []figure `json:"figures"`
 	Faults  []string `json:"faults,omitempty"` // promises that did not hold; empty as it should be
 }

@@ -61,13 +61,13 @@ func (s *site) end(crash bool) error {
 	return p.stop()
 }
 
-// begin starts jobcast over the data that are there, on another port.
+// begin starts jobcast over the data that are there; each time on another port.
 func (s *site) begin(ctx context.Context, set *settings) error {
 	srv, err := startServer(ctx, set, s.data, s.key)
 	if err != nil {
 		return err
 	}
-	s.process, s.addr = srv.process, srv.addr
+	s.process, s.addr, s.key = srv.process, srv.addr, srv.key
 	return nil
 }
 
@@ -98,28 +98,34 @@ func openJobcast(ctx context.Context, set *settings, rooms int) (_ *site, err er
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	s := &site{data: data, clean: func() error { return os.RemoveAll(data) }}
-	srv, err := startServer(ctx, set, data, "")
-	if err != nil {
+	if err := s.begin(ctx, set); err != nil {
 		return nil, errors.Join(err, s.clean())
 	}
-	s.process, s.addr, s.key = srv.process, srv.addr, srv.key
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	c := &caller{addr: srv.addr.String(), key: srv.key}
-	for range rooms {
-		if err := c.call(ctx, "/v1/jobs", roomJob, http.StatusAccepted, nil); err != nil {
-			return nil, err
-		}
-	}
-	for len(s.rooms) < rooms {
-		if err := s.claim(ctx, c, rooms-len(s.rooms)); err != nil {
-			return nil, err
-		}
+	if err := s.addRooms(ctx, rooms); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// addRooms makes n jobs, each of which this program works on.
+func (s *site) addRooms(ctx context.Context, n int) error {
+	c := &caller{addr: s.addr.String(), key: s.key}
+	for range n {
+		if err := c.call(ctx, "/v1/jobs", roomJob, http.StatusAccepted, nil); err != nil {
+			return err
+		}
+	}
+	for want := len(s.rooms) + n; len(s.rooms) < want; {
+		if err := s.claim(ctx, c, want-len(s.rooms)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claim makes jobs running; progress of each is published with its lease.

@@ -75,7 +75,9 @@ func (p *process) profiled(path string, f func() error) error {
 		return fmt.Errorf("end profile: %w", err)
 	}
 	left := profiler.Path(pid)
-	for end := time.Now().Add(sayTime); ; time.Sleep(10 * time.Millisecond) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(sayTime); ; <-tick.C {
 		_, err := os.Stat(left)
 		if err == nil {
 			return move(left, path)
@@ -88,12 +90,12 @@ func (p *process) profiled(path string, f func() error) error {
 
 // move moves a file, also to another file system.
 func move(from, to string) (err error) {
-	in, err := os.Open(from) //nolint:gosec // made by our own server
+	in, err := os.Open(from)
 	if err != nil {
 		return fmt.Errorf("read profile: %w", err)
 	}
 	defer func() { err = errors.Join(err, in.Close(), os.Remove(from)) }()
-	out, err := os.Create(to) //nolint:gosec // named by the caller
+	out, err := os.Create(to)
 	if err != nil {
 		return fmt.Errorf("write profile: %w", err)
 	}
@@ -103,7 +105,7 @@ func move(from, to string) (err error) {
 
 // profileSelf runs f with a CPU profile of this process in the file path.
 func profileSelf(path string, f func() error) (err error) {
-	file, err := os.Create(path) //nolint:gosec // named by the caller
+	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("make profile: %w", err)
 	}
