@@ -156,6 +156,22 @@ func TestRecoveryWithAToken(t *testing.T) {
 	}
 }
 
+// TestRecoveryOfADeletedJob: a job that retention deleted while its client was
+// away is not passed over in silence.
+func TestRecoveryOfADeletedJob(t *testing.T) {
+	s := newSessionTest(t)
+	w := s.log.Begin(s)
+	io := s.come(transporttest.Recovery{})
+	s.say(io, "subscribe", w.Job)
+	s.until(io, "subscribed")
+	s.until(io, "live")
+	w.Finish(s)
+	if n, _, err := s.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+		t.Fatalf("deleted %d jobs, %v", n, err)
+	}
+	s.until(s.come(io.Recovery()), "problem") // what it is called on all transports
+}
+
 // TestConnectDuringADrain: a CONNECT that comes when the drain has begun is not
 // refused, because the official client would never try again. Its connection ends.
 func TestConnectDuringADrain(t *testing.T) {

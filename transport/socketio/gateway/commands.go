@@ -38,6 +38,11 @@ func errorFrame(p *transport.Problem, r ref) transport.Frame {
 	}{p.Detail, p, r}}
 }
 
+// goneFrame says that a joined room's job is no more.
+func goneFrame(job string) transport.Frame {
+	return errorFrame(transport.FromError(jobs.ErrNotFound), ref{"subscribe", job})
+}
+
 // Event implements socketio.Peer. What asks for something impossible is answered
 // and closes nothing.
 func (n *session) Event(e socketio.Event) error {

@@ -122,7 +122,7 @@ func (n *session) mark(w *engineio.Writer, m *hub.Mark) {
 	case hub.Gone:
 		n.ended(m)
 		n.reading = nil
-		n.frame(w, errorFrame(transport.FromError(jobs.ErrNotFound), ref{"subscribe", m.Room.Job}), false)
+		n.frame(w, goneFrame(m.Room.Job), false)
 	default:
 		n.fail(errHistory)
 	}

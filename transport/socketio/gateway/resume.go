@@ -142,9 +142,10 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 	}
 	lost, err := n.sub.Resume(ctx, at, resumed, func(err error) bool { return errors.Is(err, jobs.ErrNotFound) })
 	n.rooms = slices.DeleteFunc(n.rooms, func(r room) bool {
-		out := slices.Contains(lost, r.n)
+		out := slices.Contains(lost, r.n) // retention has deleted its job
 		if out {
 			n.over = append(n.over, over{n: r.n, job: r.job})
+			n.control = append(n.control, answers(nil, goneFrame(r.job), false)...)
 		}
 		return out
 	})

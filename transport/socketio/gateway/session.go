@@ -129,10 +129,10 @@ type frame struct {
 	offset bool // it ends with the offset
 }
 
-// greet queues the first event.
+// greet queues the first event, in front of what a resumption has to say.
 func (n *session) greet() {
 	f := transport.ConnectedFrame(n.socket.ID(), n.principal.ClientID, n.opened, n.g.opt.PingInterval)
-	n.control = answers(nil, f, true)
+	n.control = append(answers(nil, f, true), n.control...)
 	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))
 }
 
