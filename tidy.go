@@ -12,7 +12,7 @@ import (
 // clients left behind when they connected would stay for as long as they are idle.
 const (
 	tidyEvery = 10 * time.Second // between two looks
-	quietRate = 1 << 20          // bytes allocated in a second; below it the server has little to do
+	quietRate = 2 << 20          // bytes allocated in a second; below it the server has little to do: heartbeats of 10,000 make 1 MB
 	minWaste  = 2 << 20          // bytes beyond what lives that are not worth a collection
 	maxWaste  = 4                // so is less than one in so many of those that live
 )
