@@ -16,9 +16,6 @@ import (
 // that completes the upgrade may overtake it.
 const holdTime = 100 * time.Millisecond
 
-// parkTime bounds a poll. The session's pings answer it long before.
-const parkTime = 24 * time.Hour
-
 const contentType = "text/plain; charset=UTF-8"
 
 func noStore(c *fiber.Ctx) {
@@ -94,14 +91,14 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 	return nil
 }
 
-// limit says how long the poll may wait.
+// limit says how long the poll may wait; 0: the session's pings answer it.
 func (p *poll) limit() time.Duration {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
 	if p.until.IsZero() {
-		return parkTime
+		return 0
 	}
-	return time.Until(p.until)
+	return max(time.Until(p.until), 1)
 }
 
 // park lets wakes reach the connection, and makes up for those before it.
