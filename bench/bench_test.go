@@ -25,9 +25,13 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	jobcast, err := targetsOf("jobcast sse,jobcast websocket,jobcast socket.io,jobcast socket.io polling")
+	if err != nil {
+		t.Fatal(err)
+	}
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
-		data: dir, binary: binary, targets: append(targets()[:3:3], targets()[6]), rounds: 1, pause: time.Second, returning: 9,
+		data: dir, binary: binary, targets: jobcast, rounds: 1, pause: time.Second, returning: 9,
 		subscribers: []int{4, 9}, events: []int{1000, 2000},
 	}
 	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,resume,subscribers,log,peers"); err != nil {

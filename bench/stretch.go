@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"syscall"
 	"time"
 
@@ -53,10 +54,12 @@ type profiles struct {
 	names  []string
 }
 
-// path returns the file for a new profile.
+// path returns the file for a new profile. Of cases with one name the last counts.
 func (p *profiles) path(name string) string {
 	name = p.prefix + " " + name
-	p.names = append(p.names, name)
+	if !slices.Contains(p.names, name) {
+		p.names = append(p.names, name)
+	}
 	return p.file(name)
 }
 

@@ -14,6 +14,7 @@ func targets() []target {
 	socketio := openPeer("node", "--expose-gc", "$ROOT/bench/peers/socketio.mjs")
 	nestjs := openPeer("node", "--expose-gc", "$ROOT/bench/peers/nestjs.mjs")
 	centrifuge := openPeer("$ROOT/bench/peers/centrifuge/centrifuge")
+	gathering := openPeer("$ROOT/bench/peers/centrifuge/centrifuge", "-delay", "5ms")
 	return []target{
 		{"jobcast sse", openJobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
 		{"jobcast websocket", openJobcast, func(s *site, room string, last *reader) ([]byte, decoder) {
@@ -22,9 +23,8 @@ func targets() []target {
 		{"jobcast socket.io", openJobcast, readSocketIO("live")},
 		{"socket.io", socketio, readSocketIO("subscribed")},
 		{"nestjs", nestjs, readSocketIO("subscribed")},
-		{"centrifuge", centrifuge, func(s *site, room string, _ *reader) ([]byte, decoder) {
-			return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room, s.key}}
-		}},
+		{"centrifuge", centrifuge, readCentrifuge},
+		{"centrifuge gathering", gathering, readCentrifuge},
 		{"jobcast socket.io polling", openJobcast, readPolling("live")},
 		{"socket.io polling", socketio, readPolling("subscribed")},
 		{"nestjs polling", nestjs, readPolling("subscribed")},
@@ -50,6 +50,10 @@ func readSocketIO(ready string) func(*site, string, *reader) ([]byte, decoder) {
 		}
 		return wsRequest("/socket.io/?EIO=4&transport=websocket", s.addr.String(), s.key), &wsDecoder{dialog: d}
 	}
+}
+
+func readCentrifuge(s *site, room string, _ *reader) ([]byte, decoder) {
+	return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room, s.key}}
 }
 
 func readPolling(ready string) func(*site, string, *reader) ([]byte, decoder) {

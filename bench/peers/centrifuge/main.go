@@ -29,20 +29,21 @@ const maxBody = 10 << 20
 
 func main() {
 	port := flag.Int("port", 0, "port on 127.0.0.1; 0 is any")
+	delay := flag.Duration("delay", 0, "how long messages for a connection are gathered; 0, the library's default: not at all")
 	flag.Parse()
-	if err := run(*port); err != nil {
+	if err := run(*port, *delay); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(port int) error {
+func run(port int, delay time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	key := os.Getenv("BENCH_KEY")
 	if key == "" {
 		key = "bench-key-0123456789"
 	}
-	node, err := newNode(key)
+	node, err := newNode(key, delay)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func run(port int) error {
 
 // newNode returns a running node with the broker in memory. Clients that know
 // the key may subscribe to the channels of jobs.
-func newNode(key string) (*centrifuge.Node, error) {
+func newNode(key string, delay time.Duration) (*centrifuge.Node, error) {
 	node, err := centrifuge.New(centrifuge.Config{
 		LogLevel:   centrifuge.LogLevelError,
 		LogHandler: func(e centrifuge.LogEntry) { log.Println(e.Message, e.Fields) },
@@ -86,7 +87,11 @@ func newNode(key string) (*centrifuge.Node, error) {
 			return centrifuge.ConnectReply{}, centrifuge.DisconnectInvalidToken
 		}
 		// The node's tables are spread over locks by user, so each has its own.
-		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: e.ClientID}}, nil
+		reply := centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: e.ClientID}}
+		if delay > 0 {
+			reply.WriteDelay, reply.WriteWithTimer, reply.MaxMessagesInFrame = delay, true, -1
+		}
+		return reply, nil
 	})
 	node.OnConnect(func(client *centrifuge.Client) {
 		client.OnSubscribe(func(e centrifuge.SubscribeEvent, done centrifuge.SubscribeCallback) {
