@@ -210,3 +210,19 @@ func heap() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// TestForeignMembersAreIgnored: what differs from a member only in case is another
+// one, which applications may send for themselves.
+func TestForeignMembersAreIgnored(t *testing.T) {
+	s := newSessionTest(t)
+	w := s.log.Begin(s)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
+	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `","Token":"another"}`)
+	if r := p.Get(); !strings.HasPrefix(r.Body, `40/jobs,{"sid"`) {
+		t.Fatalf("CONNECT was answered %d %q", r.Status, r.Body)
+	}
+	p.Sent(`42/jobs,1["subscribe",{"jobId":"` + w.Job + `","JOBID":"another","x":[]}]`)
+	if r := p.Get(); !strings.Contains(r.Body, `43/jobs,1[{"room":"job:`+w.Job) {
+		t.Errorf("subscribe was answered %d %q", r.Status, r.Body)
+	}
+}

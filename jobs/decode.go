@@ -35,6 +35,19 @@ func DecodeObject(body []byte, dst any) error {
 	return f.err()
 }
 
+// DecodeKnown is DecodeObject for a body that has passed CheckJSON already and may
+// have members that dst does not know: they are ignored, also those that differ
+// only in case. null as a whole is an object without members.
+func DecodeKnown(body []byte, dst any) error {
+	body = bytes.TrimSpace(body)
+	if string(body) == "null" {
+		return nil
+	}
+	f := faults{lenient: true}
+	f.decode(reflect.ValueOf(dst).Elem(), body, "")
+	return f.err()
+}
+
 // DecodeOneOrMany reads one object, or an array of 1..limit objects, as
 // DecodeObject would read each.
 func DecodeOneOrMany[T any](body []byte, limit int) ([]T, error) {
@@ -64,7 +77,10 @@ func DecodeOneOrMany[T any](body []byte, limit int) ([]T, error) {
 }
 
 // faults collects what is wrong with a body.
-type faults struct{ list []FieldError }
+type faults struct {
+	list    []FieldError
+	lenient bool // members that nobody knows are none
+}
 
 func (f *faults) add(pointer, detail string) {
 	if len(f.list) < maxFieldErrors {
@@ -145,6 +161,9 @@ func (f *faults) object(v reflect.Value, raw json.RawMessage, at string) {
 			f.decode(v.Field(i), members[m].value, PointerTo(at, name))
 			members[m].known = true
 		}
+	}
+	if f.lenient {
+		return
 	}
 	var unknown []string
 	for _, m := range members {

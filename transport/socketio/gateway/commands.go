@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/google/uuid"
@@ -52,7 +51,7 @@ func (n *session) Event(e socketio.Event) error {
 	case "pong", "ping": // their arrival was the point
 		return nil
 	case "subscribe", "unsubscribe":
-		if len(e.Args) > 0 && json.Unmarshal(e.Args[0], &q) != nil {
+		if len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil {
 			err = transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
 			break
 		}

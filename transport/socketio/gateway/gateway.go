@@ -240,7 +240,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 
 func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*session, error) {
 	var c credentials
-	if payload != nil && json.Unmarshal(payload, &c) != nil {
+	if payload != nil && jobs.DecodeKnown(payload, &c) != nil {
 		return nil, transport.Refuse(transport.Malformed, "auth is {token?, apiKey?}, both strings.")
 	}
 	secret, err := v.credential(c)
