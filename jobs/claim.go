@@ -43,6 +43,8 @@ func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]L
 		select {
 		case <-s.stopped:
 			return nil, nil
+		case <-ctx.Done(): // whoever asked has gone, and a job that is due is for others
+			return nil, context.Cause(ctx)
 		default:
 		}
 		got, err := s.claim(ctx, c)
