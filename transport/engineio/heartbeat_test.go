@@ -52,6 +52,23 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// TestALateTimer: the deadline of a session stays when the timer that makes its ping
+// due comes late.
+func TestALateTimer(t *testing.T) {
+	inBubble(t, quick, func(t *testing.T, r *rig) {
+		r.prepare = func(a *app) {
+			a.onTick = func(time.Time) error {
+				time.Sleep(100 * time.Millisecond) // the timer waits for it
+				return nil
+			}
+			a.session.TickAt(time.Now().Add(250 * time.Millisecond))
+		}
+		p := r.Open("")
+		time.Sleep(500 * time.Millisecond)
+		p.Unknown()
+	})
+}
+
 func TestPingTimeout(t *testing.T) {
 	for name, f := range map[string]func(t *testing.T, r *rig) (sid string){
 		"no poll, asked at the deadline": func(t *testing.T, r *rig) string {

@@ -157,7 +157,7 @@ func (s *Session) tick() {
 	}
 	if !s.awaiting && !now.Before(s.pingAt) {
 		s.ping, s.awaiting, s.extended = true, true, false
-		s.pongBy = now.Add(s.srv.opt.PingTimeout)
+		s.pongBy = s.pingAt.Add(s.srv.opt.PingTimeout) // not from now: a timer may be late
 	}
 	var late *socket
 	if s.probe != nil && !now.Before(s.giveUp) {
