@@ -51,11 +51,11 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	  done; \
 	done
 
-bench: ## run the Go benchmarks, then measure a real server; some minutes, results in bench/results
+bench: ## run the Go benchmarks, then measure a real server; about 25 minutes, results in bench/results
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
 	go run ./bench -out bench/results
 
-bench-peers: ## measure jobcast beside its peers, in turn, three times; about 40 minutes, results in bench/results
+bench-peers: ## measure jobcast beside its peers, in turn, three times; about 50 minutes, results in bench/results
 	cd bench/peers && npm ci --no-audit --no-fund
 	cd bench/peers/centrifuge && go build -o centrifuge .
 	go run ./bench -scenario peers -targets all -span 5s -out bench/results

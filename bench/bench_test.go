@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestScenarios runs each scenario, small, against real servers.
 func TestScenarios(t *testing.T) {
 	dir := t.TempDir()
-	binary, err := buildServer(t.Context(), dir, false)
+	binary, err := buildServer(t.Context(), dir, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,7 @@ func TestScenarios(t *testing.T) {
 		}
 	})
 	rep.Scenarios = slices.Concat(outcomes...)
+	checkProfiles(t, *set)
 	if err := rep.fault(); err != nil {
 		t.Error(err)
 	}
@@ -68,6 +69,29 @@ func TestScenarios(t *testing.T) {
 	files, err := os.ReadDir(results)
 	if err != nil || len(files) != 3 {
 		t.Errorf("results: %v, %v", files, err)
+	}
+}
+
+// checkProfiles wants a profile of each case, whose parts make a whole.
+func checkProfiles(t *testing.T, set settings) {
+	t.Helper()
+	set.profiles = &profiles{folder: t.TempDir(), prefix: "durable"}
+	cases, err1 := runDurable(t.Context(), &set)
+	out, err2 := set.profiles.sumUp(t.Context())
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Rows) != len(cases.Rows) {
+		t.Errorf("%d profiles of %d cases", len(out.Rows), len(cases.Rows))
+	}
+	for _, r := range out.Rows {
+		sum := 0.0
+		for _, f := range r.Figures {
+			sum += f.Value
+		}
+		if sum != 0 && (sum < 99 || sum > 101) { // 0: too short for one sample
+			t.Errorf("%s: %v %%", r.Case, sum)
+		}
 	}
 }
 
