@@ -63,10 +63,25 @@ func (d *Door) cors(c *fiber.Ctx) (done bool, err error) {
 		return false, nil
 	}
 	c.Set(fiber.HeaderAccessControlAllowMethods, allowMethods)
-	c.Set(fiber.HeaderAccessControlAllowHeaders, allowHeaders)
+	c.Set(fiber.HeaderAccessControlAllowHeaders, allowHeaders+extraHeaders(c))
+	c.Vary(fiber.HeaderAccessControlRequestHeaders)
 	c.Set(fiber.HeaderAccessControlMaxAge, preflightAge)
 	c.Status(fiber.StatusNoContent)
 	return true, nil
+}
+
+// maxExtraHeaders bounds what a preflight may ask for, in bytes.
+const maxExtraHeaders = 1 << 10
+
+// extraHeaders returns the header names that a page asks for, as a continuation of
+// a list: clients of Socket.IO may be set up to send headers of the application's
+// own. They mean nothing here, and as there are no cookies, they do no harm.
+func extraHeaders(c *fiber.Ctx) string {
+	asked := c.Get(fiber.HeaderAccessControlRequestHeaders)
+	if asked == "" || len(asked) > maxExtraHeaders || strings.Trim(strings.ToLower(asked), "abcdefghijklmnopqrstuvwxyz0123456789-_, ") != "" {
+		return ""
+	}
+	return ", " + asked
 }
 
 // parseOrigins checks and lowers a list of origins; nil means all. `null` is

@@ -69,6 +69,13 @@ func TestPreflight(t *testing.T) {
 			}
 		}
 	}
+	for asked, granted := range map[string]bool{"x-tenant, X-Trace_1": true, "x-a\tb": false, "x-a:b": false, strings.Repeat("x", 2000): false} {
+		a := s.call("OPTIONS", "/body", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: "+asked, "Origin: https://app.example.com")
+		got := a.Header.Get("Access-Control-Allow-Headers")
+		if strings.HasSuffix(got, ", "+asked) != granted || !strings.HasPrefix(got, "Accept,") || !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Access-Control-Request-Headers") {
+			t.Errorf("asked for %.40q: allowed %.300q, Vary %q", asked, got, a.Header.Values("Vary"))
+		}
+	}
 	if a := s.call("OPTIONS", "/body", append(ask, "Origin: https://evil.example")...); a.StatusCode != 403 {
 		t.Errorf("foreign preflight: %d", a.StatusCode)
 	}
