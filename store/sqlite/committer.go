@@ -5,20 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
 
 // How commands are gathered into transactions: whatever waits when a commit
-// ends makes the next one. No commit waits for company, because it gathers by
-// itself while the disk works on the one before.
+// ends makes the next one. See committer.pause for when a commit waits for company.
 const (
 	batchRows     = 500  // rows after which a batch takes no further command
 	queueCommands = 1024 // commands that may wait; callers beyond that wait to enqueue
+
+	stride   = 2 * time.Millisecond // from the start of one commit to that of the next, while that gathers company
+	enough   = 16                   // commands that share a commit so well that more are not waited for
+	maxFasts = 256                  // commits that do not wait, at most, until it is tried again
 )
 
 // command is one change, asked for by one caller.
 type command struct {
+	at   time.Time          // when it was asked for
 	rows int                // about how many event rows it writes
 	run  func(*batch) error // runs in the committer, maybe twice: see committer.commit
 	err  chan error         // buffered; sent to once, by the committer
@@ -37,12 +42,16 @@ type committer struct {
 	onBatch   func(int)
 	log       *slog.Logger
 	stale     bool // a COMMIT failed: st must be read again
+
+	started time.Time // the newest commit
+	fasts   int       // commits that do not wait, between two that do
+	left    int       // of them still to come
 }
 
 // do runs fn in the committer and returns what it returned, once that is durable.
 func do[T any](ctx context.Context, c *committer, rows int, fn func(*batch) (T, error)) (T, error) {
 	var value, zero T
-	cmd := &command{rows: rows, err: make(chan error, 1)}
+	cmd := &command{at: time.Now(), rows: rows, err: make(chan error, 1)}
 	cmd.run = func(b *batch) (err error) {
 		value, err = fn(b)
 		return err
@@ -96,6 +105,58 @@ func (c *committer) loop() {
 
 // gather collects the batch that begins with first.
 func (c *committer) gather(first *command) []*command {
+	paused := c.pause()
+	cmds := c.queued(first)
+	if paused {
+		c.learn(cmds)
+	}
+	c.started = time.Now()
+	return cmds
+}
+
+// pause lets a stride pass since the newest commit and reports whether it did.
+// A commit costs about as much CPU as ten events, so when events come from many
+// sides, one after the other, it pays to let some of them share one. It is vain
+// when all who could come wait for the answer already: see learn.
+func (c *committer) pause() bool {
+	rest := stride - time.Since(c.started)
+	switch {
+	case rest <= 0 || len(c.queue) >= enough:
+		return false
+	case c.left > 0:
+		c.left--
+		return false
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.closing:
+	}
+	return true
+}
+
+// learn judges a pause by whom it brought. Callers who do nothing but wait for
+// their answers come back at once or not at all; if few came in the second half
+// of the stride, waiting only delays such callers. Each such pause doubles the
+// commits that go by until the next one, up to maxFasts; each that paid halves them.
+func (c *committer) learn(cmds []*command) {
+	late := 0
+	for _, cmd := range cmds[1:] {
+		if cmd.at.Sub(c.started) >= stride/2 {
+			late++
+		}
+	}
+	if late*4 >= len(cmds) {
+		c.fasts /= 2
+	} else {
+		c.fasts = min(max(2*c.fasts, 1), maxFasts)
+	}
+	c.left = c.fasts
+}
+
+// queued returns first and what waits behind it.
+func (c *committer) queued(first *command) []*command {
 	cmds, rows := []*command{first}, first.rows
 	for rows < batchRows && len(cmds) < queueCommands {
 		select {

@@ -326,3 +326,78 @@ func TestCloseDrains(t *testing.T) {
 		t.Errorf("head is %d", got)
 	}
 }
+
+// gathering is the part of a committer that gathers; its newest commit begins now.
+func gathering() *committer {
+	return &committer{queue: make(chan *command, queueCommands), started: time.Now()}
+}
+
+func asked() *command { return &command{at: time.Now(), rows: 1} }
+
+// TestPauseForCompany: callers that come one after the other share commits, one
+// in a stride.
+func TestPauseForCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := gathering()
+		const callers, every = 400, stride / 4
+		go func() {
+			for range callers {
+				time.Sleep(every)
+				c.queue <- asked()
+			}
+		}()
+		commits := 0
+		for got := 0; got < callers; commits++ {
+			got += len(c.gather(<-c.queue))
+		}
+		if least := callers / 5; commits < least || commits > callers/3 {
+			t.Errorf("%d callers shared %d commits, want about %d", callers, commits, least)
+		}
+	})
+}
+
+// TestPauseInVain: callers that come back as soon as they are answered, and so
+// all wait by the first half of a stride, are almost never kept waiting.
+func TestPauseInVain(t *testing.T) {
+	for _, callers := range []int{1, 2, enough - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			c := gathering()
+			const commits, work = 10_000, stride / 5
+			start := time.Now()
+			for range commits {
+				for range callers {
+					c.queue <- asked()
+				}
+				if got := len(c.gather(<-c.queue)); got != callers {
+					t.Fatalf("a commit of %d, want %d", got, callers)
+				}
+				time.Sleep(work)
+			}
+			if waited := time.Since(start) - commits*work; waited > commits*work/20 {
+				t.Errorf("%d callers waited for nobody %v of %v", callers, waited, commits*work)
+			}
+		})
+	}
+}
+
+// TestPauseNeverLong: whoever comes to a committer at rest is served at once, as
+// is a crowd, and nobody waits longer than a stride.
+func TestPauseNeverLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := gathering()
+		time.Sleep(stride)
+		start := time.Now()
+		c.gather(asked())
+		for range enough + 1 {
+			c.queue <- asked()
+		}
+		c.gather(<-c.queue)
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+		c.gather(asked())
+		if waited := time.Since(start); waited != stride {
+			t.Errorf("waited %v, want a stride", waited)
+		}
+	})
+}
