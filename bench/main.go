@@ -68,7 +68,7 @@ const (
 	maxProducers = 512
 	maxReaders   = 10_000 // live streams that the server lets one client have
 	maxRate      = 100_000
-	maxStored    = 20_000_000 // events, some 10 GB
+	maxStored    = 20_000_000 // events, some 6 GB
 )
 
 // parse reads the command line. Errors were printed to stderr with the usage.
