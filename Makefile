@@ -51,7 +51,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	  done; \
 	done
 
-bench: ## run the Go benchmarks, then measure a real server; about 25 minutes, results in bench/results
+bench: ## run the Go benchmarks, then measure a real server; about 20 minutes, results in bench/results
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
 	go run ./bench -out bench/results
 
