@@ -226,3 +226,16 @@ func TestForeignMembersAreIgnored(t *testing.T) {
 		t.Errorf("subscribe was answered %d %q", r.Status, r.Body)
 	}
 }
+
+// TestBinaryCommand: a command with something attached asks for nothing that there
+// is; it does not join the client's room.
+func TestBinaryCommand(t *testing.T) {
+	s := newSessionTest(t)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
+	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `"}`)
+	p.Get()
+	p.Sent("451-/jobs,1[\"subscribe\",{\"_placeholder\":true,\"num\":0}]\x1ebAQID")
+	if r := p.Get(); !strings.Contains(r.Body, `"code":"malformed"`) {
+		t.Errorf("it was answered %d %q", r.Status, r.Body)
+	}
+}

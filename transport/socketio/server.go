@@ -66,6 +66,9 @@ type Event struct {
 // WantsAck reports whether the peer waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.ID != noID }
 
+// Binary reports whether something is attached; the arguments hold placeholders then.
+func (e *Event) Binary() bool { return len(e.attachments) > 0 }
+
 // Options of a Server. Namespaces is required.
 type Options struct {
 	Namespaces map[string]Namespace // by name, which begins with a slash

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -113,13 +114,13 @@ func (s *session) handle(m rfc6455.Message) (over bool) {
 // connection; what asks for something impossible is answered.
 func (s *session) command(text []byte) (over bool) {
 	var e envelope
-	if jobs.CheckJSON(text, maxDepth) != nil || json.Unmarshal(text, &e) != nil || e.Event == "" {
+	if jobs.CheckJSON(text, maxDepth) != nil || jobs.DecodeKnown(text, &e) != nil || e.Event == "" {
 		s.close(closeMalformed, `a message is {"event":"…","data":{…}}`)
 		return true
 	}
 	var q request
 	if len(e.Data) > 0 && e.Event != "pong" {
-		if err := json.Unmarshal(e.Data, &q); err != nil {
+		if err := jobs.DecodeKnown(e.Data, &q); err != nil {
 			s.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
 			return false
 		}
@@ -137,7 +138,12 @@ func (s *session) command(text []byte) (over bool) {
 }
 
 func (s *session) refuse(event, job string, err error) {
-	s.push(encode(errorFrame(transport.FromError(err), ref{Event: event, JobID: job})))
+	p := transport.FromError(err)
+	if p.Status >= fiber.StatusInternalServerError {
+		p.Instance = s.id
+		s.h.opt.Log.Warn("command failed", "request", s.id, "event", event, "error", err)
+	}
+	s.push(encode(errorFrame(p, ref{Event: event, JobID: job})))
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -51,7 +52,7 @@ func (n *session) Event(e socketio.Event) error {
 	case "pong", "ping": // their arrival was the point
 		return nil
 	case "subscribe", "unsubscribe":
-		if len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil {
+		if e.Binary() || len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil {
 			err = transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
 			break
 		}
@@ -69,7 +70,12 @@ func (n *session) Event(e socketio.Event) error {
 		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
 	}
 	if err != nil {
-		n.answer(&e, errorFrame(transport.FromError(err), ref{e.Name, q.JobID}), false)
+		p := transport.FromError(err)
+		if p.Status >= fiber.StatusInternalServerError {
+			p.Instance = n.request
+			n.g.opt.Log.Warn("command failed", "request", n.request, "event", e.Name, "error", err)
+		}
+		n.answer(&e, errorFrame(p, ref{e.Name, q.JobID}), false)
 	}
 	return nil
 }
