@@ -46,6 +46,8 @@ type Conn struct {
 	unsent int          // at most so many bytes are in the socket; of whoever sends
 	heard  int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
 
+	own bool // bound was called; guarded by mu
+
 	fd        int // once it has rested; guarded by watch.mu
 	discarded int // bytes of a peer that has nothing to say; of the reader
 
@@ -56,6 +58,7 @@ type Conn struct {
 // drains already, the connection is closed at once.
 func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
 	c := p.adopt(nc, s)
+	c.bound()
 	p.launch(c)
 	return c
 }
@@ -65,13 +68,9 @@ func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
 	c.timed, _ = s.(Timed)
 	c.heard = p.now()
 	c.sent.Store(c.heard)
-	if t, ok := nc.(interface{ SetWriteBuffer(int) error }); ok {
-		_ = t.SetWriteBuffer(p.opt.SendBuffer) // only an economy: without it the kernel holds more for a dead peer
-	}
 	if r, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = r.SyscallConn()
 	}
-	c.userTimeout(0) // it would also end a living peer that reads slowly; see hear
 	return c
 }
 
@@ -93,7 +92,7 @@ func (p *Pool) launch(c *Conn) {
 		c.parked.timer.Reset(c.parked.wait)
 	}
 	if _, ok := c.stream.(Receiver); ok || !c.rest() { // a receiver may have got something with its request
-		go c.read()
+		p.startReader(c)
 	}
 	c.Wake()
 }
@@ -138,7 +137,7 @@ func (c *Conn) kill(cause error) {
 
 // hangUp closes the socket. What is unsent stays in the kernel for a while.
 func (c *Conn) hangUp() {
-	c.userTimeout(deadPeer)
+	c.unbound()
 	_ = c.nc.Close()
 }
 
@@ -148,7 +147,7 @@ func (c *Conn) finish(n Next) {
 	c.state, c.clean = ended, true
 	c.mu.Unlock()
 	c.detach(nil)
-	c.userTimeout(deadPeer)
+	c.unbound()
 	if c.parked != nil {
 		c.parked.answer(c, n == Reuse && c.pool.opt.Serve != nil && !c.pool.draining.Load())
 		return

@@ -3,7 +3,6 @@ package wire
 import (
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -84,8 +83,9 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 func Headers(h *fasthttp.ResponseHeader) []byte {
 	var dst []byte
 	for key, value := range h.All() {
-		switch strings.ToLower(string(key)) {
-		case "content-length", "content-type", "transfer-encoding", "connection", "date":
+		switch string(key) { // as fasthttp writes it
+		case fasthttp.HeaderContentLength, fasthttp.HeaderContentType, fasthttp.HeaderTransferEncoding,
+			fasthttp.HeaderConnection, fasthttp.HeaderDate:
 			continue
 		}
 		dst = append(dst, key...)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -23,23 +24,54 @@ const (
 // Multipath TCP is off, because there the option that does it fails.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	lc := net.ListenConfig{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeInterval, Count: probeCount},
-		Control: func(_, _ string, c syscall.RawConn) error { // accepted sockets inherit the option
-			var opt error
+		KeepAlive: -1, // is set below
+		Control: func(_, _ string, c syscall.RawConn) error { // accepted sockets inherit the options, which saves calls for each
+			var opts error
 			err := c.Control(func(fd uintptr) {
-				opt = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadPeer.Milliseconds()))
+				set := func(level, name int, value int64) {
+					opts = errors.Join(opts, unix.SetsockoptInt(int(fd), level, name, int(value)))
+				}
+				set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int64(probeIdle/time.Second))
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int64(probeInterval/time.Second))
+				set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probeCount)
+				set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, deadPeer.Milliseconds())
 			})
-			if err != nil {
-				return err
-			}
-			return opt
+			return errors.Join(err, opts)
 		},
 	}
 	lc.SetMultipathTCP(false)
 	return lc.Listen(ctx, "tcp", addr)
 }
 
-// userTimeout is TCP_USER_TIMEOUT; 0 means none. An owned connection has none,
+// bound sets the socket's options for a connection that has more to send than one
+// answer that the socket takes at once: a small send buffer, which is only an
+// economy (without it the kernel holds more for a dead peer), and no user timeout.
+func (c *Conn) bound() {
+	c.mu.Lock()
+	was := c.own
+	c.own = true
+	c.mu.Unlock()
+	if was {
+		return
+	}
+	if t, ok := c.nc.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = t.SetWriteBuffer(c.pool.opt.SendBuffer)
+	}
+	c.userTimeout(0)
+}
+
+// unbound gives the connection back the user timeout.
+func (c *Conn) unbound() {
+	c.mu.Lock()
+	was := c.own
+	c.mu.Unlock()
+	if was {
+		c.userTimeout(deadPeer)
+	}
+}
+
+// userTimeout is TCP_USER_TIMEOUT; 0 means none. A bound connection has none,
 // because the kernel does not measure what is needed. It counts from the oldest
 // byte that is unacknowledged, so that a sign of life or an event that follows
 // an unanswered probe starts it anew. And on a window that is mostly shut it

@@ -73,7 +73,7 @@ func (k *parking) pause(c *Conn) bool {
 // the answer is out, because a peer that has sent its next request already may
 // leave all the same.
 func (k *parking) read(c *Conn) (rests bool) {
-	var buf [64]byte
+	var buf [2 << 10]byte // a whole request, mostly
 	for {
 		over, reuse := k.over(c)
 		switch {

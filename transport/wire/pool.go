@@ -101,8 +101,10 @@ type Pool struct {
 
 	draining atomic.Bool
 	start    time.Time
-	stop     chan struct{}  // closed by Close: ends the ticker
-	workers  sync.WaitGroup // sender workers and the ticker
+	stop     chan struct{}  // closed by Close: ends the ticker and spare readers
+	workers  sync.WaitGroup // every goroutine of the pool
+	unread   chan *Conn     // what spare readers take
+	spare    atomic.Int64   // readers that have nothing to read
 	owned    sync.WaitGroup // connections whose reader has not come to its end
 	watching sync.Once      // starts watch
 	watch    *watch
@@ -114,7 +116,7 @@ func NewPool(opt Options) *Pool {
 	defaults(&opt)
 	p := &Pool{
 		opt: opt, conns: make(map[*Conn]struct{}), leaving: make(map[*Conn]struct{}),
-		stop: make(chan struct{}), start: time.Now(),
+		stop: make(chan struct{}), start: time.Now(), unread: make(chan *Conn),
 	}
 	p.cond = sync.NewCond(&p.queueMu)
 	p.emptied = sync.NewCond(&p.mu)

@@ -153,6 +153,36 @@ func (c *Conn) roused() bool {
 // rouse starts the reader of a resting connection.
 func (c *Conn) rouse() {
 	if c.roused() {
-		go c.read()
+		c.pool.startReader(c)
+	}
+}
+
+// spareReaders is how many goroutines that have read wait to read once more: their
+// stacks have grown already, which takes longer than most of what there is to read.
+const spareReaders = 32
+
+// startReader lets c be read.
+func (p *Pool) startReader(c *Conn) {
+	select {
+	case p.unread <- c:
+	default:
+		p.workers.Add(1) // not too late: Close waits for the connection first
+		go p.reader(c)
+	}
+}
+
+// reader reads c, then others, until it is one too many.
+func (p *Pool) reader(c *Conn) {
+	defer p.workers.Done()
+	for c != nil {
+		c.read()
+		c = nil
+		if p.spare.Add(1) <= spareReaders {
+			select {
+			case c = <-p.unread:
+			case <-p.stop:
+			}
+		}
+		p.spare.Add(-1)
 	}
 }
