@@ -14,7 +14,6 @@ const (
 	wave        = 50               // readers that connect at once
 	warmReaders = wave             // come and go first: what they make the server load and pool is not for the others to pay
 	publishers  = 16               // connections that publish
-	flatPublish = 64               // the same as fast as the server answers: so many that none waits for them
 	maxEvents   = 4_000_000        // of one case
 )
 
@@ -61,13 +60,9 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 // stream publishes to readers that have joined.
 func (s *site) stream(ctx context.Context, set *settings, t target, w *swarm, alone usage, rate int) (r row, err error) {
 	var pub *published
-	p := posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers}
-	if rate == 0 {
-		p.workers = flatPublish
-	}
 	start := time.Now()
 	m, err := set.measure(s.process, fmt.Sprintf("%s %d readers %s", t.name, len(w.readers), strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
-		pub, err = s.deliver(ctx, w, p)
+		pub, err = s.deliver(ctx, w, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
 		return err
 	})
 	if err != nil {
