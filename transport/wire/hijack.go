@@ -2,26 +2,31 @@ package wire
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"time"
+	"unique"
 
 	"github.com/valyala/fasthttp"
 )
 
 // Hijacked is a request that has left the HTTP server.
 type Hijacked struct {
-	Conn    net.Conn
-	Early   []byte // what the peer sent after its request
-	HTTP11  bool   // the peer speaks HTTP/1.1, so a body of unknown length is sent in chunks
-	Keep    bool   // the peer wants to use the connection again
-	headers []byte
+	Conn   net.Conn
+	Early  []byte // what the peer sent after its request
+	HTTP11 bool   // the peer speaks HTTP/1.1, so a body of unknown length is sent in chunks
+	Keep   bool   // the peer wants to use the connection again
+
+	common unique.Handle[string] // header lines that most answers share, kept once for all of them
+	own    []byte                // the other ones
 }
 
 // Head returns a status line and all header lines that the handler and the
 // middlewares around it have set. The caller adds what depends on the body
 // (Content-Length or Transfer-Encoding, and Connection) and the blank line.
 func (h *Hijacked) Head(status int, contentType string) []byte {
-	dst := make([]byte, 0, len(h.headers)+96)
+	common := h.common.Value()
+	dst := make([]byte, 0, len(common)+len(h.own)+96)
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = fasthttp.AppendUint(dst, status)
 	dst = append(dst, ' ')
@@ -31,7 +36,8 @@ func (h *Hijacked) Head(status int, contentType string) []byte {
 	dst = append(dst, "\r\nContent-Type: "...)
 	dst = append(dst, contentType...)
 	dst = append(dst, "\r\n"...)
-	return append(dst, h.headers...)
+	dst = append(dst, common...)
+	return append(dst, h.own...)
 }
 
 // Respond appends a whole answer of known length: extra is header lines, each with
@@ -68,30 +74,45 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 				_ = hc.Close()
 			}
 		}()
-		headers := Headers(&ctx.Response.Header)
+		common, own := headers(&ctx.Response.Header)
 		nc, early, err := Take(hc)
 		if err != nil {
 			_ = hc.Close()
 			take(nil)
 			return
 		}
-		take(&Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, headers: headers})
+		take(&Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, common: unique.Make(string(common)), own: own})
 	})
 }
 
 // Headers returns the header lines of h that do not depend on what follows.
 func Headers(h *fasthttp.ResponseHeader) []byte {
-	var dst []byte
+	common, own := headers(h)
+	return append(common, own...)
+}
+
+// headers is Headers in two parts: own is what differs from answer to answer.
+func headers(h *fasthttp.ResponseHeader) (common, own []byte) {
+	common = make([]byte, 0, 512)
 	for key, value := range h.All() {
 		switch string(key) { // as fasthttp writes it
 		case fasthttp.HeaderContentLength, fasthttp.HeaderContentType, fasthttp.HeaderTransferEncoding,
 			fasthttp.HeaderConnection, fasthttp.HeaderDate:
-			continue
+		case headerRequestID:
+			own = appendLine(own, key, value)
+		default:
+			common = appendLine(common, key, value)
 		}
-		dst = append(dst, key...)
-		dst = append(dst, ": "...)
-		dst = append(dst, value...)
-		dst = append(dst, "\r\n"...)
 	}
-	return dst
+	return common, own
+}
+
+const headerRequestID = "X-Request-Id"
+
+func appendLine(dst, key, value []byte) []byte {
+	dst = slices.Grow(dst, len(key)+len(value)+4)
+	dst = append(dst, key...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
 }
