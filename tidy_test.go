@@ -55,9 +55,14 @@ func TestTidy(t *testing.T) {
 	garbage = nil
 	full := readHeap().waste
 	deadline := time.Now().Add(20 * time.Second)
-	for collections() == began || readHeap().waste > full/4 {
+	for {
+		h := readHeap()
+		// What other tests left alive may be much; a share of that is not worth it.
+		if collections() > began && h.waste <= max(full/4, minWaste, h.live/maxWaste) {
+			break
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("of %d bytes %d are still wasted", full, readHeap().waste)
+			t.Fatalf("of %d bytes %d are still wasted beside %d that live", full, h.waste, h.live)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
