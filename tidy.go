@@ -39,10 +39,10 @@ func readHeap() footprint {
 }
 
 // untidy reports whether the server has been quiet since before, and a collection
-// is worth its while.
-func (h footprint) untidy(before footprint, since time.Duration) bool {
+// is worth its while; stuck is waste that an earlier one did not end.
+func (h footprint) untidy(before footprint, since time.Duration, stuck uint64) bool {
 	quiet := float64(h.allocated-before.allocated) < quietRate*since.Seconds()
-	return quiet && h.waste > max(minWaste, h.live/maxWaste)
+	return quiet && h.waste > stuck+max(minWaste, h.live/maxWaste)
 }
 
 // tidy collects garbage and gives free memory back to the system when the server
@@ -51,6 +51,7 @@ func tidy(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	before := readHeap()
+	stuck := uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,8 +59,10 @@ func tidy(ctx context.Context, every time.Duration) {
 		case <-t.C:
 		}
 		h := readHeap()
-		if h.untidy(before, every) {
+		stuck = min(stuck, h.waste)
+		if h.untidy(before, every, stuck) {
 			debug.FreeOSMemory()
+			stuck = readHeap().waste
 		}
 		before = h
 	}
