@@ -227,6 +227,22 @@ func TestForeignMembersAreIgnored(t *testing.T) {
 	}
 }
 
+// TestCommandsWithoutAStore: trouble of our own is answered with the id under which the
+// log tells of it.
+func TestCommandsWithoutAStore(t *testing.T) {
+	s := newSessionTest(t)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
+	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `"}`)
+	p.Get()
+	if err := s.server.running().store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.Sent(`42/jobs,1["subscribe",{}]`)
+	if r := p.Get(); !strings.Contains(r.Body, `"status":50`) || !strings.Contains(r.Body, `"instance":"`) {
+		t.Errorf("it was answered %d %q", r.Status, r.Body)
+	}
+}
+
 // TestBinaryCommand: a command with something attached asks for nothing that there
 // is; it does not join the client's room.
 func TestBinaryCommand(t *testing.T) {

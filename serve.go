@@ -198,7 +198,7 @@ func (s *server) start(ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.verifies = cancel
 	s.running.Go(func() { s.verifier.Run(ctx) })
-	s.running.Go(func() { tidy(ctx, tidyEvery) })
+	s.running.Go(func() { tidy(ctx) })
 	s.processor.Start()
 	s.running.Go(func() {
 		if err := s.app.Listener(ln); err != nil && !s.door.Draining() {

@@ -45,25 +45,37 @@ func (h footprint) untidy(before footprint, since time.Duration, stuck uint64) b
 	return quiet && h.waste > stuck+max(minWaste, h.live/maxWaste)
 }
 
-// tidy collects garbage and gives free memory back to the system when the server
-// is quiet, until ctx ends.
-func tidy(ctx context.Context, every time.Duration) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	before := readHeap()
-	stuck := uint64(0)
+// tidier looks now and then whether there is something to tidy up.
+type tidier struct {
+	before footprint // at the last look
+	stuck  uint64    // waste that the last collection did not end
+}
+
+// look collects garbage and gives free memory back to the system if the server was
+// quiet since the last look, and reports whether it did.
+func (t *tidier) look(since time.Duration) bool {
+	h := readHeap()
+	t.stuck = min(t.stuck, h.waste)
+	untidy := h.untidy(t.before, since, t.stuck)
+	if untidy {
+		debug.FreeOSMemory()
+		t.stuck = readHeap().waste
+	}
+	t.before = h
+	return untidy
+}
+
+// tidy looks every tidyEvery until ctx ends.
+func tidy(ctx context.Context) {
+	ticker := time.NewTicker(tidyEvery)
+	defer ticker.Stop()
+	t := tidier{before: readHeap()}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-ticker.C:
+			t.look(tidyEvery)
 		}
-		h := readHeap()
-		stuck = min(stuck, h.waste)
-		if h.untidy(before, every, stuck) {
-			debug.FreeOSMemory()
-			stuck = readHeap().waste
-		}
-		before = h
 	}
 }

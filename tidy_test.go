@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"runtime"
 	"runtime/debug"
-	gauges "runtime/metrics"
 	"testing"
 	"time"
 )
@@ -33,54 +31,37 @@ func TestUntidy(t *testing.T) {
 	}
 }
 
-// garbage is where TestTidy puts what it throws away.
-var garbage []byte
+// garbage is where TestTidier puts what it throws away.
+var garbage [][]byte
 
-// While the process allocates nothing runs; once it is quiet what it left behind
-// goes back to the system, once.
-func TestTidy(t *testing.T) {
+// While the process allocates much nothing is collected; once it is quiet what it left
+// behind goes back to the system, once.
+func TestTidier(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection but ours
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan struct{})
 	debug.FreeOSMemory()
 	stuck := readHeap().waste // by what other tests left
-	began := collections()
-	go func() {
-		defer close(stopped)
-		tidy(ctx, 50*time.Millisecond)
-	}()
-	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
-		garbage = make([]byte, 64<<10)
-		time.Sleep(time.Millisecond)
+	k := tidier{before: readHeap(), stuck: stuck}
+	for range 2 * tidyEvery / time.Second {
+		garbage = append(garbage, make([]byte, quietRate))
 	}
-	if n := collections() - began; n != 0 {
-		t.Errorf("%d collections while the process was busy", n)
+	made := uint64(len(garbage)) * quietRate
+	if k.look(tidyEvery) {
+		t.Error("a busy process was held up")
+	}
+	if readHeap().waste < stuck+made/2 {
+		t.Fatal("there is no waste")
 	}
 	garbage = nil
-	full := readHeap().waste
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		h := readHeap()
-		if collections() > began && h.waste <= stuck+(full-stuck)/4 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("of %d bytes %d are still wasted, %d before, beside %d that live", full, h.waste, stuck, h.live)
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !k.look(tidyEvery) {
+		t.Error("the waste was left alone")
 	}
-	time.Sleep(300 * time.Millisecond) // several looks
-	if n := collections() - began; n > 2 {
-		t.Errorf("%d collections for one heap of garbage", n)
+	if left := readHeap().waste; left > stuck+made/4 {
+		t.Errorf("%d bytes are still wasted, %d before", left, stuck)
 	}
-	cancel()
-	<-stopped
+	for range 3 {
+		if k.look(tidyEvery) {
+			t.Error("collected once more for nothing")
+		}
+	}
 	runtime.KeepAlive(garbage)
-}
-
-// collections counts those that somebody asked for.
-func collections() uint64 {
-	s := []gauges.Sample{{Name: "/gc/cycles/forced:gc-cycles"}}
-	gauges.Read(s)
-	return s[0].Value.Uint64()
 }

@@ -112,6 +112,53 @@ func TestCheckJSONFindsTheTwinAmongMany(t *testing.T) {
 	})
 }
 
+// TestSplitObject: of what CheckJSON passes, the members are those that encoding/json
+// finds, each with its text.
+func TestSplitObject(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := drawJSON(3).Draw(t, "text")
+		if CheckJSON([]byte(text), MaxJSONDepth) != nil {
+			t.Fatalf("%s does not pass", text)
+		}
+		var want map[string]json.RawMessage
+		isObject := json.Unmarshal([]byte(text), &want) == nil && want != nil
+		got, ok := splitObject([]byte(text))
+		if ok != isObject || len(got) != len(want) {
+			t.Fatalf("%s: %d members, %v; want %d", text, len(got), ok, len(want))
+		}
+		for _, m := range got {
+			if v, known := want[m.name]; !known || strings.TrimSpace(string(m.value)) != string(v) {
+				t.Fatalf("%s: member %q is %q, want %q", text, m.name, m.value, v)
+			}
+		}
+	})
+}
+
+// drawJSON draws JSON texts of some depth, with blanks and escapes in odd places.
+func drawJSON(depth int) *rapid.Generator[string] {
+	blank := rapid.SampledFrom([]string{"", " ", "\n\t"})
+	name := rapid.SampledFrom([]string{`"a"`, `"A"`, `"\u0062"`, `"c\"d"`, `""`, `"é\\"`, `"{,:}"`})
+	leaf := rapid.SampledFrom([]string{"null", "true", "-1.5e3", "0", `"x"`, `"}]\""`, "{}", "[]"})
+	if depth == 0 {
+		return leaf
+	}
+	return rapid.Custom(func(t *rapid.T) string {
+		sep := func() string { return blank.Draw(t, "blank") }
+		switch rapid.IntRange(0, 2).Draw(t, "kind") {
+		case 0:
+			return leaf.Draw(t, "leaf")
+		case 1:
+			items := rapid.SliceOfN(drawJSON(depth-1), 0, 3).Draw(t, "items")
+			return "[" + sep() + strings.Join(items, sep()+","+sep()) + sep() + "]"
+		}
+		var members []string
+		for _, n := range rapid.SliceOfNDistinct(name, 0, 4, rapid.ID).Draw(t, "names") {
+			members = append(members, n+sep()+":"+sep()+drawJSON(depth-1).Draw(t, "value"))
+		}
+		return "{" + sep() + strings.Join(members, sep()+","+sep()) + sep() + "}"
+	})
+}
+
 func FuzzCheckJSON(f *testing.F) {
 	for _, s := range []string{`{"a":[1,2.5e3,"\ud83d\ude00"],"b":null}`, `{"a":1,"\u0061":2}`, `[[[]]]`, `"\ud800"`, "\"\xff\"", `1e999`} {
 		f.Add([]byte(s))

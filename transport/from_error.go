@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
@@ -30,6 +31,17 @@ func FromError(err error) *Problem {
 		return Refuse(Unavailable, "No answer in time; whether the request took effect is unknown.").Because(err)
 	}
 	return Refuse(Internal, "Something went wrong. The log has the details under this request id.").Because(err)
+}
+
+// Answer is FromError for a command in a connection, which no middleware sees. Trouble
+// of our own is logged, under the id of the request that opened the connection.
+func Answer(err error, log *slog.Logger, request, command string) *Problem {
+	p := FromError(err)
+	if p.Status >= http.StatusInternalServerError {
+		p.Instance = request
+		log.Warn("command failed", "request", request, "command", command, "code", string(p.Code), "error", err)
+	}
+	return p
 }
 
 func fromJobs(err error) *Problem {

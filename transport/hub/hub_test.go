@@ -325,36 +325,6 @@ func TestFaultAndGone(t *testing.T) {
 	equal(t, r.pull(100, 1<<20), "started:b@e-4", "gone:b@")
 }
 
-// TestFewEvents: a short history comes with the room, and is not read once more.
-func TestFewEvents(t *testing.T) {
-	h, m := open(t, bounds{})
-	m.commit("a", Other)
-	m.commit("b", Other)
-	m.commit("a", Other)
-	m.fail = true // no Page
-	r := newReader(h)
-	defer r.sub.Close()
-	join(t, r, "a", Start{})
-	join(t, r, "b", Start{})
-	h.Publish([]*Event{m.commit("b", Terminal)})
-	items, _ := r.sub.Next(nil, 100, 1<<20)
-	equal(t, items[:4], "started:a@e-0", "e-1", "e-3", "live:a@e-3")
-
-	late := newReader(h)
-	defer late.sub.Close()
-	join(t, late, "b", Start{Cursor: &Cursor{Seq: 2, Text: id(2)}})
-	items, _ = late.sub.Next(nil, 100, 1<<20)
-	equal(t, items, "started:b@e-2", "e-4", "live:b@e-4", "end:b@e-4")
-
-	h, _ = open(t, bounds{}) // whose tail is empty
-	h.history = m
-	end := newReader(h)
-	defer end.sub.Close()
-	join(t, end, "b", Start{From: FromNowOrEnd})
-	items, _ = end.sub.Next(nil, 100, 1<<20)
-	equal(t, items, "started:b@", "e-4", "live:b@e-4", "end:b@e-4")
-}
-
 func TestPrunedWhileReplaying(t *testing.T) {
 	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 2, pageBytes: 1 << 20})
 	for range 6 {

@@ -160,6 +160,7 @@ func hole(r Room, l *landed) *Mark {
 // finishReplay turns a room live, and ends it if its job has ended already.
 func (s *Subscription) finishReplay(items []Item, m *member) []Item {
 	s.replay, m.live = nil, true
+	s.landed = nil // what was read for the replay, if the tail had it all the same
 	if !m.said {
 		items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, N: m.n, Cursor: s.posID}})
 	}

@@ -225,6 +225,7 @@ func (c *Conn) receive(r Receiver) (err error) {
 // end is called once, by the reader, when nothing more can come.
 func (c *Conn) end(err error) {
 	c.hangUp()
+	c.unwatch()
 	if c.parked != nil {
 		c.parked.stop()
 	}

@@ -106,6 +106,7 @@ func (k *parking) read(c *Conn) (rests bool) {
 // serve gives the connection back to the HTTP server. It stays on the pool's
 // books meanwhile, so that Close can end it.
 func (k *parking) serve(c *Conn, first []byte) {
+	c.unwatch()
 	defer func() {
 		c.pool.mu.Lock()
 		delete(c.pool.leaving, c)

@@ -101,13 +101,13 @@ type Pool struct {
 
 	draining atomic.Bool
 	start    time.Time
-	stop     chan struct{}  // closed by Close: ends the ticker and spare readers
-	workers  sync.WaitGroup // every goroutine of the pool
-	unread   chan *Conn     // what spare readers take
-	spare    atomic.Int64   // readers that have nothing to read
-	owned    sync.WaitGroup // connections whose reader has not come to its end
-	watching sync.Once      // starts watch
-	watch    *watch
+	stop     chan struct{}         // closed by Close: ends the ticker and spare readers
+	workers  sync.WaitGroup        // every goroutine of the pool
+	unread   chan *Conn            // what spare readers take
+	spare    atomic.Int64          // readers that have nothing to read
+	owned    sync.WaitGroup        // connections whose reader has not come to its end
+	watching sync.Once             // starts watch
+	watch    atomic.Pointer[watch] // nil until a connection rests, or if there can be none
 	panics   atomic.Int64
 }
 
@@ -219,8 +219,8 @@ func (p *Pool) Close() {
 	p.cond.Broadcast()
 	p.queueMu.Unlock()
 	close(p.stop)
-	if p.watch != nil {
-		_ = p.watch.file.Close()
+	if w := p.watch.Load(); w != nil {
+		_ = w.file.Close()
 	}
 	p.workers.Wait()
 }

@@ -107,11 +107,12 @@ func (w *watch) forget(c *Conn) {
 // watcher returns the pool's watch, which the first connection that rests starts.
 func (p *Pool) watcher() *watch {
 	p.watching.Do(func() {
-		if p.watch = newWatch(); p.watch != nil {
-			p.workers.Go(p.watch.run) // not too late: Close waits for the connection first
+		if w := newWatch(); w != nil {
+			p.watch.Store(w)
+			p.workers.Go(w.run) // not too late: Close waits for the connection first
 		}
 	})
-	return p.watch
+	return p.watch.Load()
 }
 
 // rest lets the reader end until there is something to read, or rouse is called.
@@ -142,12 +143,18 @@ func (c *Conn) roused() bool {
 	was := c.resting
 	c.resting = false
 	c.mu.Unlock()
-	if was && c.raw != nil {
-		if w := c.pool.watch; w != nil { // it was started before c rested, or never
-			w.forget(c)
-		}
+	if was {
+		c.unwatch()
 	}
 	return was
+}
+
+// unwatch makes the watch forget c. It is done once more when c is over, because a
+// reader that is roused while it goes to rest may note it after it was forgotten.
+func (c *Conn) unwatch() {
+	if w := c.pool.watch.Load(); w != nil {
+		w.forget(c)
+	}
 }
 
 // rouse starts the reader of a resting connection.

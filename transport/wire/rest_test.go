@@ -120,7 +120,7 @@ func TestWatchForgets(t *testing.T) {
 	c.Cut(ErrStalled)
 	s.ended(t, ErrStalled)
 	_ = client.Close()
-	if p.watch.at(c.fd) != nil {
+	if p.watch.Load().at(c.fd) != nil {
 		t.Error("the connection is still known")
 	}
 }

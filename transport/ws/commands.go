@@ -7,7 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -138,12 +137,7 @@ func (s *session) command(text []byte) (over bool) {
 }
 
 func (s *session) refuse(event, job string, err error) {
-	p := transport.FromError(err)
-	if p.Status >= fiber.StatusInternalServerError {
-		p.Instance = s.id
-		s.h.opt.Log.Warn("command failed", "request", s.id, "event", event, "error", err)
-	}
-	s.push(encode(errorFrame(p, ref{Event: event, JobID: job})))
+	s.push(encode(errorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), ref{Event: event, JobID: job})))
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in

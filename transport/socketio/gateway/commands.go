@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -70,12 +69,7 @@ func (n *session) Event(e socketio.Event) error {
 		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
 	}
 	if err != nil {
-		p := transport.FromError(err)
-		if p.Status >= fiber.StatusInternalServerError {
-			p.Instance = n.request
-			n.g.opt.Log.Warn("command failed", "request", n.request, "event", e.Name, "error", err)
-		}
-		n.answer(&e, errorFrame(p, ref{e.Name, q.JobID}), false)
+		n.answer(&e, errorFrame(transport.Answer(err, n.g.opt.Log, n.request, e.Name), ref{e.Name, q.JobID}), false)
 	}
 	return nil
 }
