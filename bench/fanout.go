@@ -164,6 +164,10 @@ func (s *site) deliver(ctx context.Context, w *swarm, load posting) (*published,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan answer, 1)
+	begun := w.slowest()
+	if load.rate == 0 && len(s.rooms) == 1 {
+		load.ahead = newLead()
+	}
 	go func() {
 		pub, err := s.publish(ctx, load)
 		answers <- answer{pub, err}
@@ -171,6 +175,9 @@ func (s *site) deliver(ctx context.Context, w *swarm, load posting) (*published,
 	var got *answer
 	var over time.Time // set with the answer
 	err := w.until(time.Now().Add(4*load.span+sayTime+catchUpTime), func() bool {
+		if load.ahead != nil {
+			load.ahead.reach(w.slowest() - begun)
+		}
 		if got == nil {
 			select {
 			case a := <-answers:

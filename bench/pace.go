@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,42 @@ type posting struct {
 	rate    int           // a second, over all rooms; 0: as fast as the server answers
 	span    time.Duration // at most
 	workers int           // connections; each has its own rooms if there are several
+	ahead   *lead         // nil: publishing does not care for the readers
+}
+
+// maxAhead is how many events publishing without a rate may be ahead of the slowest
+// reader: enough for each write to bring many. Beyond that, what is measured is how
+// much the sockets' buffers hold, not what a server can go on delivering.
+const maxAhead = 256
+
+// lead keeps publishing from running away from the readers.
+type lead struct {
+	had   atomic.Uint64 // events that every reader has
+	moved chan struct{} // had has grown; one is enough
+}
+
+func newLead() *lead { return &lead{moved: make(chan struct{}, 1)} }
+
+// reach says that every reader has n events.
+func (l *lead) reach(n uint64) {
+	if l.had.Swap(n) == n {
+		return
+	}
+	select {
+	case l.moved <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns when event i, counted from 0, may be published.
+func (l *lead) wait(ctx context.Context, i int) {
+	for l != nil && uint64(i) >= l.had.Load()+maxAhead {
+		select {
+		case <-l.moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // published is what a posting did.
@@ -99,6 +136,7 @@ func pace(ctx context.Context, start time.Time, p posting, tickets []chan struct
 				}
 			}
 		}
+		p.ahead.wait(ctx, i)
 		select {
 		case tickets[i%len(tickets)] <- struct{}{}:
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -25,6 +26,8 @@ type swarm struct {
 
 	now time.Time // when the read under way returned
 	cur *reader   // whose bytes are decoded
+
+	message spot
 
 	latency   histogram // from an event's stamp to the end of the read that brought it
 	delivered uint64    // stamped events
@@ -214,7 +217,7 @@ func (s *swarm) see(f frame) {
 		return
 	}
 	if s.own && f.seq != 0 {
-		f.seq = ownNumber(member(f.data, messageMember))
+		f.seq = ownNumber(s.message.member(f.data, messageMember))
 		if f.seq == 0 {
 			return // of the history, before the measurement
 		}
@@ -231,13 +234,24 @@ func (s *swarm) see(f frame) {
 		s.arrived++
 		s.way.add(s.now.Sub(r.since))
 	}
-	stamp := number(member(f.data, messageMember))
+	stamp := number(s.message.member(f.data, messageMember))
 	if stamp == 0 {
 		return // of the history, before the measurement
 	}
 	s.latency.add(s.now.Sub(time.Unix(0, int64(stamp))))
 	s.delivered++
 	s.last, s.bytes = s.now, len(f.data)
+}
+
+// slowest returns the newest event that every reader has that still lives.
+func (s *swarm) slowest() uint64 {
+	low := uint64(math.MaxUint64)
+	for _, r := range s.readers {
+		if r.fd >= 0 {
+			low = min(low, r.seq)
+		}
+	}
+	return low
 }
 
 // allAt reports whether every reader that still lives has the event seq.

@@ -18,7 +18,7 @@ func targets() []target {
 	return []target{
 		{"jobcast sse", openJobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
 		{"jobcast websocket", openJobcast, func(s *site, room string, last *reader) ([]byte, decoder) {
-			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room, last.cursor()}}
+			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room: room, after: last.cursor()}}
 		}},
 		{"jobcast socket.io", openJobcast, readSocketIO("live")},
 		{"socket.io", socketio, readSocketIO("subscribed")},
@@ -53,7 +53,7 @@ func readSocketIO(ready string) func(*site, string, *reader) ([]byte, decoder) {
 }
 
 func readCentrifuge(s *site, room string, _ *reader) ([]byte, decoder) {
-	return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room, s.key}}
+	return wsRequest("/connection/websocket", s.addr.String(), s.key), &wsDecoder{dialog: &centrifugeDialog{room: room, key: s.key}}
 }
 
 func readPolling(ready string) func(*site, string, *reader) ([]byte, decoder) {

@@ -37,77 +37,103 @@ func (d *wsDecoder) talk() []byte {
 }
 
 func (d *wsDecoder) feed(p []byte, see func(frame)) error {
-	if len(d.pending) > 0 {
-		d.pending = append(d.pending, p...)
-		p = d.pending
-	}
 	if !d.began {
-		end := bytes.Index(p, headEnd)
+		d.pending = append(d.pending, p...)
+		end := bytes.Index(d.pending, headEnd)
 		if end < 0 {
-			return d.keep(p)
+			return d.bound()
 		}
-		if !bytes.HasPrefix(p, []byte("HTTP/1.1 101 ")) {
-			return fmt.Errorf("refused: %.300q", p)
+		if !bytes.HasPrefix(d.pending, []byte("HTTP/1.1 101 ")) {
+			return fmt.Errorf("refused: %.300q", d.pending)
 		}
 		d.began = true
-		p = p[end+len(headEnd):]
+		p, d.pending = d.pending[end+len(headEnd):], nil
 		d.say(0x81, d.dialog.opened())
 	}
-	for {
+	p, err := d.finish(p, see)
+	for err == nil {
 		op, payload, rest, ok := serverFrame(p)
 		if !ok {
-			return d.keep(p)
+			break
 		}
 		p = rest
-		switch op {
-		case 0x1:
-			d.say(0x81, d.dialog.message(payload, see))
-		case 0x8:
-			return errors.New("the server closed the WebSocket")
-		case 0x9:
-			d.say(0x8A, payload)
-			if len(payload) == 0 {
-				d.out = append(d.out, 0x8A, 0x80, 0, 0, 0, 0)
-			}
-		}
+		err = d.handle(op, payload, see)
 	}
+	d.pending = append(d.pending, p...)
+	return errors.Join(err, d.bound())
 }
 
-// keep holds what is not whole yet.
-func (d *wsDecoder) keep(p []byte) error {
-	if len(p) > maxPending {
+// finish completes a frame that began in an earlier read, and returns what is left
+// of p. Only that one frame is copied.
+func (d *wsDecoder) finish(p []byte, see func(frame)) ([]byte, error) {
+	for len(d.pending) > 0 && len(p) > 0 {
+		n := min(lacking(d.pending), len(p))
+		d.pending = append(d.pending, p[:n]...)
+		p = p[n:]
+		if op, payload, _, ok := serverFrame(d.pending); ok {
+			d.pending = d.pending[:0]
+			return p, d.handle(op, payload, see)
+		}
+	}
+	return p, nil
+}
+
+// handle answers one frame.
+func (d *wsDecoder) handle(op byte, payload []byte, see func(frame)) error {
+	switch op {
+	case 0x1:
+		d.say(0x81, d.dialog.message(payload, see))
+	case 0x8:
+		return errors.New("the server closed the WebSocket")
+	case 0x9:
+		d.say(0x8A, payload)
+		if len(payload) == 0 {
+			d.out = append(d.out, 0x8A, 0x80, 0, 0, 0, 0)
+		}
+	}
+	return nil
+}
+
+// bound refuses to hold too much of what is not whole.
+func (d *wsDecoder) bound() error {
+	if len(d.pending) > maxPending {
 		return errTooLong
 	}
-	if len(p) == 0 {
-		d.pending = d.pending[:0]
-		return nil
-	}
-	d.pending = append(make([]byte, 0, len(p)), p...)
 	return nil
+}
+
+// frameSize reads the head of a frame; 0: it is not whole.
+func frameSize(p []byte) (head, size int) {
+	if len(p) < 2 {
+		return 0, 0
+	}
+	switch n := int(p[1] & 0x7F); {
+	case n < 126:
+		return 2, 2 + n
+	case n == 126 && len(p) >= 4:
+		return 4, 4 + int(binary.BigEndian.Uint16(p[2:]))
+	case n == 127 && len(p) >= 10:
+		return 10, 10 + int(min(binary.BigEndian.Uint64(p[2:]), 2*maxPending)) // too long anyway
+	}
+	return 0, 0
+}
+
+// lacking returns how many bytes more are to be had before there is something new
+// to say of an unfinished frame.
+func lacking(p []byte) int {
+	if _, size := frameSize(p); size > 0 {
+		return size - len(p)
+	}
+	return 1
 }
 
 // serverFrame splits a whole frame off p.
 func serverFrame(p []byte) (op byte, payload, rest []byte, ok bool) {
-	if len(p) < 2 {
+	head, size := frameSize(p)
+	if size == 0 || len(p) < size {
 		return 0, nil, nil, false
 	}
-	n, head := int(p[1]&0x7F), 2
-	switch n {
-	case 126:
-		if len(p) < 4 {
-			return 0, nil, nil, false
-		}
-		n, head = int(binary.BigEndian.Uint16(p[2:])), 4
-	case 127:
-		if len(p) < 10 {
-			return 0, nil, nil, false
-		}
-		n, head = int(binary.BigEndian.Uint64(p[2:])), 10
-	}
-	if n > maxPending || len(p) < head+n {
-		return 0, nil, nil, false
-	}
-	return p[0] & 0x0F, p[head : head+n], p[head+n:], true
+	return p[0] & 0x0F, p[head:size], p[size:], true
 }
 
 // say adds a masked frame; the mask is all zeros, which costs the generator
@@ -128,9 +154,9 @@ func (d *wsDecoder) say(first byte, text []byte) {
 // live is the frame by which a decoder says that its reader has its room.
 var live = frame{name: []byte("live")}
 
-// seeEvent hands over an event that is somewhere in text.
-func seeEvent(text []byte, see func(frame)) {
-	id := member(text, idMember)
+// seeEvent hands over an event that is somewhere in text, its id as at remembers.
+func seeEvent(text []byte, at *spot, see func(frame)) {
+	id := at.member(text, idMember)
 	see(frame{id: id, seq: seqOf(id), data: text})
 }
 
@@ -138,6 +164,7 @@ func seeEvent(text []byte, see func(frame)) {
 type jobcastDialog struct {
 	room  string
 	after string // cursor to go on from; empty: the beginning
+	id    spot
 }
 
 func (d *jobcastDialog) opened() []byte {
@@ -147,7 +174,7 @@ func (d *jobcastDialog) opened() []byte {
 func (d *jobcastDialog) message(text []byte, see func(frame)) []byte {
 	switch {
 	case bytes.HasPrefix(text, []byte(`{"event":"job.event"`)):
-		seeEvent(text, see)
+		seeEvent(text, &d.id, see)
 	case bytes.HasPrefix(text, []byte(`{"event":"live"`)):
 		see(live)
 	case bytes.HasPrefix(text, []byte(`{"event":"ping"`)):
@@ -163,6 +190,7 @@ type socketioDialog struct {
 	room, key, ready string
 	pid              string
 	offset           []byte // the newest
+	id               spot
 }
 
 func (d *socketioDialog) opened() []byte { return nil }
@@ -186,7 +214,7 @@ func (d *socketioDialog) message(text []byte, see func(frame)) []byte {
 		}
 		return []byte(`42/jobs,["subscribe",{"jobId":"` + d.room + `","from":"start"}]`)
 	case bytes.HasPrefix(text, []byte(`42/jobs,["job.event"`)):
-		seeEvent(text, see)
+		seeEvent(text, &d.id, see)
 	case bytes.HasPrefix(text, []byte(`42/jobs,["`+d.ready+`"`)):
 		see(live)
 	}
@@ -194,7 +222,10 @@ func (d *socketioDialog) message(text []byte, see func(frame)) []byte {
 }
 
 // centrifugeDialog speaks centrifuge's JSON protocol.
-type centrifugeDialog struct{ room, key string }
+type centrifugeDialog struct {
+	room, key string
+	id        spot
+}
 
 func (d *centrifugeDialog) opened() []byte {
 	return []byte(`{"id":1,"connect":{"token":"` + d.key + `"}}`)
@@ -206,7 +237,7 @@ func (d *centrifugeDialog) message(text []byte, see func(frame)) (answer []byte)
 		case string(line) == "{}": // a ping
 			answer = []byte("{}")
 		case bytes.HasPrefix(line, []byte(`{"push":`)):
-			seeEvent(line, see)
+			seeEvent(line, &d.id, see)
 		case bytes.HasPrefix(line, []byte(`{"id":1,`)):
 			answer = []byte(`{"id":2,"subscribe":{"channel":"job:` + d.room + `"}}`)
 		case bytes.HasPrefix(line, []byte(`{"id":2,`)):

@@ -84,13 +84,7 @@ func (h *Hub) Publish(events []*Event) {
 		}
 		events = events[n:]
 	}
-	if len(touched) == 0 {
-		return
-	}
-	h.wakeMu.Lock()
-	h.dirty = append(h.dirty, touched...)
-	h.wakeCond.Signal()
-	h.wakeMu.Unlock()
+	h.enqueue(touched...)
 }
 
 func (h *Hub) lookup(client string) *tail {
@@ -112,40 +106,6 @@ func (h *Hub) head(client string) (seq uint64, id string) {
 		id = t.at(t.head()).ID
 	}
 	return t.head(), id
-}
-
-// wakeLoop wakes the subscriptions of rooms that got events. A room that gets
-// many events while it waits here is woken once.
-func (h *Hub) wakeLoop() {
-	defer h.wg.Done()
-	var rooms []*room
-	var subs []*Subscription
-	for {
-		h.wakeMu.Lock()
-		for len(h.dirty) == 0 && !h.stopped {
-			h.wakeCond.Wait()
-		}
-		if h.stopped {
-			h.wakeMu.Unlock()
-			return
-		}
-		rooms, h.dirty = h.dirty, rooms[:0]
-		h.wakeMu.Unlock()
-		for i, r := range rooms {
-			rooms[i] = nil
-			r.dirty.Store(false)
-			r.tail.mu.Lock()
-			subs = subs[:0]
-			for _, m := range r.subs {
-				subs = append(subs, m.sub)
-			}
-			r.tail.mu.Unlock()
-			for j, s := range subs {
-				subs[j] = nil
-				s.wake()
-			}
-		}
-	}
 }
 
 // enter registers m with a room, making the room and the tail if needed.

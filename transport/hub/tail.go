@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // tail is the newest part of one client's log. It exists while the client has
@@ -31,7 +32,8 @@ type room struct {
 	seqs []uint64 // job rooms: the room's events that the tail holds
 	subs []*member
 
-	dirty atomic.Bool // queued for waking
+	dirty  atomic.Bool // queued for waking, or resting before it
+	rested time.Time   // when it may be woken again; of wakeLoop
 }
 
 // head returns the newest seq that was published, 0 if nothing was.

@@ -1,0 +1,79 @@
+package hub
+
+import "time"
+
+// A room that was just woken rests before it is woken again, for about as long as
+// it takes to write to its readers twice. What is published meanwhile shares one
+// write to each of them. Rooms of few readers do not rest, and one in which
+// nothing happened for so long is woken at once.
+const (
+	restPerReader = 20 * time.Microsecond
+	leastRest     = time.Millisecond
+	mostRest      = 100 * time.Millisecond
+)
+
+// enqueue hands rooms that are marked dirty to wakeLoop.
+func (h *Hub) enqueue(rooms ...*room) {
+	if len(rooms) == 0 {
+		return
+	}
+	h.wakeMu.Lock()
+	h.dirty = append(h.dirty, rooms...)
+	h.wakeCond.Signal()
+	h.wakeMu.Unlock()
+}
+
+// wakeLoop wakes the subscriptions of rooms that got events. A room that gets
+// many events while it waits here is woken once.
+func (h *Hub) wakeLoop() {
+	defer h.wg.Done()
+	var rooms []*room
+	var subs []*Subscription
+	for {
+		h.wakeMu.Lock()
+		for len(h.dirty) == 0 && !h.stopped {
+			h.wakeCond.Wait()
+		}
+		if h.stopped {
+			h.wakeMu.Unlock()
+			return
+		}
+		rooms, h.dirty = h.dirty, rooms[:0]
+		h.wakeMu.Unlock()
+		for i, r := range rooms {
+			rooms[i] = nil
+			if rest := r.rest(); rest > 0 {
+				time.AfterFunc(rest, func() { h.enqueue(r) })
+				continue
+			}
+			r.dirty.Store(false)
+			r.tail.mu.Lock()
+			subs = subs[:0]
+			for _, m := range r.subs {
+				subs = append(subs, m.sub)
+			}
+			r.tail.mu.Unlock()
+			r.begin(len(subs))
+			for j, s := range subs {
+				subs[j] = nil
+				s.wake()
+			}
+		}
+	}
+}
+
+// begin notes that n subscriptions are woken now.
+func (r *room) begin(n int) {
+	r.rested = time.Time{}
+	if rest := time.Duration(n) * restPerReader; rest >= leastRest {
+		r.rested = time.Now().Add(min(rest, mostRest))
+	}
+}
+
+// rest returns how long the room is not woken yet.
+func (r *room) rest() time.Duration {
+	if r.rested.IsZero() {
+		return 0
+	}
+	return time.Until(r.rested)
+}
