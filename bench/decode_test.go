@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,10 +22,15 @@ func stream(frames ...string) []byte {
 	return b.Bytes()
 }
 
-// read feeds raw in pieces of the given sizes, repeated, and writes down what
-// was seen.
-func read(t interface{ Fatalf(string, ...any) }, raw []byte, sizes ...int) []string {
-	var dec sseDecoder
+// read feeds raw in pieces of the given sizes, repeated, to a decoder of SSE and
+// writes down what was seen.
+func read(t fataler, raw []byte, sizes ...int) []string {
+	return readBy(t, &sseDecoder{}, raw, sizes...)
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+func readBy(t fataler, dec decoder, raw []byte, sizes ...int) []string {
 	var seen []string
 	for i := 0; len(raw) > 0; i++ {
 		n := min(sizes[i%len(sizes)], len(raw))
@@ -68,6 +74,40 @@ func TestDecodeAnyPieces(t *testing.T) {
 	})
 }
 
+func TestDecodeWebSocketInAnyPieces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1, 80, 81, 200, 65_480, 65_500, 70_000}), 1, 8).Draw(t, "messages")
+		raw := []byte("HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		var want []string
+		for i, n := range sizes {
+			text := fmt.Sprintf(`{"event":"job.event","data":{"id":"e-%d","pad":"%s"}}`, i+1, strings.Repeat(".", n))
+			want = append(want, fmt.Sprintf(" %d %s", i+1, text))
+			raw = append(appendServerFrame(raw, text), 0x89, 0) // and a ping
+		}
+		pieces := rapid.SliceOfN(rapid.SampledFrom([]int{1, 2, 3, 50, 126, 4000, 64 << 10}), 1, 8).Draw(t, "pieces")
+		dec := &wsDecoder{dialog: &jobcastDialog{}}
+		if diff := cmp.Diff(want, readBy(t, dec, raw, pieces...)); diff != "" {
+			t.Fatalf("-sent +read\n%s", diff)
+		}
+		if n := bytes.Count(dec.talk(), []byte{0x8A}); n != len(sizes) {
+			t.Fatalf("%d pings answered, %d sent", n, len(sizes))
+		}
+	})
+}
+
+// appendServerFrame appends a text message as a server sends it (RFC 6455, 5.2).
+func appendServerFrame(dst []byte, text string) []byte {
+	switch n := len(text); {
+	case n < 126:
+		dst = append(dst, 0x81, byte(n))
+	case n < 1<<16:
+		dst = binary.BigEndian.AppendUint16(append(dst, 0x81, 126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 0x81, 127), uint64(n))
+	}
+	return append(dst, text...)
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, raw := range map[string]string{
 		"status":       "HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -109,5 +149,14 @@ func TestMember(t *testing.T) {
 	}
 	if got := member([]byte(`{"message":"cut`), messageMember); got != nil {
 		t.Errorf("an unfinished text gave %q", got)
+	}
+	var at spot
+	for _, want := range []string{"a", "bb", "", "ccc"} {
+		if got := string(at.member([]byte(`{"n":"`+want+`","id":"`+want+`"}`), idMember)); got != want {
+			t.Errorf("id: %q, want %q", got, want)
+		}
+	}
+	if got := at.member([]byte(`{"n":""}`), idMember); got != nil {
+		t.Errorf("an id that is not there: %q", got)
 	}
 }
