@@ -45,6 +45,7 @@ type settings struct {
 	profiles  *profiles     // nil: none are taken
 	binary    string        // the server, built already; empty: build it
 	targets   []target      // of fanout, rooms, idle and polling
+	works     []string      // of peers
 	rounds    int           // how often each case of peers is run, in turn
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
 	returning int           // readers of resume
@@ -83,6 +84,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
 	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
+	works := flags.String("works", strings.Join(allWorks, ","), "which `works` of peers to run")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 10000")
@@ -107,6 +109,12 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set.events, errs[5] = numbers("events", *events, maxStored)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
+	}
+	set.works = strings.Split(*works, ",")
+	for _, name := range set.works {
+		if !slices.Contains(allWorks, name) {
+			return nil, fmt.Errorf("-works: %q is none of %s", name, strings.Join(allWorks, ", "))
+		}
 	}
 	if !slices.IsSorted(set.events) {
 		return nil, errors.New("-events must grow")

@@ -20,6 +20,9 @@ const (
 	maxIdleReads = 10_000
 )
 
+// allWorks are the names of the works; fanout is one for each rate.
+var allWorks = []string{"fanout", "rooms", "idle", "polling"}
+
 // work is one comparison: a case for each target that it is for.
 type work struct {
 	name, title string
@@ -27,6 +30,7 @@ type work struct {
 	run         func(ctx context.Context, set *settings, t target) (row, error)
 }
 
+// works returns those that were asked for.
 func works(set *settings) []work {
 	var all []work
 	for _, rate := range set.rates {
@@ -38,7 +42,7 @@ func works(set *settings) []work {
 		})
 	}
 	rooms := set.readers * roomsFactor
-	return append(all, work{
+	all = append(all, work{
 		name: "rooms", title: fmt.Sprintf("%d rooms of one reader, %d events/s over all", rooms, roomRate), run: runRooms,
 	}, work{
 		name: "idle", title: fmt.Sprintf("%d readers connect, each authenticated and in a room of its own, and are idle", idleReaders(set)), run: runIdle,
@@ -49,6 +53,10 @@ func works(set *settings) []work {
 			few.readers = set.readers / pollShare
 			return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, &few, pollRate) })
 		},
+	})
+	return slices.DeleteFunc(all, func(w work) bool {
+		kind, _, _ := strings.Cut(w.name, " ")
+		return !slices.Contains(set.works, kind)
 	})
 }
 
