@@ -22,7 +22,14 @@ import (
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
+// asKeys is the variable that makes this program `jobcast keys`, for tests that need
+// another process.
+const asKeys = "JOBCAST_TEST_AS_KEYS"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asKeys) != "" {
+		os.Exit(runKeys(os.Stdin, os.Stdout, os.Stderr, os.Args[1:]...))
+	}
 	keepDateOutside()
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),

@@ -277,22 +277,11 @@ func TestKeysBrokenFolder(t *testing.T) {
 	}
 }
 
-const asProcess = "JOBCAST_TEST_KEYS_PROCESS"
-
-// TestKeysProcess is not a test: it is the other process of the next one.
-func TestKeysProcess(t *testing.T) {
-	if os.Getenv(asProcess) == "" {
-		t.Skip("runs only as the other process of TestKeysWhileServing")
-	}
-	_, args, _ := strings.Cut(strings.Join(os.Args, "\x00"), "\x00--\x00")
-	os.Exit(runKeys(os.Stdin, os.Stdout, os.Stderr, strings.Split(args, "\x00")...))
-}
-
 // keysProcess runs `jobcast keys args…` in another process.
 func keysProcess(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^TestKeysProcess$", "--"}, args...)...)
-	cmd.Env = append(os.Environ(), asProcess+"=1")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asKeys+"=1")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
