@@ -208,6 +208,13 @@ func (f *faults) table(v reflect.Value, raw json.RawMessage, at string) {
 }
 
 func (f *faults) leaf(v reflect.Value, raw json.RawMessage, at string) {
+	if v.Type() == reflect.TypeFor[string]() && raw[0] == '"' {
+		c := checker{b: raw}
+		if s, err := c.text(true); err == nil { // what json does, without its garbage
+			v.SetString(s)
+			return
+		}
+	}
 	if json.Unmarshal(raw, v.Addr().Interface()) != nil {
 		f.add(at, "must be "+kindName(v.Type()))
 	}

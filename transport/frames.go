@@ -116,9 +116,13 @@ func MarkFrame(m *hub.Mark) Frame {
 
 // PingFrame is a sign of life that applications can see.
 func PingFrame(at time.Time) Frame {
-	return Frame{Event: "ping", Data: struct {
-		Timestamp jobs.Time `json:"timestamp"`
-	}{jobs.At(at)}}
+	return Frame{Event: "ping", Data: json.RawMessage(AppendPing(nil, at))}
+}
+
+// AppendPing appends the data of a PingFrame: every idle connection sends one now
+// and then.
+func AppendPing(dst []byte, at time.Time) []byte {
+	return at.UTC().AppendFormat(dst, `{"timestamp":"`+jobs.TimeFormat+`"}`)
 }
 
 // ReconnectFrame asks the peer to come back after retry, from the cursor last.

@@ -274,17 +274,26 @@ func (ws *socket) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 	if !live {
 		return buf, wire.Idle
 	}
-	w := &Writer{buf: buf, from: len(buf), limit: limit, base64: s.base64}
+	w := writers.Get().(*Writer)
+	*w = Writer{buf: buf, from: len(buf), limit: limit, base64: s.base64}
 	if ping {
 		w.text(typePing)
 	}
+	next := wire.Idle
 	for s.app.Fill(w) {
 		if w.Full() {
-			return w.buf, wire.More
+			next = wire.More
+			break
 		}
 	}
-	return w.buf, wire.Idle
+	buf = w.buf
+	*w = Writer{}
+	writers.Put(w)
+	return buf, next
 }
+
+// writers are for Fill, which would make one at each turn.
+var writers = sync.Pool{New: func() any { return new(Writer) }}
 
 func (ws *socket) flush(buf []byte) ([]byte, *rfc6455.CloseError) {
 	ws.mu.Lock()

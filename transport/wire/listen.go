@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,21 +86,34 @@ func (c *Conn) userTimeout(d time.Duration) {
 	}
 }
 
+// ear is what the ticker hears with, allocated once: the call of package unix makes
+// a new struct each time.
+type ear struct {
+	info unix.TCPInfo // what the function below found
+	err  unix.Errno
+	ask  func(fd uintptr)
+}
+
+func newEar() *ear {
+	e := &ear{}
+	e.ask = func(fd uintptr) {
+		n := uint32(unsafe.Sizeof(e.info))
+		_, _, e.err = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
+			uintptr(unsafe.Pointer(&e.info)), uintptr(unsafe.Pointer(&n)), 0) //nolint:gosec // getsockopt(2) fills at most n bytes
+	}
+	return e
+}
+
 // hear asks the kernel when something last came from the peer, and gives the
 // peer up if that was before limit (as Pool.now) although it was asked since:
 // by data that was sent again, or by two probes. A living peer answers probes, so
 // a connection is looked at about every ten seconds.
-func (c *Conn) hear(limit int64) {
-	if c.raw == nil {
-		return
-	}
-	var info *unix.TCPInfo
-	var err error
-	if c.raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
+func (c *Conn) hear(e *ear, limit int64) {
+	if c.raw == nil || c.raw.Control(e.ask) != nil || e.err != 0 {
 		return // closed meanwhile, or no TCP
 	}
-	c.heard = c.pool.now() - int64(min(info.Last_ack_recv, info.Last_data_recv))
-	if c.heard <= limit && (info.Retransmits > 0 || info.Probes >= probeCount) {
+	c.heard = c.pool.now() - int64(min(e.info.Last_ack_recv, e.info.Last_data_recv))
+	if c.heard <= limit && (e.info.Retransmits > 0 || e.info.Probes >= probeCount) {
 		c.kill(ErrGone)
 	}
 }

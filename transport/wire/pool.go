@@ -94,9 +94,10 @@ type Pool struct {
 	emptied *sync.Cond         // conns became empty while draining
 	shut    bool
 
-	queueMu sync.Mutex // guards queue, stopped
+	queueMu sync.Mutex // guards queue, taken, stopped
 	cond    *sync.Cond
 	queue   []*Conn
+	taken   int // of the queue, from its beginning
 	stopped bool
 
 	draining atomic.Bool
@@ -234,6 +235,7 @@ func (p *Pool) tick() {
 	defer t.Stop()
 	var due, doubtful []*Conn
 	var now time.Time
+	e := newEar()
 	for {
 		select {
 		case <-p.stop:
@@ -261,7 +263,7 @@ func (p *Pool) tick() {
 			c.Wake()
 		}
 		for _, c := range doubtful {
-			c.hear(unheard)
+			c.hear(e, unheard)
 		}
 		clear(due)
 		clear(doubtful)
@@ -274,6 +276,11 @@ func (p *Pool) now() int64 { return time.Since(p.start).Milliseconds() }
 
 func (p *Pool) push(c *Conn) {
 	p.queueMu.Lock()
+	if len(p.queue) == cap(p.queue) && p.taken > len(p.queue)/2 { // rather than grow
+		n := copy(p.queue, p.queue[p.taken:])
+		clear(p.queue[n:])
+		p.queue, p.taken = p.queue[:n], 0
+	}
 	p.queue = append(p.queue, c)
 	p.cond.Signal()
 	p.queueMu.Unlock()
@@ -282,14 +289,16 @@ func (p *Pool) push(c *Conn) {
 func (p *Pool) pop() *Conn {
 	p.queueMu.Lock()
 	defer p.queueMu.Unlock()
-	for len(p.queue) == 0 && !p.stopped {
+	for p.taken == len(p.queue) && !p.stopped {
 		p.cond.Wait()
 	}
 	if p.stopped {
 		return nil
 	}
-	c := p.queue[0]
-	p.queue[0] = nil
-	p.queue = p.queue[1:]
+	c := p.queue[p.taken]
+	p.queue[p.taken] = nil
+	if p.taken++; p.taken == len(p.queue) {
+		p.queue, p.taken = p.queue[:0], 0
+	}
 	return c
 }

@@ -152,7 +152,7 @@ func (s *session) asks(ms int64) bool {
 // Fill implements wire.Stream.
 func (s *session) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 	buf = s.begin(buf)
-	s.watch(time.Now())
+	buf = s.watch(buf, time.Now())
 	scratch := s.h.items.Get().(*[]hub.Item)
 	defer s.h.items.Put(scratch)
 	for {
@@ -193,25 +193,32 @@ func (s *session) begin(buf []byte) []byte {
 
 // watch does what the time demands: it asks for a sign of life, gives up on a
 // peer that gives none, and ends a connection whose credential has.
-func (s *session) watch(now time.Time) {
+func (s *session) watch(buf []byte, now time.Time) []byte {
 	if reason := s.ended.Load(); reason != nil {
 		s.push(encode(errorFrame(transport.FromError(*reason), ref{})))
 		s.close(closeCredential, "the credential has ended")
-		return
+		return buf
 	}
 	if now.UnixMilli()-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
 		s.close(closeSilent, "no sign of life")
-		return
+		return buf
 	}
 	if ms := now.UnixMilli(); s.asks(ms) {
 		s.asked.Store(ms)
-		s.push(rfc6455.AppendFrame(nil, rfc6455.OpPing, nil))
+		buf = rfc6455.AppendFrame(buf, rfc6455.OpPing, nil)
 	}
 	if !now.Before(s.nextPing) {
 		s.nextPing = now.Add(s.h.opt.PingInterval)
 		s.ping.Store(s.nextPing.UnixMilli())
-		s.push(encode(transport.PingFrame(now)))
+		buf = appendPing(buf, now)
 	}
+	return buf
+}
+
+// appendPing appends the frame of a transport.PingFrame.
+func appendPing(buf []byte, now time.Time) []byte {
+	var data, text [96]byte
+	return rfc6455.AppendFrame(buf, rfc6455.OpText, appendMessage(text[:0], "ping", transport.AppendPing(data[:0], now)))
 }
 
 // flush appends the queued control frames, with mu held.

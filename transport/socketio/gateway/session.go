@@ -178,8 +178,7 @@ func (n *session) pushed(full bool) {
 
 // Tick implements socketio.Peer: it says the application's ping.
 func (n *session) Tick(now time.Time) error {
-	f := transport.PingFrame(now)
-	n.answer(nil, f, false)
+	n.push([]frame{{event: "ping", data: transport.AppendPing(nil, now)}})
 	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
 	n.mu.Lock()
 	due := len(n.over) > 0 && !n.over[0].due.After(now)

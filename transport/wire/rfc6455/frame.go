@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -50,12 +51,14 @@ type Message struct {
 	Data []byte // valid until the next read
 }
 
-// Decoder reads client frames. It has no buffer beyond its header and the
-// message at hand, so an idle connection costs next to nothing.
+// Decoder reads client frames. Between two messages it has no buffer, so an idle
+// connection costs next to nothing.
 type Decoder struct {
 	R          io.Reader
-	Early      []byte // is read before R; nil once it was
+	Early      []byte // is read before R; nil once it was. Next may leave some of what it has read here
 	MaxMessage int    // bytes of one message, over all its fragments
+
+	scratch *[scratchBytes]byte // what Early is a part of; nil between messages
 
 	head [14]byte // of the frame at hand: 2 bytes, 8 of length, 4 of mask
 	data []byte   // of a fragmented message so far
@@ -63,6 +66,12 @@ type Decoder struct {
 	op        byte // of the message at hand; 0: none is begun
 	fragments int
 }
+
+// scratchBytes is how much is read at once, so that most messages, which are small,
+// take one read and not one for each part of a frame.
+const scratchBytes = 1 << 10
+
+var scratches = sync.Pool{New: func() any { return new([scratchBytes]byte) }}
 
 // frameHead is a decoded frame header.
 type frameHead struct {
@@ -75,6 +84,7 @@ type frameHead struct {
 // Next returns the next message or control frame. Its error is io's, or a
 // *CloseError for what breaks the protocol.
 func (d *Decoder) Next() (Message, error) {
+	defer d.rest()
 	for {
 		h, err := d.header()
 		if err != nil {
@@ -104,16 +114,43 @@ func (d *Decoder) Next() (Message, error) {
 
 // read fills p.
 func (d *Decoder) read(p []byte) error {
-	n := copy(p, d.Early)
-	if d.Early = d.Early[n:]; len(d.Early) > 0 {
-		return nil
+	had := false
+	for {
+		n := copy(p, d.Early)
+		d.Early, p, had = d.Early[n:], p[n:], had || n > 0
+		if len(p) == 0 {
+			return nil
+		}
+		var err error
+		if len(p) >= scratchBytes {
+			n, err = d.R.Read(p)
+			p, had = p[n:], had || n > 0
+		} else {
+			if d.scratch == nil {
+				d.scratch = scratches.Get().(*[scratchBytes]byte)
+			}
+			n, err = d.R.Read(d.scratch[:])
+			d.Early = d.scratch[:n]
+		}
+		if n == 0 && err != nil {
+			if had {
+				err = unexpected(err)
+			}
+			return err
+		}
+	}
+}
+
+// rest gives the buffer back once all of it was read.
+func (d *Decoder) rest() {
+	if len(d.Early) > 0 {
+		return
 	}
 	d.Early = nil
-	m, err := io.ReadFull(d.R, p[n:])
-	if errors.Is(err, io.EOF) && n > 0 && m == 0 {
-		return io.ErrUnexpectedEOF
+	if d.scratch != nil {
+		scratches.Put(d.scratch)
+		d.scratch = nil
 	}
-	return err
 }
 
 // begin checks a data frame against the message at hand.

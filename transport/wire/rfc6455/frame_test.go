@@ -70,10 +70,13 @@ func TestDecoder(t *testing.T) {
 		"cut in the header":          {in: []byte{0x81, 0x85, 1}, cut: true},
 		"cut in the payload":         {in: clientFrame(0x81, []byte("abc"))[:7], cut: true},
 	} {
-		for _, early := range []int{0, 1, 7, len(tc.in)} {
+		for _, early := range []int{-1, 0, 1, 7, len(tc.in)} {
 			t.Run(fmt.Sprintf("%s, %d early", name, early), func(t *testing.T) {
-				at := min(early, len(tc.in))
+				at := min(max(early, 0), len(tc.in))
 				d := Decoder{MaxMessage: maxMessage, Early: tc.in[:at], R: iotest.OneByteReader(bytes.NewReader(tc.in[at:]))}
+				if early < 0 {
+					d.R = bytes.NewReader(tc.in)
+				}
 				var got []string
 				var err error
 				for {
@@ -98,6 +101,35 @@ func TestDecoder(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDecoderRests: a decoder reads as much as there is at once, says what of it is
+// left, and has no buffer once nothing is.
+func TestDecoderRests(t *testing.T) {
+	r := &countingReader{r: bytes.NewReader(join(clientFrame(0x81, []byte("a")), clientFrame(0x81, []byte("b"))))}
+	d := Decoder{MaxMessage: maxMessage, R: r}
+	for i, want := range []struct {
+		text  string
+		early int
+	}{{"a", 7}, {"b", 0}} {
+		m, err := d.Next()
+		if err != nil || string(m.Data) != want.text || len(d.Early) != want.early || (d.scratch != nil) != (want.early > 0) {
+			t.Errorf("message %d: %q, %v; %d bytes are left, buffer %t", i, m.Data, err, len(d.Early), d.scratch != nil)
+		}
+	}
+	if r.n != 1 {
+		t.Errorf("%d reads for two small messages", r.n)
+	}
+}
+
+type countingReader struct {
+	r io.Reader
+	n int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	c.n++
+	return c.r.Read(p)
 }
 
 func TestCloseCode(t *testing.T) {
