@@ -21,6 +21,7 @@ type serveCmd struct {
 	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
 	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
 	MaxConnections int            `name:"max-connections-per-key" default:"10" env:"JOBCAST_MAX_CONNECTIONS_PER_KEY,MAX_CONNECTIONS_PER_KEY" help:"Live streams per key, over all transports, unless the key has its own limit."`
+	MaxPerClient   int            `name:"max-connections-per-client" default:"10000" env:"JOBCAST_MAX_CONNECTIONS_PER_CLIENT" help:"Live streams of all keys and tokens of a client together."`
 	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins that may call from a browser, comma-separated; * is all."`
 	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Jobs with actions that run at the same time."`
 	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
@@ -54,6 +55,7 @@ func (s *serveCmd) check() error {
 	bad(s.PingInterval >= time.Second, "ping-interval", "at least 1s")
 	bad(s.PongTimeout >= s.PingInterval, "pong-timeout", "at least --ping-interval")
 	bad(s.MaxConnections >= 1 && s.MaxConnections <= maxConnections, "max-connections-per-key", "1 to 100000")
+	bad(s.MaxPerClient >= 1 && s.MaxPerClient <= maxConnections, "max-connections-per-client", "1 to 100000")
 	bad(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "1 to 10000")
 	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
 	bad(s.Retention >= time.Second, "retention", "at least 1s")

@@ -120,7 +120,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 		return nil, err
 	}
 	s.verifier = auth.NewVerifier(store, auth.VerifierOptions{
-		Limits: auth.Limits{PerKey: set.MaxConnections}, Signer: s.signer, Logger: log,
+		Limits: auth.Limits{PerKey: set.MaxConnections, PerClient: set.MaxPerClient}, Signer: s.signer, Logger: log,
 	})
 	if err := s.transports(); err != nil {
 		s.discard()

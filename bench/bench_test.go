@@ -224,7 +224,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, args := range []string{
 		"-scenario none", "-scenario submit,submit", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
-		"-readers 0", "-readers 10001", "-returning 0", "-subscribers 10001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
+		"-readers 0", "-readers 15001", "-returning 0", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s was accepted", args)

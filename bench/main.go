@@ -67,7 +67,7 @@ func (s *settings) say(format string, args ...any) {
 const (
 	maxSpan      = 2 * time.Minute
 	maxProducers = 512
-	maxReaders   = 10_000 // live streams that the server lets one client have
+	maxReaders   = 15_000 // of one server: their sockets leave some of the 20,000 files that a process mostly may have at most
 	maxRate      = 100_000
 	maxStored    = 20_000_000 // events, some 6 GB
 )
@@ -80,15 +80,15 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled,resume,subscribers,log", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
-	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 10000")
+	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 15000")
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
 	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	works := flags.String("works", strings.Join(allWorks, ","), "which `works` of peers to run")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
-	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 10000")
-	subscribers := flags.String("subscribers", "100,300,1000,3000,10000", "`readers` of one room in subscribers, one case each")
+	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 15000")
+	subscribers := flags.String("subscribers", "100,300,1000,3000,10000,15000", "`readers` of one room in subscribers, one case each")
 	events := flags.String("events", "10000,100000,1000000", "`events` that the log of log holds, one case each, growing; at most 20000000")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")

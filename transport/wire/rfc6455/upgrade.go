@@ -3,6 +3,8 @@ package rfc6455
 import (
 	"encoding/base64"
 	"net"
+	"slices"
+	"sync"
 
 	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
@@ -31,11 +33,12 @@ type taker struct {
 
 // NewUpgrader returns an upgrader.
 func NewUpgrader() *Upgrader {
+	nothing := websocket.Config{ReadBufferSize: 1, WriteBufferPool: new(sync.Pool)} // the handshake is all that it does
 	return &Upgrader{websocket.New(func(c *websocket.Conn) {
 		if t, ok := c.Locals(local).(*taker); ok {
 			t.run(c)
 		}
-	})}
+	}, nothing)}
 }
 
 // Acceptable reports whether the request is a handshake that Upgrade can answer.
@@ -56,8 +59,7 @@ func (u *Upgrader) Upgrade(c *fiber.Ctx, take func(*Taken)) error {
 }
 
 func (t *taker) run(c *websocket.Conn) {
-	head := append([]byte("HTTP/1.1 101 Switching Protocols\r\n"), wire.Headers(&t.request.Response.Header)...)
-	head = append(head, "Connection: Upgrade\r\n\r\n"...)
+	head := slices.Concat([]byte("HTTP/1.1 101 Switching Protocols\r\n"), wire.Headers(&t.request.Response.Header), []byte("Connection: Upgrade\r\n\r\n"))
 	nc, early, err := wire.Take(c.NetConn())
 	if err != nil {
 		_ = c.NetConn().Close()
