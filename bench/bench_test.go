@@ -232,6 +232,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestMostReaders(t *testing.T) {
+	for args, want := range map[string]int{
+		"-scenario submit":                    0,
+		"-scenario fanout -readers 15000":     15_000,
+		"-scenario submit,resume":             5000,
+		"-scenario subscribers":               15_000,
+		"-scenario peers":                     10_000,
+		"-scenario peers -works fanout,rooms": 2000,
+		"-scenario peers -works polling":      1000,
+	} {
+		set, err := parse(strings.Fields(args), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mostReaders(set); got != want {
+			t.Errorf("%s: %d readers at a time, want %d", args, got, want)
+		}
+	}
+}
+
 func TestParseUsage(t *testing.T) {
 	stat := []byte("4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 9 0 77 1 2")
 	u, err := parseUsage(stat, []byte("900 300 10 1 0 5 0"))

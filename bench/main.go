@@ -67,7 +67,7 @@ func (s *settings) say(format string, args ...any) {
 const (
 	maxSpan      = 2 * time.Minute
 	maxProducers = 512
-	maxReaders   = 15_000 // of one server: their sockets leave some of the 20,000 files that a process mostly may have at most
+	maxReaders   = 15_000 // a process has a file for each
 	maxRate      = 100_000
 	maxStored    = 20_000_000 // events, some 6 GB
 )
@@ -162,7 +162,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if err := raiseFiles(max(set.readers*roomsFactor, idleReaders(set), set.returning, slices.Max(set.subscribers))); err != nil {
+	if err := raiseFiles(mostReaders(set)); err != nil {
 		return err
 	}
 	if set.binary == "" {
@@ -201,6 +201,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	return rep.fault()
+}
+
+// mostReaders returns how many readers there are at a time, in what was asked for.
+func mostReaders(set *settings) int {
+	most := 0
+	for _, sc := range set.scenarios {
+		switch sc.name {
+		case "fanout", "stalled":
+			most = max(most, set.readers)
+		case "resume":
+			most = max(most, set.returning)
+		case "subscribers":
+			most = max(most, slices.Max(set.subscribers))
+		case "peers":
+			if slices.Contains(set.works, "rooms") {
+				most = max(most, set.readers*roomsFactor)
+			}
+			if slices.Contains(set.works, "idle") {
+				most = max(most, idleReaders(set))
+			}
+			most = max(most, set.readers)
+		}
+	}
+	return most
 }
 
 // raiseFiles makes room for a socket for each reader, here and in the servers

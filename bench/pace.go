@@ -47,15 +47,28 @@ func (l *lead) reach(n uint64) {
 	}
 }
 
-// wait returns when event i, counted from 0, may be published.
-func (l *lead) wait(ctx context.Context, i int) {
-	for l != nil && uint64(i) >= l.had.Load()+maxAhead {
+// wait returns when event i, counted from 0, may be published, or at the end.
+func (l *lead) wait(ctx context.Context, i int, end time.Time) {
+	if l == nil || !l.far(i) {
+		return
+	}
+	timer := time.NewTimer(time.Until(end))
+	defer timer.Stop()
+	for l.far(i) {
 		select {
 		case <-l.moved:
+		case <-timer.C:
+			return
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// far reports whether event i is too far ahead.
+func (l *lead) far(i int) bool {
+	had := l.had.Load() // of no readers, everything there may ever be
+	return uint64(i) >= had && uint64(i)-had >= maxAhead
 }
 
 // published is what a posting did.
@@ -122,6 +135,7 @@ func pace(ctx context.Context, start time.Time, p posting, tickets []chan struct
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i := range p.events {
+		p.ahead.wait(ctx, i, start.Add(p.span))
 		if time.Since(start) >= p.span {
 			return
 		}
@@ -136,7 +150,6 @@ func pace(ctx context.Context, start time.Time, p posting, tickets []chan struct
 				}
 			}
 		}
-		p.ahead.wait(ctx, i)
 		select {
 		case tickets[i%len(tickets)] <- struct{}{}:
 		case <-ctx.Done():

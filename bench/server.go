@@ -66,7 +66,7 @@ type server struct {
 // at the first start over a folder, when the server makes one.
 func startServer(ctx context.Context, set *settings, data, key string) (_ *server, err error) {
 	p, err := startProcess(set.binary, "serve", "--addr=127.0.0.1:0", "--data="+data, "--log-level=warn",
-		fmt.Sprint("--max-connections-per-key=", maxReaders), fmt.Sprint("--max-connections-per-client=", maxReaders), "--shutdown-grace=5s")
+		"--max-connections-per-key=100000", "--max-connections-per-client=100000", "--shutdown-grace=5s")
 	if err != nil {
 		return nil, err
 	}

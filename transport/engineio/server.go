@@ -22,7 +22,7 @@ type Application interface {
 	// Receive handles one message of the peer. An error ends the session.
 	Receive(m Message) error
 	// Fill adds messages that are due, until w is full; more says that there are
-	// further ones. It is called after each Session.Wake.
+	// further ones. It is called after each Session.Wake. w is of no use after it.
 	Fill(w *Writer) (more bool)
 	// Goodbye adds what a draining server says last.
 	Goodbye(w *Writer, retry time.Duration)

@@ -3,9 +3,9 @@ package hub
 import "time"
 
 // A room that was just woken rests before it is woken again, for about as long as
-// it takes to write to its readers twice. What is published meanwhile shares one
-// write to each of them. Rooms of few readers do not rest, and one in which
-// nothing happened for so long is woken at once.
+// it takes to write to its readers twice, or for mostRest. What is published
+// meanwhile shares one write to each of them. Rooms of few readers do not rest, and
+// one in which nothing happened for so long is woken at once.
 const (
 	restPerReader = 20 * time.Microsecond
 	leastRest     = time.Millisecond

@@ -73,7 +73,7 @@ type Options struct {
 	KeepAlive    time.Duration // longest silence on a stream; default 15 s
 	StallTimeout time.Duration // a socket that takes no byte for so long is closed; default 10 s
 	IdleTimeout  time.Duration // how long an answered, parked connection waits for its next request; default 60 s
-	Workers      int           // sender workers; default one for two processors: the others commit, publish and read
+	Workers      int           // sender workers; default one for two processors, rounded up; commits and requests need the others
 	SendBuffer   int           // kernel send buffer per connection, bytes; default 64 KiB, so that a dead peer pins little
 	Logger       *slog.Logger  // panics; default none
 	// Serve takes back a connection whose parked request was answered. nil:
@@ -140,7 +140,7 @@ func defaults(opt *Options) {
 		opt.IdleTimeout = 60 * time.Second
 	}
 	if opt.Workers == 0 {
-		opt.Workers = max(runtime.GOMAXPROCS(0)/2, 1)
+		opt.Workers = (runtime.GOMAXPROCS(0) + 1) / 2
 	}
 	if opt.SendBuffer == 0 {
 		opt.SendBuffer = 64 << 10

@@ -51,8 +51,9 @@ type Message struct {
 	Data []byte // valid until the next read
 }
 
-// Decoder reads client frames. Between two messages it has no buffer, so an idle
-// connection costs next to nothing.
+// Decoder reads client frames. While it waits for the first byte of a message it has
+// only scratchBytes, and between two calls of Next nothing, so an idle connection
+// costs next to nothing.
 type Decoder struct {
 	R          io.Reader
 	Early      []byte // is read before R; nil once it was. Next may leave some of what it has read here
