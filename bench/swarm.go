@@ -198,7 +198,10 @@ func say(fd int, t talker) error {
 
 // drop ends a reader before its time.
 func (s *swarm) drop(r *reader, err error) {
-	_ = unix.Close(r.fd) // also takes it out of the epoll
+	// Closing takes a socket out of the epoll, but not while a program that another
+	// goroutine is just starting has it too; then a second end would be counted.
+	_ = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, r.fd, nil)
+	_ = unix.Close(r.fd)
 	r.fd = -1
 	s.gone++
 	if s.fault == nil {

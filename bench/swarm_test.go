@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // serveOnce accepts n connections, reads the request of each, sends raw and
@@ -105,6 +107,28 @@ func TestSwarmGivesUp(t *testing.T) {
 	defer s.Close()
 	if err := s.until(time.Now(), func() bool { return false }); err == nil {
 		t.Error("waited for ever")
+	}
+}
+
+// A reader ends once, also while somebody else still has its socket, as a program
+// that is just being started does.
+func TestSwarmCountsAnEndOnce(t *testing.T) {
+	s := dialSwarm(t, serveOnce(t, 1, stream()), 1)
+	defer s.Close()
+	other, err := unix.Dup(s.readers[0].fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(other) }()
+	rounds := 0
+	err = s.until(time.Now().Add(time.Minute), func() bool {
+		if s.gone > 0 {
+			rounds++
+		}
+		return rounds > 10
+	})
+	if err != nil || s.gone != 1 {
+		t.Errorf("%d ends of one reader, %v", s.gone, err)
 	}
 }
 
