@@ -146,7 +146,7 @@ func (m *model) owed() int {
 		}
 	}
 	for _, r := range m.rooms {
-		if r.leaving || r.ghost {
+		if !m.sure(r) {
 			continue
 		}
 		if !r.live {
@@ -162,11 +162,19 @@ func (m *model) owed() int {
 		}
 	}
 	for _, e := range m.rest("", m.place) {
-		if m.wanted(e, func(r *joinedRoom) bool { return !r.leaving && !r.ghost }) {
+		if m.wanted(e, m.sure) {
 			n++
 		}
 	}
 	return n
+}
+
+// sure reports whether what a room has still to give will come. It may not if the
+// client leaves the room; nor if its job has ended and the client has asked for it
+// again: the end may have been lost, and the room has begun anew since.
+func (m *model) sure(r *joinedRoom) bool {
+	again := slices.ContainsFunc(m.asked, func(a map[string]string) bool { return a["jobId"] == r.job })
+	return !r.leaving && !r.ghost && !(again && m.ended(r.job))
 }
 
 func (m *model) ended(job string) bool {
