@@ -174,7 +174,7 @@ func (m *model) owed() int {
 // again: the end may have been lost, and the room has begun anew since.
 func (m *model) sure(r *joinedRoom) bool {
 	again := slices.ContainsFunc(m.asked, func(a map[string]string) bool { return a["jobId"] == r.job })
-	return !r.leaving && !r.ghost && !(again && m.ended(r.job))
+	return !r.leaving && !r.ghost && (!again || !m.ended(r.job))
 }
 
 func (m *model) ended(job string) bool {
