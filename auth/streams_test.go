@@ -190,7 +190,7 @@ func TestLimiterInvariants(t *testing.T) {
 			},
 			"release": func(r *rapid.T) {
 				if len(open) == 0 {
-					r.Skip("nothing is open")
+					return
 				}
 				i := rapid.IntRange(0, len(open)-1).Draw(r, "i")
 				h := open[i]
@@ -205,10 +205,9 @@ func TestLimiterInvariants(t *testing.T) {
 				}
 			},
 			"release again": func(r *rapid.T) {
-				if len(released) == 0 {
-					r.Skip("nothing was released")
+				if len(released) > 0 {
+					rapid.SampledFrom(released).Draw(r, "slot").slot.Release()
 				}
-				rapid.SampledFrom(released).Draw(r, "slot").slot.Release()
 			},
 			"": func(r *rapid.T) {
 				total := 0

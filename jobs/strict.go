@@ -279,7 +279,7 @@ func (c *checker) escape() error {
 	return c.fail("unknown escape in a string")
 }
 
-// unicode reads \uXXXX, and for the first half of a pair also the second.
+// unicode reads \u and four digits, and for the first half of a pair also the second.
 func (c *checker) unicode() error {
 	u, ok := c.hex4(c.i)
 	switch {
@@ -297,7 +297,7 @@ func (c *checker) unicode() error {
 	return nil
 }
 
-// hex4 reads \uXXXX at i.
+// hex4 reads \u and four hexadecimal digits at i.
 func (c *checker) hex4(i int) (uint64, bool) {
 	if i+6 > len(c.b) || c.b[i] != '\\' || c.b[i+1] != 'u' {
 		return 0, false

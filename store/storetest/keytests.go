@@ -11,21 +11,46 @@ import (
 
 func testKeys(w *world) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	ends, limit := now.Add(time.Hour), 7
-	keys := []auth.Stored{
-		{Key: auth.Key{ID: "k1", ClientID: "a", Name: "one", Scopes: auth.DefaultScopes(), CreatedAt: now}, Hash: [32]byte{1}},
-		{Key: auth.Key{ID: "k2", ClientID: "b", Name: "", Scopes: []auth.Scope{auth.Admin}, CreatedAt: now,
-			ExpiresAt: &ends, MaxConnections: &limit}, Hash: [32]byte{2}},
-		{Key: auth.Key{ID: "k3", ClientID: "a", Name: "two words", Scopes: []auth.Scope{}, CreatedAt: now}, Hash: [32]byte{3}},
+	raised := revisions(w)
+	createKeys(w, raised, now)
+	changeKeys(w, raised, now)
+	w.reopen()
+	got := must(w.store.KeyByHash(w.Context(), [32]byte{1}))(w)
+	used := now.Add(useAfter)
+	if got.RevokedAt == nil || !got.RevokedAt.Equal(now) || got.LastUsedAt == nil || !got.LastUsedAt.Equal(used) {
+		w.Errorf("revoked %v, used %v", got.RevokedAt, got.LastUsedAt)
 	}
+	w.submit("z", queued())
+	if n := must(w.store.CountClients(w.Context()))(w); n != 3 { // a refused create leaves no client
+		w.Errorf("%d clients, want a, b and z", n)
+	}
+}
+
+// useAfter is when the key k1 is used, counted from when it is made.
+const useAfter = time.Second
+
+// revisions returns what checks whether something has moved the revision of keys since
+// it was asked before.
+func revisions(w *world) (raised func(what string, want bool)) {
 	rev := must(w.store.Revision(w.Context()))(w)
-	raised := func(what string, want bool) {
+	return func(what string, want bool) {
 		w.Helper()
 		now := must(w.store.Revision(w.Context()))(w)
 		if (now > rev) != want {
 			w.Errorf("%s moved the revision from %d to %d", what, rev, now)
 		}
 		rev = now
+	}
+}
+
+// createKeys makes k1 and k3 of client a, k2 of client b, and reads them.
+func createKeys(w *world, raised func(string, bool), now time.Time) {
+	ends, limit := now.Add(time.Hour), 7
+	keys := []auth.Stored{
+		{Key: auth.Key{ID: "k1", ClientID: "a", Name: "one", Scopes: auth.DefaultScopes(), CreatedAt: now}, Hash: [32]byte{1}},
+		{Key: auth.Key{ID: "k2", ClientID: "b", Name: "", Scopes: []auth.Scope{auth.Admin}, CreatedAt: now,
+			ExpiresAt: &ends, MaxConnections: &limit}, Hash: [32]byte{2}},
+		{Key: auth.Key{ID: "k3", ClientID: "a", Name: "two words", Scopes: []auth.Scope{}, CreatedAt: now}, Hash: [32]byte{3}},
 	}
 	for _, k := range keys {
 		if err := w.store.CreateKey(w.Context(), k); err != nil {
@@ -56,7 +81,10 @@ func testKeys(w *world) {
 		[][]string{ids("a"), ids("b"), ids("nobody"), ids("")}); diff != "" {
 		w.Errorf("lists (-want +got):\n%s", diff)
 	}
+}
 
+// changeKeys revokes k1 and k2, each once, and notes that k1 was used.
+func changeKeys(w *world, raised func(string, bool), now time.Time) {
 	for client, id := range map[string]string{"a": "k2", "b": "k1", "": "none"} {
 		if err := w.store.RevokeKey(w.Context(), client, id, now); !errors.Is(err, auth.ErrNoKey) {
 			w.Errorf("revoke of %s by %q: %v", id, client, err)
@@ -72,22 +100,14 @@ func testKeys(w *world) {
 	if err := w.store.RevokeKey(w.Context(), "", "k2", now); err != nil {
 		w.Error(err)
 	}
-	used := now.Add(time.Second)
+	raised("revoke by nobody in particular", true)
+	used := now.Add(useAfter)
 	if err := w.store.TouchKeys(w.Context(), map[string]time.Time{"k1": used, "gone": used}); err != nil {
 		w.Error(err)
 	}
-	rev = must(w.store.Revision(w.Context()))(w)
+	raised("touch", false)
 	if err := w.store.TouchKeys(w.Context(), map[string]time.Time{"k1": now}); err != nil {
 		w.Error(err)
 	}
-	raised("touch", false)
-	w.reopen()
-	got := must(w.store.KeyByHash(w.Context(), [32]byte{1}))(w)
-	if got.RevokedAt == nil || !got.RevokedAt.Equal(now) || got.LastUsedAt == nil || !got.LastUsedAt.Equal(used) {
-		w.Errorf("revoked %v, used %v", got.RevokedAt, got.LastUsedAt)
-	}
-	w.submit("z", queued())
-	if n := must(w.store.CountClients(w.Context()))(w); n != 3 { // a refused create leaves no client
-		w.Errorf("%d clients, want a, b and z", n)
-	}
+	raised("a touch of the past", false)
 }
