@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 )
 
 // pollDecoder is a Socket.IO client on HTTP long-polling over one connection that
@@ -12,6 +13,7 @@ type pollDecoder struct {
 	dialog  socketioDialog
 	host    string
 	sid     string
+	asked   int      // requests so far
 	owed    []string // packets to be posted before the next poll
 	pending []byte
 	out     []byte
@@ -30,11 +32,14 @@ func (d *pollDecoder) talk() []byte {
 	return out
 }
 
+// path never repeats itself, as that of the official client.
 func (d *pollDecoder) path() string {
+	d.asked++
+	path := "/socket.io/?EIO=4&transport=polling&t=" + strconv.FormatInt(int64(d.asked), 36)
 	if d.sid == "" {
-		return "/socket.io/?EIO=4&transport=polling"
+		return path
 	}
-	return "/socket.io/?EIO=4&transport=polling&sid=" + d.sid
+	return path + "&sid=" + d.sid
 }
 
 func (d *pollDecoder) get() {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,26 +125,51 @@ func (d *Door) logVisit(c *fiber.Ctx, v *visit) {
 	if !d.log.Enabled(c.Context(), slog.LevelInfo) {
 		return
 	}
-	path := c.Path()
-	if len(path) > maxLoggedPath {
-		path = path[:maxLoggedPath]
-	}
-	attrs := []slog.Attr{
-		slog.String("requestId", v.id),
-		slog.String("method", strings.Clone(c.Method())),
-		slog.String("path", strings.Clone(path)),
+	attrs := append(d.asked(c, v.id),
 		slog.Int("status", c.Response().StatusCode()),
 		slog.Duration("took", time.Since(v.start)),
-		slog.String("addr", d.ClientAddr(c).String()),
-	}
+	)
 	if !c.Response().IsBodyStream() {
 		attrs = append(attrs, slog.Int("bytes", len(c.Response().Body())))
-	}
-	if v.foreignID != "" {
-		attrs = append(attrs, slog.String("client_request_id", v.foreignID))
 	}
 	if v.who.ClientID != "" {
 		attrs = append(attrs, slog.String("clientId", v.who.ClientID), slog.String("keyId", v.who.KeyID))
 	}
 	d.log.LogAttrs(c.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+// asked is what an access line says of the request itself; its id comes first.
+func (d *Door) asked(c *fiber.Ctx, requestID string) []slog.Attr {
+	path := c.Path()
+	if len(path) > maxLoggedPath {
+		path = path[:maxLoggedPath]
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("requestId", requestID),
+		slog.String("method", strings.Clone(c.Method())),
+		slog.String("path", strings.Clone(path)),
+		slog.String("addr", d.ClientAddr(c).String()),
+	)
+	if id := visitOf(c).foreignID; id != "" {
+		attrs = append(attrs, slog.String("client_request_id", id))
+	}
+	return attrs
+}
+
+// Revisit is for a request that may come again, the same byte for byte, where no
+// handler sees it: an answered poll. What it returns is called each time; it writes
+// the access line and returns the new visit's request id.
+func (d *Door) Revisit(c *fiber.Ctx) func() string {
+	if !d.log.Enabled(c.Context(), slog.LevelInfo) {
+		return rand.Text
+	}
+	asked := append(d.asked(c, ""), slog.Int("status", fiber.StatusOK))
+	return func() string {
+		id := rand.Text()
+		attrs := slices.Clone(asked)
+		attrs[0].Value = slog.StringValue(id)
+		d.log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+		return id
+	}
 }

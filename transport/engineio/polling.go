@@ -23,12 +23,15 @@ func noStore(c *fiber.Ctx) {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 }
 
-// poll is one GET that waits for packets. Once parked, the pool calls its
-// wire.Stream methods, one at a time.
+// poll is one GET that waits for packets, and those that follow it on the same
+// connection and are the same. Once parked, the pool calls its wire.Stream methods,
+// one at a time.
 type poll struct {
 	s       *Session
 	request *wire.Hijacked
+	revisit func() string // see Options.Revisit
 	conn    atomic.Pointer[wire.Conn]
+	sent    bool // the answer was handed over, and no further GET has come; of the pool's calls
 
 	// Guarded by s.mu.
 	release bool      // answer now, with a noop if there is nothing else
@@ -80,6 +83,9 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 	s.get = p
 	s.mu.Unlock()
 	noStore(c)
+	if s.srv.opt.Revisit != nil {
+		p.revisit = s.srv.opt.Revisit(c)
+	}
 	wire.Hijack(c.Context(), func(hj *wire.Hijacked) {
 		if hj == nil {
 			p.Closed(wire.ErrGone)
@@ -114,11 +120,68 @@ func (p *poll) park(c *wire.Conn) {
 
 // Fill implements wire.Stream: the whole answer, or nothing yet.
 func (p *poll) Fill(buf []byte, _ int) ([]byte, wire.Next) {
+	if p.sent {
+		return buf, wire.Idle
+	}
 	body, status, ok := p.s.pollAnswer(p)
 	if !ok {
 		return buf, wire.Idle
 	}
+	p.sent = true
 	return p.respond(buf, status, body)
+}
+
+// Repeat implements wire.Repeater. A client that polls sends the same bytes again
+// and again, so what the HTTP server would make of them is known. Everything but
+// the plain case is left to it.
+func (p *poll) Repeat(request []byte) bool {
+	s := p.s
+	if p.request.Request == nil || !sameRequest(p.request.Request, request) || s.overdue(time.Now()) {
+		return false
+	}
+	s.mu.Lock()
+	if s.closed || s.ws != nil || s.probe != nil || s.get != nil || p.status != fiber.StatusOK {
+		s.mu.Unlock()
+		return false
+	}
+	p.sent, p.done, p.release, p.body, p.until = false, false, false, nil, time.Time{}
+	s.get = p
+	s.out.Store(p.conn.Load()) // nil while servePoll is at it, which sets it then
+	s.mu.Unlock()
+	if p.revisit != nil {
+		p.request.Renew(p.revisit())
+	}
+	if body, _, ok := s.pollAnswer(p); ok { // without a sender, which would find nothing mostly
+		s.mu.Lock()
+		p.body = body
+		s.mu.Unlock()
+		p.wake()
+	}
+	return true
+}
+
+// sameRequest reports whether two requests differ in nothing but the value of the
+// parameter `t`, which clients change so that no cache answers.
+func sameRequest(a, b []byte) bool {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	if n == len(a) && n == len(b) {
+		return true
+	}
+	line := a[:n]
+	at := max(bytes.LastIndex(line, []byte("?t=")), bytes.LastIndex(line, []byte("&t=")))
+	if at < 0 || bytes.IndexByte(line, '\n') >= 0 {
+		return false
+	}
+	at += len("?t=")
+	return bytes.Equal(afterValue(a[at:]), afterValue(b[at:]))
+}
+
+// afterValue returns what follows a plain value in a query.
+func afterValue(query []byte) []byte {
+	return bytes.TrimLeft(query, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 }
 
 func (p *poll) respond(buf []byte, status int, body []byte) ([]byte, wire.Next) {
@@ -168,6 +231,9 @@ func (p *poll) KeepAlive(buf []byte) []byte { return buf }
 
 // Goodbye implements wire.Stream.
 func (p *poll) Goodbye(buf []byte, retry time.Duration) []byte {
+	if p.sent {
+		return buf
+	}
 	body, status, over := p.lastAnswer(retry)
 	buf, _ = p.respond(buf, status, body)
 	if over {

@@ -148,11 +148,23 @@ func (c *Conn) finish(n Next) {
 	c.mu.Unlock()
 	c.detach(nil)
 	c.unbound()
+	reuse, ahead := n == Reuse && c.reusable(), false
 	if c.parked != nil {
-		c.parked.answer(c, n == Reuse && c.pool.opt.Serve != nil && !c.pool.draining.Load())
-		return
+		c.mu.Lock()
+		ahead = c.parked.answer(c, reuse)
+		c.mu.Unlock()
 	}
-	c.linger()
+	switch {
+	case !reuse:
+		c.linger()
+	case ahead:
+		c.rouse()
+	}
+}
+
+// reusable reports whether the connection may go back to the HTTP server.
+func (c *Conn) reusable() bool {
+	return c.parked != nil && c.pool.opt.Serve != nil && !c.pool.draining.Load()
 }
 
 // linger closes the sending side and leaves it to the peer, for a moment, to
@@ -237,7 +249,7 @@ func (c *Conn) end(err error) {
 		}
 	}
 	cause := c.cause
-	if c.clean { // all was sent; finish is about to say so
+	if c.clean || c.parked != nil && c.parked.answered { // all was sent; finish is about to say so
 		cause = nil
 	}
 	c.gone = true

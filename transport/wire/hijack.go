@@ -16,6 +16,9 @@ type Hijacked struct {
 	Early  []byte // what the peer sent after its request
 	HTTP11 bool   // the peer speaks HTTP/1.1, so a body of unknown length is sent in chunks
 	Keep   bool   // the peer wants to use the connection again
+	// Request is the whole request as it was sent. It is known on a connection that
+	// has been parked before; else it is nil.
+	Request []byte
 
 	common unique.Handle[string] // header lines that most answers share, kept once for all of them
 	own    []byte                // the other ones
@@ -25,8 +28,10 @@ type Hijacked struct {
 // middlewares around it have set. The caller adds what depends on the body
 // (Content-Length or Transfer-Encoding, and Connection) and the blank line.
 func (h *Hijacked) Head(status int, contentType string) []byte {
-	common := h.common.Value()
-	dst := make([]byte, 0, len(common)+len(h.own)+96)
+	return h.appendHead(make([]byte, 0, len(h.common.Value())+len(h.own)+96), status, contentType)
+}
+
+func (h *Hijacked) appendHead(dst []byte, status int, contentType string) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = fasthttp.AppendUint(dst, status)
 	dst = append(dst, ' ')
@@ -36,8 +41,14 @@ func (h *Hijacked) Head(status int, contentType string) []byte {
 	dst = append(dst, "\r\nContent-Type: "...)
 	dst = append(dst, contentType...)
 	dst = append(dst, "\r\n"...)
-	dst = append(dst, common...)
+	dst = append(dst, h.common.Value()...)
 	return append(dst, h.own...)
+}
+
+// Renew gives the answer to a request that is the same as this one a request id of
+// its own.
+func (h *Hijacked) Renew(requestID string) {
+	h.own = append(h.own[:0], headerRequestID+": "+requestID+"\r\n"...)
 }
 
 // Respond appends a whole answer of known length: extra is header lines, each with
@@ -48,7 +59,7 @@ func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, bo
 	if h.Keep && reuse {
 		next, connection = Reuse, "keep-alive"
 	}
-	dst = append(dst, h.Head(status, contentType)...)
+	dst = h.appendHead(dst, status, contentType)
 	dst = append(dst, extra...)
 	dst = append(dst, "Content-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
@@ -65,6 +76,8 @@ func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, bo
 func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 	http11 := ctx.Request.Header.IsHTTP11()
 	keep := http11 && !ctx.Request.Header.ConnectionClose()
+	back, _ := ctx.Conn().(*resumed)
+	first := ctx.ConnRequestNum() == 1
 	// Without this the handler would not run at all for HTTP/1.0 and for
 	// requests with Connection: close.
 	ctx.HijackSetNoResponse(true)
@@ -81,7 +94,11 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 			take(nil)
 			return
 		}
-		take(&Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, common: unique.Make(string(common)), own: own})
+		hj := &Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, common: unique.Make(string(common)), own: own}
+		if back != nil && first && len(early) == 0 {
+			hj.Request = back.request
+		}
+		take(hj)
 	})
 }
 

@@ -2,19 +2,24 @@ package wire
 
 import (
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // parking is what a parked request has beyond a stream.
 type parking struct {
-	wait  time.Duration
-	timer *time.Timer // wakes the connection after wait; runs once the pool knows the connection; nil: there is no limit
-	early []byte      // what the peer has sent after its request; of the reader
-	kept  bool        // the peer has time for its next request; of the reader
+	wait    time.Duration
+	timer   *time.Timer  // wakes the connection after wait; runs once the pool knows the connection; nil: there is no limit
+	repeats Repeater     // the stream, if it is one
+	early   []byte       // what the peer has sent after its request; of the reader
+	since   atomic.Int64 // since when the peer has time for its next request, as Pool.now; 0: it has not
 
 	// Guarded by Conn.mu.
 	answered bool // the answer was flushed
-	reuse    bool // the connection goes back to the HTTP server
+	reuse    bool // answered: the peer may send its next request
+	ahead    bool // early holds something
+	nudged   bool // the read deadline is in the past, so that a reader in Read comes back
 }
 
 // Park takes a connection whose request is answered later. s is asked at once,
@@ -23,7 +28,8 @@ type parking struct {
 // connection may serve further requests.
 func (p *Pool) Park(nc net.Conn, early []byte, s Stream, wait time.Duration) *Conn {
 	c := p.adopt(nc, s)
-	k := &parking{wait: wait, early: early}
+	k := &parking{wait: wait, early: early, ahead: len(early) > 0}
+	k.repeats, _ = s.(Repeater)
 	if wait > 0 {
 		k.timer = time.AfterFunc(time.Hour, c.Wake)
 		k.timer.Stop()
@@ -39,74 +45,150 @@ func (k *parking) stop() {
 	}
 }
 
-// answer lets the reader go on after the answer was flushed.
-func (k *parking) answer(c *Conn, reuse bool) {
+// answer lets the peer's next request in, or if there may be none (reuse is false)
+// its end. It is called after the answer was flushed, with Conn.mu held, and reports
+// whether the next request is here, so that a resting reader must be roused.
+func (k *parking) answer(c *Conn, reuse bool) (due bool) {
 	k.stop()
-	if reuse {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes a reader that does not rest, and sets it anew
-	} else {
-		c.linger()
-	}
-	c.mu.Lock()
 	k.answered, k.reuse = true, reuse
-	c.mu.Unlock()
-	c.rouse()
+	if reuse {
+		k.since.Store(max(c.pool.now(), 1))
+	}
+	due = k.due()
+	if due && !c.resting {
+		k.nudged = true
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+	return due
 }
 
-// over reports whether the answer was flushed, and what follows.
-func (k *parking) over(c *Conn) (over, reuse bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return k.answered, k.reuse
+// due reports whether the peer's next request can be looked at. Conn.mu is held.
+func (k *parking) due() bool { return k.answered && k.reuse && k.ahead }
+
+// unused reports whether the peer has sent no request since limit, although it may.
+func (k *parking) unused(limit int64) bool {
+	since := k.since.Load()
+	return since > 0 && since <= limit
 }
 
-// pause lets the reader end until the connection is answered or killed, whatever
-// the peer sends. It returns false if that has happened.
-func (k *parking) pause(c *Conn) bool {
+// step is what the reader does next.
+type step uint8
+
+const (
+	wait  step = iota // read
+	pause             // end, whatever the peer sends, until the connection is answered or killed
+	ask               // ask the stream, which is left alone meanwhile
+	serve             // give the connection back to the HTTP server
+)
+
+// next says how the reader goes on.
+func (k *parking) next(c *Conn) step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resting = !k.answered && c.cause == nil
-	return c.resting
+	if k.nudged {
+		k.nudged = false
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	switch {
+	case c.cause != nil: // the socket is closed, as Read says
+		return wait
+	case k.due() && c.state == ended:
+		return serve
+	case k.due() && c.state == idle:
+		c.state = sending
+		k.answered, k.ahead = false, false
+		k.since.Store(0)
+		return ask
+	case k.due(), !k.answered && len(k.early) > maxEarly: // whoever sends rouses the reader
+		c.resting = true
+		return pause
+	}
+	return wait
 }
 
 // read waits for the peer's next request or its end. It goes on reading while
 // the answer is out, because a peer that has sent its next request already may
 // leave all the same.
 func (k *parking) read(c *Conn) (rests bool) {
-	var buf [2 << 10]byte // a whole request, mostly
 	for {
-		over, reuse := k.over(c)
-		switch {
-		case over && reuse && len(k.early) > 0:
-			k.serve(c, k.early)
+		switch k.next(c) {
+		case pause:
+			return true
+		case wait:
+			if err := k.take(c); err != nil {
+				c.end(err)
+				return false
+			}
+		case ask:
+			if !k.repeat(c) {
+				k.serve(c)
+				return false
+			}
+		case serve:
+			k.serve(c)
 			return false
-		case over && reuse && !k.kept:
-			k.kept = true
-			_ = c.nc.SetReadDeadline(time.Now().Add(c.pool.opt.IdleTimeout))
 		}
-		n, err := c.nc.Read(buf[:])
-		k.early = append(k.early, buf[:n]...)
-		woken := isTimeout(err) && !k.kept && (!over || reuse) // by answer
-		enough := len(k.early) > maxEarly
-		switch {
-		case err != nil && !woken, enough && over:
-			c.end(err)
-			return false
-		case woken || enough:
-			rests = k.pause(c)
-		default:
-			rests = c.rest()
-		}
-		if rests {
+		if c.rest() {
 			return true
 		}
 	}
 }
 
+// requests are buffers for a whole request, mostly.
+var requests = sync.Pool{New: func() any { return new([2 << 10]byte) }}
+
+// take reads some bytes, unless the reader was nudged.
+func (k *parking) take(c *Conn) error {
+	buf := requests.Get().(*[2 << 10]byte)
+	defer requests.Put(buf)
+	n, err := c.nc.Read(buf[:])
+	k.early = append(k.early, buf[:n]...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k.ahead = len(k.early) > 0
+	over := k.answered && !k.reuse
+	switch {
+	case over && len(k.early) > maxEarly:
+		return ErrFlood
+	case n > 0 || isTimeout(err) && k.nudged:
+		return nil
+	}
+	return err
+}
+
+// repeat lets the stream take the peer's next request. If it does not, it is over.
+func (k *parking) repeat(c *Conn) bool {
+	request := k.early
+	k.early = nil
+	if k.ask(c, request) {
+		c.settle(nil, Idle)
+		return true
+	}
+	k.early = request
+	c.mu.Lock()
+	c.state, c.clean = ended, true
+	c.mu.Unlock()
+	c.detach(nil)
+	c.unbound()
+	return false
+}
+
+// ask survives a panic of the stream, which ends the connection.
+func (k *parking) ask(c *Conn, request []byte) (taken bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.failed(v)
+			taken = true
+		}
+	}()
+	return k.repeats.Repeat(request)
+}
+
 // serve gives the connection back to the HTTP server. It stays on the pool's
 // books meanwhile, so that Close can end it.
-func (k *parking) serve(c *Conn, first []byte) {
+func (k *parking) serve(c *Conn) {
 	c.unwatch()
+	k.since.Store(0)
 	defer func() {
 		c.pool.mu.Lock()
 		delete(c.pool.leaving, c)
@@ -116,14 +198,14 @@ func (k *parking) serve(c *Conn, first []byte) {
 		_ = c.nc.Close()
 		return
 	}
-	_ = c.nc.SetReadDeadline(time.Time{})
-	_ = c.pool.opt.Serve(&resumed{Conn: unwrap(c.nc), first: first}) // its error is the connection's end
+	_ = c.pool.opt.Serve(&resumed{Conn: unwrap(c.nc), first: k.early, request: k.early}) // its error is the connection's end
 }
 
 // resumed is a connection whose next bytes were read ahead.
 type resumed struct {
 	net.Conn
-	first []byte
+	first   []byte // what is left of them
+	request []byte // all of them; nil if there were more
 }
 
 func (r *resumed) Read(p []byte) (int, error) {
@@ -134,7 +216,11 @@ func (r *resumed) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return r.Conn.Read(p)
+	n, err := r.Conn.Read(p)
+	if n > 0 {
+		r.request = nil
+	}
+	return n, err
 }
 
 // unwrap returns the socket below earlier read-aheads, so that they do not pile

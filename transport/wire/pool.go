@@ -52,6 +52,20 @@ type Receiver interface {
 	Receive(r io.Reader) error
 }
 
+// Repeater is a parked stream that can take the peer's next request too, which
+// saves the way through the HTTP server. It goes on after a Fill that returned
+// Reuse; until the next request there is nothing to fill, and a connection that is
+// lost meanwhile has Closed called with nil.
+type Repeater interface {
+	Stream
+	// Repeat is asked about what the peer has sent after an answer; request is of no
+	// use after it. If it returns false, the stream is over (Closed is called), and
+	// the connection goes back to the HTTP server with request. If it returns true,
+	// Conn.Wake has to follow when there is an answer. No other method of the stream
+	// is called meanwhile.
+	Repeat(request []byte) bool
+}
+
 // Timed is a stream that has something to do at certain times.
 type Timed interface {
 	// Due reports whether Fill would do something because of the time. It is
@@ -233,7 +247,7 @@ func (p *Pool) tick() {
 	defer p.workers.Done()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	var due, doubtful []*Conn
+	var due, doubtful, overdue []*Conn
 	var now time.Time
 	e := newEar()
 	for {
@@ -245,7 +259,13 @@ func (p *Pool) tick() {
 		// A second of slack, because the next look is a second away.
 		limit := p.now() - (p.opt.KeepAlive - time.Second).Milliseconds()
 		unheard := p.now() - (deadPeer - time.Second).Milliseconds()
+		unused := p.now() - p.opt.IdleTimeout.Milliseconds()
 		p.mu.Lock()
+		for c := range p.leaving {
+			if c.parked != nil && c.parked.unused(unused) {
+				overdue = append(overdue, c)
+			}
+		}
 		for c := range p.conns {
 			quiet := c.parked == nil && c.sent.Load() <= limit
 			if quiet {
@@ -253,6 +273,9 @@ func (p *Pool) tick() {
 			}
 			if quiet || c.timed != nil && c.timed.Due(now) {
 				due = append(due, c)
+			}
+			if c.parked != nil && c.parked.unused(unused) {
+				overdue = append(overdue, c)
 			}
 			if c.heard <= unheard {
 				doubtful = append(doubtful, c)
@@ -265,9 +288,13 @@ func (p *Pool) tick() {
 		for _, c := range doubtful {
 			c.hear(e, unheard)
 		}
+		for _, c := range overdue {
+			c.kill(ErrGone)
+		}
 		clear(due)
 		clear(doubtful)
-		due, doubtful = due[:0], doubtful[:0]
+		clear(overdue)
+		due, doubtful, overdue = due[:0], doubtful[:0], overdue[:0]
 	}
 }
 

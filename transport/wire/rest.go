@@ -124,7 +124,7 @@ func (c *Conn) rest() bool {
 	}
 	w := c.pool.watcher()
 	c.mu.Lock()
-	c.resting = w != nil && c.state != ended
+	c.resting = w != nil && c.mayRest()
 	resting := c.resting
 	c.mu.Unlock()
 	if !resting {
@@ -134,6 +134,14 @@ func (c *Conn) rest() bool {
 		return !c.roused()
 	}
 	return true
+}
+
+// mayRest reports whether what comes next is for the reader. c.mu is held.
+func (c *Conn) mayRest() bool {
+	if c.parked != nil && c.parked.answered {
+		return c.parked.reuse && !c.parked.ahead
+	}
+	return c.state != ended
 }
 
 // roused ends a rest and reports whether there was one: then the caller is the

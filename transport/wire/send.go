@@ -153,19 +153,27 @@ func (c *Conn) settle(err error, next Next) {
 		}
 		return
 	}
-	if next == Close || next == Reuse {
+	answered := next == Reuse && c.reusable() && c.parked.repeats != nil // and the stream goes on
+	if !answered && (next == Close || next == Reuse) {
 		c.mu.Unlock()
 		c.finish(next)
 		return
+	}
+	if answered {
+		c.parked.answer(c, true)
 	}
 	requeue := next == More || c.state == again
 	c.state = idle
 	if requeue {
 		c.state = queued
 	}
+	ahead := !requeue && c.parked != nil && c.parked.due()
 	c.mu.Unlock()
-	if requeue {
+	switch {
+	case requeue:
 		c.pool.push(c)
+	case ahead:
+		c.rouse()
 	}
 }
 
