@@ -29,6 +29,7 @@ func noStore(c *fiber.Ctx) {
 type poll struct {
 	s       *Session
 	request *wire.Hijacked
+	like    pattern       // what is the same request; of the pool's calls
 	revisit func() string // see Options.Revisit
 	conn    atomic.Pointer[wire.Conn]
 	sent    bool // the answer was handed over, and no further GET has come; of the pool's calls
@@ -91,7 +92,7 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 			p.Closed(wire.ErrGone)
 			return
 		}
-		p.request = hj
+		p.request, p.like = hj, patternOf(hj.Request)
 		p.park(s.srv.opt.Pool.Park(hj.Conn, hj.Early, p, p.limit()))
 	})
 	return nil
@@ -136,7 +137,7 @@ func (p *poll) Fill(buf []byte, _ int) ([]byte, wire.Next) {
 // the plain case is left to it.
 func (p *poll) Repeat(request []byte) bool {
 	s := p.s
-	if p.request.Request == nil || !sameRequest(p.request.Request, request) || s.overdue(time.Now()) {
+	if !p.like.matches(request) || s.overdue(time.Now()) {
 		return false
 	}
 	s.mu.Lock()
@@ -151,37 +152,51 @@ func (p *poll) Repeat(request []byte) bool {
 	if p.revisit != nil {
 		p.request.Renew(p.revisit())
 	}
-	if body, _, ok := s.pollAnswer(p); ok { // without a sender, which would find nothing mostly
-		s.mu.Lock()
-		p.body = body
-		s.mu.Unlock()
+	if s.woken.Load() { // mostly nothing has happened since the answer
 		p.wake()
 	}
 	return true
 }
 
-// sameRequest reports whether two requests differ in nothing but the value of the
-// parameter `t`, which clients change so that no cache answers.
-func sameRequest(a, b []byte) bool {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	if n == len(a) && n == len(b) {
-		return true
-	}
-	line := a[:n]
-	at := max(bytes.LastIndex(line, []byte("?t=")), bytes.LastIndex(line, []byte("&t=")))
-	if at < 0 || bytes.IndexByte(line, '\n') >= 0 {
-		return false
+// pattern is a request but for the value of the parameter `t`, which clients change
+// so that no cache answers.
+type pattern struct {
+	before, after []byte
+	open          bool // there is a value in between
+}
+
+// patternOf returns the pattern of a whole request. That of nil matches nothing.
+func patternOf(request []byte) pattern {
+	line, _, _ := bytes.Cut(request, []byte("\n"))
+	at := max(bytes.Index(line, []byte("?t=")), bytes.Index(line, []byte("&t=")))
+	if at < 0 {
+		return pattern{before: request}
 	}
 	at += len("?t=")
-	return bytes.Equal(afterValue(a[at:]), afterValue(b[at:]))
+	return pattern{before: request[:at], after: afterValue(request[at:]), open: true}
+}
+
+func (p *pattern) matches(request []byte) bool {
+	rest, ok := bytes.CutPrefix(request, p.before)
+	switch {
+	case !ok || len(p.before) == 0:
+		return false
+	case p.open:
+		rest = afterValue(rest)
+	}
+	return bytes.Equal(rest, p.after)
 }
 
 // afterValue returns what follows a plain value in a query.
 func afterValue(query []byte) []byte {
-	return bytes.TrimLeft(query, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
+	for i, c := range query {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return query[i:]
+		}
+	}
+	return nil
 }
 
 func (p *poll) respond(buf []byte, status int, body []byte) ([]byte, wire.Next) {
@@ -208,8 +223,12 @@ func (s *Session) pollAnswer(p *poll) (body []byte, status int, ok bool) {
 	if ping {
 		w.text(typePing)
 	}
-	for s.app.Fill(w) && !w.Full() {
-		continue
+	s.woken.Store(false)
+	for s.app.Fill(w) {
+		if w.Full() {
+			s.woken.Store(true)
+			break
+		}
 	}
 
 	s.mu.Lock() // nobody has decided meanwhile, because sending is held for that

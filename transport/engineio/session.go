@@ -39,6 +39,7 @@ type Session struct {
 	timer  *time.Timer // runs tick
 	out    atomic.Pointer[wire.Conn]
 	failed atomic.Pointer[error]
+	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
 
 	receiving sync.Mutex // held while a packet is handled; before sending
@@ -70,6 +71,7 @@ func (s *Session) ID() string { return s.id }
 
 // Wake says that the application may have something to send. It never blocks.
 func (s *Session) Wake() {
+	s.woken.Store(true)
 	if c := s.out.Load(); c != nil {
 		c.Wake()
 	}

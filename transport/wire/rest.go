@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -44,7 +45,7 @@ func newWatch() *watch {
 
 // run lasts until the file is closed.
 func (w *watch) run() {
-	events := make([]unix.EpollEvent, 128)
+	events := make([]unix.EpollEvent, spareReaders)
 	for {
 		n := 0
 		err := w.raw.Read(func(uintptr) bool {
@@ -60,6 +61,9 @@ func (w *watch) run() {
 			if c := w.at(int(e.Fd)); c != nil {
 				c.rouse()
 			}
+		}
+		if n == len(events) { // let the spare readers come back, before new ones are made
+			runtime.Gosched()
 		}
 	}
 }
