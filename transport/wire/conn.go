@@ -40,6 +40,8 @@ type Conn struct {
 	closed bool           // Stream.Closed was called
 
 	resting bool // there is no reader: rouse starts one
+	watched bool // parked: the watch tells of all that comes, not once after each arm
+	missed  bool // watched: there may be more to read than the last look has found
 
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
@@ -189,7 +191,7 @@ func (c *Conn) read() {
 	var rests bool
 	switch r, receives := c.stream.(Receiver); {
 	case c.parked != nil:
-		rests = c.parked.read(c)
+		rests = c.parked.read(c, false)
 	case receives:
 		rests = c.listen(func() error { return c.receive(r) })
 	default:

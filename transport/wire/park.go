@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,7 @@ type parking struct {
 	answered bool // the answer was flushed
 	reuse    bool // answered: the peer may send its next request
 	ahead    bool // early holds something
-	nudged   bool // the read deadline is in the past, so that a reader in Read comes back
+	nudged   bool // the read deadline is in the past, because a reader may be in Read
 }
 
 // Park takes a connection whose request is answered later. s is asked at once,
@@ -55,7 +56,7 @@ func (k *parking) answer(c *Conn, reuse bool) (due bool) {
 		k.since.Store(max(c.pool.now(), 1))
 	}
 	due = k.due()
-	if due && !c.resting {
+	if due && !c.watched {
 		k.nudged = true
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -75,10 +76,11 @@ func (k *parking) unused(limit int64) bool {
 type step uint8
 
 const (
-	wait  step = iota // read
-	pause             // end, whatever the peer sends, until the connection is answered or killed
-	ask               // ask the stream, which is left alone meanwhile
-	serve             // give the connection back to the HTTP server
+	look   step = iota // see what there is to read
+	listen             // wait for the peer's end
+	pause              // end, whatever the peer sends, until the connection is answered or killed
+	ask                // ask the stream, which is left alone meanwhile
+	serve              // give the connection back to the HTTP server
 )
 
 // next says how the reader goes on.
@@ -90,8 +92,10 @@ func (k *parking) next(c *Conn) step {
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 	switch {
-	case c.cause != nil: // the socket is closed, as Read says
-		return wait
+	case c.cause != nil: // the socket is closed, as reading says
+		return look
+	case k.answered && !k.reuse:
+		return listen
 	case k.due() && c.state == ended:
 		return serve
 	case k.due() && c.state == idle:
@@ -103,29 +107,39 @@ func (k *parking) next(c *Conn) step {
 		c.resting = true
 		return pause
 	}
-	return wait
+	return look
 }
 
 // read waits for the peer's next request or its end. It goes on reading while
 // the answer is out, because a peer that has sent its next request already may
 // leave all the same.
-func (k *parking) read(c *Conn) (rests bool) {
+//
+// The watch reads too, in passing: whatever is more than a request for the stream
+// it leaves to a reader of its own.
+func (k *parking) read(c *Conn, passing bool) (rests bool) {
 	for {
-		switch k.next(c) {
+		step := k.next(c)
+		var err error
+		switch step {
 		case pause:
 			return true
-		case wait:
-			if err := k.take(c); err != nil {
-				c.end(err)
-				return false
-			}
+		case look:
+			err = k.take(c)
 		case ask:
-			if !k.repeat(c) {
-				k.serve(c)
-				return false
-			}
-		case serve:
+			k.repeat(c)
+		}
+		switch {
+		case passing && (err != nil || step == listen || step == serve):
+			c.pool.startReader(c)
+			return true
+		case step == listen:
+			err = k.drop(c)
+		case step == serve:
 			k.serve(c)
+			return false
+		}
+		if err != nil {
+			c.end(err)
 			return false
 		}
 		if c.rest() {
@@ -137,40 +151,47 @@ func (k *parking) read(c *Conn) (rests bool) {
 // requests are buffers for a whole request, mostly.
 var requests = sync.Pool{New: func() any { return new([2 << 10]byte) }}
 
-// take reads some bytes, unless the reader was nudged.
+// take reads what there is. If the connection cannot be watched, it waits for that,
+// unless it is nudged.
 func (k *parking) take(c *Conn) error {
 	buf := requests.Get().(*[2 << 10]byte)
 	defer requests.Put(buf)
-	n, err := c.nc.Read(buf[:])
+	n, err := c.peek(buf[:])
 	k.early = append(k.early, buf[:n]...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.ahead = len(k.early) > 0
-	over := k.answered && !k.reuse
-	switch {
-	case over && len(k.early) > maxEarly:
-		return ErrFlood
-	case n > 0 || isTimeout(err) && k.nudged:
+	c.missed = c.missed || n == len(buf) // there may be more
+	if n > 0 || isTimeout(err) && k.nudged {
 		return nil
 	}
 	return err
 }
 
+// drop reads what follows the last answer.
+func (k *parking) drop(c *Conn) error {
+	n, err := io.CopyN(io.Discard, c.nc, maxEarly+1)
+	if n > maxEarly {
+		return ErrFlood
+	}
+	return err
+}
+
 // repeat lets the stream take the peer's next request. If it does not, it is over.
-func (k *parking) repeat(c *Conn) bool {
+func (k *parking) repeat(c *Conn) {
 	request := k.early
 	k.early = nil
 	if k.ask(c, request) {
 		c.settle(nil, Idle)
-		return true
+		return
 	}
 	k.early = request
 	c.mu.Lock()
 	c.state, c.clean = ended, true
+	k.answered, k.ahead = true, true
 	c.mu.Unlock()
 	c.detach(nil)
 	c.unbound()
-	return false
 }
 
 // ask survives a panic of the stream, which ends the connection.
@@ -188,6 +209,12 @@ func (k *parking) ask(c *Conn, request []byte) (taken bool) {
 // books meanwhile, so that Close can end it.
 func (k *parking) serve(c *Conn) {
 	c.unwatch()
+	c.mu.Lock()
+	watched := c.watched
+	c.mu.Unlock()
+	if watched {
+		c.pool.watch.Load().leave(c)
+	}
 	k.since.Store(0)
 	defer func() {
 		c.pool.mu.Lock()

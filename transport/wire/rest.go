@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -58,8 +59,12 @@ func (w *watch) run() {
 		for _, e := range events[:n] {
 			// A number may belong to another connection by now: its reader finds
 			// nothing then, and waits.
-			if c := w.at(int(e.Fd)); c != nil {
+			switch c := w.at(int(e.Fd)); {
+			case c == nil:
+			case c.parked == nil:
 				c.rouse()
+			case c.mine(e.Events&unix.EPOLLRDHUP != 0):
+				c.parked.read(c, true)
 			}
 		}
 		if n == len(events) { // let the spare readers come back, before new ones are made
@@ -68,19 +73,34 @@ func (w *watch) run() {
 	}
 }
 
+// mine makes the watch the reader of a resting, parked connection. If the peer has
+// gone, that is still to be read after what it has sent.
+func (c *Conn) mine(gone bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.resting
+	c.resting, c.missed = false, c.missed || !was || gone
+	return was
+}
+
 func (w *watch) at(fd int) *Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.conns[fd]
 }
 
-// arm makes the watch rouse c once.
+// arm makes the watch rouse c once, or if it is parked, at each event: there a
+// reader reads all there is.
 func (w *watch) arm(c *Conn) error {
 	var armed error
+	how := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT)
+	if c.parked != nil {
+		how = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	}
 	err := c.raw.Control(func(number uintptr) {
 		fd := int(number)
 		w.keep(fd, c)
-		e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)}
+		e := unix.EpollEvent{Events: how, Fd: int32(fd)}
 		armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, fd, &e)
 		if errors.Is(armed, unix.ENOENT) { // the socket rests for the first time
 			armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &e)
@@ -97,6 +117,13 @@ func (w *watch) keep(fd int, c *Conn) {
 		w.conns = slices.Grow(w.conns, fd+1-len(w.conns))[:fd+1]
 	}
 	w.conns[fd], c.fd = c, fd
+}
+
+// leave ends the events of a watched connection that goes on elsewhere.
+func (w *watch) leave(c *Conn) {
+	_ = c.raw.Control(func(number uintptr) { // fails only on a closed socket, of which there are no events
+		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, int(number), &unix.EpollEvent{})
+	})
 }
 
 // forget makes room for the next connection of the same number.
@@ -128,13 +155,18 @@ func (c *Conn) rest() bool {
 	}
 	w := c.pool.watcher()
 	c.mu.Lock()
-	c.resting = w != nil && c.mayRest()
-	resting := c.resting
+	c.resting = w != nil && c.mayRest() && !c.missed
+	c.missed = false
+	resting, watched := c.resting, c.watched
+	c.watched = c.parked != nil && (watched || resting)
 	c.mu.Unlock()
-	if !resting {
-		return false
+	if !resting || watched {
+		return resting
 	}
 	if err := w.arm(c); err != nil { // closed, and the next Read says so
+		c.mu.Lock()
+		c.watched = false
+		c.mu.Unlock()
 		return !c.roused()
 	}
 	return true
@@ -154,8 +186,9 @@ func (c *Conn) roused() bool {
 	c.mu.Lock()
 	was := c.resting
 	c.resting = false
+	forget := was && !c.watched
 	c.mu.Unlock()
-	if was {
+	if forget {
 		c.unwatch()
 	}
 	return was
@@ -179,6 +212,33 @@ func (c *Conn) rouse() {
 // spareReaders is how many goroutines that have read wait to read once more: their
 // stacks have grown already, which takes longer than most of what there is to read.
 const spareReaders = 32
+
+// peek reads what there is: nothing perhaps, with no error. A connection that is not
+// watched waits.
+func (c *Conn) peek(buf []byte) (n int, err error) {
+	c.mu.Lock()
+	watched := c.watched
+	c.mu.Unlock()
+	if !watched {
+		return c.nc.Read(buf)
+	}
+	var got error
+	err = c.raw.Read(func(fd uintptr) bool {
+		n, got = unix.Read(int(fd), buf)
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case wouldBlock(got):
+		return 0, nil
+	case got != nil:
+		return 0, os.NewSyscallError("read", got)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
 
 // startReader lets c be read.
 func (p *Pool) startReader(c *Conn) {
