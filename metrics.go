@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -54,9 +55,14 @@ func newMetrics() *metrics {
 
 // observer is what the transports report to.
 func (m *metrics) observer() transport.Observer {
+	var delivered sync.Map // the counters by kind, found faster than by label
 	return transport.Observer{
 		OnDelivered: func(kind string, n int, published time.Time) {
-			m.delivered.WithLabelValues(kind).Add(float64(n))
+			counter, ok := delivered.Load(kind)
+			if !ok {
+				counter, _ = delivered.LoadOrStore(kind, m.delivered.WithLabelValues(kind))
+			}
+			counter.(prometheus.Counter).Add(float64(n))
 			if !published.IsZero() {
 				m.lag.Observe(time.Since(published).Seconds())
 			}

@@ -2,15 +2,21 @@ package engineio_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 func TestPollingCarriesMessages(t *testing.T) {
@@ -72,6 +78,97 @@ func TestPollingOnKeptConnections(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A poll that comes again on its connection, the same but for its time stamp, does
+// not go through the HTTP server; whatever is not the same does, and nothing is lost
+// or out of order in between.
+func TestPollsThatComeAgain(t *testing.T) {
+	t.Run("tcp", func(t *testing.T) { pollAgain(t, engineiotest.TCP) })
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { pollAgain(t, engineiotest.Memory) })
+	})
+}
+
+func pollAgain(t *testing.T, serve func(*testing.T, *fiber.App, *wire.Pool) engineiotest.Dial) {
+	t.Helper()
+	var visits, again atomic.Int64
+	r := newRig(t, engineio.Options{Revisit: func(*fiber.Ctx) func() string {
+		visits.Add(1)
+		return func() string { return fmt.Sprintf("again-%d", again.Add(1)) }
+	}}, serve)
+	p := engineiotest.NewClient(t, r.dial, "/engine.io/", true).Open("")
+	a := r.app(p.SID)
+	for i := range 100 {
+		a.send(strconv.Itoa(i))
+		query := p.Query() + "&t=" + strconv.Itoa(i)
+		if i == 50 {
+			query += "&other=1"
+		}
+		was := again.Load()
+		reply := p.Do(http.MethodGet, query, "")
+		reply.Is(t, http.StatusOK, "4"+strconv.Itoa(i))
+		id := reply.Header.Get("X-Request-Id")
+		if n := again.Load(); n > was && id != fmt.Sprintf("again-%d", n) || n == was && id != "" {
+			t.Errorf("poll %d has the request id %q", i, id)
+		}
+		if i%10 == 5 {
+			p.Sent("4" + strconv.Itoa(i)) // on the same connection
+		}
+	}
+	// Two go through the server at the beginning, after each POST, and when
+	// they are not the same: the server's first look tells nothing of the bytes.
+	if v, n := visits.Load(), again.Load(); v+n != 100 || n < 100-2*12 {
+		t.Errorf("%d polls went through the server, %d did not", v, n)
+	}
+	a.got(t, "5", "15", "25", "35", "45", "55", "65", "75", "85", "95")
+}
+
+// What ends a session ends it also for a client whose polls come again.
+func TestTheEndOfPollsThatComeAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end   func(t *testing.T, r *rig, p *engineiotest.Poller)
+		cause error
+	}{
+		"closed by the server": {func(t *testing.T, r *rig, p *engineiotest.Poller) {
+			r.app(p.SID).send("last")
+			r.app(p.SID).session.Close(errWanted)
+			p.Gets("4last", "1")
+		}, errWanted},
+		"closed by the server while it waits": {func(t *testing.T, r *rig, p *engineiotest.Poller) {
+			poll := p.Poll()
+			synctest.Wait()
+			r.app(p.SID).session.Close(errWanted)
+			poll.Reply().Is(t, http.StatusOK, "1")
+		}, errWanted},
+		"silent for too long": {func(t *testing.T, r *rig, p *engineiotest.Poller) {
+			time.Sleep(quick.PingInterval + quick.PingTimeout + time.Millisecond)
+		}, engineio.ErrPingTimeout},
+		"a second poll at once": {func(t *testing.T, r *rig, p *engineiotest.Poller) {
+			first := p.Poll()
+			synctest.Wait()
+			p.Get().Is(t, http.StatusBadRequest, "")
+			first.Reply().Is(t, http.StatusOK, "1")
+		}, engineio.ErrTransport},
+		"the poll is cut": {func(t *testing.T, r *rig, p *engineiotest.Poller) {
+			poll := p.Poll()
+			synctest.Wait()
+			poll.Abort()
+		}, engineio.ErrTransport},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, quick, func(t *testing.T, r *rig) {
+				p := engineiotest.NewClient(t, r.dial, "/engine.io/", true).Open("")
+				for range 5 {
+					r.app(p.SID).send("x")
+					p.Gets("4x")
+				}
+				tc.end(t, r, p)
+				wantCause(t, r.app(p.SID), tc.cause)
+				p.Unknown()
+			})
+		})
+	}
 }
 
 func TestOverlappingPolls(t *testing.T) {

@@ -218,13 +218,13 @@ func (ws *socket) tryUpgrade(p packet) error {
 	s := ws.s
 	switch {
 	case p.kind == typePing && string(p.Data) == "probe":
-		ws.push(rfc6455.AppendFrame(nil, rfc6455.OpText, []byte("3probe")))
 		s.mu.Lock()
 		if s.get != nil { // the peer waits for it before it completes the upgrade
 			s.get.release = true
 			s.get.wake()
 		}
 		s.mu.Unlock()
+		ws.push(rfc6455.AppendFrame(nil, rfc6455.OpText, []byte("3probe"))) // what it polls after this is held
 		return nil
 	case p.kind == typeUpgrade:
 		s.move(ws)

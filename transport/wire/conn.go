@@ -34,6 +34,7 @@ type Conn struct {
 	mu     sync.Mutex // guards the fields below
 	state  state
 	cause  error          // why it ended; the first one counts
+	dead   bool           // the socket is closed, or is about to be
 	gone   bool           // the reader has ended; whoever is sending must call Closed
 	clean  bool           // everything was flushed and the end was wanted
 	retry  *time.Duration // set by Drain: say goodbye
@@ -129,6 +130,7 @@ func (c *Conn) leave(retry time.Duration) {
 // kill ends the connection without flushing. The reader goroutine does the rest.
 func (c *Conn) kill(cause error) {
 	c.mu.Lock()
+	c.dead = true
 	if c.cause == nil && !c.clean {
 		c.cause = cause
 	}

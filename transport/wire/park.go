@@ -92,7 +92,7 @@ func (k *parking) next(c *Conn) step {
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 	switch {
-	case c.cause != nil: // the socket is closed, as reading says
+	case c.dead: // as reading says
 		return look
 	case k.answered && !k.reuse:
 		return listen

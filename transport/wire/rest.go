@@ -172,9 +172,13 @@ func (c *Conn) rest() bool {
 	return true
 }
 
-// mayRest reports whether what comes next is for the reader. c.mu is held.
+// mayRest reports whether the reader has nothing to do until something comes. c.mu is
+// held.
 func (c *Conn) mayRest() bool {
-	if c.parked != nil && c.parked.answered {
+	switch {
+	case c.dead:
+		return false
+	case c.parked != nil && c.parked.answered:
 		return c.parked.reuse && !c.parked.ahead
 	}
 	return c.state != ended
