@@ -49,7 +49,7 @@ func newRequestID() string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	var id [26]byte
 	for i := 0; i < len(id); i += 13 {
-		bits := rand.Uint64() //nolint:gosec // as said above
+		bits := rand.Uint64()
 		for k := range id[i : i+13] {
 			id[i+k] = alphabet[bits%32]
 			bits /= 32

@@ -219,12 +219,15 @@ func (ws *socket) tryUpgrade(p packet) error {
 	switch {
 	case p.kind == typePing && string(p.Data) == "probe":
 		s.mu.Lock()
-		if s.get != nil { // the peer waits for it before it completes the upgrade
-			s.get.release = true
-			s.get.wake()
+		waits := s.get
+		s.mu.Unlock()
+		ws.push(rfc6455.AppendFrame(nil, rfc6455.OpText, []byte("3probe")))
+		s.mu.Lock()
+		if waits != nil && waits == s.get { // the peer waits for it before it completes the upgrade; a later one is held
+			waits.release = true
+			waits.wake()
 		}
 		s.mu.Unlock()
-		ws.push(rfc6455.AppendFrame(nil, rfc6455.OpText, []byte("3probe"))) // what it polls after this is held
 		return nil
 	case p.kind == typeUpgrade:
 		s.move(ws)
