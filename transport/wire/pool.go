@@ -164,11 +164,18 @@ func defaults(opt *Options) {
 	}
 }
 
-// Len returns how many connections the pool owns.
+// Len returns how many connections have a stream or a request that waits for its
+// answer.
 func (p *Pool) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.conns)
+	n := 0
+	for c := range p.conns {
+		if c.parked == nil || c.parked.since.Load() == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Panics returns how many streams failed with a panic.
