@@ -1,5 +1,6 @@
 // Package wire owns connections that have left the HTTP server: event streams
-// for as long as they last, and long-poll requests while they are parked.
+// for as long as they last, and long-poll requests while they are parked and, if
+// their stream takes the next one too, for as long as they follow each other.
 //
 // The rules that make it safe and cheap:
 //
@@ -9,7 +10,8 @@
 //   - Two parties per connection. A reader goroutine, while there is something to
 //     read, which notices at once when the peer goes; and, while there is something
 //     to send, one of a few sender workers. An idle connection rests: it has neither
-//     a buffer nor a goroutine.
+//     a buffer nor a goroutine. The watch tells when there is something to read, and
+//     reads the next request of a parked connection itself.
 //   - One write for all that is queued. A worker asks the stream to fill its
 //     buffer, writes without blocking, and puts the connection back in the queue
 //     if there is more, so that no connection starves the others.
