@@ -72,6 +72,17 @@ func (k *parking) unused(limit int64) bool {
 	return since > 0 && since <= limit
 }
 
+// retire ends a connection that is unused, unless its next request has just come.
+func (c *Conn) retire(limit int64) {
+	c.mu.Lock()
+	unused := c.parked.unused(limit)
+	c.dead = c.dead || unused
+	c.mu.Unlock()
+	if unused {
+		c.kill(ErrGone)
+	}
+}
+
 // step is what the reader does next.
 type step uint8
 

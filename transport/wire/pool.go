@@ -296,7 +296,7 @@ func (p *Pool) tick() {
 			c.hear(e, unheard)
 		}
 		for _, c := range overdue {
-			c.kill(ErrGone)
+			c.retire(unused)
 		}
 		clear(due)
 		clear(doubtful)
