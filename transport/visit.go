@@ -172,8 +172,8 @@ func (d *Door) asked(c *fiber.Ctx, requestID string) []slog.Attr {
 	return attrs
 }
 
-// Revisit is for a request that may come again, the same byte for byte, where no
-// handler sees it: an answered poll. What it returns is called each time; it writes
+// Revisit is for a request that may come again, the same but for a time stamp in its
+// query, where no handler sees it: a poll. What it returns is called each time; it writes
 // the access line and returns the new visit's request id.
 func (d *Door) Revisit(c *fiber.Ctx) func() string {
 	if !d.log.Enabled(c.Context(), slog.LevelInfo) {

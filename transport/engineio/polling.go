@@ -93,6 +93,7 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 			return
 		}
 		p.request, p.like = hj, patternOf(hj.Request)
+		hj.Request = nil
 		p.park(s.srv.opt.Pool.Park(hj.Conn, hj.Early, p, p.limit()))
 	})
 	return nil
@@ -137,11 +138,11 @@ func (p *poll) Fill(buf []byte, _ int) ([]byte, wire.Next) {
 // the plain case is left to it.
 func (p *poll) Repeat(request []byte) bool {
 	s := p.s
-	if !p.like.matches(request) || s.overdue(time.Now()) {
+	if !p.like.matches(request) {
 		return false
 	}
 	s.mu.Lock()
-	if s.closed || s.ws != nil || s.probe != nil || s.get != nil || p.status != fiber.StatusOK {
+	if s.late(time.Now()) || s.closed || s.ws != nil || s.probe != nil || s.get != nil || p.status != fiber.StatusOK {
 		s.mu.Unlock()
 		return false
 	}
@@ -165,8 +166,16 @@ type pattern struct {
 	open          bool // there is a value in between
 }
 
-// patternOf returns the pattern of a whole request. That of nil matches nothing.
+// maxRepeat bounds a request that is looked at, in bytes, far below what the HTTP
+// server takes.
+const maxRepeat = 2 << 10
+
+// patternOf returns the pattern of a whole request. That of nil or of a large one
+// matches nothing.
 func patternOf(request []byte) pattern {
+	if len(request) > maxRepeat {
+		return pattern{}
+	}
 	line, _, _ := bytes.Cut(request, []byte("\n"))
 	at := max(bytes.Index(line, []byte("?t=")), bytes.Index(line, []byte("&t=")))
 	if at < 0 {
@@ -179,7 +188,7 @@ func patternOf(request []byte) pattern {
 func (p *pattern) matches(request []byte) bool {
 	rest, ok := bytes.CutPrefix(request, p.before)
 	switch {
-	case !ok || len(p.before) == 0:
+	case !ok || len(p.before) == 0 || len(request) > maxRepeat:
 		return false
 	case p.open:
 		rest = afterValue(rest)

@@ -57,8 +57,8 @@ type Options struct {
 	// handshake and is returned by Serve.
 	Open func(c *fiber.Ctx, s *Session) (Application, error)
 
-	// Revisit is called for a poll that may come again, the same byte for byte, and be
-	// answered without the HTTP server. What it returns is called each time when it
+	// Revisit is called for a poll that may come again, the same but for its time
+	// stamp `t`, and be answered without the HTTP server. What it returns is called each time when it
 	// has, and returns a request id. Default: there is none.
 	Revisit func(c *fiber.Ctx) func() (requestID string)
 

@@ -191,13 +191,18 @@ func (s *Session) caught() {
 // whether it has. Requests ask too, because a timer may be late.
 func (s *Session) overdue(now time.Time) bool {
 	s.mu.Lock()
-	late := !s.closed && (s.awaiting && !now.Before(s.pongBy) ||
-		!s.awaiting && !now.Before(s.pingAt.Add(s.srv.opt.PingTimeout)))
+	late := s.late(now)
 	s.mu.Unlock()
 	if late {
 		s.end(ErrPingTimeout)
 	}
 	return late
+}
+
+// late reports whether the peer has been silent for too long. s.mu is held.
+func (s *Session) late(now time.Time) bool {
+	return !s.closed && (s.awaiting && !now.Before(s.pongBy) ||
+		!s.awaiting && !now.Before(s.pingAt.Add(s.srv.opt.PingTimeout)))
 }
 
 // takePing reports whether a ping must be sent now. s.mu is held.

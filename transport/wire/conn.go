@@ -42,7 +42,8 @@ type Conn struct {
 
 	resting bool // there is no reader: rouse starts one
 	watched bool // parked: the watch tells of all that comes, not once after each arm
-	missed  bool // watched: there may be more to read than the last look has found
+	missed  bool // watched: the watch has told of something since the last look began, or there is more than it took
+	hup     bool // watched: the watch has told of the peer's end
 
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
@@ -187,8 +188,8 @@ const lingerTime = 2 * time.Second
 // maxDiscard bounds what a peer may send on a stream where it has nothing to say.
 const maxDiscard = 64 << 10
 
-// read is the connection's one goroutine while there is something to read. It
-// notices when the peer goes, and cleans up.
+// read is the connection's one goroutine while there is something to read, unless
+// the watch reads itself. It notices when the peer goes, and cleans up.
 func (c *Conn) read() {
 	var rests bool
 	switch r, receives := c.stream.(Receiver); {
@@ -275,7 +276,6 @@ func (c *Conn) detach(cause error) {
 	c.mu.Lock()
 	done := c.closed
 	c.closed = true
-	gone := c.gone
 	c.mu.Unlock()
 	if done {
 		return
@@ -283,6 +283,9 @@ func (c *Conn) detach(cause error) {
 	p := c.pool
 	p.mu.Lock()
 	delete(p.conns, c)
+	c.mu.Lock() // with p.mu held, so that end, which sets gone, deletes later
+	gone := c.gone
+	c.mu.Unlock()
 	if !gone {
 		p.leaving[c] = struct{}{}
 	}

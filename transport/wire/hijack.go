@@ -16,8 +16,9 @@ type Hijacked struct {
 	Early  []byte // what the peer sent after its request
 	HTTP11 bool   // the peer speaks HTTP/1.1, so a body of unknown length is sent in chunks
 	Keep   bool   // the peer wants to use the connection again
-	// Request is the whole request as it was sent. It is known on a connection that
-	// has been parked before; else it is nil.
+	// Request is the whole request as it was sent. It is known if the connection has
+	// been parked before, if this is the first request since, and if it came in one
+	// piece with nothing behind it; else it is nil.
 	Request []byte
 
 	common unique.Handle[string] // header lines that most answers share, kept once for all of them

@@ -98,15 +98,18 @@ const (
 func (k *parking) next(c *Conn) step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k.nudged {
-		k.nudged = false
-		_ = c.nc.SetReadDeadline(time.Time{})
-	}
+	nudged := k.nudged
+	k.nudged = false
 	switch {
 	case c.dead: // as reading says
 		return look
-	case k.answered && !k.reuse:
+	case k.answered && !k.reuse: // with a deadline of its own
 		return listen
+	}
+	if nudged {
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	switch {
 	case k.due() && c.state == ended:
 		return serve
 	case k.due() && c.state == idle:
@@ -167,12 +170,15 @@ var requests = sync.Pool{New: func() any { return new([2 << 10]byte) }}
 func (k *parking) take(c *Conn) error {
 	buf := requests.Get().(*[2 << 10]byte)
 	defer requests.Put(buf)
+	c.mu.Lock()
+	c.missed = false
+	c.mu.Unlock()
 	n, err := c.peek(buf[:])
 	k.early = append(k.early, buf[:n]...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.ahead = len(k.early) > 0
-	c.missed = c.missed || n == len(buf) // there may be more
+	c.missed = c.missed || n == len(buf) || n > 0 && c.hup || err != nil // the same error comes again
 	if n > 0 || isTimeout(err) && k.nudged {
 		return nil
 	}

@@ -2,14 +2,16 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // repeater answers each request that begins with "again" by itself, with its text
@@ -22,6 +24,8 @@ type repeater struct {
 	answer string
 	asked  int
 	fails  bool
+	busy   chan struct{} // closed by the next Fill, which goes on when goOn is closed; nil: it does not wait
+	goOn   chan struct{}
 	silent chan struct{} // closed by the next request, which gets no answer; nil: each gets one
 }
 
@@ -48,6 +52,13 @@ func (r *repeater) Repeat(request []byte) bool {
 func (r *repeater) reply(buf []byte, _ int) ([]byte, Next) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if busy, goOn := r.busy, r.goOn; busy != nil {
+		r.busy = nil
+		r.mu.Unlock()
+		close(busy)
+		<-goOn
+		r.mu.Lock()
+	}
 	if r.answer == "" {
 		return buf, Idle
 	}
@@ -249,41 +260,170 @@ func TestDrainBetweenRequests(t *testing.T) {
 	})
 }
 
-// Whatever comes together, no request is lost and each stream ends once.
-func TestNextRequestsRaceWithCuts(t *testing.T) {
+// eventually waits for what the pool does on its own.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in 20 s", what)
+		}
+	}
+}
+
+// A peer that leaves together with its next request is told of by one edge.
+func TestAPeerLeavesWithItsNextRequest(t *testing.T) {
 	p := pool(t, Options{Serve: served})
-	var wg sync.WaitGroup
-	for i := range 60 {
+	for range 200 {
 		server, client := pair(t)
 		r, first := repeating(p, server, "")
+		first()
+		reads(t, client, "AGAIN..0")
+		r.mu.Lock()
+		r.silent = make(chan struct{})
+		r.mu.Unlock()
+		writes(t, client, "again...")
+		_ = client.Close()
+		select {
+		case cause := <-r.closed: // ErrGone, or nil if the end was seen before the last answer was known to be sent
+			if r.asked > 0 && cause == nil {
+				t.Error("a request is lost, and nobody is told")
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the stream does not end")
+		}
+	}
+}
+
+// What comes while the reader waits for the sender is not forgotten.
+func TestRequestsWhileASenderHasTheConnection(t *testing.T) {
+	p := pool(t, Options{Serve: served})
+	server, client := pair(t)
+	r, first := repeating(p, server, "")
+	first()
+	reads(t, client, "AGAIN..0")
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	r.mu.Lock()
+	r.busy, r.goOn = busy, goOn
+	r.mu.Unlock()
+	r.conn.Wake() // there is nothing to send, but the stream takes its time to say so
+	<-busy
+	writes(t, client, "again..1")
+	eventually(t, "the reader pauses", func() bool {
+		r.conn.mu.Lock()
+		defer r.conn.mu.Unlock()
+		return r.conn.resting && r.conn.parked.ahead
+	})
+	writes(t, client, "again..2")
+	eventually(t, "there is known to be more", func() bool {
+		r.conn.mu.Lock()
+		defer r.conn.mu.Unlock()
+		return r.conn.missed
+	})
+	close(goOn)
+	reads(t, client, "AGAIN..1AGAIN..2")
+	_ = client.Close()
+	r.ended(t, nil)
+}
+
+// A peer that resets the connection while the HTTP server has it is no business of
+// the watch.
+func TestResetWhileTheServerHasTheConnection(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	p := pool(t, Options{Serve: func(nc net.Conn) error {
+		defer func() { _ = nc.Close() }()
+		_, err := io.ReadFull(nc, make([]byte, 8))
+		close(begun)
+		<-goOn
+		return err
+	}})
+	server, client := pair(t)
+	r, first := repeating(p, server, "")
+	first()
+	reads(t, client, "AGAIN..0")
+	writes(t, client, "another.")
+	<-begun
+	_ = client.(*net.TCPConn).SetLinger(0)
+	_ = client.Close()
+	raw, err := server.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the reset", func() bool {
+		var info *unix.TCPInfo
+		_ = raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+		return err != nil || info.State == tcpClose
+	})
+	var events [8]unix.EpollEvent
+	eventually(t, "nothing is told of the connection", func() bool {
+		n, err := unix.EpollWait(p.watch.Load().epoll, events[:], 0)
+		return n == 0 && err == nil
+	})
+	close(goOn)
+	r.ended(t, nil)
+}
+
+const tcpClose = 7 // TCP_CLOSE of include/net/tcp_states.h
+
+// Whatever comes together, each stream ends once, and nothing is kept of it.
+func TestNextRequestsRaceWithEverything(t *testing.T) {
+	p := NewPool(Options{Serve: served})
+	pieces := []string{
+		"again..1", "again..1", "again..1", "again..1", "again..1again..2", "aga", "in..1", "another.",
+		strings.Repeat("again..1", 400), strings.Repeat("again..1", 9000),
+	}
+	var wg sync.WaitGroup
+	for range 24 {
 		wg.Go(func() {
-			first()
-			reads(t, client, "AGAIN..0")
-			for range i * 5 {
-				writes(t, client, "again...")
-				reads(t, client, "AGAIN...")
-			}
-			writes(t, client, "again...")
-			switch i % 3 {
-			case 0:
-				r.conn.Cut(ErrStalled)
-			case 1:
-				_ = client.Close()
-			case 2:
-				writes(t, client, "another.")
-			}
-			select {
-			case cause := <-r.closed:
-				if cause != nil && !errors.Is(cause, ErrGone) && !errors.Is(cause, ErrStalled) {
-					t.Errorf("ended with %v", cause)
+			for range 40 {
+				server, client := pair(t)
+				r, first := repeating(p, server, []string{"", "again..1", "aga", "another."}[rand.N(4)])
+				stop := make(chan struct{})
+				var beside sync.WaitGroup
+				beside.Go(first)
+				beside.Go(func() {
+					for wakes := true; wakes; { // with nothing to send mostly
+						r.conn.Wake()
+						select {
+						case <-stop:
+							wakes = false
+						case <-time.After(time.Duration(rand.N(200)) * time.Microsecond):
+						}
+					}
+				})
+				beside.Go(func() { _, _ = io.Copy(io.Discard, client) })
+				_ = client.SetWriteDeadline(time.Now().Add(10 * time.Second))
+				for range rand.N(8) {
+					if _, err := client.Write([]byte(pieces[rand.N(len(pieces))])); err != nil {
+						break
+					}
 				}
-			case <-time.After(20 * time.Second):
-				t.Errorf("stream %d does not end", i)
-			}
-			if len(r.closed) > 0 || r.after {
-				t.Errorf("stream %d is called after its end", i)
+				switch rand.N(4) {
+				case 0:
+					r.conn.Cut(ErrStalled)
+				case 1:
+					_ = client.(*net.TCPConn).SetLinger(0)
+				case 2:
+					_ = client.(*net.TCPConn).CloseWrite()
+				}
+				_ = client.Close()
+				select {
+				case <-r.closed:
+				case <-time.After(20 * time.Second):
+					r.conn.mu.Lock()
+					t.Errorf("does not end: %+v %+v", r.conn.state, r.conn.parked)
+					r.conn.mu.Unlock()
+				}
+				close(stop)
+				beside.Wait()
+				if len(r.closed) > 0 || r.after {
+					t.Error("called after its end")
+				}
 			}
 		})
 	}
 	wg.Wait()
+	p.Close()
+	if len(p.conns)+len(p.leaving) > 0 {
+		t.Errorf("%d connections are kept, %d as leaving", len(p.conns), len(p.leaving))
+	}
 }

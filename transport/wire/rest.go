@@ -13,7 +13,7 @@ import (
 )
 
 // watch starts the readers of resting connections when there is something to
-// read. A goroutine that waits in Read costs half a KB, and a stack of 2 KB that
+// read, or if they are parked, reads itself. A goroutine that waits in Read costs half a KB, and a stack of 2 KB that
 // never shrinks to that again once a message has made it grow; a connection that
 // rests has none.
 type watch struct {
@@ -58,7 +58,7 @@ func (w *watch) run() {
 		}
 		for _, e := range events[:n] {
 			// A number may belong to another connection by now: its reader finds
-			// nothing then, and waits.
+			// nothing then.
 			switch c := w.at(int(e.Fd)); {
 			case c == nil:
 			case c.parked == nil:
@@ -73,13 +73,14 @@ func (w *watch) run() {
 	}
 }
 
-// mine makes the watch the reader of a resting, parked connection. If the peer has
-// gone, that is still to be read after what it has sent.
+// mine makes the watch the reader of a resting, parked connection. If the connection
+// does not rest, whoever reads looks once more. gone says that the peer's end is to
+// be read, after what it has sent.
 func (c *Conn) mine(gone bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was := c.resting
-	c.resting, c.missed = false, c.missed || !was || gone
+	c.resting, c.missed, c.hup = false, true, c.hup || gone
 	return was
 }
 
@@ -119,10 +120,11 @@ func (w *watch) keep(fd int, c *Conn) {
 	w.conns[fd], c.fd = c, fd
 }
 
-// leave ends the events of a watched connection that goes on elsewhere.
+// leave ends the events of a watched connection that goes on elsewhere. (That the
+// peer has reset it cannot be switched off, but is told once.)
 func (w *watch) leave(c *Conn) {
 	_ = c.raw.Control(func(number uintptr) { // fails only on a closed socket, of which there are no events
-		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, int(number), &unix.EpollEvent{})
+		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, int(number), &unix.EpollEvent{Events: unix.EPOLLONESHOT})
 	})
 }
 
@@ -156,7 +158,6 @@ func (c *Conn) rest() bool {
 	w := c.pool.watcher()
 	c.mu.Lock()
 	c.resting = w != nil && c.mayRest() && !c.missed
-	c.missed = false
 	resting, watched := c.resting, c.watched
 	c.watched = c.parked != nil && (watched || resting)
 	c.mu.Unlock()
