@@ -58,8 +58,8 @@ type Options struct {
 	Open func(c *fiber.Ctx, s *Session) (Application, error)
 
 	// Revisit is called for a poll that may come again, the same but for its time
-	// stamp `t`, and be answered without the HTTP server. What it returns is called each time when it
-	// has, and returns a request id. Default: there is none.
+	// stamp `t`, and be answered without the HTTP server. What it returns is called
+	// each time when it has, and returns a request id. Default: there is none.
 	Revisit func(c *fiber.Ctx) func() (requestID string)
 
 	PingInterval   time.Duration
