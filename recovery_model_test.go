@@ -272,12 +272,26 @@ func (m *model) subscribed(it seen) error {
 		return broken("room %q begins twice", f.JobID)
 	}
 	m.drop(f.JobID) // it ended, which was lost, and a later subscribe began it anew
+	if err := m.reused(n); err != nil {
+		return err
+	}
 	delete(m.heard, f.JobID)
 	m.last, m.place = n, at
 	start := seqOf(f.Cursor)
 	m.rooms = append(m.rooms, &joinedRoom{
 		job: f.JobID, n: n, start: start, upTo: at, got: start, ghost: slices.Contains(m.left, f.JobID),
 	})
+	return nil
+}
+
+// reused: a new join has a number. An older one may have had it only if it was left
+// before a cut, and the client brought another offset back.
+func (m *model) reused(n int64) error {
+	same := func(r *joinedRoom) bool { return r.n == n }
+	if r := m.find(func(r *joinedRoom) bool { return same(r) && !r.ghost }); r != nil {
+		return broken("a room begins with the number %d of %q", n, r.job)
+	}
+	m.rooms = slices.DeleteFunc(m.rooms, same)
 	return nil
 }
 
