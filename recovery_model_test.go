@@ -259,10 +259,7 @@ func (m *model) subscribed(it seen) error {
 	m.answered(f.JobID)
 	at, n := place3(it.offset)
 	if n <= m.last { // an answer about a room that is joined
-		// A job may end, and say so, while the answer is on its way.
-		if !m.ended(f.JobID) && m.find(func(r *joinedRoom) bool { return r.job == f.JobID }) == nil {
-			m.heard[f.JobID] = true
-		}
+		m.still(f)
 		return nil
 	}
 	if at < m.place {
@@ -282,6 +279,20 @@ func (m *model) subscribed(it seen) error {
 		job: f.JobID, n: n, start: start, upTo: at, got: start, ghost: slices.Contains(m.left, f.JobID),
 	})
 	return nil
+}
+
+// still: a room is said to be joined. A job may end, and say so, while the answer is
+// on its way. If that was lost, the answer may be about a later join.
+func (m *model) still(f ioFrame) {
+	r := m.find(func(r *joinedRoom) bool { return r.job == f.JobID })
+	switch ended := m.ended(f.JobID); {
+	case r == nil && !ended:
+		m.heard[f.JobID] = true
+	case r != nil && ended:
+		if next, ok := m.next(r); ok && next <= seqOf(f.Cursor) {
+			m.drop(f.JobID)
+		}
+	}
 }
 
 // reused: a new join has a number. An older one may have had it only if it was left
