@@ -127,6 +127,51 @@ func TestRecoveryOfAnEnd(t *testing.T) {
 	}
 }
 
+// TestRecoveryOfAnEndAskedForAgain: a room is joined anew after its end was sent,
+// for what comes from now on, and all is lost from its beginning. The first join is
+// owed as much as before; where the end has arrived, only the second is.
+func TestRecoveryOfAnEndAskedForAgain(t *testing.T) {
+	for _, c := range []struct {
+		arrives string
+		owed    func(all []transporttest.Entry) []transporttest.Entry
+		frames  []string // among them
+	}{
+		{"subscribed", func(all []transporttest.Entry) []transporttest.Entry { return all }, []string{"live", "end"}},
+		{"live", func(all []transporttest.Entry) []transporttest.Entry { return all[len(all)-1:] }, []string{"live", "end"}},
+		{"end", func([]transporttest.Entry) []transporttest.Entry { return nil }, []string{"subscribed", "live", "end"}},
+	} {
+		t.Run(c.arrives, func(t *testing.T) {
+			s := newSessionTest(t)
+			w := s.log.Begin(s)
+			w.Emit(s, 5, 5)
+			io := s.come(transporttest.Recovery{})
+			s.say(io, "subscribe", w.Job)
+			var back transporttest.Recovery
+			for _, name := range []string{"subscribed", "live", "end"} {
+				if name == "end" {
+					w.Finish(s)
+				}
+				s.until(io, name)
+				if name == c.arrives {
+					back = io.Recovery()
+				}
+			}
+			for range 2 {
+				if err := io.Say("subscribe", map[string]string{"jobId": w.Job, "from": "now"}); err != nil {
+					s.Fatal(err)
+				}
+				io.Close()
+				io = s.come(back)
+			}
+			var got []transporttest.Item
+			for _, name := range c.frames {
+				got = append(got, s.until(io, name)...)
+			}
+			transporttest.Same(s, got, c.owed(s.log.Entries(w.Job)))
+		})
+	}
+}
+
 // TestRecoveryWithAToken: a token of one job goes on with a session that has that
 // room alone. With more rooms a new session begins, because a client that is told
 // of its recovery takes all of them for joined.

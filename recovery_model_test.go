@@ -22,10 +22,17 @@ type model struct {
 	place uint64 // everything up to it that live rooms owe was received
 	last  int64  // the newest join that was heard of
 	rooms []*joinedRoom
-	asked []map[string]string // subscribes without an answer
+	asked []question // subscribes without an answer
 	left  []string            // rooms whose unsubscribe has no answer
 	heard map[string]bool     // rooms that were said to be joined and have not begun
 	trace []string
+}
+
+// question is what a client has asked for. One who leaves the room before it has begun
+// hears of the leave alone.
+type question struct {
+	data map[string]string
+	left bool // on the same connection
 }
 
 // joinedRoom is one join of a room.
@@ -106,14 +113,17 @@ func (m *model) drop(job string) {
 }
 
 // asks and leaves note what the client says.
-func (m *model) asks(ask map[string]string) {
-	m.note("asks %v", ask)
-	m.asked = append(m.asked, ask)
+func (m *model) asks(data map[string]string) {
+	m.note("asks %v", data)
+	m.asked = append(m.asked, question{data: data})
 }
 
 func (m *model) leaves(job string) {
 	m.note("leaves %q", job)
 	m.left = append(m.left, job)
+	for i := range m.asked {
+		m.asked[i].left = m.asked[i].left || m.asked[i].data["jobId"] == job
+	}
 	for _, r := range m.rooms {
 		r.leaving = r.leaving || r.job == job
 	}
@@ -128,18 +138,26 @@ func (m *model) cut(offset string) {
 	for _, r := range m.rooms {
 		r.ghost = r.ghost || r.leaving
 	}
+	for i := range m.asked {
+		m.asked[i].left = false // it is said again, after the leaves
+	}
 }
 
 // fresh: the session is a new one.
 func (m *model) fresh() { m.place, m.last, m.rooms, m.heard = 0, 0, nil, make(map[string]bool) }
 
-func (m *model) unsaid() []string                { return slices.Clone(m.left) }
-func (m *model) unanswered() []map[string]string { return slices.Clone(m.asked) }
+func (m *model) unsaid() []string  { return slices.Clone(m.left) }
+func (m *model) unanswered() []question { return slices.Clone(m.asked) }
 
 // owed is how many items are sure to come without anything new happening.
 func (m *model) owed() int {
 	m.refresh()
-	n := len(m.asked) + len(m.left)
+	n := len(m.left)
+	for _, a := range m.asked {
+		if !a.left {
+			n++
+		}
+	}
 	for job := range m.heard {
 		if !m.ended(job) && m.find(func(r *joinedRoom) bool { return r.job == job }) == nil {
 			n++
@@ -169,13 +187,9 @@ func (m *model) owed() int {
 	return n
 }
 
-// sure reports whether what a room has still to give will come. It may not if the
-// client leaves the room; nor if its job has ended and the client has asked for it
-// again: the end may have been lost, and the room has begun anew since.
-func (m *model) sure(r *joinedRoom) bool {
-	again := slices.ContainsFunc(m.asked, func(a map[string]string) bool { return a["jobId"] == r.job })
-	return !r.leaving && !r.ghost && (!again || !m.ended(r.job))
-}
+// sure reports whether what a room has still to give will come, unless the client
+// leaves the room.
+func (m *model) sure(r *joinedRoom) bool { return !r.leaving && !r.ghost }
 
 func (m *model) ended(job string) bool {
 	all := m.committed[job]
@@ -259,7 +273,10 @@ func (m *model) subscribed(it seen) error {
 	m.answered(f.JobID)
 	at, n := place3(it.offset)
 	if n <= m.last { // an answer about a room that is joined
-		m.still(f)
+		// A job may end, and say so, while the answer is on its way.
+		if !m.ended(f.JobID) && m.find(func(r *joinedRoom) bool { return r.job == f.JobID }) == nil {
+			m.heard[f.JobID] = true
+		}
 		return nil
 	}
 	if at < m.place {
@@ -268,31 +285,22 @@ func (m *model) subscribed(it seen) error {
 	if m.joined(f.JobID) && !m.ended(f.JobID) {
 		return broken("room %q begins twice", f.JobID)
 	}
+	start := seqOf(f.Cursor)
+	if r := m.find(func(r *joinedRoom) bool { return r.job == f.JobID && m.sure(r) }); r != nil {
+		if next, ok := m.next(r); ok && next <= start {
+			return broken("%q begins anew at %d, and lacks %d", r.job, start, next)
+		}
+	}
 	m.drop(f.JobID) // it ended, which was lost, and a later subscribe began it anew
 	if err := m.reused(n); err != nil {
 		return err
 	}
 	delete(m.heard, f.JobID)
 	m.last, m.place = n, at
-	start := seqOf(f.Cursor)
 	m.rooms = append(m.rooms, &joinedRoom{
 		job: f.JobID, n: n, start: start, upTo: at, got: start, ghost: slices.Contains(m.left, f.JobID),
 	})
 	return nil
-}
-
-// still: a room is said to be joined. A job may end, and say so, while the answer is
-// on its way. If that was lost, the answer may be about a later join.
-func (m *model) still(f ioFrame) {
-	r := m.find(func(r *joinedRoom) bool { return r.job == f.JobID })
-	switch ended := m.ended(f.JobID); {
-	case r == nil && !ended:
-		m.heard[f.JobID] = true
-	case r != nil && ended:
-		if next, ok := m.next(r); ok && next <= seqOf(f.Cursor) {
-			m.drop(f.JobID)
-		}
-	}
 }
 
 // reused: a new join has a number. An older one may have had it only if it was left
@@ -308,7 +316,7 @@ func (m *model) reused(n int64) error {
 
 // answered takes the oldest ask for a room off the list.
 func (m *model) answered(job string) {
-	if i := slices.IndexFunc(m.asked, func(a map[string]string) bool { return a["jobId"] == job }); i >= 0 {
+	if i := slices.IndexFunc(m.asked, func(q question) bool { return q.data["jobId"] == job }); i >= 0 {
 		m.asked = slices.Delete(m.asked, i, i+1)
 	}
 }
@@ -424,6 +432,7 @@ func (m *model) gone(job string) error {
 		return broken("%q was left without being asked", job)
 	}
 	m.left = slices.Delete(m.left, i, i+1)
+	m.asked = slices.DeleteFunc(m.asked, func(q question) bool { return q.left && q.data["jobId"] == job })
 	m.drop(job)
 	delete(m.heard, job)
 	return nil

@@ -338,7 +338,7 @@ func (r *recovering) repeat() error {
 		}
 	}
 	for _, ask := range r.model.unanswered() {
-		if err := r.say("subscribe", ask); err != nil {
+		if err := r.say("subscribe", ask.data); err != nil {
 			return err
 		}
 	}

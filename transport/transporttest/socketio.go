@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -21,6 +23,9 @@ type IO struct {
 	*engine
 	recovery Recovery
 	place    place
+
+	mu   sync.Mutex // guards left
+	left []string   // jobs whose rooms the client has asked to leave; empty: its own room
 }
 
 // Recovery is what the official client brings back to a session: the secret it
@@ -167,7 +172,34 @@ func (s *IO) Say(event string, data any) error {
 	if err != nil {
 		return err
 	}
+	if event == "unsubscribe" {
+		s.leaves(text)
+	}
 	return s.send("42" + namespace + "," + string(text))
+}
+
+// leaves notes which room an unsubscribe is about. From then on its history may end
+// anywhere.
+func (s *IO) leaves(unsubscribe []byte) {
+	var room struct{ JobID string }
+	if json.Unmarshal(unsubscribe, &[]any{new(string), &room}) != nil {
+		return // the server will refuse it
+	}
+	s.mu.Lock()
+	s.left = append(s.left, room.JobID)
+	s.mu.Unlock()
+}
+
+// leaving reports whether the client has asked to leave the room whose history is
+// read, which it may not know if an older connection began it.
+func (s *IO) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kind, job, _ := strings.Cut(s.place.room, ":")
+	if kind == "client" {
+		job = ""
+	}
+	return kind == "" && len(s.left) > 0 || slices.Contains(s.left, job)
 }
 
 // Mute implements Connection.
@@ -217,7 +249,7 @@ func (s *IO) event(data string) (Item, error) {
 	}
 	it, err := s.take(name, args[1])
 	if err == nil {
-		err = s.place.check(it, offset)
+		err = s.place.check(it, offset, s.leaving())
 	}
 	if err != nil {
 		return Item{}, fmt.Errorf("%w: event %q: %w", ErrWire, data, err)
@@ -226,14 +258,18 @@ func (s *IO) event(data string) (Item, error) {
 }
 
 // check holds an offset against what it must be: the event's own cursor, or,
-// while a room's history is read, the place of the connection and that history's.
-func (p *place) check(it Item, offset string) error {
+// while a room's history is read, the place of the connection and that history's,
+// unless the client is leaving that room.
+func (p *place) check(it Item, offset string, leaving bool) error {
 	position, n, seq, err := cutOffset(offset)
 	if err != nil {
 		return err
 	}
 	switch {
 	case it.Event != nil:
+		if n == 0 && leaving {
+			p.n = 0
+		}
 		return p.event(it.ID, offset, position, n, seq)
 	case it.Name == "subscribed":
 		if n > p.last { // otherwise it answers for a room that was joined before
@@ -258,7 +294,7 @@ func (p *place) check(it Item, offset string) error {
 
 func (p *place) event(id, offset, position string, n int64, seq uint64) error {
 	if n > 0 && p.n != n && p.anything { // a history that an older connection began
-		p.position, p.n, p.seq, p.last = position, n, 0, max(p.last, n)
+		p.room, p.position, p.n, p.seq, p.last = "", position, n, 0, max(p.last, n)
 	}
 	if p.n == 0 {
 		return wants(offset == id, "the event's own cursor")

@@ -42,6 +42,11 @@ func goneFrame(job string) transport.Frame {
 	return errorFrame(transport.FromError(jobs.ErrNotFound), ref{"subscribe", job})
 }
 
+// leftFrame says that a room was left before it had begun.
+func leftFrame(job string) transport.Frame {
+	return errorFrame(transport.Refuse(transport.NotFound, "The room was left before its events began."), ref{"subscribe", job})
+}
+
 // Event implements socketio.Peer. What asks for something impossible is answered
 // and closes nothing.
 func (n *session) Event(e socketio.Event) error {
@@ -105,6 +110,9 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 		return err
 	}
 	n.mu.Lock()
+	if r := n.rooms.of(q.JobID); r != nil { // its end is being sent
+		n.outlive(*r)
+	}
 	n.rooms.put(room{job: q.JobID, n: st.N, waits: e.WantsAck(), ack: e.ID})
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
@@ -132,7 +140,8 @@ func (n *session) check(q request) (transport.Start, error) {
 	return transport.ParseStart(q.LastEventID, q.From)
 }
 
-// commit puts a joined room into the store.
+// commit puts a joined room into the store. An earlier join of the job stays there
+// until the client must have received its end.
 func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	start, ok := jobs.ParseCursor(j.Cursor)
 	if !ok {
@@ -140,7 +149,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	}
 	return n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
-	}, n.takeOver(j.Room.Job))
+	}, n.due())
 }
 
 // again answers a subscribe to a room that is joined; told is false if it was left
@@ -165,10 +174,13 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	if !joined {
 		return transport.Refuse(transport.NotFound, "This room is not joined.")
 	}
-	gone := n.takeOver(q.JobID)
+	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	n.mu.Lock()
 	if r := n.rooms.of(q.JobID); r != nil {
 		gone = append(gone, r.n)
+		if r.waits {
+			n.control = append(n.control, frame{ack: r.ack, data: leftFrame(q.JobID).MarshalData()})
+		}
 		n.rooms.remove(q.JobID)
 	}
 	n.mu.Unlock()

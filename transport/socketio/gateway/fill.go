@@ -161,30 +161,40 @@ func (n *session) takeAck(m *hub.Mark) (id int64, ok bool) {
 	return r.ack, true
 }
 
-// ended notes that a room is no more. It stays in the store until the client must
-// have received its end: if the connection is cut before, it is read once more.
+// ended notes that a room is no more.
 func (n *session) ended(m *hub.Mark) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
+		n.outlive(*r)
 		n.rooms.remove(m.Room.Job)
 	}
-	n.over = append(n.over, over{m.N, m.Room.Job, time.Now().Add(provenAfter)})
 }
 
-// takeOver returns the joins whose rooms may leave the store: those that are due,
-// and those of a job that is joined again, which tells its end again.
-func (n *session) takeOver(job string) []int64 {
+// outlive keeps a room that has ended in the store until the client must have
+// received its end: if the connection is cut before, it is read once more. mu is
+// held.
+func (n *session) outlive(r room) {
+	n.over = append(n.over, over{r.n, r.job, time.Now().Add(provenAfter)})
+}
+
+// due takes the joins whose rooms may leave the store, because the client has
+// received their ends.
+func (n *session) due() []int64 {
+	now := time.Now()
+	return n.takeOver(func(o over) bool { return !o.due.After(now) })
+}
+
+// takeOver takes joins out of those that are over, and returns their numbers.
+func (n *session) takeOver(out func(over) bool) []int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
 	var gone []int64
 	n.over = slices.DeleteFunc(n.over, func(o over) bool {
-		out := o.job == job || !o.due.After(now)
-		if out {
+		if out(o) {
 			gone = append(gone, o.n)
 		}
-		return out
+		return out(o)
 	})
 	return gone
 }

@@ -153,7 +153,7 @@ func (g *Gateway) clean(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case n := <-g.over:
-			gone := n.takeOver("") // no job
+			gone := n.due()
 			if len(gone) == 0 {
 				continue
 			}

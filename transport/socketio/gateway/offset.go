@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,6 +68,31 @@ func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) 
 		resumed = append(resumed, h)
 	}
 	return o, resumed
+}
+
+// oneOfEach leaves one join of each job. There are several where a job's end was on
+// its way to the client when it was joined again. A client that has heard of the
+// later join has that end; any other has one of the two, which gives all that both
+// of them owe.
+func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]jobs.SessionRoom, []hub.Resumed) {
+	kept := make(map[string]hub.Resumed, len(rooms)) // by job
+	for _, r := range resumed {
+		earlier, again := kept[r.Job]
+		if !again || r.Live || r.Begun || r.From.Seq <= owedAfter(o, earlier) {
+			kept[r.Job] = r
+		}
+	}
+	out := func(job string, n int64) bool { return kept[job].N != n }
+	return slices.DeleteFunc(rooms, func(r jobs.SessionRoom) bool { return out(r.Job, r.N) }),
+		slices.DeleteFunc(resumed, func(r hub.Resumed) bool { return out(r.Job, r.N) })
+}
+
+// owedAfter returns the number of the last event that a room does not owe.
+func owedAfter(o offset, r hub.Resumed) uint64 {
+	if r.Live {
+		return o.position.Seq
+	}
+	return r.From.Seq
 }
 
 // sameSession reports whether two numbers of joins belong to one session.

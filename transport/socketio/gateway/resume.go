@@ -96,6 +96,7 @@ func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom
 	}
 	o, resumed := n.pid.revive(o, rooms)
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
+	rooms, resumed = oneOfEach(o, rooms, resumed)
 	at := hubCursor(o.position)
 	opened, err := n.g.opt.Hub.Open(ctx, n.principal.ClientID, &at)
 	if err != nil {
