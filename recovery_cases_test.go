@@ -300,3 +300,23 @@ func TestBinaryCommand(t *testing.T) {
 		t.Errorf("it was answered %d %q", r.Status, r.Body)
 	}
 }
+
+// TestLeaveBeforeTheBeginning: whoever leaves a room that has not begun hears that
+// its subscribe came to nothing, and nothing of the room.
+func TestLeaveBeforeTheBeginning(t *testing.T) {
+	s := newSessionTest(t)
+	w := s.log.Begin(s)
+	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
+	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `"}`)
+	p.Get()
+	p.Sent(`42/jobs,1["subscribe",{"jobId":"` + w.Job + `","from":"start"}]`)
+	p.Sent(`42/jobs,2["unsubscribe",{"jobId":"` + w.Job + `"}]`)
+	r := p.Get()
+	if !strings.Contains(r.Body, `43/jobs,1[{"message":"The room was left before its events began."`) ||
+		!strings.Contains(r.Body, `43/jobs,2[{"room":"job:`+w.Job) {
+		t.Errorf("they were answered %d %q", r.Status, r.Body)
+	}
+	if strings.Contains(r.Body, `["subscribed"`) || strings.Contains(r.Body, `["job.event"`) {
+		t.Errorf("the room began: %q", r.Body)
+	}
+}
