@@ -28,8 +28,13 @@ type Signer interface {
 	MAC(purpose, text string) []byte
 }
 
+// secretLength is how much of an id is secret, at its end. What stands before it
+// is the time: sessions that begin together stand together in the store, so that
+// what joins within one commit changes few of its pages.
+const secretLength = 26
+
 func newPID(start jobs.Cursor, now time.Time) pid {
-	return pid{id: rand.Text(), start: start, made: now}
+	return pid{id: strconv.FormatInt(now.UnixMilli(), 36) + rand.Text(), start: start, made: now}
 }
 
 // joinBits is how many bits of a join's number count; those above name the session.
@@ -39,7 +44,8 @@ const joinBits = 20
 // session, because a client may come with the offset of an older one.
 func (p pid) base() int64 {
 	n := int64(0)
-	for _, c := range []byte(p.id[:8]) {
+	secret := p.id[len(p.id)-secretLength:]
+	for _, c := range []byte(secret[:8]) {
 		n = n<<5 | int64(c&31)
 	}
 	return n << joinBits
@@ -67,7 +73,7 @@ func parsePID(s Signer, client, text string) (pid, bool) {
 	}
 	start, ok := jobs.ParseCursor(parts[1])
 	made, err := strconv.ParseInt(parts[2], 36, 64)
-	if !ok || err != nil || len(parts[0]) < 8 {
+	if !ok || err != nil || len(parts[0]) < secretLength {
 		return pid{}, false
 	}
 	return pid{parts[0], start, time.Unix(made, 0)}, true
