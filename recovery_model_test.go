@@ -22,9 +22,9 @@ type model struct {
 	place uint64 // everything up to it that live rooms owe was received
 	last  int64  // the newest join that was heard of
 	rooms []*joinedRoom
-	asked []question // subscribes without an answer
-	left  []string            // rooms whose unsubscribe has no answer
-	heard map[string]bool     // rooms that were said to be joined and have not begun
+	asked []question      // subscribes without an answer
+	left  []string        // rooms whose unsubscribe has no answer
+	heard map[string]bool // rooms that were said to be joined and have not begun
 	trace []string
 }
 
@@ -146,7 +146,7 @@ func (m *model) cut(offset string) {
 // fresh: the session is a new one.
 func (m *model) fresh() { m.place, m.last, m.rooms, m.heard = 0, 0, nil, make(map[string]bool) }
 
-func (m *model) unsaid() []string  { return slices.Clone(m.left) }
+func (m *model) unsaid() []string       { return slices.Clone(m.left) }
 func (m *model) unanswered() []question { return slices.Clone(m.asked) }
 
 // owed is how many items are sure to come without anything new happening.
