@@ -216,7 +216,7 @@ func (srv *Server) handshake(c *fiber.Ctx, via string) error {
 func (srv *Server) open(c *fiber.Ctx) (*Session, error) {
 	s := &Session{srv: srv, id: newID(), base64: c.Query("b64") == "1"}
 	now := time.Now()
-	s.pingAt = now.Add(srv.opt.PingInterval)
+	s.pulse = now.Add(srv.opt.PingInterval)
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	app, err := srv.opt.Open(c, s)

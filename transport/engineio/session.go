@@ -34,36 +34,33 @@ const maxLast = 64 << 10
 type Session struct {
 	srv    *Server
 	id     string
-	base64 bool // the peer takes no binary
 	app    Application
 	timer  *time.Timer // runs tick
 	out    atomic.Pointer[wire.Conn]
 	failed atomic.Pointer[error]
-	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
+	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
+	base64 bool         // the peer takes no binary
 
 	receiving sync.Mutex // held while a packet is handled; before sending
 	sending   sync.Mutex // held while the application is asked for messages, and while the transport changes; before mu
 
-	mu      sync.Mutex // guards everything below
-	ready   bool       // open is done
-	closed  bool       // set with sending held too
-	cause   error      // closed: why
-	calls   int        // of Receive and Tick that are under way; Closed waits for them
-	ws      *socket    // the transport; nil: polling
-	probe   *socket    // a WebSocket that may become the transport
-	get     *poll      // the poll that waits, at most one
-	posting bool
-	flow    *rate.Limiter // made at the first packet
-	last    []byte        // closed: payload for one more poll
-
-	ping     bool      // a ping is due
-	awaiting bool      // a pong is awaited
-	extended bool      // the wait was prolonged, once
-	pingAt   time.Time // when the next ping is due
-	pongBy   time.Time // while awaiting
-	giveUp   time.Time // of the probe
-	forgetAt time.Time // of a closed session
+	mu       sync.Mutex    // guards everything below
+	ready    bool          // open is done
+	closed   bool          // set with sending held too
+	posting  bool          // a POST is being read
+	ping     bool          // a ping is due
+	awaiting bool          // a pong is awaited
+	extended bool          // the wait was prolonged, once
+	pulse    time.Time     // when the next ping is due; while awaiting, when the pong
+	giveUp   time.Time     // of the probe; closed: of whoever may still fetch the end
+	cause    error         // closed: why
+	calls    int           // of Receive and Tick that are under way; Closed waits for them
+	ws       *socket       // the transport; nil: polling
+	probe    *socket       // a WebSocket that may become the transport
+	get      *poll         // the poll that waits, at most one
+	flow     *rate.Limiter // made at the first packet
+	last     []byte        // closed: payload for one more poll
 }
 
 // ID is the session's secret.
@@ -106,13 +103,9 @@ func (s *Session) arm() {
 		}
 	}
 	if s.closed {
-		consider(s.forgetAt)
+		consider(s.giveUp)
 	} else {
-		if s.awaiting {
-			consider(s.pongBy)
-		} else {
-			consider(s.pingAt)
-		}
+		consider(s.pulse)
 		if s.probe != nil {
 			consider(s.giveUp)
 		}
@@ -147,7 +140,7 @@ func (s *Session) tick() {
 	}
 	s.mu.Lock()
 	if s.closed {
-		over := !now.Before(s.forgetAt)
+		over := !now.Before(s.giveUp)
 		if !over {
 			s.arm()
 		}
@@ -157,9 +150,9 @@ func (s *Session) tick() {
 		}
 		return
 	}
-	if !s.awaiting && !now.Before(s.pingAt) {
+	if !s.awaiting && !now.Before(s.pulse) {
 		s.ping, s.awaiting, s.extended = true, true, false
-		s.pongBy = s.pingAt.Add(s.srv.opt.PingTimeout) // not from now: a timer may be late
+		s.pulse = s.pulse.Add(s.srv.opt.PingTimeout) // not from now: a timer may be late
 	}
 	var late *socket
 	if s.probe != nil && !now.Before(s.giveUp) {
@@ -201,8 +194,11 @@ func (s *Session) overdue(now time.Time) bool {
 
 // late reports whether the peer has been silent for too long. s.mu is held.
 func (s *Session) late(now time.Time) bool {
-	return !s.closed && (s.awaiting && !now.Before(s.pongBy) ||
-		!s.awaiting && !now.Before(s.pingAt.Add(s.srv.opt.PingTimeout)))
+	by := s.pulse
+	if !s.awaiting {
+		by = by.Add(s.srv.opt.PingTimeout)
+	}
+	return !s.closed && !now.Before(by)
 }
 
 // takePing reports whether a ping must be sent now. s.mu is held.
@@ -230,11 +226,11 @@ func (s *Session) receive(p packet) error {
 	switch {
 	case p.kind == typePong && s.awaiting:
 		s.ping, s.awaiting = false, false
-		s.pingAt = now.Add(s.srv.opt.PingInterval)
+		s.pulse = now.Add(s.srv.opt.PingInterval)
 		s.arm()
 	case s.awaiting && !s.extended: // busy, but alive
 		s.extended = true
-		s.pongBy = now.Add(s.srv.opt.PingTimeout)
+		s.pulse = now.Add(s.srv.opt.PingTimeout)
 		s.arm()
 	}
 	if p.kind == typeMessage {
@@ -337,7 +333,7 @@ func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 			linger = lingerServer
 		}
 	}
-	s.forgetAt = time.Now().Add(linger)
+	s.giveUp = time.Now().Add(linger)
 	if linger > 0 {
 		s.arm()
 	} else {

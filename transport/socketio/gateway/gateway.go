@@ -251,6 +251,7 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	if err != nil {
 		return nil, err
 	}
+	who.Scopes = nil // Login has asked for Watch, and a session need not keep them
 	if err := g.opt.Door.Admit(); err != nil {
 		return nil, err
 	}

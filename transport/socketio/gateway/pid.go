@@ -17,7 +17,7 @@ import (
 type pid struct {
 	id    string      // names the session in the store
 	start jobs.Cursor // the session began here
-	made  time.Time
+	made  int64       // Unix s
 }
 
 // maxPID bounds what is looked at.
@@ -34,7 +34,7 @@ type Signer interface {
 const secretLength = 26
 
 func newPID(start jobs.Cursor, now time.Time) pid {
-	return pid{id: strconv.FormatInt(now.UnixMilli(), 36) + rand.Text(), start: start, made: now}
+	return pid{id: strconv.FormatInt(now.UnixMilli(), 36) + rand.Text(), start: start, made: now.Unix()}
 }
 
 // joinBits is how many bits of a join's number count; those above name the session.
@@ -53,7 +53,7 @@ func (p pid) base() int64 {
 
 // text seals the pid for a client: `<id>.<start>.<made>.<MAC>`.
 func (p pid) text(s Signer, client string) string {
-	plain := p.id + "." + p.start.String() + "." + strconv.FormatInt(p.made.Unix(), 36)
+	plain := p.id + "." + p.start.String() + "." + strconv.FormatInt(p.made, 36)
 	return plain + "." + seal(s, client, plain)
 }
 
@@ -76,5 +76,5 @@ func parsePID(s Signer, client, text string) (pid, bool) {
 	if !ok || err != nil || len(parts[0]) < secretLength {
 		return pid{}, false
 	}
-	return pid{parts[0], start, time.Unix(made, 0)}, true
+	return pid{parts[0], start, made}, true
 }

@@ -77,7 +77,7 @@ func (n *session) resume(ctx context.Context, p pid, o offset) (done bool, err e
 	}
 	expired := state.SeenAt
 	if expired.IsZero() {
-		expired = p.made // it had rooms that were swept, or never any
+		expired = time.Unix(p.made, 0) // it had rooms that were swept, or never any
 	}
 	if state.Left || old == nil && time.Since(expired) > resumable {
 		return false, nil

@@ -43,9 +43,9 @@ type session struct {
 	sent    int64
 	broken  bool // the connection is ending
 
-	joining    sync.Mutex // held while rooms change; guards superseded and joins
 	superseded bool
-	joins      int64 // number of the newest join
+	joining    sync.Mutex // held while rooms change; guards superseded and joins
+	joins      int64      // number of the newest join
 
 	// Guards everything below. It is held while rooms and answers change together,
 	// and while both are taken, so that an answer about a room stands among the
