@@ -50,6 +50,14 @@ func (s *sessionTest) come(back transporttest.Recovery) *transporttest.IO {
 	return io
 }
 
+// ask subscribes to a job from somewhere.
+func (s *sessionTest) ask(io *transporttest.IO, job, member, value string) {
+	s.Helper()
+	if err := io.Say("subscribe", map[string]string{"jobId": job, member: value}); err != nil {
+		s.Fatal(err)
+	}
+}
+
 func (s *sessionTest) say(io *transporttest.IO, event, job string) {
 	s.Helper()
 	if err := io.Say(event, map[string]string{"jobId": job, "from": "start"}); err != nil {
@@ -127,39 +135,61 @@ func TestRecoveryOfAnEnd(t *testing.T) {
 	}
 }
 
-// TestRecoveryOfAnEndAskedForAgain: a room is joined anew after its end was sent,
-// for what comes from now on, and all is lost from its beginning. The first join is
-// owed as much as before; where the end has arrived, only the second is.
+// rejoinTest is a job that is joined, ends, and is joined anew. Nothing arrives from
+// some point on, and the client comes back.
+type rejoinTest struct {
+	first, second string // where the joins begin
+	arrives       string // the last frame of the first join that does
+	owed          func(all []transporttest.Entry) []transporttest.Entry
+	frames        []string // among them
+}
+
+func whole(all []transporttest.Entry) []transporttest.Entry   { return all }
+func lastTwo(all []transporttest.Entry) []transporttest.Entry { return all[len(all)-2:] }
+func last(all []transporttest.Entry) []transporttest.Entry    { return all[len(all)-1:] }
+func none([]transporttest.Entry) []transporttest.Entry        { return nil }
+
+// TestRecoveryOfAnEndAskedForAgain: what the client has not received of either join
+// comes from the one that goes further back; where the first one's end has arrived,
+// only the second is owed.
 func TestRecoveryOfAnEndAskedForAgain(t *testing.T) {
-	for _, c := range []struct {
-		arrives string
-		owed    func(all []transporttest.Entry) []transporttest.Entry
-		frames  []string // among them
-	}{
-		{"subscribed", func(all []transporttest.Entry) []transporttest.Entry { return all }, []string{"live", "end"}},
-		{"live", func(all []transporttest.Entry) []transporttest.Entry { return all[len(all)-1:] }, []string{"live", "end"}},
-		{"end", func([]transporttest.Entry) []transporttest.Entry { return nil }, []string{"subscribed", "live", "end"}},
+	goesOn, begins := []string{"live", "end"}, []string{"subscribed", "live", "end"}
+	for _, c := range []rejoinTest{
+		{"start", "now", "subscribed", whole, goesOn},
+		{"start", "now", "live", lastTwo, goesOn},
+		{"start", "now", "event", last, []string{"end"}},
+		{"start", "now", "end", none, begins},
+		{"now", "start", "connected", whole, begins},
+		{"now", "start", "subscribed", whole, begins},
+		{"now", "start", "live", whole, begins},
+		{"now", "start", "end", whole, begins},
 	} {
-		t.Run(c.arrives, func(t *testing.T) {
+		t.Run(c.first+" then "+c.second+" after "+c.arrives, func(t *testing.T) {
 			s := newSessionTest(t)
 			w := s.log.Begin(s)
 			w.Emit(s, 5, 5)
 			io := s.come(transporttest.Recovery{})
-			s.say(io, "subscribe", w.Job)
-			var back transporttest.Recovery
-			for _, name := range []string{"subscribed", "live", "end"} {
-				if name == "end" {
+			back := io.Recovery()
+			s.ask(io, w.Job, "from", c.first)
+			for _, name := range []string{"subscribed", "live", "event", "end"} {
+				switch name {
+				case "event":
+					w.Emit(s, 1, 1)
+					if it, err := io.Next(); err != nil || it.Event == nil {
+						s.Fatalf("%s %s, %v instead of an event", it.Name, it.Data, err)
+					}
+				case "end":
 					w.Finish(s)
+					s.until(io, name)
+				default:
+					s.until(io, name)
 				}
-				s.until(io, name)
 				if name == c.arrives {
 					back = io.Recovery()
 				}
 			}
 			for range 2 {
-				if err := io.Say("subscribe", map[string]string{"jobId": w.Job, "from": "now"}); err != nil {
-					s.Fatal(err)
-				}
+				s.ask(io, w.Job, "from", c.second)
 				io.Close()
 				io = s.come(back)
 			}
@@ -169,6 +199,91 @@ func TestRecoveryOfAnEndAskedForAgain(t *testing.T) {
 			}
 			transporttest.Same(s, got, c.owed(s.log.Entries(w.Job)))
 		})
+	}
+}
+
+// aheadTest is a connection that stands at a quiet room's place, behind what other
+// jobs have written since, so that what it joins from now on begins ahead of it.
+type aheadTest struct {
+	*sessionTest
+	io           *transporttest.IO
+	job, another *transporttest.Work
+}
+
+func newAheadTest(t *testing.T) *aheadTest {
+	s := newSessionTest(t)
+	a := &aheadTest{sessionTest: s}
+	quiet := s.log.Begin(s)
+	a.job, a.another = s.log.Begin(s), s.log.Begin(s)
+	a.io = s.come(transporttest.Recovery{})
+	s.say(a.io, "subscribe", quiet.Job)
+	s.until(a.io, "subscribed")
+	s.until(a.io, "live")
+	a.job.Emit(s, 25, 5)
+	return a
+}
+
+// join joins the job, and at the same place another room, whose beginning is the
+// last that arrives after these frames.
+func (a *aheadTest) join(member, value string, frames ...string) (back transporttest.Recovery) {
+	a.Helper()
+	a.ask(a.io, a.job.Job, member, value)
+	a.ask(a.io, a.another.Job, "from", "now")
+	for _, name := range append(frames, "subscribed") {
+		a.until(a.io, name)
+	}
+	back = a.io.Recovery()
+	a.until(a.io, "live")
+	return back
+}
+
+// TestRecoveryAheadOfThePlace: of a room that began ahead of the connection's place,
+// nothing before its beginning counts as received.
+func TestRecoveryAheadOfThePlace(t *testing.T) {
+	a := newAheadTest(t)
+	back := a.join("from", "now", "subscribed", "live")
+	a.job.Emit(a, 2, 2)
+	a.job.Finish(a)
+	a.until(a.io, "end")
+	all := a.log.Entries(a.job.Job)
+	a.ask(a.io, a.job.Job, "lastEventId", all[10].ID) // between the place and the first join's beginning
+	a.io.Close()
+	io := a.come(back)
+	var got []transporttest.Item
+	for _, name := range []string{"live", "subscribed", "live", "end"} {
+		got = append(got, a.until(io, name)...)
+	}
+	transporttest.Same(a, got, all[11:])
+}
+
+// TestRecoveryOfAnEndBehind: a room that began behind its job's last event ends when
+// the session goes on.
+func TestRecoveryOfAnEndBehind(t *testing.T) {
+	a := newAheadTest(t)
+	a.job.Finish(a)
+	back := a.join("lastEventId", last(a.log.Entries(a.job.Job))[0].ID, "subscribed", "live", "end")
+	a.io.Close()
+	io := a.come(back)
+	transporttest.Same(a, append(a.until(io, "end"), a.until(io, "live")...), nil)
+}
+
+// TestRejoinsInTheStore: who joins a job that is over again and again does not fill
+// the store.
+func TestRejoinsInTheStore(t *testing.T) {
+	s := newSessionTest(t)
+	w := s.log.Begin(s)
+	w.Finish(s)
+	io := s.come(transporttest.Recovery{})
+	for range 40 {
+		s.say(io, "subscribe", w.Job)
+		s.until(io, "subscribed")
+		s.until(io, "live")
+		s.until(io, "end")
+	}
+	id, _, _ := strings.Cut(io.Recovery().PID, ".")
+	state, err := s.server.running().store.Session(t.Context(), "acme", id)
+	if n := len(state.Rooms); err != nil || n == 0 || n > 16 {
+		t.Errorf("%d rooms in the store, %v; want at most 16", n, err)
 	}
 }
 

@@ -348,7 +348,7 @@ func (m *model) event(it seen) error {
 func (m *model) follow(r *joinedRoom, seq, at uint64) error {
 	next, ok := m.next(r)
 	switch {
-	case r.ghost:
+	case r.ghost, r.leaving && !r.live:
 	case !r.live:
 		return broken("event %d comes while %q is read up to %d", seq, r.job, r.upTo)
 	case ok && next == seq:

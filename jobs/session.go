@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// SessionRoom is a room that a resumable session has joined.
+// SessionRoom is a room that a resumable session has joined. There may be several
+// of one job, if it was joined again after it had ended.
 type SessionRoom struct {
-	N        int64  // the n-th join of the session, from 1
+	N        int64  // which join of the session it was; later ones have larger numbers
 	Job      string // empty: the client's room
 	Start    Cursor // events at or below it are not for this room
 	JoinedAt uint64 // the session's position (a seq) when it joined

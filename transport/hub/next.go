@@ -309,6 +309,7 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 	s.landed = nil
 	if mark.Kind != Reset {
 		if m := s.member(mark.Room.Job); m != nil && mark.Kind == Gone {
+			mark.N = m.n
 			s.remove(m)
 		}
 		return append(items, Item{Mark: mark})

@@ -75,7 +75,7 @@ func (s *Subscription) put(m *member, r Resumed, o Opened) {
 		if m.start <= s.pos {
 			m.done, m.doneID = s.pos, s.posID
 		}
-		if m.end == 0 || m.end > s.pos {
+		if m.end == 0 || m.end > s.pos && m.end > m.start {
 			m.live = true
 			return
 		}

@@ -147,9 +147,14 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	if !ok {
 		return errors.New("gateway: a room starts nowhere")
 	}
-	return n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
+	gone := n.settled(j.Room.Job)
+	err := n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
-	}, n.due())
+	}, numbers(gone))
+	if err != nil {
+		n.keep(gone)
+	}
+	return err
 }
 
 // again answers a subscribe to a room that is joined; told is false if it was left
@@ -174,10 +179,10 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	if !joined {
 		return transport.Refuse(transport.NotFound, "This room is not joined.")
 	}
-	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	n.mu.Lock()
+	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	if r := n.rooms.of(q.JobID); r != nil {
-		gone = append(gone, r.n)
+		gone = append(gone, over{n: r.n, job: r.job})
 		if r.waits {
 			n.control = append(n.control, frame{ack: r.ack, data: leftFrame(q.JobID).MarshalData()})
 		}
@@ -186,7 +191,8 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, gone); err != nil {
+	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, numbers(gone)); err != nil {
+		n.keep(gone)
 		return err
 	}
 	room := hub.Room{Client: n.principal.ClientID, Job: q.JobID}

@@ -10,5 +10,5 @@
 //	                          history up to seq; later rooms nothing yet
 //
 // Rooms are kept in the store before their `subscribed` leaves, so that whoever
-// has heard of a room finds it again.
+// has heard of a room finds it again, and until their `end` must have arrived.
 package gateway

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"slices"
 	"strconv"
-	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -13,27 +11,42 @@ import (
 
 // Fill implements socketio.Peer.
 func (n *session) Fill(w *engineio.Writer) (more bool) {
-	scratch := n.g.items.Get().(*[]hub.Item)
-	defer n.g.items.Put(scratch)
+	b := n.g.batches.Get().(*batch)
+	defer n.g.batches.Put(b)
 	for more = true; more && !n.broken && !w.Full(); {
 		var control []frame
-		var items []hub.Item
-		control, items, more = n.collect((*scratch)[:0], w.Left())
-		*scratch = items[:0]
+		control, more = n.collect(b, w.Left())
 		n.writeAll(w, control)
-		n.send(w, items)
-		clear(items)
+		n.send(w, b)
+		clear(b.items)
+		clear(b.acks)
 	}
 	return more && !n.broken
 }
 
+// batch is what one turn of Fill takes.
+type batch struct {
+	items []hub.Item
+	acks  []room // that begin among the items, and whose acknowledgements go out with that
+}
+
 // collect takes the answers that wait, and what follows them.
-func (n *session) collect(scratch []hub.Item, left int) (control []frame, items []hub.Item, more bool) {
+func (n *session) collect(b *batch, left int) (control []frame, more bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	control, n.control = n.control, nil
-	items, more = n.sub.Next(scratch, transport.BatchEvents, left)
-	return control, items, more
+	b.items, more = n.sub.Next(b.items[:0], transport.BatchEvents, left)
+	b.acks = b.acks[:0]
+	for _, it := range b.items {
+		if it.Mark == nil || it.Mark.Kind != hub.Started {
+			continue
+		}
+		if r := n.rooms.of(it.Mark.Room.Job); r != nil && r.n == it.Mark.N && r.waits {
+			b.acks = append(b.acks, *r)
+			r.waits = false
+		}
+	}
+	return control, more
 }
 
 func (n *session) writeAll(w *engineio.Writer, frames []frame) {
@@ -63,15 +76,15 @@ func eventFrame(e *hub.Event) []byte {
 }
 
 // send sends what the subscription gave.
-func (n *session) send(w *engineio.Writer, items []hub.Item) {
+func (n *session) send(w *engineio.Writer, b *batch) {
 	events := 0
 	var last *hub.Event
-	for _, it := range items {
+	for _, it := range b.items {
 		if n.broken {
 			return
 		}
 		if it.Event == nil {
-			n.mark(w, it.Mark)
+			n.mark(w, it.Mark, b.acks)
 			continue
 		}
 		n.event(w, it.Event)
@@ -99,10 +112,10 @@ func (n *session) event(w *engineio.Writer, e *hub.Event) {
 }
 
 // mark sends what stands between events.
-func (n *session) mark(w *engineio.Writer, m *hub.Mark) {
+func (n *session) mark(w *engineio.Writer, m *hub.Mark, acks []room) {
 	switch m.Kind {
 	case hub.Started:
-		n.started(w, m)
+		n.started(w, m, acks)
 	case hub.Live:
 		n.place = place{position: m.Cursor}
 		if r := n.reading; r != nil {
@@ -129,7 +142,7 @@ func (n *session) mark(w *engineio.Writer, m *hub.Mark) {
 }
 
 // started begins the history of a room.
-func (n *session) started(w *engineio.Writer, m *hub.Mark) {
+func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 	if m.N <= n.begun { // it is read once more: the log has a hole
 		n.fail(errHole)
 		return
@@ -143,60 +156,11 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark) {
 	n.place = place{m.Joined.Position, m.N, start.Seq}
 	f := transport.MarkFrame(m)
 	n.frame(w, f, true)
-	if id, ok := n.takeAck(m); ok {
-		n.write(w, frame{ack: id, data: f.MarshalData()})
-	}
-}
-
-// takeAck returns the id of the acknowledgement that waits for the room's
-// `subscribed`, once.
-func (n *session) takeAck(m *hub.Mark) (id int64, ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	r := n.rooms.of(m.Room.Job)
-	if r == nil || r.n != m.N || !r.waits {
-		return 0, false
-	}
-	r.waits = false
-	return r.ack, true
-}
-
-// ended notes that a room is no more.
-func (n *session) ended(m *hub.Mark) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
-		n.outlive(*r)
-		n.rooms.remove(m.Room.Job)
-	}
-}
-
-// outlive keeps a room that has ended in the store until the client must have
-// received its end: if the connection is cut before, it is read once more. mu is
-// held.
-func (n *session) outlive(r room) {
-	n.over = append(n.over, over{r.n, r.job, time.Now().Add(provenAfter)})
-}
-
-// due takes the joins whose rooms may leave the store, because the client has
-// received their ends.
-func (n *session) due() []int64 {
-	now := time.Now()
-	return n.takeOver(func(o over) bool { return !o.due.After(now) })
-}
-
-// takeOver takes joins out of those that are over, and returns their numbers.
-func (n *session) takeOver(out func(over) bool) []int64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var gone []int64
-	n.over = slices.DeleteFunc(n.over, func(o over) bool {
-		if out(o) {
-			gone = append(gone, o.n)
+	for _, r := range acks {
+		if r.n == m.N {
+			n.write(w, frame{ack: r.ack, data: f.MarshalData()})
 		}
-		return out(o)
-	})
-	return gone
+	}
 }
 
 func (n *session) frame(w *engineio.Writer, f transport.Frame, withOffset bool) {

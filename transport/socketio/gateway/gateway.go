@@ -39,8 +39,6 @@ const (
 	maxRooms         = 100    // joined at once
 	maxStrangers     = 10_000 // sessions that have not been let in yet, over all
 	maxPendingFrames = 256    // answers that the peer has not taken yet
-	maxOver          = 1024   // sessions whose ended rooms wait to be removed; others do it with their next join
-	cleaners         = 4      // who remove them
 )
 
 // How long a session can be resumed, and how often that is looked after.
@@ -71,7 +69,7 @@ type Options struct {
 // Gateway is the namespace. Close it to stop its goroutine.
 type Gateway struct {
 	opt       Options
-	items     sync.Pool // *[]hub.Item, the scratch space of one Fill
+	batches   sync.Pool // *batch, the scratch space of one Fill
 	strangers atomic.Int64
 	seed      maphash.Seed
 	resuming  [64]sync.Mutex // by session: two CONNECTs with one pid take turns
@@ -79,7 +77,7 @@ type Gateway struct {
 	mu   sync.Mutex // guards live
 	live map[string]*session
 
-	over chan *session // sessions with rooms that have ended and are still in the store
+	ended chan ended // rooms that may leave the store
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -87,11 +85,8 @@ type Gateway struct {
 
 // New returns a gateway.
 func New(o Options) *Gateway {
-	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed(), over: make(chan *session, maxOver)}
-	g.items.New = func() any {
-		s := make([]hub.Item, 0, transport.BatchEvents)
-		return &s
-	}
+	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
+	g.batches.New = func() any { return &batch{items: make([]hub.Item, 0, transport.BatchEvents)} }
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
 	g.running.Go(func() { g.keep(ctx) })
@@ -141,25 +136,6 @@ func (g *Gateway) tidy(ctx context.Context) {
 		select { // leave room for others
 		case <-ctx.Done():
 		case <-time.After(sweepPause):
-		}
-	}
-}
-
-// clean removes rooms that have ended from the store, so that a client which comes
-// back later is not told once more of their end.
-func (g *Gateway) clean(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case n := <-g.over:
-			gone := n.due()
-			if len(gone) == 0 {
-				continue
-			}
-			if err := g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, gone); err != nil && ctx.Err() == nil {
-				g.opt.Log.Warn("remove ended rooms", "error", err)
-			}
 		}
 	}
 }

@@ -72,8 +72,8 @@ func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) 
 
 // oneOfEach leaves one join of each job. There are several where a job's end was on
 // its way to the client when it was joined again. A client that has heard of the
-// later join has that end; any other has one of the two, which gives all that both
-// of them owe.
+// later join has that end; any other gets the one of the two that goes further back,
+// and with it all that both of them owe.
 func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]jobs.SessionRoom, []hub.Resumed) {
 	kept := make(map[string]hub.Resumed, len(rooms)) // by job
 	for _, r := range resumed {
@@ -90,7 +90,7 @@ func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]job
 // owedAfter returns the number of the last event that a room does not owe.
 func owedAfter(o offset, r hub.Resumed) uint64 {
 	if r.Live {
-		return o.position.Seq
+		return max(o.position.Seq, r.From.Seq)
 	}
 	return r.From.Seq
 }

@@ -106,13 +106,6 @@ func (r *rooms) remove(job string) {
 	*r = slices.DeleteFunc(*r, func(x room) bool { return x.job == job })
 }
 
-// over is a room that has ended.
-type over struct {
-	n   int64 // of its join
-	job string
-	due time.Time // it may leave the store then
-}
-
 // reading is a room whose history is being sent.
 type reading struct {
 	n        int64
@@ -180,15 +173,7 @@ func (n *session) pushed(full bool) {
 func (n *session) Tick(now time.Time) error {
 	n.push([]frame{{event: "ping", data: transport.AppendPing(nil, now)}})
 	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
-	n.mu.Lock()
-	due := len(n.over) > 0 && !n.over[0].due.After(now)
-	n.mu.Unlock()
-	if due {
-		select {
-		case n.g.over <- n:
-		default: // they are busy: the next join or tick does it
-		}
-	}
+	n.cleanUp(now)
 	return nil
 }
 
