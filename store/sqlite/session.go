@@ -17,8 +17,8 @@ import (
 // time per row.
 const (
 	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
-	cachePagesKiB     = 16_000   // page cache of the writer
-	readerPagesKiB    = 2_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
+	cachePagesKiB     = 4_000    // page cache of the writer: the ends of the trees and the jobs at work
+	readerPagesKiB    = 1_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
 	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
 	journalSizeLimit  = 64 << 20 // bytes that the WAL file keeps after a checkpoint
 	readers           = 4        // read-only connections
