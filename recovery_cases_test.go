@@ -293,7 +293,7 @@ func TestRejoinsInTheStore(t *testing.T) {
 func TestRecoveryWithAToken(t *testing.T) {
 	s := newSessionTest(t)
 	w, other := s.log.Begin(s), s.log.Begin(s)
-	token, err := s.server.running().signer.Mint(auth.Principal{ClientID: "acme", KeyID: s.key}, w.Job, time.Minute)
+	token, err := s.server.running().signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: s.key}}, w.Job, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

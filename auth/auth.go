@@ -36,12 +36,17 @@ type Key struct {
 	LastUsedAt     *time.Time `json:"lastUsedAt"`
 }
 
-// Principal is who is asking.
+// Identity is who is asking, by which credential. Long streams keep it.
+type Identity struct {
+	ClientID string
+	KeyID    string // of the key, also behind a token
+	TokenID  string // empty: the key itself
+	JobID    string // the only job that may be seen; empty: all of the client
+}
+
+// Principal is who is asking and what they may do.
 type Principal struct {
-	ClientID       string
-	KeyID          string // of the key, also behind a token
-	TokenID        string // empty: the key itself
-	JobID          string // the only job that may be seen; empty: all of the client
+	Identity
 	Scopes         []Scope
 	MaxConnections int        // 0: the server's setting
 	ExpiresAt      *time.Time // when the credential ends

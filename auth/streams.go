@@ -54,6 +54,7 @@ type Streams struct {
 
 // holder is what one key, or one token, holds.
 type holder struct {
+	name    string // its place in Streams.holders
 	client  string
 	key     string     // id of the key, also behind a token
 	expires *time.Time // of the key; nil: never, or not known yet
@@ -64,9 +65,7 @@ type holder struct {
 // Slot is one admitted stream or waiting call. Whoever got it releases it.
 type Slot struct {
 	streams  *Streams
-	holder   string // its place in Streams.holders
-	key      string // for the log
-	client   string
+	holder   *holder // who has it; registered until it is released
 	kind     string
 	end      func(reason error) // nil: a waiting call
 	ended    bool               // end was called or is about to be; guarded by Streams.mu
@@ -105,7 +104,7 @@ func orDefault(n, fallback int) int {
 // Errors: ErrConnectionLimit; ErrUnauthenticated if the key has ended since p
 // was made; what the store said if it could not be asked.
 func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(reason error)) (*Slot, error) {
-	slot := &Slot{streams: s, holder: credentialOf(p), key: p.KeyID, client: p.ClientID, kind: kind, end: end}
+	slot := &Slot{streams: s, kind: kind, end: end}
 	if err := s.take(slot, p); err != nil {
 		return nil, err
 	}
@@ -118,7 +117,7 @@ func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(r
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holders[slot.holder].expires = key.ExpiresAt // the slot keeps its holder present
+	slot.holder.expires = key.ExpiresAt
 	return slot, nil
 }
 
@@ -134,8 +133,8 @@ func (s *Streams) OpenWait(p Principal) (*Slot, error) {
 		return nil, fmt.Errorf("%w: this key has %d calls waiting", ErrConnectionLimit, h.waits)
 	}
 	h.waits++
-	s.holders[credentialOf(p)] = h
-	return &Slot{streams: s, holder: credentialOf(p), key: p.KeyID, client: p.ClientID}, nil
+	s.holders[h.name] = h
+	return &Slot{streams: s, holder: h}, nil
 }
 
 // Held returns how many live streams a key holds.
@@ -174,18 +173,18 @@ func (slot *Slot) Release() {
 		return
 	}
 	slot.released = true
-	h := s.holders[slot.holder]
+	h := slot.holder
 	if slot.end == nil {
 		h.waits--
 	} else {
 		delete(h.live, slot)
 		s.kinds[slot.kind]--
-		if s.clients[slot.client]--; s.clients[slot.client] == 0 {
-			delete(s.clients, slot.client)
+		if s.clients[h.client]--; s.clients[h.client] == 0 {
+			delete(s.clients, h.client)
 		}
 	}
 	if len(h.live) == 0 && h.waits == 0 {
-		delete(s.holders, slot.holder)
+		delete(s.holders, h.name)
 	}
 }
 
@@ -201,8 +200,9 @@ func (s *Streams) take(slot *Slot, p Principal) error {
 	if n := s.clients[p.ClientID]; n >= s.limits.PerClient {
 		return fmt.Errorf("%w: this client has %d of at most %d", ErrConnectionLimit, n, s.limits.PerClient)
 	}
+	slot.holder = h
 	h.live[slot] = struct{}{}
-	s.holders[slot.holder] = h
+	s.holders[h.name] = h
 	s.clients[p.ClientID]++
 	s.kinds[slot.kind]++
 	return nil
@@ -219,10 +219,11 @@ func credentialOf(p Principal) string {
 // holder returns what p's credential holds, or an empty one that is not
 // registered yet: a refusal leaves nothing behind. The caller has locked mu.
 func (s *Streams) holder(p Principal) *holder {
-	if h := s.holders[credentialOf(p)]; h != nil {
+	name := credentialOf(p)
+	if h := s.holders[name]; h != nil {
 		return h
 	}
-	return &holder{client: p.ClientID, key: p.KeyID, live: make(map[*Slot]struct{})}
+	return &holder{name: name, client: p.ClientID, key: p.KeyID, live: make(map[*Slot]struct{})}
 }
 
 // held returns the ids of all keys that have live streams, their own or of
@@ -284,7 +285,7 @@ func (s *Streams) callEnd(slots []*Slot, reason error) {
 		func() {
 			defer func() {
 				if v := recover(); v != nil {
-					s.log.Error("ending a stream panicked", "key", slot.key, "kind", slot.kind,
+					s.log.Error("ending a stream panicked", "key", slot.holder.key, "kind", slot.kind,
 						"panic", v, "stack", string(debug.Stack()))
 				}
 			}()

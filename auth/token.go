@@ -112,8 +112,8 @@ func (s *Signer) read(secret string) (Principal, error) {
 	}
 	end := c.ExpiresAt.Time
 	return Principal{
-		ClientID: c.Subject, KeyID: c.Key, TokenID: c.ID, JobID: c.Job,
-		Scopes: []Scope{Watch}, MaxConnections: tokenStreams, ExpiresAt: &end,
+		Identity: Identity{ClientID: c.Subject, KeyID: c.Key, TokenID: c.ID, JobID: c.Job},
+		Scopes:   []Scope{Watch}, MaxConnections: tokenStreams, ExpiresAt: &end,
 	}, nil
 }
 

@@ -154,7 +154,7 @@ func ended(k Key, now time.Time) error {
 // principal is what holding k makes of a caller. It shares nothing with k,
 // which is cached.
 func principal(k Key) Principal {
-	p := Principal{ClientID: k.ClientID, KeyID: k.ID, Scopes: slices.Clone(k.Scopes)}
+	p := Principal{Identity: Identity{ClientID: k.ClientID, KeyID: k.ID}, Scopes: slices.Clone(k.Scopes)}
 	if k.MaxConnections != nil {
 		p.MaxConnections = *k.MaxConnections
 	}
@@ -168,6 +168,6 @@ func principal(k Key) Principal {
 // May reports whether p has a scope.
 func (p Principal) May(s Scope) bool { return slices.Contains(p.Scopes, s) }
 
-// Sees reports whether p may know of a job of its client. An empty job stands
+// Sees reports whether i may know of a job of its client. An empty job stands
 // for all of them: the list, and the client's log.
-func (p Principal) Sees(job string) bool { return p.JobID == "" || p.JobID == job }
+func (i Identity) Sees(job string) bool { return i.JobID == "" || i.JobID == job }

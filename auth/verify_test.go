@@ -35,7 +35,8 @@ func TestVerify(t *testing.T) {
 
 	p := verify(t, v, secret)
 	want := auth.Principal{
-		ClientID: "acme", KeyID: key.ID, Scopes: auth.DefaultScopes(), MaxConnections: 3, ExpiresAt: key.ExpiresAt,
+		Identity: auth.Identity{ClientID: "acme", KeyID: key.ID},
+		Scopes:   auth.DefaultScopes(), MaxConnections: 3, ExpiresAt: key.ExpiresAt,
 	}
 	if diff := cmp.Diff(want, p); diff != "" {
 		t.Errorf("principal (-want +got):\n%s", diff)

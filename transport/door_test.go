@@ -316,7 +316,7 @@ func TestNothingIsBorrowed(t *testing.T) {
 func TestSecretsStayOutOfTheLog(t *testing.T) {
 	const canary = "canary-4f7a9c1e2b8d6035"
 	keys := testKeys()
-	keys[canary+"-good"] = auth.Principal{ClientID: "acme", KeyID: "k9", Scopes: auth.DefaultScopes()}
+	keys[canary+"-good"] = auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: "k9"}, Scopes: auth.DefaultScopes()}
 	s := openSite(t, Options{Auth: keys}, whoami)
 	for _, secret := range []string{canary + "-good", canary + "-bad", canary + "-\u00fc", canary} {
 		for _, path := range []string{"/who", "/work", "/panic", "/fail", "/nothing", "/body"} {

@@ -59,8 +59,8 @@ const (
 
 func testKeys() keyring {
 	return keyring{
-		watchKey: {ClientID: "acme", KeyID: "k1", Scopes: []auth.Scope{auth.Watch}},
-		otherKey: {ClientID: "umbra", KeyID: "k2", Scopes: auth.DefaultScopes()},
+		watchKey: {Identity: auth.Identity{ClientID: "acme", KeyID: "k1"}, Scopes: []auth.Scope{auth.Watch}},
+		otherKey: {Identity: auth.Identity{ClientID: "umbra", KeyID: "k2"}, Scopes: auth.DefaultScopes()},
 	}
 }
 

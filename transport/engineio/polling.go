@@ -60,9 +60,9 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 	p := &poll{s: s, status: fiber.StatusOK}
 	s.mu.Lock()
 	switch {
-	case s.closed:
-		last := s.last
-		s.last = nil
+	case s.over != nil:
+		last := s.over.last
+		s.over.last = nil
 		s.mu.Unlock()
 		if last == nil {
 			return refuse(c, faultSession)
@@ -142,7 +142,7 @@ func (p *poll) Repeat(request []byte) bool {
 		return false
 	}
 	s.mu.Lock()
-	if s.late(time.Now()) || s.closed || s.ws != nil || s.probe != nil || s.get != nil || p.status != fiber.StatusOK {
+	if s.late() || s.over != nil || s.ws != nil || s.probe != nil || s.get != nil || p.status != fiber.StatusOK {
 		s.mu.Unlock()
 		return false
 	}
@@ -306,7 +306,7 @@ func (p *poll) Closed(cause error) {
 func (s *Session) servePost(c *fiber.Ctx) error {
 	s.mu.Lock()
 	switch {
-	case s.closed:
+	case s.over != nil:
 		s.mu.Unlock()
 		return refuse(c, faultSession)
 	case s.ws != nil:

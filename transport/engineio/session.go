@@ -47,20 +47,24 @@ type Session struct {
 
 	mu       sync.Mutex    // guards everything below
 	ready    bool          // open is done
-	closed   bool          // set with sending held too
 	posting  bool          // a POST is being read
 	ping     bool          // a ping is due
 	awaiting bool          // a pong is awaited
 	extended bool          // the wait was prolonged, once
-	pulse    time.Time     // when the next ping is due; while awaiting, when the pong
-	giveUp   time.Time     // of the probe; closed: of whoever may still fetch the end
-	cause    error         // closed: why
+	pulse    time.Duration // when the next ping is due; while awaiting, when the pong; as Server.now
+	giveUp   time.Duration // of the probe; over: of whoever may still fetch the end; as Server.now
 	calls    int           // of Receive and Tick that are under way; Closed waits for them
 	ws       *socket       // the transport; nil: polling
 	probe    *socket       // a WebSocket that may become the transport
 	get      *poll         // the poll that waits, at most one
-	flow     *rate.Limiter // made at the first packet
-	last     []byte        // closed: payload for one more poll
+	flow     *rate.Limiter // of packets; nil: as one that nothing was taken of
+	over     *ending       // nil: it is not; set with sending held too
+}
+
+// ending is what is still known of a session that is over.
+type ending struct {
+	cause error
+	last  []byte // payload for one more poll
 }
 
 // ID is the session's secret.
@@ -78,7 +82,7 @@ func (s *Session) Wake() {
 func (s *Session) TickAt(t time.Time) {
 	s.ticked.Store(t.UnixMilli())
 	s.mu.Lock()
-	if s.ready && !s.closed {
+	if s.ready && s.over == nil {
 		s.arm()
 	}
 	s.mu.Unlock()
@@ -88,7 +92,7 @@ func (s *Session) TickAt(t time.Time) {
 func (s *Session) Fail(cause error) {
 	s.failed.Store(&cause)
 	s.mu.Lock()
-	if s.ready && !s.closed {
+	if s.ready && s.over == nil {
 		s.arm()
 	}
 	s.mu.Unlock()
@@ -96,66 +100,55 @@ func (s *Session) Fail(cause error) {
 
 // arm sets the timer to what comes next. s.mu is held.
 func (s *Session) arm() {
-	var next time.Time
-	consider := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
+	now := s.srv.now()
+	next := s.pulse
+	switch {
+	case s.over != nil:
+		next = s.giveUp
+	case s.failed.Load() != nil:
+		next = now
+	case s.probe != nil:
+		next = min(next, s.giveUp)
 	}
-	if s.closed {
-		consider(s.giveUp)
-	} else {
-		consider(s.pulse)
-		if s.probe != nil {
-			consider(s.giveUp)
-		}
-		if ms := s.ticked.Load(); ms != 0 {
-			consider(time.UnixMilli(ms))
-		}
+	if ms := s.ticked.Load(); ms != 0 && s.over == nil {
+		next = min(next, now+time.Until(time.UnixMilli(ms)))
 	}
-	if s.failed.Load() != nil && !s.closed {
-		next = time.Now()
-	}
-	if next.IsZero() {
-		s.timer.Stop()
-		return
-	}
-	s.timer.Reset(max(time.Until(next), 0))
+	s.timer.Reset(max(next-now, 0))
 }
 
 // tick does what the time demands.
 func (s *Session) tick() {
 	defer s.caught()
-	now := time.Now()
 	if cause := s.failed.Load(); cause != nil {
 		s.end(*cause)
 	}
-	if s.overdue(now) {
+	if s.overdue() {
 		return
 	}
-	if ms := s.ticked.Load(); ms != 0 && now.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
-		if err := s.callTick(now); err != nil {
+	clock, now := time.Now(), s.srv.now()
+	if ms := s.ticked.Load(); ms != 0 && clock.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
+		if err := s.callTick(clock); err != nil {
 			s.Close(err)
 		}
 	}
 	s.mu.Lock()
-	if s.closed {
-		over := !now.Before(s.giveUp)
-		if !over {
+	if s.over != nil {
+		known := now < s.giveUp
+		if known {
 			s.arm()
 		}
 		s.mu.Unlock()
-		if over {
+		if !known {
 			s.srv.forget(s)
 		}
 		return
 	}
-	if !s.awaiting && !now.Before(s.pulse) {
+	if !s.awaiting && now >= s.pulse {
 		s.ping, s.awaiting, s.extended = true, true, false
-		s.pulse = s.pulse.Add(s.srv.opt.PingTimeout) // not from now: a timer may be late
+		s.pulse += s.srv.opt.PingTimeout // not from now: a timer may be late
 	}
 	var late *socket
-	if s.probe != nil && !now.Before(s.giveUp) {
+	if s.probe != nil && now >= s.giveUp {
 		late, s.probe = s.probe, nil
 	}
 	s.arm()
@@ -182,9 +175,9 @@ func (s *Session) caught() {
 
 // overdue ends the session if its peer has been silent for too long, and reports
 // whether it has. Requests ask too, because a timer may be late.
-func (s *Session) overdue(now time.Time) bool {
+func (s *Session) overdue() bool {
 	s.mu.Lock()
-	late := s.late(now)
+	late := s.late()
 	s.mu.Unlock()
 	if late {
 		s.end(ErrPingTimeout)
@@ -193,12 +186,12 @@ func (s *Session) overdue(now time.Time) bool {
 }
 
 // late reports whether the peer has been silent for too long. s.mu is held.
-func (s *Session) late(now time.Time) bool {
+func (s *Session) late() bool {
 	by := s.pulse
 	if !s.awaiting {
-		by = by.Add(s.srv.opt.PingTimeout)
+		by += s.srv.opt.PingTimeout
 	}
-	return !s.closed && !now.Before(by)
+	return s.over == nil && s.srv.now() >= by
 }
 
 // takePing reports whether a ping must be sent now. s.mu is held.
@@ -210,27 +203,24 @@ func (s *Session) takePing() bool {
 
 // receive handles one packet of the peer.
 func (s *Session) receive(p packet) error {
-	now := time.Now()
 	s.mu.Lock()
-	if s.closed {
+	if s.over != nil {
 		s.mu.Unlock()
 		return ErrPeerClosed
 	}
-	if s.flow == nil {
-		s.flow = rate.NewLimiter(messagesPerSec, messagesBurst)
-	}
-	if !s.flow.AllowN(now, 1) {
+	pong := p.kind == typePong && s.awaiting
+	if !s.allow(pong) {
 		s.mu.Unlock()
 		return ErrFlood
 	}
 	switch {
-	case p.kind == typePong && s.awaiting:
+	case pong:
 		s.ping, s.awaiting = false, false
-		s.pulse = now.Add(s.srv.opt.PingInterval)
+		s.pulse = s.srv.now() + s.srv.opt.PingInterval
 		s.arm()
 	case s.awaiting && !s.extended: // busy, but alive
 		s.extended = true
-		s.pulse = now.Add(s.srv.opt.PingTimeout)
+		s.pulse = s.srv.now() + s.srv.opt.PingTimeout
 		s.arm()
 	}
 	if p.kind == typeMessage {
@@ -249,15 +239,31 @@ func (s *Session) receive(p packet) error {
 	return nil // pong; the rest means nothing here
 }
 
+// allow counts one packet, and reports whether the peer may send it. A pong that we
+// asked for is free, and with the first one after a rest the limiter goes: most
+// sessions rest most of the time. s.mu is held.
+func (s *Session) allow(pong bool) bool {
+	switch {
+	case pong:
+		if s.flow != nil && s.flow.Tokens() >= messagesBurst {
+			s.flow = nil
+		}
+		return true
+	case s.flow == nil:
+		s.flow = rate.NewLimiter(messagesPerSec, messagesBurst)
+	}
+	return s.flow.Allow()
+}
+
 // callTick calls the application's Tick, unless the session is over.
 func (s *Session) callTick(now time.Time) error {
 	s.mu.Lock()
-	closed := s.closed
-	if !closed {
+	over := s.over != nil
+	if !over {
 		s.calls++
 	}
 	s.mu.Unlock()
-	if closed {
+	if over {
 		return nil
 	}
 	defer s.called()
@@ -269,12 +275,15 @@ func (s *Session) callTick(now time.Time) error {
 func (s *Session) called() {
 	s.mu.Lock()
 	s.calls--
-	over, cause := s.closed && s.calls == 0, s.cause
+	over := s.over
+	if s.calls > 0 {
+		over = nil
+	}
 	s.mu.Unlock()
-	if over {
+	if over != nil {
 		s.sending.Lock()
 		defer s.sending.Unlock()
-		s.app.Closed(cause)
+		s.app.Closed(over.cause)
 	}
 }
 
@@ -291,9 +300,9 @@ func (s *Session) finish(cause error, politely bool) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	s.mu.Lock()
-	closed, isPoll := s.closed, s.ws == nil
+	over, isPoll := s.over != nil, s.ws == nil
 	s.mu.Unlock()
-	if closed {
+	if over {
 		return
 	}
 	var last []byte
@@ -313,7 +322,7 @@ func (s *Session) finish(cause error, politely bool) {
 // reports whether the application is free to be told. sending is held.
 func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 	s.mu.Lock()
-	s.closed, s.cause = true, cause
+	s.over = &ending{cause: cause}
 	ws, probe, get := s.ws, s.probe, s.get
 	s.ws, s.probe, s.get = nil, nil, nil
 	linger := time.Duration(0)
@@ -322,18 +331,18 @@ func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 		if cause == ErrPeerClosed { //nolint:errorlint // it is handed over as it is
 			bye = []byte{typeNoop}
 		}
-		s.last = slices.Concat(last, joinWith(last), bye)
+		s.over.last = slices.Concat(last, joinWith(last), bye)
 		switch {
 		case get != nil:
-			get.answer(s.last)
-			s.last = nil
+			get.answer(s.over.last)
+			s.over.last = nil
 		case cause == ErrPeerClosed: //nolint:errorlint // as above
 			linger = lingerPeer
 		case politely:
 			linger = lingerServer
 		}
 	}
-	s.giveUp = time.Now().Add(linger)
+	s.giveUp = s.srv.now() + linger
 	if linger > 0 {
 		s.arm()
 	} else {

@@ -30,7 +30,7 @@ type socket struct {
 func (s *Session) begin(c *fiber.Ctx) error {
 	ws := &socket{s: s}
 	s.mu.Lock()
-	if s.closed { // the application has thought better of it
+	if s.over != nil { // the application has thought better of it
 		ws.closing = &rfc6455.CloseError{}
 	} else {
 		s.ws = ws
@@ -49,10 +49,10 @@ func (s *Session) begin(c *fiber.Ctx) error {
 func (s *Session) probeWith(c *fiber.Ctx) error {
 	ws := &socket{s: s}
 	s.mu.Lock()
-	if s.closed || s.ws != nil || s.probe != nil {
+	if s.over != nil || s.ws != nil || s.probe != nil {
 		ws.closing = &rfc6455.CloseError{} // it is told in its own language
 	} else {
-		s.probe, s.giveUp = ws, time.Now().Add(s.srv.opt.UpgradeTimeout)
+		s.probe, s.giveUp = ws, s.srv.now()+s.srv.opt.UpgradeTimeout
 		s.arm()
 	}
 	s.mu.Unlock()
@@ -241,7 +241,7 @@ func (s *Session) move(ws *socket) {
 	s.sending.Lock() // no poll is just taking messages
 	defer s.sending.Unlock()
 	s.mu.Lock()
-	if s.closed || s.probe != ws {
+	if s.over != nil || s.probe != ws {
 		s.mu.Unlock()
 		return
 	}
@@ -271,7 +271,7 @@ func (ws *socket) Fill(buf []byte, limit int) ([]byte, wire.Next) {
 		return rfc6455.AppendClose(buf, closing.Code, closing.Reason), wire.Close
 	}
 	s.mu.Lock()
-	live := s.ws == ws && !s.closed
+	live := s.ws == ws && s.over == nil
 	ping := live && s.takePing()
 	s.mu.Unlock()
 	if !live {

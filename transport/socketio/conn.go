@@ -21,19 +21,24 @@ type message struct {
 	attachments [][]byte
 }
 
+// half is a binary packet and those of its attachments that are there.
+type half struct {
+	packet
+	parts [][]byte
+}
+
 // conn is the application of one session.
 type conn struct {
 	srv     *Server
 	session *engineio.Session
 	visit   any
 
-	half  *packet // a binary packet whose attachments are still to come; of Receive
-	parts [][]byte
+	half *half // a packet whose attachments are still to come; of Receive
 
 	mu       sync.Mutex // guards everything below
 	sockets  []*Socket  // never changed in place, so that it can be read without mu
 	control  []message  // answers that belong to no socket
-	deadline time.Time  // without a socket, the connection ends then; zero: it has one
+	deadline int64      // without a socket, the connection ends then, Unix ms; 0: it has one
 }
 
 func (c *conn) socket(namespace string) *Socket {
@@ -63,7 +68,7 @@ func (c *conn) Receive(m engineio.Message) error {
 		if c.socket(p.namespace) == nil {
 			return errPacket
 		}
-		c.half, c.parts = &p, nil
+		c.half = &half{packet: p}
 		return nil
 	}
 	return c.handle(p, nil)
@@ -71,19 +76,19 @@ func (c *conn) Receive(m engineio.Message) error {
 
 // attach takes one attachment.
 func (c *conn) attach(data []byte) error {
-	if c.half == nil {
+	h := c.half
+	if h == nil {
 		return errPacket
 	}
-	c.parts = append(c.parts, data)
-	if len(c.parts) < c.half.attachments {
+	h.parts = append(h.parts, data)
+	if len(h.parts) < h.attachments {
 		return nil
 	}
-	p, parts := *c.half, c.parts
-	c.half, c.parts = nil, nil
-	if err := checkPlaceholders(p.data, len(parts)); err != nil {
+	c.half = nil
+	if err := checkPlaceholders(h.data, len(h.parts)); err != nil {
 		return err
 	}
-	return c.handle(p, parts)
+	return c.handle(h.packet, h.parts)
 }
 
 // handle does what one packet says.
@@ -140,7 +145,7 @@ func (c *conn) connect(p packet) error {
 	c.mu.Lock()
 	c.sockets = append(c.sockets, s)
 	c.control = append(c.control, message{text: text})
-	c.deadline = time.Time{}
+	c.deadline = 0
 	c.mu.Unlock()
 	if s.left.Load() {
 		s.depart()
@@ -180,7 +185,7 @@ func (c *conn) remove(s *Socket) {
 	if i >= 0 {
 		c.sockets = slices.Concat(c.sockets[:i], c.sockets[i+1:])
 		if len(c.sockets) == 0 {
-			c.deadline = time.Now().Add(c.srv.opt.ConnectTimeout)
+			c.deadline = c.srv.deadline()
 		}
 	}
 	c.mu.Unlock()
@@ -236,8 +241,8 @@ func (c *conn) Tick(now time.Time) error {
 	c.mu.Lock()
 	deadline := c.deadline
 	c.mu.Unlock()
-	if !deadline.IsZero() {
-		if now.UnixMilli() >= deadline.UnixMilli() { // a session's clock ticks in milliseconds
+	if deadline != 0 {
+		if now.UnixMilli() >= deadline {
 			return errUnjoined
 		}
 		c.arm()
@@ -259,14 +264,12 @@ func (c *conn) arm() {
 	defer c.mu.Unlock()
 	next := c.deadline
 	for _, s := range c.sockets {
-		if ms := s.next.Load(); ms != 0 {
-			if t := time.UnixMilli(ms); next.IsZero() || t.Before(next) {
-				next = t
-			}
+		if ms := s.next.Load(); ms != 0 && (next == 0 || ms < next) {
+			next = ms
 		}
 	}
-	if !next.IsZero() {
-		c.session.TickAt(next)
+	if next != 0 {
+		c.session.TickAt(time.UnixMilli(next))
 	}
 }
 

@@ -93,7 +93,7 @@ func New(o Options) *Server {
 
 // Open makes the application of one session.
 func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Application, error) {
-	conn := &conn{srv: srv, session: session, deadline: time.Now().Add(srv.opt.ConnectTimeout)}
+	conn := &conn{srv: srv, session: session, deadline: srv.deadline()}
 	if srv.opt.Admit != nil {
 		visit, err := srv.opt.Admit(c)
 		if err != nil {
@@ -101,9 +101,12 @@ func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Appli
 		}
 		conn.visit = visit
 	}
-	session.TickAt(conn.deadline)
+	session.TickAt(time.UnixMilli(conn.deadline))
 	return conn, nil
 }
+
+// deadline is by when a connection without a socket must have one, Unix ms.
+func (srv *Server) deadline() int64 { return time.Now().Add(srv.opt.ConnectTimeout).UnixMilli() }
 
 // newID returns 20 characters that nobody can guess.
 func newID() string {

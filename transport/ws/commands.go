@@ -149,7 +149,7 @@ func (s *session) subscribe(q request) {
 			return
 		}
 	}
-	if !s.principal.Sees(q.JobID) { // a token of one job
+	if !s.who.Sees(q.JobID) { // a token of one job
 		if q.JobID == "" {
 			s.refuse("subscribe", "", transport.Refuse(transport.Forbidden, "This token shows one job only."))
 		} else {

@@ -21,7 +21,7 @@ import (
 type session struct {
 	h         *Handler
 	id        string
-	principal auth.Principal
+	who       auth.Identity
 	opened    time.Time
 	admission *transport.Admission
 	sub       *hub.Subscription
@@ -91,7 +91,7 @@ func (s *session) leave(job string) (joined bool) {
 	cursor, joined := s.sub.Leave(job)
 	if joined {
 		delete(s.conflated, job)
-		s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.principal.ClientID, Job: job}, cursor)))
+		s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.who.ClientID, Job: job}, cursor)))
 	}
 	return joined
 }
@@ -321,8 +321,8 @@ func (s *session) Closed(cause error) {
 		s.admission.Release()
 	}
 	attrs := []any{
-		"request", s.id, "transport", kind, "client", s.principal.ClientID,
-		"key", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+		"request", s.id, "transport", kind, "client", s.who.ClientID,
+		"key", s.who.KeyID, "events", s.sent, "duration", time.Since(s.opened),
 	}
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

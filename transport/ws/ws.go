@@ -106,7 +106,7 @@ func upgradeRequired() error {
 func (h *Handler) newSession(p auth.Principal, id string) *session {
 	now := time.Now()
 	s := &session{
-		h: h, id: strings.Clone(id), principal: p, opened: now,
+		h: h, id: strings.Clone(id), who: p.Identity, opened: now,
 		nextPing: now.Add(h.opt.PingInterval),
 		frames:   rate.NewLimiter(messagesPerSec, messagesBurst),
 	}
@@ -123,7 +123,7 @@ func (s *session) take(t *rfc6455.Taken) {
 		return
 	}
 	s.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
-	s.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, s.h.opt.PingInterval)))
+	s.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(s.id, s.who.ClientID, s.opened, s.h.opt.PingInterval)))
 	s.admission.OnEnd(s.revoke)
 	s.attach(s.h.opt.Pool.Add(t.Conn, s))
 }

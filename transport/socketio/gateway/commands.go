@@ -127,7 +127,7 @@ func (n *session) check(q request) (transport.Start, error) {
 			return transport.Start{}, jobs.ErrNotFound
 		}
 	}
-	if !n.principal.Sees(q.JobID) { // a token of one job
+	if !n.who.Sees(q.JobID) { // a token of one job
 		if q.JobID == "" {
 			return transport.Start{}, transport.Refuse(transport.Forbidden, "This token shows one job only.")
 		}
@@ -148,7 +148,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 		return errors.New("gateway: a room starts nowhere")
 	}
 	gone := n.settled(j.Room.Job)
-	err := n.g.opt.Sessions.JoinRoom(ctx, n.principal.ClientID, n.pid.id, jobs.SessionRoom{
+	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.pid.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
 	}, numbers(gone))
 	if err != nil {
@@ -191,11 +191,11 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, numbers(gone)); err != nil {
+	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.pid.id, numbers(gone)); err != nil {
 		n.keep(gone)
 		return err
 	}
-	room := hub.Room{Client: n.principal.ClientID, Job: q.JobID}
+	room := hub.Room{Client: n.who.ClientID, Job: q.JobID}
 	n.answer(e, transport.UnsubscribedFrame(room, cursor), false)
 	n.socket.Wake() // the next room's history may go on
 	return nil

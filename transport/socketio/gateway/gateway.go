@@ -223,24 +223,23 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	if err != nil {
 		return nil, err
 	}
-	who, err := g.opt.Door.Login(secret, v.addr, auth.Watch)
+	by, err := g.opt.Door.Login(secret, v.addr, auth.Watch)
 	if err != nil {
 		return nil, err
 	}
-	who.Scopes = nil // Login has asked for Watch, and a session need not keep them
 	if err := g.opt.Door.Admit(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	n := &session{g: g, socket: s, principal: who, request: v.request, opened: time.Now()}
-	n.sub = g.opt.Hub.Subscribe(who.ClientID, s.Wake)
-	if err := n.begin(ctx, c); err != nil {
+	n := &session{g: g, socket: s, who: by.Identity, request: v.request, opened: time.Now()}
+	n.sub = g.opt.Hub.Subscribe(by.ClientID, s.Wake)
+	if err := n.begin(ctx, c, by); err != nil {
 		n.sub.Close()
 		n.release()
 		return nil, err
 	}
-	s.Session(n.pid.text(g.opt.Signer, who.ClientID))
+	s.Session(n.pid.text(g.opt.Signer, by.ClientID))
 	n.greet()
 	return n, nil
 }

@@ -131,7 +131,7 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 		if !g.has(n) { // whoever has it now has read its rooms anew
 			return
 		}
-		err := g.opt.Sessions.LeaveRooms(ctx, n.principal.ClientID, n.pid.id, numbers(rooms))
+		err := g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.pid.id, numbers(rooms))
 		if err == nil {
 			continue
 		}

@@ -6,28 +6,29 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // begin makes n the session that the client asks for, or a new one.
-func (n *session) begin(ctx context.Context, c credentials) error {
-	if p, ok := parsePID(n.g.opt.Signer, n.principal.ClientID, c.PID); ok {
+func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) error {
+	if p, ok := parsePID(n.g.opt.Signer, n.who.ClientID, c.PID); ok {
 		if o, ok := parseOffset(c.Offset); ok {
 			defer n.g.lock(p.id).Unlock()
-			done, err := n.resume(ctx, p, o)
+			done, err := n.resume(ctx, p, o, by)
 			if done || err != nil {
 				return err
 			}
 		}
 	}
-	return n.fresh(ctx)
+	return n.fresh(ctx, by)
 }
 
 // fresh begins a new session at the newest event.
-func (n *session) fresh(ctx context.Context) error {
-	o, err := n.g.opt.Hub.Open(ctx, n.principal.ClientID, nil)
+func (n *session) fresh(ctx context.Context, by auth.Principal) error {
+	o, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, nil)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (n *session) fresh(ctx context.Context) error {
 	n.pid = newPID(start, n.opened)
 	n.joins = n.pid.base()
 	n.place = place{position: start.String()}
-	if err := n.admit(); err != nil {
+	if err := n.admit(by); err != nil {
 		return err
 	}
 	n.g.register(n)
@@ -46,9 +47,9 @@ func (n *session) fresh(ctx context.Context) error {
 }
 
 // admit takes a slot, unless an older connection of the session left its own.
-func (n *session) admit() (err error) {
+func (n *session) admit(by auth.Principal) (err error) {
 	if n.admission == nil {
-		n.admission, err = transport.OpenStream(context.Background(), n.g.opt.Streams, n.principal, kind)
+		n.admission, err = transport.OpenStream(context.Background(), n.g.opt.Streams, by, kind)
 	}
 	return err
 }
@@ -63,15 +64,15 @@ func (g *Gateway) register(n *session) {
 
 // resume goes on with an older session. done is false if that is not possible
 // and a new one must begin.
-func (n *session) resume(ctx context.Context, p pid, o offset) (done bool, err error) {
+func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal) (done bool, err error) {
 	g := n.g
 	g.mu.Lock()
 	old := g.live[p.id]
 	g.mu.Unlock()
 	if old != nil { // its client is here, so the old connection is of no use
-		n.admission = old.yield(n.principal)
+		n.admission = old.yield(n.who)
 	}
-	state, err := g.opt.Sessions.Session(ctx, n.principal.ClientID, p.id)
+	state, err := g.opt.Sessions.Session(ctx, n.who.ClientID, p.id)
 	if err != nil {
 		return false, err
 	}
@@ -83,13 +84,13 @@ func (n *session) resume(ctx context.Context, p pid, o offset) (done bool, err e
 		return false, nil
 	}
 	n.pid, n.joins = p, p.base()
-	return n.revive(ctx, o, state.Rooms)
+	return n.revive(ctx, o, state.Rooms, by)
 }
 
 // revive gives n its rooms back.
-func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom) (done bool, err error) {
+func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom, by auth.Principal) (done bool, err error) {
 	for _, r := range rooms {
-		if !n.principal.Sees(r.Job) {
+		if !n.who.Sees(r.Job) {
 			return false, nil // whoever is told that the session goes on takes all its rooms for joined
 		}
 		n.joins = max(n.joins, r.N)
@@ -98,7 +99,7 @@ func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
 	rooms, resumed = oneOfEach(o, rooms, resumed)
 	at := hubCursor(o.position)
-	opened, err := n.g.opt.Hub.Open(ctx, n.principal.ClientID, &at)
+	opened, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, &at)
 	if err != nil {
 		return false, err
 	}
@@ -115,7 +116,7 @@ func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom
 	default:
 		return false, nil
 	}
-	if err := n.admit(); err != nil {
+	if err := n.admit(by); err != nil {
 		return false, err
 	}
 	n.place = o.place()
@@ -132,7 +133,7 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 	if len(rooms) == 0 {
 		return nil
 	}
-	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.principal.ClientID, n.pid.id, rooms); err != nil {
+	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.pid.id, rooms); err != nil {
 		return err
 	}
 	for _, r := range resumed {

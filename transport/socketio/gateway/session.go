@@ -28,13 +28,13 @@ var (
 // session is one connection of a session. Fill, Goodbye and Tick are called by
 // one goroutine at a time, Event by another.
 type session struct {
-	g         *Gateway
-	socket    *socketio.Socket
-	principal auth.Principal
-	request   string // id of the handshake's request
-	opened    time.Time
-	pid       pid
-	sub       *hub.Subscription
+	g       *Gateway
+	socket  *socketio.Socket
+	who     auth.Identity
+	request string // id of the handshake's request
+	opened  time.Time
+	pid     pid
+	sub     *hub.Subscription
 
 	// What is sent; of Fill, and of connect before it.
 	place   place // the client has this, once all that was sent arrives
@@ -124,7 +124,7 @@ type frame struct {
 
 // greet queues the first event, in front of what a resumption has to say.
 func (n *session) greet() {
-	f := transport.ConnectedFrame(n.socket.ID(), n.principal.ClientID, n.opened, n.g.opt.PingInterval)
+	f := transport.ConnectedFrame(n.socket.ID(), n.who.ClientID, n.opened, n.g.opt.PingInterval)
 	n.control = append(answers(nil, f, true), n.control...)
 	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))
 }
@@ -189,12 +189,12 @@ func (n *session) revoke(reason error) {
 
 // yield ends the connection in favour of a newer one of the same session, and
 // hands over its slot if that came with the same credential.
-func (n *session) yield(to auth.Principal) (a *transport.Admission) {
+func (n *session) yield(to auth.Identity) (a *transport.Admission) {
 	n.joining.Lock() // what is being committed is committed then
 	n.superseded = true
 	n.joining.Unlock()
 	n.sub.Close()
-	if n.principal.KeyID == to.KeyID && n.principal.TokenID == to.TokenID {
+	if n.who.KeyID == to.KeyID && n.who.TokenID == to.TokenID {
 		n.mu.Lock()
 		a, n.admission = n.admission, nil
 		n.mu.Unlock()
@@ -226,8 +226,8 @@ func (n *session) Closed(cause error) {
 		n.leave()
 	}
 	n.forget()
-	n.g.opt.Log.Info("stream ended", "request", n.request, "transport", kind, "client", n.principal.ClientID,
-		"key", n.principal.KeyID, "events", n.sent, "duration", time.Since(n.opened), slog.Any("cause", cause))
+	n.g.opt.Log.Info("stream ended", "request", n.request, "transport", kind, "client", n.who.ClientID,
+		"key", n.who.KeyID, "events", n.sent, "duration", time.Since(n.opened), slog.Any("cause", cause))
 }
 
 // leave makes the session one that cannot be resumed: its client left on purpose.
@@ -238,7 +238,7 @@ func (n *session) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := n.g.opt.Sessions.LeaveSession(ctx, n.principal.ClientID, n.pid.id); err != nil {
+	if err := n.g.opt.Sessions.LeaveSession(ctx, n.who.ClientID, n.pid.id); err != nil {
 		n.g.opt.Log.Warn("leave session", "error", err)
 	}
 }
