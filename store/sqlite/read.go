@@ -21,6 +21,21 @@ const (
 // read runs fn in one read transaction of a read-only connection. ctx bounds
 // the wait for the connection only.
 func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
+	return readOnce(ctx, s, func(db *session) (value T, err error) {
+		if _, err := db.exec("BEGIN"); err != nil {
+			return value, fmt.Errorf("begin read: %w", err)
+		}
+		value, err = fn(db)
+		if _, end := db.exec("ROLLBACK"); err == nil && end != nil {
+			err = fmt.Errorf("end read: %w", end)
+		}
+		return value, err
+	})
+}
+
+// readOnce is read for a single statement, which sees one state of the database in
+// any case.
+func readOnce[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
 	var zero T
 	select {
 	case <-s.closing:
@@ -36,13 +51,7 @@ func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T
 	}
 	db := s.takeIdle()
 	defer s.putIdle(db)
-	if _, err := db.exec("BEGIN"); err != nil {
-		return zero, statementError(fmt.Errorf("begin read: %w", err))
-	}
 	value, err := fn(db)
-	if _, end := db.exec("ROLLBACK"); err == nil && end != nil {
-		err = fmt.Errorf("end read: %w", end)
-	}
 	if err != nil {
 		return zero, statementError(err)
 	}
@@ -134,7 +143,7 @@ func (s *session) listStart(client int64, after string) (int64, error) {
 
 // Counts implements jobs.Store.
 func (s *Store) Counts(ctx context.Context) (map[jobs.Status]int64, error) {
-	return read(ctx, s, func(db *session) (map[jobs.Status]int64, error) {
+	return readOnce(ctx, s, func(db *session) (map[jobs.Status]int64, error) {
 		counts := make(map[jobs.Status]int64, len(statuses))
 		err := db.each(sqlCounts, nil, func(rows *sql.Rows) (bool, error) {
 			var code int

@@ -36,12 +36,19 @@ const openBytes = 16 << 10
 type logRow struct {
 	id, job              int64
 	head, pruned, newest uint64
+	epoch                string // of all the job's events; empty: not known to be the same
 }
 
 // Open implements jobs.Store. In a client room Oldest is the pruned mark: events
 // of jobs that are still kept may lie below it, but no reader can start there.
 // A client of whom nothing is known has an empty log.
 func (s *Store) Open(ctx context.Context, r jobs.Room, at *jobs.Cursor) (jobs.RoomState, error) {
+	if r.Job == "" && at == nil {
+		return readOnce(ctx, s, func(db *session) (jobs.RoomState, error) {
+			_, state, err := db.openLog(r)
+			return state, err
+		})
+	}
 	return read(ctx, s, func(db *session) (jobs.RoomState, error) {
 		open := db.openLog
 		if r.Job != "" {
@@ -76,7 +83,11 @@ func (s *session) few(l logRow, client string, after uint64) (events []jobs.Even
 	if err != nil || more {
 		return nil, false, err
 	}
-	events, err = s.withIDs(l.id, client, stored)
+	if l.epoch != "" {
+		events, err = withIDs(client, stored, []span{{epoch: l.epoch}})
+	} else {
+		events, err = s.withIDs(l.id, client, stored)
+	}
 	return events, true, err
 }
 
@@ -103,6 +114,9 @@ func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err erro
 		return l, state, jobs.ErrNotFound
 	}
 	l.id, l.job, l.newest = row.client, row.id, row.newest
+	if oldest.String == row.epoch { // from before the first event to the newest
+		l.epoch = row.epoch
+	}
 	state.Job = &row.Job
 	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
 	state.Oldest, state.OldID = first-1, cursorAt(oldest, first-1)
@@ -200,16 +214,18 @@ func (s *session) events(query string, args []any, maxEvents, maxBytes int) (sto
 	return stored, more, err
 }
 
+// span is an epoch and the first seq that it covers.
+type span struct {
+	from  uint64
+	epoch string
+}
+
 // withIDs makes events of stored ones: each bears the epoch that covers it.
 func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jobs.Event, error) {
 	if len(stored) == 0 {
 		return nil, nil
 	}
-	type span struct {
-		from  uint64
-		epoch string
-	}
-	var spans []span // newest first
+	var spans []span
 	err := s.each(sqlEpochs, []any{client, stored[len(stored)-1].seq}, func(rows *sql.Rows) (bool, error) {
 		var sp span
 		err := rows.Scan(&sp.from, &sp.epoch)
@@ -219,6 +235,11 @@ func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jo
 	if err != nil {
 		return nil, err
 	}
+	return withIDs(name, stored, spans)
+}
+
+// withIDs is session.withIDs with the epochs known, newest first.
+func withIDs(name string, stored []storedEvent, spans []span) ([]jobs.Event, error) {
 	var epoch string
 	events := make([]jobs.Event, len(stored))
 	for i, e := range stored {

@@ -35,6 +35,7 @@ type jobRow struct {
 	id, client int64
 	status     int
 	newest     uint64 // seq of its newest event
+	epoch      string // of that
 	artifacts  bool   // has any
 }
 
@@ -45,18 +46,17 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 		queue                           string
 		actions, payload, meta, result  []byte
 		progress                        []byte
-		epoch                           string
 		created                         int64
 		runAt, started, completed, next sql.NullInt64
 	)
 	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &actions, &payload, &meta,
 		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
-		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &epoch, &r.artifacts}, further...)...)
+		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
 	}
 	r.Status = statuses[r.status]
-	r.Cursor = jobs.Cursor{Epoch: epoch, Seq: r.newest}.String()
+	r.Cursor = jobs.Cursor{Epoch: r.epoch, Seq: r.newest}.String()
 	if queue != "" {
 		r.Queue = &queue
 	}

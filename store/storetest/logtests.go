@@ -293,9 +293,14 @@ func testEpochs(w *world) {
 	if s.OldID != "0-0" || s.HeadID != log[3].ID || s.Job.Cursor != log[3].ID {
 		w.Errorf("room opens as %+v", s)
 	}
+	for job, want := range map[string][]jobs.Event{l.Job.ID: log, w.running("a").Job.ID: w.page(room, 4, 10)} { // 5, 6
+		if s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: job}, nil))(w); !reflect.DeepEqual(s.Events, want) {
+			w.Errorf("job %s opens with events %+v, want %+v", job, s.Events, want)
+		}
+	}
 	w.reopen() // a start without appends leaves no epoch
 	w.reopen()
-	if v := w.verdict(room, jobs.Cursor{Epoch: second.Epoch, Seq: 5}.String()); v != jobs.ReasonFuture {
+	if v := w.verdict(room, jobs.Cursor{Epoch: second.Epoch, Seq: 7}.String()); v != jobs.ReasonFuture {
 		w.Errorf("after starts without appends: %q", v)
 	}
 	w.write(l, 1)
