@@ -101,10 +101,17 @@ func resumeNewest(s *stage) {
 }
 
 // hammer runs join again and again, n times in all, while a writer appends as
-// fast as it can, and then ends the job.
+// fast as it can. Each join lets it append so much, which is more than a join takes
+// on a fast machine, and no more: the history that readers have to go through must
+// not outgrow them on a slow one.
 func hammer(s *stage, n int, join func(w *Work)) {
-	const joiners = 4
+	const (
+		joiners = 4
+		batch   = 3   // events of one append
+		batches = 200 // for each join
+	)
 	w := s.log.Begin(s)
+	due := make(chan struct{}, n*batches)
 	stop := make(chan struct{})
 	var writer, readers sync.WaitGroup
 	writer.Go(func() {
@@ -112,9 +119,9 @@ func hammer(s *stage, n int, join func(w *Work)) {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-due:
 			}
-			if err := w.TryEmit(s, 3); err != nil {
+			if err := w.TryEmit(s, batch); err != nil {
 				s.Errorf("emit: %v", err)
 				return
 			}
@@ -123,6 +130,9 @@ func hammer(s *stage, n int, join func(w *Work)) {
 	for range joiners {
 		readers.Go(func() {
 			for range n / joiners {
+				for range batches {
+					due <- struct{}{}
+				}
 				join(w)
 			}
 		})
