@@ -27,6 +27,9 @@ type Frame struct {
 
 // MarshalData encodes the frame's data, compact and on one line.
 func (f Frame) MarshalData() []byte {
+	if d, ok := f.Data.(roomData); ok && d.Job != nil {
+		return d.marshal()
+	}
 	data, err := json.Marshal(f.Data)
 	if err != nil { // only a broken Job snapshot could cause it
 		return []byte("{}")
@@ -40,6 +43,16 @@ type roomData struct {
 	ClientID string          `json:"clientId,omitempty"`
 	Cursor   string          `json:"cursor"`
 	Job      json.RawMessage `json:"job,omitempty"`
+}
+
+// marshal is json.Marshal where there is a Job. That was encoded a moment ago, and
+// encoding/json would read all of it once more.
+func (d roomData) marshal() []byte {
+	job := d.Job
+	d.Job = nil
+	data, _ := json.Marshal(d) // strings always encode
+	data = append(data[:len(data)-1], `,"job":`...)
+	return append(append(data, job...), '}')
 }
 
 type resetData struct {

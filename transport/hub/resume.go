@@ -5,9 +5,21 @@ import (
 	"fmt"
 )
 
-// Open judges a cursor of a client's log (nil: none) and tells how that stands.
-func (h *Hub) Open(ctx context.Context, client string, at *Cursor) (Opened, error) {
-	return h.history.Open(ctx, Room{Client: client}, at)
+// Open judges a cursor of a client's log and tells how that stands.
+func (h *Hub) Open(ctx context.Context, client string, at Cursor) (Opened, error) {
+	return h.history.Open(ctx, Room{Client: client}, &at)
+}
+
+// Head returns the cursor of the newest event of a client's log. What is just being
+// published may come after it.
+func (h *Hub) Head(ctx context.Context, client string) (string, error) {
+	if t := h.lookup(client); t != nil {
+		if id := t.newest(); id != "" {
+			return id, nil
+		}
+	}
+	o, err := h.history.Open(ctx, Room{Client: client}, nil)
+	return o.HeadID, err
 }
 
 // Resumed is a room as it was when its connection was cut.

@@ -215,6 +215,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	}
 	j.Ended = given && o.End != 0 && m.start >= o.End
 	m.end, m.status = o.End, o.Status
+	m.room.tail.note(o.Head, o.HeadID)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

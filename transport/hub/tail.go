@@ -20,6 +20,9 @@ type tail struct {
 	bytes  int
 	rooms  map[string]*room // by job; "" is the client room
 	dead   bool             // the last room has left; a new tail must be made
+
+	stored   uint64 // newest seq that the store told of while the tail exists
+	storedID string
 }
 
 // room is what the hub holds of one watched room.
@@ -38,6 +41,30 @@ type room struct {
 
 // head returns the newest seq that was published, 0 if nothing was.
 func (t *tail) head() uint64 { return t.base + uint64(len(t.events)) }
+
+// newest returns the cursor of the newest event that is known; empty: none is.
+func (t *tail) newest() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.dead:
+		return ""
+	case len(t.events) > 0 && t.head() >= t.stored:
+		return t.at(t.head()).ID
+	case t.head() > t.stored:
+		return "" // it was too large to be held
+	}
+	return t.storedID
+}
+
+// note keeps what the store told.
+func (t *tail) note(seq uint64, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seq > t.stored {
+		t.stored, t.storedID = seq, id
+	}
+}
 
 // gone returns the seq up to which events of the room may have left the tail.
 func (r *room) gone() uint64 {

@@ -155,10 +155,11 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 	}
 	n.place = place{m.Joined.Position, m.N, start.Seq}
 	f := transport.MarkFrame(m)
-	n.frame(w, f, true)
+	data := f.MarshalData()
+	n.write(w, frame{event: f.Event, data: data, offset: true})
 	for _, r := range acks {
 		if r.n == m.N {
-			n.write(w, frame{ack: r.ack, data: f.MarshalData()})
+			n.write(w, frame{ack: r.ack, data: data})
 		}
 	}
 }

@@ -28,11 +28,11 @@ func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) e
 
 // fresh begins a new session at the newest event.
 func (n *session) fresh(ctx context.Context, by auth.Principal) error {
-	o, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, nil)
+	head, err := n.g.opt.Hub.Head(ctx, n.who.ClientID)
 	if err != nil {
 		return err
 	}
-	start, ok := jobs.ParseCursor(o.HeadID)
+	start, ok := jobs.ParseCursor(head)
 	if !ok {
 		return errors.New("gateway: the log has no head")
 	}
@@ -99,7 +99,7 @@ func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
 	rooms, resumed = oneOfEach(o, rooms, resumed)
 	at := hubCursor(o.position)
-	opened, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, &at)
+	opened, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, at)
 	if err != nil {
 		return false, err
 	}
