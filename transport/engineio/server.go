@@ -73,7 +73,7 @@ type Options struct {
 type Server struct {
 	opt     Options
 	upgrade *rfc6455.Upgrader
-	began   time.Time
+	clock   *clock
 
 	mu       sync.RWMutex // guards sessions
 	sessions map[string]*Session
@@ -95,12 +95,8 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{opt: o, upgrade: rfc6455.NewUpgrader(), began: time.Now(), sessions: make(map[string]*Session)}
+	return &Server{opt: o, upgrade: rfc6455.NewUpgrader(), clock: newClock(), sessions: make(map[string]*Session)}
 }
-
-// now returns how long the server has been there: a clock that nobody sets, in less
-// space than a time.Time.
-func (srv *Server) now() time.Duration { return time.Since(srv.began) }
 
 // Len returns how many sessions there are.
 func (srv *Server) Len() int {
@@ -130,6 +126,7 @@ func (srv *Server) session(id string) *Session {
 }
 
 func (srv *Server) forget(s *Session) {
+	srv.clock.cancel(s)
 	srv.mu.Lock()
 	delete(srv.sessions, s.id)
 	srv.mu.Unlock()
@@ -220,9 +217,7 @@ func (srv *Server) handshake(c *fiber.Ctx, via string) error {
 
 func (srv *Server) open(c *fiber.Ctx) (*Session, error) {
 	s := &Session{srv: srv, id: newID(), base64: c.Query("b64") == "1"}
-	s.pulse = srv.now() + srv.opt.PingInterval
-	s.timer = time.AfterFunc(time.Hour, s.tick)
-	s.timer.Stop()
+	s.pulse = srv.clock.now() + srv.opt.PingInterval
 	app, err := srv.opt.Open(c, s)
 	if err != nil {
 		return nil, err

@@ -35,12 +35,14 @@ type Session struct {
 	srv    *Server
 	id     string
 	app    Application
-	timer  *time.Timer // runs tick
 	out    atomic.Pointer[wire.Conn]
 	failed atomic.Pointer[error]
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
 	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
 	base64 bool         // the peer takes no binary
+
+	when time.Duration // when tick is called next, as clock.now; guarded by clock.mu
+	at   int32         // its place in clock.due, from 1; 0: it has none; guarded by clock.mu
 
 	receiving sync.Mutex // held while a packet is handled; before sending
 	sending   sync.Mutex // held while the application is asked for messages, and while the transport changes; before mu
@@ -51,9 +53,9 @@ type Session struct {
 	ping     bool          // a ping is due
 	awaiting bool          // a pong is awaited
 	extended bool          // the wait was prolonged, once
-	pulse    time.Duration // when the next ping is due; while awaiting, when the pong; as Server.now
-	giveUp   time.Duration // of the probe; over: of whoever may still fetch the end; as Server.now
-	calls    int           // of Receive and Tick that are under way; Closed waits for them
+	calls    int32         // of Receive and Tick that are under way; Closed waits for them
+	pulse    time.Duration // when the next ping is due; while awaiting, when the pong; as clock.now
+	giveUp   time.Duration // of the probe; over: of whoever may still fetch the end; as clock.now
 	ws       *socket       // the transport; nil: polling
 	probe    *socket       // a WebSocket that may become the transport
 	get      *poll         // the poll that waits, at most one
@@ -98,9 +100,9 @@ func (s *Session) Fail(cause error) {
 	s.mu.Unlock()
 }
 
-// arm sets the timer to what comes next. s.mu is held.
+// arm has tick called for what comes next. s.mu is held.
 func (s *Session) arm() {
-	now := s.srv.now()
+	now := s.srv.clock.now()
 	next := s.pulse
 	switch {
 	case s.over != nil:
@@ -113,7 +115,7 @@ func (s *Session) arm() {
 	if ms := s.ticked.Load(); ms != 0 && s.over == nil {
 		next = min(next, now+time.Until(time.UnixMilli(ms)))
 	}
-	s.timer.Reset(max(next-now, 0))
+	s.srv.clock.set(s, next)
 }
 
 // tick does what the time demands.
@@ -125,9 +127,9 @@ func (s *Session) tick() {
 	if s.overdue() {
 		return
 	}
-	clock, now := time.Now(), s.srv.now()
-	if ms := s.ticked.Load(); ms != 0 && clock.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
-		if err := s.callTick(clock); err != nil {
+	date, now := time.Now(), s.srv.clock.now()
+	if ms := s.ticked.Load(); ms != 0 && date.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
+		if err := s.callTick(date); err != nil {
 			s.Close(err)
 		}
 	}
@@ -145,7 +147,7 @@ func (s *Session) tick() {
 	}
 	if !s.awaiting && now >= s.pulse {
 		s.ping, s.awaiting, s.extended = true, true, false
-		s.pulse += s.srv.opt.PingTimeout // not from now: a timer may be late
+		s.pulse += s.srv.opt.PingTimeout // not from now: a tick may be late
 	}
 	var late *socket
 	if s.probe != nil && now >= s.giveUp {
@@ -159,8 +161,8 @@ func (s *Session) tick() {
 	s.Wake()
 }
 
-// caught turns a panic of the application on the timer's goroutine, where nobody
-// else would see it, into the end of the connection.
+// caught turns a panic of the application in tick, where nobody else would see it,
+// into the end of the connection.
 func (s *Session) caught() {
 	v := recover()
 	if v == nil {
@@ -174,7 +176,7 @@ func (s *Session) caught() {
 }
 
 // overdue ends the session if its peer has been silent for too long, and reports
-// whether it has. Requests ask too, because a timer may be late.
+// whether it has. Requests ask too, because a tick may be late.
 func (s *Session) overdue() bool {
 	s.mu.Lock()
 	late := s.late()
@@ -191,7 +193,7 @@ func (s *Session) late() bool {
 	if !s.awaiting {
 		by += s.srv.opt.PingTimeout
 	}
-	return s.over == nil && s.srv.now() >= by
+	return s.over == nil && s.srv.clock.now() >= by
 }
 
 // takePing reports whether a ping must be sent now. s.mu is held.
@@ -216,11 +218,11 @@ func (s *Session) receive(p packet) error {
 	switch {
 	case pong:
 		s.ping, s.awaiting = false, false
-		s.pulse = s.srv.now() + s.srv.opt.PingInterval
+		s.pulse = s.srv.clock.now() + s.srv.opt.PingInterval
 		s.arm()
 	case s.awaiting && !s.extended: // busy, but alive
 		s.extended = true
-		s.pulse = s.srv.now() + s.srv.opt.PingTimeout
+		s.pulse = s.srv.clock.now() + s.srv.opt.PingTimeout
 		s.arm()
 	}
 	if p.kind == typeMessage {
@@ -342,11 +344,9 @@ func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 			linger = lingerServer
 		}
 	}
-	s.giveUp = s.srv.now() + linger
+	s.giveUp = s.srv.clock.now() + linger
 	if linger > 0 {
 		s.arm()
-	} else {
-		s.timer.Stop()
 	}
 	free = s.calls == 0
 	s.mu.Unlock()

@@ -52,7 +52,7 @@ func (s *Session) probeWith(c *fiber.Ctx) error {
 	if s.over != nil || s.ws != nil || s.probe != nil {
 		ws.closing = &rfc6455.CloseError{} // it is told in its own language
 	} else {
-		s.probe, s.giveUp = ws, s.srv.now()+s.srv.opt.UpgradeTimeout
+		s.probe, s.giveUp = ws, s.srv.clock.now()+s.srv.opt.UpgradeTimeout
 		s.arm()
 	}
 	s.mu.Unlock()

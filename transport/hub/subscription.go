@@ -88,18 +88,18 @@ type member struct {
 	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
 	name    Room
 	n       int64
-	entered bool   // registered with room
-	start   uint64 // events at or below it are not for this room
-	done    uint64 // the replay has reached this seq
-	doneID  string
+	entered bool    // registered with room
 	placed  bool    // start, done and end are set
-	joined  *Joined // given out at the start of the replay, and nil after it
-	begun   bool    // it was
+	begun   bool    // joined was given out
 	still   bool    // it was joined with Hold: the position stands still until it is live
 	held    bool    // until Release
 	live    bool    // the replay is over
 	said    bool    // Live was given out before Resume
-	end     uint64  // seq of the job's terminal event if it was known at Join
+	joined  *Joined // given out at the start of the replay, and nil after it
+	start   uint64  // events at or below it are not for this room
+	done    uint64  // the replay has reached this seq
+	doneID  string
+	end     uint64 // seq of the job's terminal event if it was known at Join
 	status  string
 }
 
@@ -111,18 +111,18 @@ type Subscription struct {
 	wakeFn func()
 
 	mu       sync.Mutex // guards everything below
+	fetching bool       // a read is under way
+	reading  bool       // the last Next stopped for want of a page
+	resuming bool       // Resume is at work: the position must not move
+	closed   bool
 	members  []*member
 	pos      uint64 // every event of the joined, live rooms up to pos was taken
 	posID    string
 	replay   *member // the join whose history is being read, at most one
 	queue    []*member
-	fetching bool   // a read is under way
-	asked    uint64 // pos when it was asked for
-	reading  bool   // the last Next stopped for want of a page
+	asked    uint64 // pos when the read was asked for
 	landed   *landed
-	resuming bool   // Resume is at work: the position must not move
 	stored   uint64 // the newest seq that Resume found in the store; 0: all up to it was taken
-	closed   bool
 }
 
 // Subscribe makes a subscription to rooms of one client. wake is called, never

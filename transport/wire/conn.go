@@ -29,7 +29,6 @@ type Conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
 	stream Stream
-	timed  Timed // the stream, if it is one
 
 	mu     sync.Mutex // guards the fields below
 	state  state
@@ -69,7 +68,6 @@ func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
 
 func (p *Pool) adopt(nc net.Conn, s Stream) *Conn {
 	c := &Conn{pool: p, nc: nc, stream: s}
-	c.timed, _ = s.(Timed)
 	c.heard = p.now()
 	c.sent.Store(c.heard)
 	if r, ok := nc.(syscall.Conn); ok {

@@ -278,7 +278,7 @@ func (p *Pool) tick() {
 			if quiet {
 				c.beat.Store(true)
 			}
-			if quiet || c.timed != nil && c.timed.Due(now) {
+			if timed, ok := c.stream.(Timed); quiet || ok && timed.Due(now) {
 				due = append(due, c)
 			}
 			if c.parked != nil && c.parked.unused(unused) {

@@ -148,7 +148,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 		return errors.New("gateway: a room starts nowhere")
 	}
 	gone := n.settled(j.Room.Job)
-	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.pid.id, jobs.SessionRoom{
+	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
 	}, numbers(gone))
 	if err != nil {
@@ -191,7 +191,7 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.pid.id, numbers(gone)); err != nil {
+	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(gone)); err != nil {
 		n.keep(gone)
 		return err
 	}

@@ -234,12 +234,13 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	defer cancel()
 	n := &session{g: g, socket: s, who: by.Identity, request: v.request, opened: time.Now()}
 	n.sub = g.opt.Hub.Subscribe(by.ClientID, s.Wake)
-	if err := n.begin(ctx, c, by); err != nil {
+	p, err := n.begin(ctx, c, by)
+	if err != nil {
 		n.sub.Close()
 		n.release()
 		return nil, err
 	}
-	s.Session(n.pid.text(g.opt.Signer, by.ClientID))
+	s.Session(p.text(g.opt.Signer, by.ClientID))
 	n.greet()
 	return n, nil
 }

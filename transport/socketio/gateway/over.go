@@ -131,7 +131,7 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 		if !g.has(n) { // whoever has it now has read its rooms anew
 			return
 		}
-		err := g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.pid.id, numbers(rooms))
+		err := g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(rooms))
 		if err == nil {
 			continue
 		}
@@ -146,5 +146,5 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 func (g *Gateway) has(n *session) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.live[n.pid.id] == n
+	return g.live[n.id] == n
 }

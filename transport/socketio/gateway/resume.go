@@ -12,14 +12,15 @@ import (
 	"github.com/jobcast/jobcast/transport/hub"
 )
 
-// begin makes n the session that the client asks for, or a new one.
-func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) error {
+// begin makes n the session that the client asks for, or a new one, and returns its
+// secret.
+func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) (pid, error) {
 	if p, ok := parsePID(n.g.opt.Signer, n.who.ClientID, c.PID); ok {
 		if o, ok := parseOffset(c.Offset); ok {
 			defer n.g.lock(p.id).Unlock()
 			done, err := n.resume(ctx, p, o, by)
 			if done || err != nil {
-				return err
+				return p, err
 			}
 		}
 	}
@@ -27,23 +28,23 @@ func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) e
 }
 
 // fresh begins a new session at the newest event.
-func (n *session) fresh(ctx context.Context, by auth.Principal) error {
+func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 	head, err := n.g.opt.Hub.Head(ctx, n.who.ClientID)
 	if err != nil {
-		return err
+		return pid{}, err
 	}
 	start, ok := jobs.ParseCursor(head)
 	if !ok {
-		return errors.New("gateway: the log has no head")
+		return pid{}, errors.New("gateway: the log has no head")
 	}
-	n.pid = newPID(start, n.opened)
-	n.joins = n.pid.base()
+	p := newPID(start, n.opened)
+	n.id, n.joins = p.id, p.base()
 	n.place = place{position: start.String()}
 	if err := n.admit(by); err != nil {
-		return err
+		return pid{}, err
 	}
 	n.g.register(n)
-	return nil
+	return p, nil
 }
 
 // admit takes a slot, unless an older connection of the session left its own.
@@ -57,7 +58,7 @@ func (n *session) admit(by auth.Principal) (err error) {
 // register makes n the live connection of its session.
 func (g *Gateway) register(n *session) {
 	g.mu.Lock()
-	g.live[n.pid.id] = n
+	g.live[n.id] = n
 	g.mu.Unlock()
 	n.admission.OnEnd(n.revoke) // before anybody else can take the session over
 }
@@ -83,19 +84,19 @@ func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal
 	if state.Left || old == nil && time.Since(expired) > resumable {
 		return false, nil
 	}
-	n.pid, n.joins = p, p.base()
-	return n.revive(ctx, o, state.Rooms, by)
+	n.id, n.joins = p.id, p.base()
+	return n.revive(ctx, p, o, state.Rooms, by)
 }
 
 // revive gives n its rooms back.
-func (n *session) revive(ctx context.Context, o offset, rooms []jobs.SessionRoom, by auth.Principal) (done bool, err error) {
+func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.SessionRoom, by auth.Principal) (done bool, err error) {
 	for _, r := range rooms {
 		if !n.who.Sees(r.Job) {
 			return false, nil // whoever is told that the session goes on takes all its rooms for joined
 		}
 		n.joins = max(n.joins, r.N)
 	}
-	o, resumed := n.pid.revive(o, rooms)
+	o, resumed := p.revive(o, rooms)
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
 	rooms, resumed = oneOfEach(o, rooms, resumed)
 	at := hubCursor(o.position)
@@ -133,7 +134,7 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 	if len(rooms) == 0 {
 		return nil
 	}
-	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.pid.id, rooms); err != nil {
+	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.id, rooms); err != nil {
 		return err
 	}
 	for _, r := range resumed {

@@ -33,7 +33,7 @@ type session struct {
 	who     auth.Identity
 	request string // id of the handshake's request
 	opened  time.Time
-	pid     pid
+	id      string // of the session in the store
 	sub     *hub.Subscription
 
 	// What is sent; of Fill, and of connect before it.
@@ -232,13 +232,13 @@ func (n *session) Closed(cause error) {
 
 // leave makes the session one that cannot be resumed: its client left on purpose.
 func (n *session) leave() {
-	defer n.g.lock(n.pid.id).Unlock()
+	defer n.g.lock(n.id).Unlock()
 	if !n.forget() { // a newer connection has it
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := n.g.opt.Sessions.LeaveSession(ctx, n.who.ClientID, n.pid.id); err != nil {
+	if err := n.g.opt.Sessions.LeaveSession(ctx, n.who.ClientID, n.id); err != nil {
 		n.g.opt.Log.Warn("leave session", "error", err)
 	}
 }
@@ -247,10 +247,10 @@ func (n *session) leave() {
 func (n *session) forget() bool {
 	n.g.mu.Lock()
 	defer n.g.mu.Unlock()
-	if n.g.live[n.pid.id] != n {
+	if n.g.live[n.id] != n {
 		return false
 	}
-	delete(n.g.live, n.pid.id)
+	delete(n.g.live, n.id)
 	return true
 }
 
