@@ -36,7 +36,7 @@ type room struct {
 	subs []*member
 
 	dirty  atomic.Bool // queued for waking, or resting before it
-	rested time.Time   // when it may be woken again; of wakeLoop
+	rested *time.Time  // when it may be woken again; nil: now; of wakeLoop
 }
 
 // head returns the newest seq that was published, 0 if nothing was.

@@ -64,16 +64,17 @@ func (h *Hub) wakeLoop() {
 
 // begin notes that n subscriptions are woken now.
 func (r *room) begin(n int) {
-	r.rested = time.Time{}
+	r.rested = nil
 	if rest := time.Duration(n) * restPerReader; rest >= leastRest {
-		r.rested = time.Now().Add(min(rest, mostRest))
+		at := time.Now().Add(min(rest, mostRest))
+		r.rested = &at
 	}
 }
 
 // rest returns how long the room is not woken yet.
 func (r *room) rest() time.Duration {
-	if r.rested.IsZero() {
+	if r.rested == nil {
 		return 0
 	}
-	return time.Until(r.rested)
+	return time.Until(*r.rested)
 }

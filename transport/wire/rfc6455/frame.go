@@ -61,11 +61,14 @@ type Decoder struct {
 
 	scratch *[scratchBytes]byte // what Early is a part of; nil between messages
 
-	head [14]byte // of the frame at hand: 2 bytes, 8 of length, 4 of mask
-	data []byte   // of a fragmented message so far
+	open *fragments // the message at hand, if it comes in several frames
+}
 
-	op        byte // of the message at hand; 0: none is begun
-	fragments int
+// fragments are those frames of a message that are there.
+type fragments struct {
+	op   byte
+	n    int
+	data []byte
 }
 
 // scratchBytes is how much is read at once, so that most messages, which are small,
@@ -95,51 +98,71 @@ func (d *Decoder) Next() (Message, error) {
 			payload, err := d.payload(nil, h)
 			return Message{Op: h.op, Data: payload}, err
 		}
-		if err := d.begin(h); err != nil {
+		var f fragments
+		if d.open != nil {
+			f = *d.open
+		}
+		if err := f.add(h, d.MaxMessage); err != nil {
 			return Message{}, err
 		}
-		if d.data, err = d.payload(d.data, h); err != nil {
+		if f.data, err = d.payload(f.data, h); err != nil {
 			return Message{}, err
 		}
 		if !h.fin {
+			if d.open == nil {
+				d.open = new(fragments)
+			}
+			*d.open = f
 			continue
 		}
-		m := Message{Op: d.op, Data: d.data}
-		d.op, d.fragments, d.data = 0, 0, nil
-		if m.Op == OpText && !utf8.Valid(m.Data) {
+		d.open = nil
+		if f.op == OpText && !utf8.Valid(f.data) {
 			return Message{}, &CloseError{CloseNotUTF8, "text is not UTF-8"}
 		}
-		return m, nil
+		return Message{Op: f.op, Data: f.data}, nil
 	}
 }
 
 // read fills p.
 func (d *Decoder) read(p []byte) error {
 	had := false
+	for len(p) >= scratchBytes {
+		n := d.early(p)
+		if n == 0 {
+			var err error
+			if n, err = d.R.Read(p); n == 0 && err != nil {
+				return ended(err, had)
+			}
+		}
+		p, had = p[n:], had || n > 0
+	}
+	return d.readShort(p, had)
+}
+
+// readShort is read by way of the buffer, so that p may be on the stack; had says that
+// something was read before it.
+func (d *Decoder) readShort(p []byte, had bool) error {
 	for {
-		n := copy(p, d.Early)
-		d.Early, p, had = d.Early[n:], p[n:], had || n > 0
-		if len(p) == 0 {
+		n := d.early(p)
+		if p, had = p[n:], had || n > 0; len(p) == 0 {
 			return nil
 		}
-		var err error
-		if len(p) >= scratchBytes {
-			n, err = d.R.Read(p)
-			p, had = p[n:], had || n > 0
-		} else {
-			if d.scratch == nil {
-				d.scratch = scratches.Get().(*[scratchBytes]byte)
-			}
-			n, err = d.R.Read(d.scratch[:])
-			d.Early = d.scratch[:n]
+		if d.scratch == nil {
+			d.scratch = scratches.Get().(*[scratchBytes]byte)
 		}
+		n, err := d.R.Read(d.scratch[:])
+		d.Early = d.scratch[:n]
 		if n == 0 && err != nil {
-			if had {
-				err = unexpected(err)
-			}
-			return err
+			return ended(err, had)
 		}
 	}
+}
+
+// early fills p as far as there is something already.
+func (d *Decoder) early(p []byte) int {
+	n := copy(p, d.Early)
+	d.Early = d.Early[n:]
+	return n
 }
 
 // rest gives the buffer back once all of it was read.
@@ -154,22 +177,20 @@ func (d *Decoder) rest() {
 	}
 }
 
-// begin checks a data frame against the message at hand.
-func (d *Decoder) begin(h frameHead) error {
-	if h.op == OpContinuation {
-		if d.op == 0 {
-			return &CloseError{CloseProtocol, "continuation of nothing"}
-		}
-	} else {
-		if d.op != 0 {
-			return &CloseError{CloseProtocol, "a message begins inside another"}
-		}
-		d.op = h.op
+// add checks a data frame against the message at hand, whose next one it is.
+func (f *fragments) add(h frameHead, maxMessage int) error {
+	switch {
+	case h.op == OpContinuation && f.n == 0:
+		return &CloseError{CloseProtocol, "continuation of nothing"}
+	case h.op != OpContinuation && f.n > 0:
+		return &CloseError{CloseProtocol, "a message begins inside another"}
+	case f.n == 0:
+		f.op = h.op
 	}
-	if d.fragments++; d.fragments > maxFragments {
+	if f.n++; f.n > maxFragments {
 		return &CloseError{CloseTooBig, "too many fragments"}
 	}
-	if h.length > uint64(d.MaxMessage) || uint64(len(d.data))+h.length > uint64(d.MaxMessage) {
+	if h.length > uint64(maxMessage) || uint64(len(f.data))+h.length > uint64(maxMessage) {
 		return &CloseError{CloseTooBig, "message too big"}
 	}
 	return nil
@@ -177,17 +198,18 @@ func (d *Decoder) begin(h frameHead) error {
 
 // header reads and checks one frame header.
 func (d *Decoder) header() (h frameHead, err error) {
-	if err := d.read(d.head[:2]); err != nil {
+	var head [14]byte // 2 bytes, 8 of length, 4 of mask
+	if err := d.readShort(head[:2], false); err != nil {
 		return h, err
 	}
-	h.fin, h.op = d.head[0]&0x80 != 0, d.head[0]&0x0F
-	short := d.head[1] & 0x7F
+	h.fin, h.op = head[0]&0x80 != 0, head[0]&0x0F
+	short := head[1] & 0x7F
 	switch {
-	case d.head[0]&0x70 != 0:
+	case head[0]&0x70 != 0:
 		return h, &CloseError{CloseProtocol, "reserved bits are set"}
 	case h.op > OpBinary && h.op < OpClose || h.op > OpPong:
 		return h, &CloseError{CloseProtocol, "unknown opcode"}
-	case d.head[1]&0x80 == 0:
+	case head[1]&0x80 == 0:
 		return h, &CloseError{CloseProtocol, "frame is not masked"}
 	case h.op >= OpClose && (!h.fin || short > maxControl):
 		return h, &CloseError{CloseProtocol, "bad control frame"}
@@ -199,8 +221,8 @@ func (d *Decoder) header() (h frameHead, err error) {
 	case 127:
 		extra += 8
 	}
-	b := d.head[2 : 2+extra]
-	if err := d.read(b); err != nil {
+	b := head[2 : 2+extra]
+	if err := d.readShort(b, true); err != nil {
 		return h, unexpected(err)
 	}
 	switch short {
@@ -232,6 +254,14 @@ func (d *Decoder) payload(dst []byte, h frameHead) ([]byte, error) {
 		dst[from+i] ^= h.mask[i&3]
 	}
 	return dst, nil
+}
+
+// ended is the error of a read that filled a part of what it should.
+func ended(err error, had bool) error {
+	if had {
+		return unexpected(err)
+	}
+	return err
 }
 
 // unexpected: an end inside a frame is no clean end.
