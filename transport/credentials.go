@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"strings"
+	"bytes"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -45,7 +45,7 @@ type credential struct {
 func credentials(c *fiber.Ctx) []credential {
 	var all []credential
 	for _, v := range c.Request().Header.PeekAll(fiber.HeaderAuthorization) {
-		secret, err := parseBearer(string(v))
+		secret, err := parseBearer(v)
 		all = append(all, credential{secret, err})
 	}
 	for _, v := range c.Request().Header.PeekAll("X-API-Key") {
@@ -61,12 +61,12 @@ func credentials(c *fiber.Ctx) []credential {
 
 // parseBearer returns the credential of an Authorization header (RFC 6750 2.1;
 // the scheme is case insensitive), or "" for another scheme.
-func parseBearer(value string) (string, error) {
-	scheme, secret, _ := strings.Cut(strings.Trim(value, " \t"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+func parseBearer(value []byte) (string, error) {
+	scheme, rest, _ := bytes.Cut(bytes.Trim(value, " \t"), []byte(" "))
+	if !bytes.EqualFold(scheme, []byte("Bearer")) {
 		return "", nil
 	}
-	secret = strings.TrimLeft(secret, " \t")
+	secret := string(bytes.TrimLeft(rest, " \t"))
 	if secret == "" || !visibleASCII(secret) {
 		return "", Refuse(Malformed, "The header Authorization is not `Bearer <key or token>`.")
 	}

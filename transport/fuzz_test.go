@@ -10,14 +10,14 @@ func FuzzParseBearer(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		secret, err := parseBearer(value)
+		secret, err := parseBearer([]byte(value))
 		if err != nil && secret != "" {
 			t.Fatal("a secret beside an error")
 		}
 		if secret != "" && (!visibleASCII(secret) || !strings.Contains(value, secret)) {
 			t.Fatalf("secret %q from %q", secret, value)
 		}
-		if again, err := parseBearer("Bearer " + secret); secret != "" && (err != nil || again != secret) {
+		if again, err := parseBearer([]byte("Bearer " + secret)); secret != "" && (err != nil || again != secret) {
 			t.Fatalf("%q does not survive: %q, %v", secret, again, err)
 		}
 	})

@@ -45,7 +45,7 @@ func (c *conn) socket(namespace string) *Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sockets {
-		if s.namespace == namespace {
+		if s.space.name == namespace {
 			return s
 		}
 	}
@@ -120,11 +120,11 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 
 // connect lets the namespace decide.
 func (c *conn) connect(p packet) error {
-	n, ok := c.srv.opt.Namespaces[p.namespace]
-	if !ok {
+	n := c.srv.spaces[p.namespace]
+	if n == nil {
 		return c.refuse(p.namespace, &Refusal{Message: "Invalid namespace"})
 	}
-	s := &Socket{conn: c, namespace: p.namespace, id: newID()}
+	s := &Socket{conn: c, space: n, id: newID()}
 	peer, err := n.Connect(s, p.data)
 	if err != nil {
 		var r *Refusal

@@ -81,14 +81,27 @@ type Options struct {
 }
 
 // Server makes the applications of Engine.IO sessions.
-type Server struct{ opt Options }
+type Server struct {
+	opt    Options
+	spaces map[string]*space // by name
+}
+
+// space is a namespace and its name.
+type space struct {
+	Namespace
+	name string
+}
 
 // New returns a server; its Open belongs into engineio.Options.
 func New(o Options) *Server {
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 45 * time.Second
 	}
-	return &Server{opt: o}
+	srv := &Server{opt: o, spaces: make(map[string]*space, len(o.Namespaces))}
+	for name, n := range o.Namespaces {
+		srv.spaces[name] = &space{n, name}
+	}
+	return srv
 }
 
 // Open makes the application of one session.

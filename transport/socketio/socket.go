@@ -11,12 +11,12 @@ import (
 
 // Socket is one peer in one namespace.
 type Socket struct {
-	conn      *conn
-	namespace string
-	id        string // public
-	pid       string // secret: the session to come back to; empty: none
-	peer      Peer
-	next      atomic.Int64 // when the peer wants its Tick, Unix ms; 0: never
+	conn  *conn
+	space *space
+	id    string // public
+	pid   string // secret: the session to come back to; empty: none
+	peer  Peer
+	next  atomic.Int64 // when the peer wants its Tick, Unix ms; 0: never
 
 	left atomic.Bool // Disconnect was called
 
@@ -49,7 +49,7 @@ func (s *Socket) TickAt(t time.Time) {
 
 // Emit sends an event.
 func (s *Socket) Emit(name string, args ...any) error {
-	text, err := encode(nil, typeEvent, s.namespace, noID, append([]any{name}, args...))
+	text, err := encode(nil, typeEvent, s.space.name, noID, append([]any{name}, args...))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Socket) Ack(e *Event, args ...any) error {
 	if args == nil {
 		args = []any{}
 	}
-	text, err := encode(nil, typeAck, s.namespace, e.ID, args)
+	text, err := encode(nil, typeAck, s.space.name, e.ID, args)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *Socket) Return(e *Event, name string) error {
 	if err != nil {
 		return err
 	}
-	text := append(head(nil, kind, len(e.attachments), s.namespace, id), data...)
+	text := append(head(nil, kind, len(e.attachments), s.space.name, id), data...)
 	return s.push(message{text, e.attachments})
 }
 
@@ -118,7 +118,7 @@ func (s *Socket) Fail(cause error) { s.conn.session.Fail(cause) }
 // nor while locks are held that they take.
 func (s *Socket) Disconnect() {
 	s.left.Store(true)
-	if s.conn.socket(s.namespace) == s { // otherwise connect is at it, and sees left
+	if s.conn.socket(s.space.name) == s { // otherwise connect is at it, and sees left
 		s.depart()
 	}
 }
@@ -137,7 +137,7 @@ func (s *Socket) depart() {
 	queue := s.queue
 	s.queue = nil
 	s.mu.Unlock()
-	bye := message{text: head(nil, typeDisconnect, 0, s.namespace, noID)}
+	bye := message{text: head(nil, typeDisconnect, 0, s.space.name, noID)}
 	s.conn.mu.Lock()
 	s.conn.control = append(append(s.conn.control, queue...), bye)
 	s.conn.mu.Unlock()
