@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
@@ -59,7 +57,7 @@ type Session struct {
 	ws       *socket       // the transport; nil: polling
 	probe    *socket       // a WebSocket that may become the transport
 	get      *poll         // the poll that waits, at most one
-	flow     *rate.Limiter // of packets; nil: as one that nothing was taken of
+	full     time.Duration // when the bucket of packets is full again; as clock.now
 	over     *ending       // nil: it is not; set with sending held too
 }
 
@@ -210,19 +208,19 @@ func (s *Session) receive(p packet) error {
 		s.mu.Unlock()
 		return ErrPeerClosed
 	}
-	pong := p.kind == typePong && s.awaiting
-	if !s.allow(pong) {
+	now := s.srv.clock.now()
+	if !s.allow(now) {
 		s.mu.Unlock()
 		return ErrFlood
 	}
 	switch {
-	case pong:
+	case p.kind == typePong && s.awaiting:
 		s.ping, s.awaiting = false, false
-		s.pulse = s.srv.clock.now() + s.srv.opt.PingInterval
+		s.pulse = now + s.srv.opt.PingInterval
 		s.arm()
 	case s.awaiting && !s.extended: // busy, but alive
 		s.extended = true
-		s.pulse = s.srv.clock.now() + s.srv.opt.PingTimeout
+		s.pulse = now + s.srv.opt.PingTimeout
 		s.arm()
 	}
 	if p.kind == typeMessage {
@@ -241,20 +239,17 @@ func (s *Session) receive(p packet) error {
 	return nil // pong; the rest means nothing here
 }
 
-// allow counts one packet, and reports whether the peer may send it. A pong that we
-// asked for is free, and with the first one after a rest the limiter goes: most
-// sessions rest most of the time. s.mu is held.
-func (s *Session) allow(pong bool) bool {
-	switch {
-	case pong:
-		if s.flow != nil && s.flow.Tokens() >= messagesBurst {
-			s.flow = nil
-		}
-		return true
-	case s.flow == nil:
-		s.flow = rate.NewLimiter(messagesPerSec, messagesBurst)
+// allow counts one packet, and reports whether the peer may send it. It is a token
+// bucket, kept as the time at which that is full again: rate.Limiter has ten times the
+// size. s.mu is held.
+func (s *Session) allow(now time.Duration) bool {
+	const each = time.Second / messagesPerSec
+	full := max(s.full, now) + each
+	if full > now+messagesBurst*each {
+		return false
 	}
-	return s.flow.Allow()
+	s.full = full
+	return true
 }
 
 // callTick calls the application's Tick, unless the session is over.
