@@ -30,26 +30,24 @@ type Conn struct {
 	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
 	stream Stream
 
-	mu     sync.Mutex // guards the fields below
-	state  state
-	cause  error          // why it ended; the first one counts
-	dead   bool           // the socket is closed, or is about to be
-	gone   bool           // the reader has ended; whoever is sending must call Closed
-	clean  bool           // everything was flushed and the end was wanted
-	retry  *time.Duration // set by Drain: say goodbye
-	closed bool           // Stream.Closed was called
-
-	resting bool // there is no reader: rouse starts one
-	watched bool // parked: the watch tells of all that comes, not once after each arm
-	missed  bool // watched: the watch has told of something since the last look began, or there is more than it took
-	hup     bool // watched: the watch has told of the peer's end
+	mu      sync.Mutex // guards the fields below
+	state   state
+	own     bool           // bound was called
+	dead    bool           // the socket is closed, or is about to be
+	gone    bool           // the reader has ended; whoever is sending must call Closed
+	clean   bool           // everything was flushed and the end was wanted
+	closed  bool           // Stream.Closed was called
+	resting bool           // there is no reader: rouse starts one
+	watched bool           // parked: the watch tells of all that comes, not once after each arm
+	missed  bool           // watched: the watch has told of something since the last look began, or there is more than it took
+	hup     bool           // watched: the watch has told of the peer's end
+	cause   error          // why it ended; the first one counts
+	retry   *time.Duration // set by Drain: say goodbye
 
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
 	unsent int          // at most so many bytes are in the socket; of whoever sends
 	heard  int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
-
-	own bool // bound was called; guarded by mu
 
 	fd        int // once it has rested; guarded by watch.mu
 	discarded int // bytes of a peer that has nothing to say; of the reader
