@@ -2,6 +2,7 @@ package transport
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -27,7 +28,7 @@ type Frame struct {
 
 // MarshalData encodes the frame's data, compact and on one line.
 func (f Frame) MarshalData() []byte {
-	if d, ok := f.Data.(roomData); ok && d.Job != nil {
+	if d, ok := f.Data.(roomData); ok && len(d.Job) > 0 {
 		return d.marshal()
 	}
 	data, err := json.Marshal(f.Data)
@@ -51,8 +52,7 @@ func (d roomData) marshal() []byte {
 	job := d.Job
 	d.Job = nil
 	data, _ := json.Marshal(d) // strings always encode
-	data = append(data[:len(data)-1], `,"job":`...)
-	return append(append(data, job...), '}')
+	return slices.Concat(data[:len(data)-1], []byte(`,"job":`), job, []byte("}"))
 }
 
 type resetData struct {

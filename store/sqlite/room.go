@@ -84,7 +84,7 @@ func (s *session) few(l logRow, client string, after uint64) (events []jobs.Even
 		return nil, false, err
 	}
 	if l.epoch != "" {
-		events, err = withIDs(client, stored, []span{{epoch: l.epoch}})
+		events, err = bearing([]span{{epoch: l.epoch}}, client, stored)
 	} else {
 		events, err = s.withIDs(l.id, client, stored)
 	}
@@ -225,7 +225,7 @@ func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jo
 	if len(stored) == 0 {
 		return nil, nil
 	}
-	var spans []span
+	var spans []span // newest first
 	err := s.each(sqlEpochs, []any{client, stored[len(stored)-1].seq}, func(rows *sql.Rows) (bool, error) {
 		var sp span
 		err := rows.Scan(&sp.from, &sp.epoch)
@@ -235,11 +235,11 @@ func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jo
 	if err != nil {
 		return nil, err
 	}
-	return withIDs(name, stored, spans)
+	return bearing(spans, name, stored)
 }
 
-// withIDs is session.withIDs with the epochs known, newest first.
-func withIDs(name string, stored []storedEvent, spans []span) ([]jobs.Event, error) {
+// bearing makes events of stored ones, which bear the epochs of spans, newest first.
+func bearing(spans []span, name string, stored []storedEvent) ([]jobs.Event, error) {
 	var epoch string
 	events := make([]jobs.Event, len(stored))
 	for i, e := range stored {

@@ -293,7 +293,8 @@ func testEpochs(w *world) {
 	if s.OldID != "0-0" || s.HeadID != log[3].ID || s.Job.Cursor != log[3].ID {
 		w.Errorf("room opens as %+v", s)
 	}
-	for job, want := range map[string][]jobs.Event{l.Job.ID: log, w.running("a").Job.ID: w.page(room, 4, 10)} { // 5, 6
+	later := w.running("a").Job.ID // 5, 6
+	for job, want := range map[string][]jobs.Event{l.Job.ID: log, later: w.page(room, 4, 10)} {
 		if s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: job}, nil))(w); !reflect.DeepEqual(s.Events, want) {
 			w.Errorf("job %s opens with events %+v, want %+v", job, s.Events, want)
 		}

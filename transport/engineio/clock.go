@@ -23,8 +23,8 @@ func newClock() *clock {
 	return c
 }
 
-// now returns how long the clock has been there. Nobody sets it, and it needs less
-// space than a time.Time.
+// now returns how long the clock has been there. Setting the system's clock does not
+// move it, and it needs less space than a time.Time.
 func (c *clock) now() time.Duration { return time.Since(c.began) }
 
 // set has the session's tick called at a time, and not at the one that was set before.

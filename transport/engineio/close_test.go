@@ -10,6 +10,7 @@ import (
 
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
+	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
@@ -307,13 +308,18 @@ func TestAPanicOfTickEndsItsSessionAlone(t *testing.T) {
 			a.session.TickAt(time.Now().Add(time.Second))
 			a.onTick = func(time.Time) error { panic("tick") }
 		}
-		broken, _ := r.OpenWebSocket("")
+		broken, h := r.OpenWebSocket("")
+		p := r.Open("")
 		r.prepare = nil
 		check := r.neighbour()
 		time.Sleep(2 * time.Second)
 		if _, _, err := broken.Next(); err == nil {
 			t.Error("the connection goes on")
 		}
+		for _, sid := range []string{h.SID, p.SID} { // also where there is no connection to cut
+			wantCause(t, r.app(sid), wire.ErrPanic)
+		}
+		p.Unknown()
 		check()
 	})
 }

@@ -52,13 +52,13 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// TestALateTimer: the deadline of a session stays when the timer that makes its ping
-// due comes late.
-func TestALateTimer(t *testing.T) {
+// TestALateTick: the deadline of a session stays when the tick that makes its ping due
+// comes late.
+func TestALateTick(t *testing.T) {
 	inBubble(t, quick, func(t *testing.T, r *rig) {
 		r.prepare = func(a *app) {
 			a.onTick = func(time.Time) error {
-				time.Sleep(100 * time.Millisecond) // the timer waits for it
+				time.Sleep(100 * time.Millisecond) // the ping waits for it
 				return nil
 			}
 			a.session.TickAt(time.Now().Add(250 * time.Millisecond))

@@ -100,18 +100,17 @@ func (s *Session) Fail(cause error) {
 
 // arm has tick called for what comes next. s.mu is held.
 func (s *Session) arm() {
-	now := s.srv.clock.now()
 	next := s.pulse
 	switch {
 	case s.over != nil:
 		next = s.giveUp
 	case s.failed.Load() != nil:
-		next = now
+		next = 0
 	case s.probe != nil:
 		next = min(next, s.giveUp)
 	}
 	if ms := s.ticked.Load(); ms != 0 && s.over == nil {
-		next = min(next, now+time.Until(time.UnixMilli(ms)))
+		next = min(next, time.Until(time.UnixMilli(ms))+s.srv.clock.now())
 	}
 	s.srv.clock.set(s, next)
 }
@@ -125,15 +124,16 @@ func (s *Session) tick() {
 	if s.overdue() {
 		return
 	}
-	date, now := time.Now(), s.srv.clock.now()
+	date := time.Now()
 	if ms := s.ticked.Load(); ms != 0 && date.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
 		if err := s.callTick(date); err != nil {
 			s.Close(err)
 		}
 	}
 	s.mu.Lock()
+	now := s.srv.clock.now()
 	if s.over != nil {
-		known := now < s.giveUp
+		known := now < s.giveUp && s.over.last != nil
 		if known {
 			s.arm()
 		}
@@ -167,7 +167,14 @@ func (s *Session) caught() {
 		return
 	}
 	s.srv.opt.Log.Error("session failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	s.srv.forget(s)
+	s.mu.Lock()
+	over := s.over != nil
+	s.mu.Unlock()
+	if over { // it was Closed that panicked
+		s.srv.forget(s)
+	} else {
+		s.Fail(wire.ErrPanic)
+	}
 	if c := s.out.Load(); c != nil {
 		c.Cut(wire.ErrPanic)
 	}

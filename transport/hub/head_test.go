@@ -45,6 +45,9 @@ func TestHead(t *testing.T) {
 	large.JSON = make([]byte, 10)
 	h.Publish([]*Event{large})
 	check("e-6", 1) // the tail cannot hold it
+	join(t, late, "a", Start{})
+	check("e-6", 0) // but now it was told
+	check("e-6", 0)
 
 	r.sub.Close()
 	late.sub.Close()

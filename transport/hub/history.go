@@ -108,7 +108,7 @@ func (h *Hub) readLoop() {
 
 func (h *Hub) land(f *flight) {
 	l := landed{key: f.key}
-	l.head, l.headID = h.head(f.key.room.Client)
+	l.head, l.headID = h.published(f.key.room.Client)
 	l.page, l.err = h.history.Page(context.Background(), f.key.room, f.key.after, h.bounds.pageEvents, h.bounds.pageBytes)
 	for _, s := range f.waiting {
 		s.deliver(l)

@@ -93,9 +93,9 @@ func (h *Hub) lookup(client string) *tail {
 	return h.tails[client]
 }
 
-// head returns the newest seq published to a client's tail, 0 if unknown, and
+// published returns the newest seq published to a client's tail, 0 if unknown, and
 // its cursor if the tail still holds that event.
-func (h *Hub) head(client string) (seq uint64, id string) {
+func (h *Hub) published(client string) (seq uint64, id string) {
 	t := h.lookup(client)
 	if t == nil {
 		return 0, ""

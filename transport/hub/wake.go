@@ -2,12 +2,12 @@ package hub
 
 import "time"
 
-// A room that was just woken rests before it is woken again, for about as long as
-// it takes to write to its readers twice, or for mostRest. What is published
+// A room that was just woken rests before it is woken again, for somewhat longer than
+// it takes to write to each of its readers, or for mostRest. What is published
 // meanwhile shares one write to each of them. Rooms of few readers do not rest, and
 // one in which nothing happened for so long is woken at once.
 const (
-	restPerReader = 20 * time.Microsecond
+	restPerReader = 14 * time.Microsecond
 	leastRest     = time.Millisecond
 	mostRest      = 100 * time.Millisecond
 )

@@ -101,9 +101,9 @@ func resumeNewest(s *stage) {
 }
 
 // hammer runs join again and again, n times in all, while a writer appends as
-// fast as it can. Each join lets it append so much, which is more than a join takes
-// on a fast machine, and no more: the history that readers have to go through must
-// not outgrow them on a slow one.
+// fast as it can. Each join lets it append so much, more than happens during one on a
+// fast machine; then it goes on slowly. The history that readers have to go through
+// must not outgrow them on a slow machine.
 func hammer(s *stage, n int, join func(w *Work)) {
 	const (
 		joiners = 4
@@ -120,6 +120,7 @@ func hammer(s *stage, n int, join func(w *Work)) {
 			case <-stop:
 				return
 			case <-due:
+			case <-time.After(10 * time.Millisecond): // nobody may wait for ever
 			}
 			if err := w.TryEmit(s, batch); err != nil {
 				s.Errorf("emit: %v", err)

@@ -52,8 +52,8 @@ type Message struct {
 }
 
 // Decoder reads client frames. While it waits for the first byte of a message it has
-// only scratchBytes, and between two calls of Next nothing, so an idle connection
-// costs next to nothing.
+// only scratchBytes, and between two messages nothing, so an idle connection costs
+// next to nothing.
 type Decoder struct {
 	R          io.Reader
 	Early      []byte // is read before R; nil once it was. Next may leave some of what it has read here
@@ -223,7 +223,7 @@ func (d *Decoder) header() (h frameHead, err error) {
 	}
 	b := head[2 : 2+extra]
 	if err := d.readShort(b, true); err != nil {
-		return h, unexpected(err)
+		return h, err
 	}
 	switch short {
 	case 126:
