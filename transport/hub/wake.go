@@ -7,7 +7,7 @@ import "time"
 // meanwhile shares one write to each of them. Rooms of few readers do not rest, and
 // one in which nothing happened for so long is woken at once.
 const (
-	restPerReader = 14 * time.Microsecond
+	restPerReader = 16 * time.Microsecond
 	leastRest     = time.Millisecond
 	mostRest      = 100 * time.Millisecond
 )
