@@ -15,7 +15,7 @@ import (
 func TestTicksComeWhenTheyAreDue(t *testing.T) {
 	for seed := range uint64(20) {
 		inBubble(t, engineio.Options{PingInterval: time.Hour}, func(t *testing.T, r *rig) {
-			random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a plan that can be repeated
+			random := rand.New(rand.NewPCG(seed, 0)) // a plan that can be repeated
 			ticked := make(map[int]time.Time)
 			var sessions []*engineio.Session
 			for i := range 40 {
