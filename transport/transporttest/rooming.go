@@ -18,6 +18,7 @@ func rooming() []scenario {
 		{name: "leave and come back", on: rooms, run: leaveAndComeBack},
 		{name: "messages that are refused", on: rooms, run: refusedMessages},
 		{name: "messages that end the connection", on: codes, run: fatalMessages},
+		{name: "too many messages", mode: fakeOnly, on: codes, run: messageLimit},
 		{name: "room limit", on: rooms, run: roomLimit},
 		{name: "signs of life on a socket", mode: fakeOnly, on: rooms, run: socketLife},
 		{name: "signs of life while events flow", mode: fakeOnly, on: rooms, run: busyLife},
@@ -177,6 +178,39 @@ func fatalMessages(s *stage) {
 	w := s.log.Begin(s)
 	w.Emit(s, 1, 1)
 	s.events(neighbour, 3)
+}
+
+// messageLimit: 200 messages at once are heard, and 100 more after a second. The next
+// one ends the connection.
+func messageLimit(s *stage) {
+	c := s.connect().(*Socket)
+	send := func(n int) {
+		for range n {
+			if err := c.write(0x81, []byte(`{"event":"pong"}`)); err != nil {
+				s.Fatal(err)
+			}
+		}
+	}
+	heard := func() {
+		s.tell(c, "unsubscribe", map[string]any{})
+		s.until(c, "problem") // nothing was joined
+	}
+	send(199)
+	heard()
+	<-time.After(time.Second)
+	send(99)
+	heard()
+	send(1)
+	var end *closed
+	for end == nil {
+		if _, err := c.read(); err != nil && !errors.As(err, &end) {
+			s.Fatal(err)
+		}
+	}
+	if end.code != 4029 {
+		s.Errorf("%v, want 4029", end)
+	}
+	c.Close()
 }
 
 func roomLimit(s *stage) {

@@ -66,7 +66,7 @@ func (s *session) Receive(r io.Reader) error {
 		}
 		now := time.Now()
 		s.seen.Store(now.UnixMilli())
-		if !s.frames.AllowN(now, 1) {
+		if !s.frames.Take(now.Sub(s.opened), messagesPerSec, messagesBurst) {
 			s.close(closeLimit, "too many messages")
 			return discard(r)
 		}

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -29,7 +27,7 @@ type session struct {
 	in        rfc6455.Decoder // of the reader
 	sent      int64           // events given out; of the sender
 	nextPing  time.Time
-	frames    *rate.Limiter // of the reader
+	frames    wire.Bucket // of the reader
 
 	seen  atomic.Int64 // when the peer last gave a sign of life, Unix ms
 	asked atomic.Int64 // when a silent peer was last asked for one, Unix ms

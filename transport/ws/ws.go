@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"golang.org/x/time/rate"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/transport"
@@ -108,7 +107,6 @@ func (h *Handler) newSession(p auth.Principal, id string) *session {
 	s := &session{
 		h: h, id: strings.Clone(id), who: p.Identity, opened: now,
 		nextPing: now.Add(h.opt.PingInterval),
-		frames:   rate.NewLimiter(messagesPerSec, messagesBurst),
 	}
 	s.seen.Store(now.UnixMilli())
 	s.ping.Store(s.nextPing.UnixMilli())
