@@ -34,7 +34,14 @@ on_signal() {
 trap on_signal INT TERM
 
 # shielded runs a command that Ctrl-C, which reaches all our processes, does not end.
-shielded() { (trap '' INT TERM; "$@"); }
+# If the signal is faster than the shield, the command was not begun yet. Nothing but
+# shielded commands may be forked for a job: so there is no $(...) below.
+shielded() {
+  local code=0
+  (trap '' INT TERM; "$@") || code=$?
+  case $code in 130 | 143) code=0; (trap '' INT TERM; "$@") || code=$? ;; esac
+  return "$code"
+}
 
 # interruptible runs a command that ends when the worker is to stop.
 interruptible() {
@@ -66,7 +73,7 @@ call() {
   local how=$1 wait=1; shift
   while :; do
     : >"$scratch/answer"
-    if "$how" ask "$@"; then status=$(<"$scratch/status"); else status='no answer'; fi
+    if "$how" ask "$@"; then IFS= read -r status <"$scratch/status" || true; else status='no answer'; fi
     case $status in 'no answer' | 408 | 429 | 5??) ;; *) return 0 ;; esac
     [ -z "$deadline" ] || { [ "$how" = shielded ] && [ $((SECONDS + wait)) -le "$deadline" ]; } || return 1
     say "$status; trying again in $wait s"
@@ -75,16 +82,21 @@ call() {
   done
 }
 
-# answer reads the last answer with jq, field the job at hand.
-answer() { shielded jq -r "$1" "$scratch/answer" 2>/dev/null || true; }
-field() { shielded jq -r "$1" <<<"$job"; }
+# get NAME FILE FILTER sets a variable to what jq finds in a file: the last answer,
+# or the job at hand.
+get() {
+  shielded jq -r "$3" "$scratch/$2" >"$scratch/value" 2>/dev/null || true
+  IFS= read -r -d '' "$1" <"$scratch/value" || true
+  printf -v "$1" %s "${!1%$'\n'}"
+}
 
 # tell METHOD WHAT TYPE BODY reports on the job at hand. It fails when that is
 # no longer ours: cancelled, out of time, or its lease ran out.
 tell() {
   call shielded "$1" "/v1/jobs/$id/$2" "$3" "$4" || { say "job $id: given up: $status"; return 1; }
   [[ $status != 2?? ]] || return 0
-  say "job $id: $2: $status $(answer '"\(.detail) The job is \(.jobStatus)."')"
+  get detail answer '"\(.detail) The job is \(.jobStatus)."'
+  say "job $id: $2: $status $detail"
   return 1
 }
 
@@ -94,12 +106,12 @@ fail() {
   tell POST fail application/json "{\"error\":\"$1\",\"errorMessage\":\"$2\",\"retry\":$3}"
 }
 
-# work is the work itself, on $job. Each report renews the lease (30 s, if the
+# work is the work itself. Each report renews the lease (30 s, if the
 # server was not told otherwise); who is silent for longer calls .../extend.
 work() {
-  local steps seconds step greeting
-  steps=$(field '[(.payload.steps? | numbers | floor) // 3, 100000] | min')
-  seconds=$(field '(.payload.seconds? | numbers) // 1')
+  local steps seconds step fails retry greeting result
+  get steps job '[(.payload.steps? | numbers | floor) // 3, 100000] | min'
+  get seconds job '(.payload.seconds? | numbers) // 1'
   for ((step = 1; step <= steps; step++)); do
     if [ -n "$deadline" ] && [ "$SECONDS" -ge "$deadline" ]; then
       fail Interrupted "the worker stops" true; return
@@ -108,25 +120,30 @@ work() {
     tell POST progress application/json \
       "{\"progress\":$((100 * step / steps)),\"message\":\"step $step of $steps\"}" || return
   done
-  if [ "$(field '.payload.fail? // false')" = true ]; then
-    fail BadPayload "the payload asks for a failure" "$(field '[.payload.retry?] != [false]')"; return
+  get fails job '.payload.fail? // false'
+  if [ "$fails" = true ]; then
+    get retry job '[.payload.retry?] != [false]'
+    fail BadPayload "the payload asks for a failure" "$retry"; return
   fi
-  greeting=$(field '"Hello, \(.payload.name? // "world")!"')
+  get greeting job '"Hello, \(.payload.name? // "world")!"'
   tell PUT artifacts/greeting.txt 'text/plain; charset=utf-8' "$greeting"$'\n' || return
-  tell POST complete application/json \
-    "$(shielded jq -c --arg greeting "$greeting" '{result: {greeting: $greeting, attempt}}' <<<"$job")" || return
+  get result job '{result: {greeting: "Hello, \(.payload.name? // "world")!", attempt}} | tojson'
+  tell POST complete application/json "$result" || return
   say "job $id: completed"
 }
 
 claim=$(jq -cn --arg queue "$1" '{queues: [$queue], wait: 30}')
 while [ -z "$deadline" ]; do
   call interruptible POST /v1/workers/claim application/json "$claim" || break
-  [ "$status" = 200 ] || { say "the server refuses: $status $(answer .detail)"; exit 1; }
+  [ "$status" = 200 ] || { get detail answer .detail; say "the server refuses: $status $detail"; exit 1; }
   # A server that goes down does not let us wait.
-  [ "$(answer '.jobs | length')" != 0 ] || { interruptible sleep 1 || true; continue; }
-  job=$(shielded jq -c '.jobs[0]' "$scratch/answer")
-  id=$(field .id) lease=$(field .lease.token)
-  say "job $id: attempt $(field .attempt) begins"
+  get count answer '.jobs | length'
+  [ "$count" != 0 ] || { interruptible sleep 1 || true; continue; }
+  shielded jq '.jobs[0]' "$scratch/answer" >"$scratch/job"
+  get id job .id
+  get lease job .lease.token
+  get attempt job .attempt
+  say "job $id: attempt $attempt begins"
   work || true
   lease=''
 done
