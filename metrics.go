@@ -96,12 +96,13 @@ var (
 	descRunning     = prometheus.NewDesc("jobcast_running_attempts", "Attempts that run in this process.", nil, nil)
 	descClaimed     = prometheus.NewDesc("jobcast_attempts_total", "Attempts begun in this process.", nil, nil)
 	descOldest      = prometheus.NewDesc("jobcast_oldest_running_seconds", "Age of the longest running attempt.", nil, nil)
+	descAbandoned   = prometheus.NewDesc("jobcast_abandoned_actions", "Actions that go on although their attempt has ended.", nil, nil)
 	descPanics      = prometheus.NewDesc("jobcast_stream_panics_total", "Connections ended by a panic.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConnections, descJobs, descRunning, descClaimed, descOldest, descPanics} {
+	for _, d := range []*prometheus.Desc{descConnections, descJobs, descRunning, descClaimed, descOldest, descAbandoned, descPanics} {
 		ch <- d
 	}
 }
@@ -132,6 +133,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descRunning, float64(st.Running))
 	gauge(descOldest, age)
+	gauge(descAbandoned, float64(st.Abandoned))
 	ch <- prometheus.MustNewConstMetric(descClaimed, prometheus.CounterValue, float64(st.Claimed))
 	ch <- prometheus.MustNewConstMetric(descPanics, prometheus.CounterValue, float64(s.panics()))
 }

@@ -10,16 +10,18 @@ import (
 	"math"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 )
 
-// attempt is one run of an action job. All but its context belongs to the
-// goroutine that runs it.
+// attempt is one run of an action job.
 type attempt struct {
 	p      *Processor
 	l      Leased
 	log    *slog.Logger
 	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex          // guards what follows: an abandoned action may still save
 	cursor string              // newest event of the job that is known to be committed
 	left   map[string]Artifact // what the job has left behind, by name
 }
@@ -107,6 +109,8 @@ func (a *attempt) execute(ctx context.Context) (json.RawMessage, error) {
 // room returns how large the result may be beside the artifacts, which stand in
 // the same event.
 func (a *attempt) room() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	taken := 0
 	for _, one := range a.left {
 		raw, _ := encode(one) // strings and a number always encode
@@ -122,8 +126,9 @@ func (a *attempt) save(ctx context.Context, name, contentType string, r io.Reade
 	var invalid *InvalidError
 	switch {
 	case err == nil:
-		a.cursor = saved.Receipt.LastEventID
-		a.left[name] = saved.Artifact
+		a.mu.Lock()
+		a.cursor, a.left[name] = saved.Receipt.LastEventID, saved.Artifact
+		a.mu.Unlock()
 	case errors.As(err, &conflict) || errors.As(err, &invalid) || errors.Is(err, ErrTooLarge):
 		err = &ActionError{Class: ClassArtifact, Message: err.Error(), Err: err}
 	}
@@ -144,35 +149,80 @@ func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
 			if err != nil {
 				return err
 			}
-			if j.Cursor != a.cursor && j.Message != nil && *j.Message == message {
-				a.cursor = j.Cursor
+			if j.Message != nil && *j.Message == message && a.advance(j.Cursor) {
 				return nil
 			}
 		}
 		receipt, err := a.p.svc.store.Append(ctx, a.l.Lease, []Body{body})
 		if err == nil {
-			a.cursor = receipt.LastEventID
+			a.advance(receipt.LastEventID)
 		}
 		unsure = unsure || (err != nil && !errors.Is(err, ErrStorageFull))
 		return err
 	})
 }
 
-// act runs one action. A panic in it, or in encoding its result, is a failure
-// whose details only the log learns.
-func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (r actionResult, err error) {
+// advance notes the job's newest event and reports whether it is a new one.
+func (a *attempt) advance(cursor string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	moved := a.cursor != cursor
+	a.cursor = cursor
+	return moved
+}
+
+// act runs one action, and abandons it if it goes on for unwindTime after ctx
+// has ended. What an abandoned action returns is dropped, and what it saves is
+// refused, because the lease has ended.
+func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (actionResult, error) {
+	done := make(chan acted, 1)
+	go func() { done <- a.carryOut(ctx, raw, i) }()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(unwindTime)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-timer.C:
+	}
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case a.p.abandoned <- struct{}{}:
+		go func() {
+			<-done
+			<-a.p.abandoned
+		}()
+	case <-a.p.store.Done():
+	}
+	a.log.Error("an action did not end with its attempt and was abandoned", "action", i, "after", unwindTime)
+	return actionResult{}, context.Cause(ctx)
+}
+
+// acted is how an action ended.
+type acted struct {
+	result actionResult
+	err    error
+}
+
+// carryOut runs one action. A panic in it, or in encoding its result, is a
+// failure whose details only the log learns.
+func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o acted) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.log.Error("an action panicked", "action", i, "panic", v, "stack", string(debug.Stack()))
-			err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
+			o.err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
 		}
 	}()
 	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i, Save: a.save}
-	if r.value, err = a.p.runner.Run(ctx, raw, env); err != nil {
-		return actionResult{}, err
+	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
+		o.result.encoded, o.err = encode(o.result.value)
 	}
-	r.encoded, err = encode(r.value)
-	return r, err
+	return o
 }
 
 // finish commits how the attempt ended. cause says why its context ended, nil

@@ -20,6 +20,12 @@ const (
 	// handBackTime is how long Stop insists on handing jobs back after the
 	// grace, while the store does not take it.
 	handBackTime = 3 * time.Second
+	// unwindTime is how long an action may go on after its context has ended:
+	// well below handBackTime, so that its job can still be handed back.
+	unwindTime = time.Second
+	// maxAbandoned caps the actions that went on all the same and were left to
+	// themselves. It protects memory: beyond it they keep their slots.
+	maxAbandoned = 1000
 )
 
 // ProcessorOptions adjusts a Processor; the zero value works.
@@ -40,9 +46,10 @@ type Processor struct {
 	opts   ProcessorOptions
 	log    *slog.Logger
 
-	slots    chan struct{} // one token per attempt in progress
-	stopOnce sync.Once
-	stopping chan struct{} // closed by StopClaiming
+	slots     chan struct{} // one token per attempt in progress
+	abandoned chan struct{} // one token per action that outlives its attempt
+	stopOnce  sync.Once
+	stopping  chan struct{} // closed by StopClaiming
 
 	work      context.Context // actions run under it
 	interrupt context.CancelCauseFunc
@@ -76,6 +83,8 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 		log:      o.Logger,
 		slots:    make(chan struct{}, o.Concurrency),
 		stopping: make(chan struct{}),
+
+		abandoned: make(chan struct{}, maxAbandoned),
 	}
 	p.work, p.interrupt = context.WithCancelCause(context.Background())
 	p.store, p.giveUp = context.WithCancel(context.Background())
@@ -92,16 +101,21 @@ func (p *Processor) Start() {
 }
 
 // Stats returns what the processor is doing.
-func (p *Processor) Stats() Stats { return p.svc.Stats() }
+func (p *Processor) Stats() Stats {
+	s := p.svc.Stats()
+	s.Abandoned = len(p.abandoned)
+	return s
+}
 
 // StopClaiming begins no further attempt. Attempts in progress go on, and so
 // do the sweeps.
 func (p *Processor) StopClaiming() { p.stopOnce.Do(func() { close(p.stopping) }) }
 
 // Stop ends the processor. Attempts may finish until ctx ends; then they are
-// interrupted and handed back, and their attempt is not counted. It returns
-// when all its goroutines are gone, with an error if a job could not be handed
-// back and so waits for the end of its lease.
+// interrupted and handed back, and their attempt is not counted. It returns at
+// most handBackTime later, when all its goroutines but those of abandoned actions
+// are gone, with an error if a job could not be handed back and so waits for the
+// end of its lease.
 func (p *Processor) Stop(ctx context.Context) error {
 	p.StopClaiming()
 	idle := make(chan struct{})

@@ -9,10 +9,11 @@ import (
 // Runner runs actions; see the package action for the built-in ones.
 type Runner interface {
 	// Run does one action and returns its result, which must marshal to a JSON
-	// object. It returns soon after ctx has ended, whatever it was doing. An
-	// error that wraps *ActionError tells the client what went wrong; of any
-	// other error, and of a panic, the client learns no more than
-	// ClassInternal.
+	// object. It returns soon after ctx has ended, whatever it was doing; one
+	// that does not is abandoned: its job goes on without it, and it may still
+	// be at work while the next attempt runs. An error that wraps *ActionError
+	// tells the client what went wrong; of any other error, and of a panic, the
+	// client learns no more than ClassInternal.
 	Run(ctx context.Context, action json.RawMessage, env Env) (result any, err error)
 }
 

@@ -62,6 +62,7 @@ type Stats struct {
 	Running       int       // attempts in progress
 	Claimed       uint64    // attempts begun since the start
 	OldestRunning time.Time // start of the longest running attempt; zero: none
+	Abandoned     int       // actions that go on although their attempt has ended
 }
 
 func (r *runs) stats() Stats {

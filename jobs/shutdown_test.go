@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -195,6 +196,66 @@ func TestLostLeaseStopsTheRun(t *testing.T) {
 		}
 		if class := *r.get(t, "a", id).Error; class != jobs.ClassLeaseExpired {
 			t.Error(class)
+		}
+	})
+}
+
+// An action that heeds nothing holds neither its job, nor its slot, nor Stop.
+func TestDeafActionIsAbandoned(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		began, release := make(chan jobs.Env, 4), make(chan struct{})
+		saved := make(chan error, 4)
+		deaf := func(ctx context.Context, kind string, env jobs.Env) (any, error) {
+			if kind != "deaf" {
+				return nil, nil
+			}
+			began <- env
+			<-release
+			_, err := env.Save(ctx, "late", "text/plain", strings.NewReader("late"))
+			saved <- err
+			return nil, nil
+		}
+		p := r.start(t, jobs.ProcessorOptions{Concurrency: 1}, deaf)
+		once := actions("deaf")
+		once.MaxAttempts, once.Timeout = 1, 5*time.Second
+		late, next := r.submit(t, "a", once), r.submit(t, "a", actions("x"))
+		time.Sleep(7 * time.Second)
+		if a, b := r.story(late), r.story(next); a != "created started progress failed" || b != "created started progress completed" {
+			t.Errorf("out of time: %s; next %s", a, b)
+		}
+		<-began
+		gone, next := r.submit(t, "a", actions("deaf")), r.submit(t, "a", actions("x"))
+		<-began
+		if _, err := r.svc.Cancel(t.Context(), "a", gone); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if a, b := r.story(gone), r.story(next); a != "created started progress cancelled" || b != "created started progress completed" {
+			t.Errorf("cancelled: %s; next %s", a, b)
+		}
+		if s := p.Stats(); s.Abandoned != 2 || s.Running != 0 {
+			t.Errorf("%+v", s)
+		}
+		held := r.submit(t, "a", actions("deaf"))
+		<-began
+		grace, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := p.Stop(grace); err != nil || time.Since(start) > 4*time.Second {
+			t.Errorf("stopped after %v with %v", time.Since(start), err)
+		}
+		if j := r.get(t, "a", held); r.story(held) != "created started progress retrying" || j.Attempt != 0 {
+			t.Errorf("handed back: %s, %+v", r.story(held), j)
+		}
+		close(release)
+		for range 3 {
+			if err := <-saved; err == nil {
+				t.Error("an abandoned action could still save")
+			}
+		}
+		synctest.Wait()
+		if n := p.Stats().Abandoned; n != 0 {
+			t.Errorf("%d actions that have ended count as abandoned", n)
 		}
 	})
 }

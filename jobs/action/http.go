@@ -30,13 +30,16 @@ var errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 // HTTP is the action {type: "http", method, url, headers{}, body, expectStatus,
 // saveAs}: one request, whose result is {type, status, headers, body,
 // bodyTruncated, artifact}.
-type HTTP struct{ transport *http.Transport }
+type HTTP struct {
+	transport *http.Transport
+	limit     time.Duration // of one action
+}
 
 // NewHTTP returns the action http.
 func NewHTTP(o Options) *HTTP { return newHTTP(newDialer(nil, o.AllowPrivateAddresses)) }
 
 func newHTTP(d *net.Dialer) *HTTP {
-	return &HTTP{&http.Transport{
+	return &HTTP{limit: httpTimeout, transport: &http.Transport{
 		DialContext: d.DialContext,
 		// No proxy: it would dial in our place, wherever it likes.
 		Proxy: nil,
@@ -64,7 +67,7 @@ func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any,
 	if len(f) > 0 {
 		return nil, f.invalid()
 	}
-	limited, cancel := context.WithTimeout(ctx, httpTimeout)
+	limited, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	result, err := h.do(limited, call, env)
 	var unsaved *saveError
@@ -102,6 +105,11 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 		return httpResult{}, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusOK {
+		// What follows is another protocol, which net/http leaves to us: reading it
+		// would not end with ctx. No action expects such a status.
+		return httpResult{Status: resp.StatusCode}, nil
+	}
 	if call.saveAs != "" && call.expects(resp.StatusCode) {
 		return saveResult(ctx, resp, call.saveAs, env)
 	}
