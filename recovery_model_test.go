@@ -238,8 +238,6 @@ func (m *model) item(it seen) error {
 		return m.end(it)
 	case "unsubscribed":
 		return m.unsubscribed(it)
-	case "problem":
-		return m.problem(it)
 	}
 	return broken("%s: %s", it.Name, it.Data)
 }
@@ -256,7 +254,6 @@ func place3(offset string) (position uint64, n int64) {
 // ioFrame is what the model reads of a control frame.
 type ioFrame struct {
 	JobID, Cursor string
-	Ref           struct{ Event, JobID string }
 }
 
 func frameOf(it seen) (ioFrame, error) {
@@ -418,7 +415,10 @@ func (m *model) unsubscribed(it seen) error {
 		return err
 	}
 	for _, r := range m.rooms {
-		if next, ok := m.next(r); r.job == f.JobID && !r.ghost && ok && next <= seqOf(f.Cursor) {
+		if f.Cursor == "" && r.job == f.JobID && !r.ghost {
+			return broken("%q was left without a cursor", r.job)
+		}
+		if next, ok := m.next(r); f.Cursor != "" && r.job == f.JobID && !r.ghost && ok && next <= seqOf(f.Cursor) {
 			return broken("%q was left at %s without %d", r.job, f.Cursor, next)
 		}
 	}
@@ -436,16 +436,4 @@ func (m *model) gone(job string) error {
 	m.drop(job)
 	delete(m.heard, job)
 	return nil
-}
-
-func (m *model) problem(it seen) error {
-	f, err := frameOf(it)
-	if err != nil {
-		return err
-	}
-	r := m.find(func(r *joinedRoom) bool { return r.job == f.Ref.JobID })
-	if f.Ref.Event != "unsubscribe" || r != nil && !r.ghost {
-		return broken("refused: %s", it.Data)
-	}
-	return m.gone(f.Ref.JobID)
 }

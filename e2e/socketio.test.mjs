@@ -133,7 +133,10 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       assert.deepEqual(left, await client.next("unsubscribed"));
       await job.complete();
       await other.complete();
-      const gone = await socket.timeout(10_000).emitWithAck("unsubscribe", { jobId: job.id });
+      const again = await socket.timeout(10_000).emitWithAck("unsubscribe", { jobId: job.id });
+      assert.deepEqual(again, { room: `job:${job.id}`, jobId: job.id }, "who is out is out");
+      assert.deepEqual(again, await client.next("unsubscribed"));
+      const gone = await socket.timeout(10_000).emitWithAck("subscribe", { jobId: "nothing like it" });
       assert.equal(gone.code, "not_found", "the callback hears a refusal too");
       assert.deepEqual(gone, await client.next("error"));
       assert.deepEqual(client.ids, [both, own], "silence after it");

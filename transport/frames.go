@@ -3,6 +3,7 @@ package transport
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -42,7 +43,7 @@ type roomData struct {
 	Room     string          `json:"room"`
 	JobID    string          `json:"jobId,omitempty"`
 	ClientID string          `json:"clientId,omitempty"`
-	Cursor   string          `json:"cursor"`
+	Cursor   string          `json:"cursor,omitempty"`
 	Job      json.RawMessage `json:"job,omitempty"`
 }
 
@@ -102,11 +103,25 @@ func SubscribedFrame(j hub.Joined) Frame {
 	return Frame{Event: "subscribed", Cursor: j.Cursor, Data: d}
 }
 
-// UnsubscribedFrame confirms that a room was left, and where.
+// UnsubscribedFrame confirms that a room is not joined any more, and where it was
+// left; an empty cursor: it was not joined. The job may be any text of the peer's.
 func UnsubscribedFrame(r hub.Room, cursor string) Frame {
+	r.Job = Echo(r.Job)
 	f := SubscribedFrame(hub.Joined{Room: r, Cursor: cursor})
 	f.Event = "unsubscribed"
 	return f
+}
+
+// maxEcho bounds what is repeated of a peer's text, in bytes, so that answers are no
+// larger than questions. Ids and the names of events are shorter.
+const maxEcho = 64
+
+// Echo returns the beginning of a peer's text that is repeated to it.
+func Echo(text string) string {
+	if len(text) > maxEcho {
+		text = strings.ToValidUTF8(text[:maxEcho], "")
+	}
+	return strings.Clone(text)
 }
 
 // MarkFrame turns a mark of a subscription into its frame.

@@ -16,6 +16,7 @@ func rooming() []scenario {
 	return []scenario{
 		{name: "several rooms", on: rooms, run: severalRooms},
 		{name: "leave and come back", on: rooms, run: leaveAndComeBack},
+		{name: "leave what is not joined", on: rooms, run: leaveNothing},
 		{name: "messages that are refused", on: rooms, run: refusedMessages},
 		{name: "messages that end the connection", on: codes, run: fatalMessages},
 		{name: "too many messages", mode: fakeOnly, on: codes, run: messageLimit},
@@ -109,6 +110,31 @@ func leaveAndComeBack(s *stage) {
 	}
 }
 
+// leaveNothing: whoever leaves a room is out of it, whatever it is, and is told so. A
+// room that was not joined has no cursor, and looks the same whosever it is.
+func leaveNothing(s *stage) {
+	foreign, own, over := s.client("globex").Begin(s), s.log.Begin(s), s.log.Begin(s)
+	over.Finish(s)
+	c := s.connect()
+	s.tell(c, "subscribe", map[string]any{"jobId": over.Job})
+	s.until(c, "end")
+	for _, job := range []string{over.Job, over.Job, own.Job, foreign.Job, uuid.NewString(), "../../x", strings.Repeat("x", 30_000), ""} {
+		s.tell(c, "unsubscribe", map[string]any{"jobId": job})
+		it, _ := s.until(c, "unsubscribed")
+		want := fmt.Sprintf(`{"room":"job:%.64s","jobId":"%.64[1]s"}`, job)
+		if job == "" {
+			want = `{"room":"client:acme","clientId":"acme"}`
+		}
+		if string(it.Data) != want {
+			s.Errorf("left %.64q: %.300s", job, it.Data)
+		}
+	}
+	s.tell(c, "subscribe", map[string]any{"jobId": own.Job})
+	s.until(c, "live")
+	own.Emit(s, 1, 1)
+	s.events(c, 1)
+}
+
 // refusedMessages are answered and close nothing.
 func refusedMessages(s *stage) {
 	w := s.client("globex").Begin(s)
@@ -123,13 +149,15 @@ func refusedMessages(s *stage) {
 		{"subscribe", `{"jobId":"../../x"}`, "not_found"},
 		{"subscribe", `{"jobId":7}`, "malformed"},
 		{"subscribe", `{"from":"yesterday"}`, "invalid"},
-		{"unsubscribe", `{}`, "not_found"},
+		{"unsubscribe", `{"jobId":7}`, "malformed"},
+		{"subscribe", `{"jobId":"` + strings.Repeat("x", 30_000) + `"}`, "not_found"},
+		{strings.Repeat("x", 30_000), `{}`, "invalid"},
 		{"publish", `{}`, "invalid"},
 	} {
 		s.tell(c, m.event, json.RawMessage(m.data))
 		it, _ := s.until(c, "problem")
-		if p := s.problem(it.Data); p.Code != m.code {
-			s.Errorf("%s %s: %s", m.event, m.data, it.Data)
+		if p := s.problem(it.Data); p.Code != m.code || len(it.Data) > 1000 {
+			s.Errorf("%.40s %.60s: %.1000s", m.event, m.data, it.Data)
 		}
 	}
 	s.tell(c, "subscribe", map[string]any{})
@@ -193,7 +221,7 @@ func messageLimit(s *stage) {
 	}
 	heard := func() {
 		s.tell(c, "unsubscribe", map[string]any{})
-		s.until(c, "problem") // nothing was joined
+		s.until(c, "unsubscribed")
 	}
 	send(199)
 	heard()

@@ -15,9 +15,6 @@ import (
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
-// maxEcho bounds what is repeated of a name that is unknown.
-const maxEcho = 64
-
 // maxDepth bounds the nesting of a message.
 const maxDepth = 16
 
@@ -129,15 +126,16 @@ func (s *session) command(text []byte) (over bool) {
 	case "subscribe":
 		s.subscribe(q)
 	case "unsubscribe":
-		s.unsubscribe(q)
+		s.leave(q.JobID)
 	default:
-		s.refuse(e.Event[:min(len(e.Event), maxEcho)], "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
+		s.refuse(e.Event, "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
 	}
 	return false
 }
 
 func (s *session) refuse(event, job string, err error) {
-	s.push(encode(errorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), ref{Event: event, JobID: job})))
+	event = transport.Echo(event)
+	s.push(encode(errorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), ref{Event: event, JobID: transport.Echo(job)})))
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in
@@ -194,11 +192,5 @@ func (s *session) join(job string, start transport.Start) (hub.Joined, error) {
 		if s.again(joined) {
 			return hub.Joined{}, hub.ErrJoined
 		} // else its job ended meanwhile, and it is joined anew
-	}
-}
-
-func (s *session) unsubscribe(q request) {
-	if !s.leave(q.JobID) {
-		s.refuse("unsubscribe", q.JobID, transport.Refuse(transport.NotFound, "this room is not joined"))
 	}
 }

@@ -81,17 +81,15 @@ func (s *session) queue(frame []byte) {
 	}
 }
 
-// leave leaves a room and says so.
-func (s *session) leave(job string) (joined bool) {
+// leave leaves a room and says so. One that is not joined, or not any more, is left as
+// well, without a cursor: pages leave when they see a job's end, which has ended its room.
+func (s *session) leave(job string) {
 	defer s.wake()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cursor, joined := s.sub.Leave(job)
-	if joined {
-		delete(s.conflated, job)
-		s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.who.ClientID, Job: job}, cursor)))
-	}
-	return joined
+	cursor, _ := s.sub.Leave(job)
+	delete(s.conflated, job)
+	s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.who.ClientID, Job: job}, cursor)))
 }
 
 // again says where a room stands that is joined already; false: it was left

@@ -12,9 +12,6 @@ import (
 	"github.com/jobcast/jobcast/transport/socketio"
 )
 
-// maxEcho bounds what is repeated of a name that is unknown.
-const maxEcho = 64
-
 // request is the argument of subscribe and unsubscribe. Other members are
 // ignored: old clients send some.
 type request struct {
@@ -70,11 +67,11 @@ func (n *session) Event(e socketio.Event) error {
 		}
 		n.joining.Unlock()
 	default:
-		e.Name = e.Name[:min(len(e.Name), maxEcho)]
 		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
 	}
 	if err != nil {
-		n.answer(&e, errorFrame(transport.Answer(err, n.g.opt.Log, n.request, e.Name), ref{e.Name, q.JobID}), false)
+		name := transport.Echo(e.Name)
+		n.answer(&e, errorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), ref{name, transport.Echo(q.JobID)}), false)
 	}
 	return nil
 }
@@ -174,11 +171,10 @@ func (n *session) again(ctx context.Context, job string, e *socketio.Event) (tol
 	return told, nil
 }
 
+// unsubscribe leaves a room. One that is not joined, or not any more, is left as well,
+// without a cursor: pages leave when they see a job's end, which has ended its room.
 func (n *session) unsubscribe(q request, e *socketio.Event) error {
-	cursor, joined := n.sub.Leave(q.JobID)
-	if !joined {
-		return transport.Refuse(transport.NotFound, "This room is not joined.")
-	}
+	cursor, _ := n.sub.Leave(q.JobID)
 	n.mu.Lock()
 	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	if r := n.rooms.of(q.JobID); r != nil {
@@ -189,11 +185,13 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 		n.rooms.remove(q.JobID)
 	}
 	n.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(gone)); err != nil {
-		n.keep(gone)
-		return err
+	if len(gone) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+		defer cancel()
+		if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(gone)); err != nil {
+			n.keep(gone)
+			return err
+		}
 	}
 	room := hub.Room{Client: n.who.ClientID, Job: q.JobID}
 	n.answer(e, transport.UnsubscribedFrame(room, cursor), false)
