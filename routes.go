@@ -60,9 +60,11 @@ func (s *server) events(c *fiber.Ctx) error {
 	}
 	job := strings.Clone(c.Params("id"))
 	if strings.HasPrefix(c.Path(), "/v1/jobs/") {
-		if id, err := uuid.Parse(job); err != nil || id.String() != job {
-			job = uuid.Nil.String() // no job has it: refused in the usual order
+		id, ok := jobs.ParseID(job)
+		if !ok {
+			id = uuid.Nil.String() // no job has it: refused in the usual order
 		}
+		job = id
 	}
 	if err := s.scoped(c, job); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -58,7 +59,7 @@ const (
 // server refuses, a *LostError, or why ctx ended.
 func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		w := &watch{c: c, job: id, o: o, cursor: o.After, yield: yield}
+		w := &watch{c: c, job: strings.ToLower(id), o: o, cursor: o.After, yield: yield}
 		w.patience = newPatience(-1)
 		if o.GiveUp > 0 {
 			w.patience = newPatience(o.GiveUp)

@@ -106,11 +106,13 @@ func (d *Door) App() *fiber.App {
 	return app
 }
 
-// knownMethods answers methods that fiber does not know, which it would refuse
-// with a text of its own before any middleware.
+// knownMethods gives each request the one spelling of its path and answers methods
+// that fiber does not know, which it would refuse with a text of its own before any
+// middleware.
 func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	methods := app.Config().RequestMethods
 	return func(rc *fasthttp.RequestCtx) {
+		plainTarget(rc)
 		if slices.Contains(methods, string(rc.Method())) {
 			next(rc)
 			return

@@ -14,9 +14,10 @@ import (
 const maxIdempotencyKey = 255
 
 // idempotency reads the header Idempotency-Key; without it the result is zero.
+// path is that of the request in its one spelling.
 // A repeated header is malformed, a value that is not 1..255 visible ASCII
 // characters invalid.
-func idempotency(c *fiber.Ctx, body []byte) (jobs.Idempotency, error) {
+func idempotency(c *fiber.Ctx, path string, body []byte) (jobs.Idempotency, error) {
 	values := c.Request().Header.PeekAll("Idempotency-Key")
 	switch len(values) {
 	case 0:
@@ -30,7 +31,7 @@ func idempotency(c *fiber.Ctx, body []byte) (jobs.Idempotency, error) {
 	if key == "" || len(key) > maxIdempotencyKey || strings.TrimFunc(key, visible) != "" {
 		return jobs.Idempotency{}, transport.Refuse(transport.Invalid, "Idempotency-Key must be 1 to 255 visible ASCII characters.")
 	}
-	return jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), c.Path(), body)}, nil
+	return jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), path, body)}, nil
 }
 
 // fingerprint is what makes two requests the same: method, path and body. The

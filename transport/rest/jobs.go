@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
@@ -83,11 +82,10 @@ func listQuery(c *fiber.Ctx) (jobs.ListQuery, error) {
 		q.Limit = int(n)
 	}
 	if text := c.Query("after"); text != "" {
-		id, err := uuid.Parse(text)
-		if err != nil {
+		var ok bool
+		if q.After, ok = jobs.ParseID(text); !ok {
 			return q, transport.InvalidField("?after", "must be the id of a job")
 		}
-		q.After = id.String()
 	}
 	return q, nil
 }
@@ -111,7 +109,7 @@ func (s *server) retry(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(c, body)
+	idem, err := idempotency(c, "/v1/jobs/"+id+"/retry", body)
 	if err != nil {
 		return err
 	}

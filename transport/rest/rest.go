@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
@@ -98,13 +97,11 @@ func command() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), commandTimeout)
 }
 
-// jobID returns a copy of the id in the path in canonical form. A text that is
-// no UUID names no job.
+// jobID returns the id in the path. A text that is no id names no job.
 func jobID(c *fiber.Ctx) (string, error) {
-	text := c.Params("id")
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != len(uuid.UUID{}.String()) {
+	id, ok := jobs.ParseID(c.Params("id"))
+	if !ok {
 		return "", jobs.ErrNotFound
 	}
-	return id.String(), nil
+	return id, nil
 }

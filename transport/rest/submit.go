@@ -48,7 +48,7 @@ func (s *server) readSubmission(c *fiber.Ctx) (in submission, err error) {
 	if err != nil {
 		return in, err
 	}
-	if in.idem, err = idempotency(c, body); err != nil {
+	if in.idem, err = idempotency(c, "/v1/jobs", body); err != nil {
 		return in, err
 	}
 	in.spec, err = jobs.ParseSubmit(body, s.Submit)

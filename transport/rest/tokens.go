@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
@@ -58,7 +57,7 @@ func (s *server) createToken(c *fiber.Ctx) error {
 	return transport.JSON(c, fiber.StatusCreated, made)
 }
 
-// readToken reads the body, which may be missing. A jobId that is no UUID names
+// readToken reads the body, which may be missing. A jobId that is no id names
 // no job.
 func (s *server) readToken(c *fiber.Ctx) (job string, ttl time.Duration, err error) {
 	body, err := transport.Body(c, s.Door.MaxBody())
@@ -80,11 +79,10 @@ func (s *server) readToken(c *fiber.Ctx) (job string, ttl time.Duration, err err
 		ttl = time.Duration(*in.TTL) * time.Second
 	}
 	if in.JobID != nil {
-		id, err := uuid.Parse(*in.JobID)
-		if err != nil || len(*in.JobID) != len(id.String()) {
+		var ok bool
+		if job, ok = jobs.ParseID(*in.JobID); !ok {
 			return "", 0, jobs.ErrNotFound
 		}
-		job = id.String()
 	}
 	return job, ttl, nil
 }

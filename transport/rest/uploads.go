@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
 )
 
 const (
@@ -77,7 +78,7 @@ func isUpload(h *fasthttp.RequestHeader) bool {
 	if string(h.Method()) != fasthttp.MethodPut {
 		return false
 	}
-	path, _, _ := strings.Cut(string(h.RequestURI()), "?")
+	path, _, _ := strings.Cut(string(transport.PlainTarget(h.RequestURI())), "?")
 	rest, ok := strings.CutPrefix(path, "/v1/jobs/")
 	if !ok {
 		return false

@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
@@ -120,6 +118,9 @@ func (s *session) command(text []byte) (over bool) {
 			s.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
 			return false
 		}
+		if id, ok := jobs.ParseID(q.JobID); ok {
+			q.JobID = id
+		}
 	}
 	switch e.Event {
 	case "pong":
@@ -141,11 +142,9 @@ func (s *session) refuse(event, job string, err error) {
 // subscribe joins a room. Its `subscribed` comes from the subscription, in
 // front of the room's events.
 func (s *session) subscribe(q request) {
-	if q.JobID != "" {
-		if id, err := uuid.Parse(q.JobID); err != nil || id.String() != q.JobID {
-			s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
-			return
-		}
+	if _, ok := jobs.ParseID(q.JobID); q.JobID != "" && !ok {
+		s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
+		return
 	}
 	if !s.who.Sees(q.JobID) { // a token of one job
 		if q.JobID == "" {

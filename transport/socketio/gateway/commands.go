@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/google/uuid"
-
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/hub"
@@ -56,6 +54,9 @@ func (n *session) Event(e socketio.Event) error {
 		if e.Binary() || len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil {
 			err = transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
 			break
+		}
+		if id, ok := jobs.ParseID(q.JobID); ok {
+			q.JobID = id
 		}
 		n.joining.Lock()
 		switch {
@@ -119,10 +120,8 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 
 // check refuses what this connection may not join.
 func (n *session) check(q request) (transport.Start, error) {
-	if q.JobID != "" {
-		if id, err := uuid.Parse(q.JobID); err != nil || id.String() != q.JobID {
-			return transport.Start{}, jobs.ErrNotFound
-		}
+	if _, ok := jobs.ParseID(q.JobID); q.JobID != "" && !ok {
+		return transport.Start{}, jobs.ErrNotFound
 	}
 	if !n.who.Sees(q.JobID) { // a token of one job
 		if q.JobID == "" {
