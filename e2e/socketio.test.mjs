@@ -42,6 +42,14 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       }
     });
 
+    test(`${mode}: a client that offers subprotocols`, async (t) => {
+      const client = await open(t, await server.key(`protocols-${name}`), { protocols: ["v1", "v2"] });
+      await client.subscribe({});
+      if (mode === "polling") return;
+      await until("a WebSocket is in use", () => client.transport === "websocket");
+      assert.equal(client.socket.io.engine.transport.ws.protocol, "v1");
+    });
+
     test(`${mode}: refusals are connect_error, once`, async (t) => {
       const [key, other] = [await server.key(`refused-${name}`), await server.key(`refused-${name}`)];
       const cases = [

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -25,6 +26,8 @@ type frames struct {
 	in   *bufio.Reader
 	stop func() bool
 
+	protocol string // that was selected
+
 	mu sync.Mutex // serialises writes
 }
 
@@ -35,7 +38,14 @@ func dialFrames(ctx context.Context, c Caller, path, extra string) (*frames, err
 		return nil, err
 	}
 	f := &frames{nc: nc, in: bufio.NewReader(nc), stop: context.AfterFunc(ctx, func() { _ = nc.Close() })}
-	if err := f.handshake(path, extra); err != nil {
+	for _, offered := range c.Protocols {
+		extra += "Sec-WebSocket-Protocol: " + offered + "\r\n"
+	}
+	err = f.handshake(path, extra)
+	if selected := f.protocol; err == nil && len(c.Protocols) > 0 && (selected == "" || selected != strings.Trim(strings.Split(c.Protocols[0], ",")[0], "\t")) {
+		err = fmt.Errorf("of %q was selected %q", c.Protocols, selected)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -58,6 +68,7 @@ func (f *frames) handshake(path, extra string) error {
 	case resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=": // RFC 6455 1.3
 		return fmt.Errorf("accepted with %q", resp.Header.Get("Sec-WebSocket-Accept"))
 	}
+	f.protocol = resp.Header.Get("Sec-WebSocket-Protocol")
 	return nil
 }
 

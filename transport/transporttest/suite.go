@@ -38,6 +38,7 @@ func responses(tr Transport) bool { return tr.Stream && tr.Accept != "" }
 
 // rooms are connections with several rooms.
 func rooms(tr Transport) bool     { return tr.Connect != nil }
+func sockets(tr Transport) bool   { return tr.Connect != nil && !tr.Requests } // one WebSocket
 func codes(tr Transport) bool     { return tr.Codes }
 func conflates(tr Transport) bool { return tr.Conflates }
 func upgrades(tr Transport) bool  { return tr.Upgrades }

@@ -43,6 +43,8 @@ type Caller struct {
 	Dial   func(ctx context.Context) (net.Conn, error)
 	Secret string // a key or a token; empty: none is sent
 	Second string // sent besides, in a second place; empty: there is none
+
+	Protocols []string // of WebSocket: what is offered, each in a line; the first must be selected
 }
 
 // Opening says what a reader wants. The zero value is the client's room.

@@ -1,6 +1,8 @@
 package transporttest
 
 import (
+	"errors"
+	"net/http"
 	"sync"
 )
 
@@ -8,6 +10,7 @@ import (
 func upgrading() []scenario {
 	return []scenario{
 		{name: "upgrade in mid-stream", on: upgrades, run: upgradeMidStream},
+		{name: "subprotocols", on: sockets, run: subprotocols},
 	}
 }
 
@@ -57,5 +60,32 @@ func upgradeMidStream(s *stage) {
 	}
 	if len(reads) != seamRounds {
 		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	}
+}
+
+// subprotocols: the first that is offered is selected. What is no list of them is
+// refused, before there is a WebSocket.
+func subprotocols(s *stage) {
+	c := s.caller()
+	for _, good := range [][]string{{"v1"}, {"v1, v2"}, {"v1", "v2,v3"}, {"!#$%&'*+-.^_`|~"}, {"v1\t,\tV1"}} {
+		c.Protocols = good
+		conn, err := s.tr.Connect(s.ctx, c)
+		if err != nil {
+			s.Errorf("offered %q: %v", good, err)
+			continue
+		}
+		s.until(conn, "connected")
+		conn.Close()
+	}
+	for _, bad := range [][]string{{""}, {"v1, v1"}, {"v1", "v1"}, {"v1,"}, {"v1,,v2"}, {"v 1"}, {"v1;q=1"}, {`"v1"`}, {"v\xe9"}} {
+		c.Protocols = bad
+		conn, err := s.tr.Connect(s.ctx, c)
+		var refused *Refusal
+		if !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+			s.Errorf("offered %q: %v", bad, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
 	}
 }

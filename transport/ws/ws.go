@@ -78,6 +78,9 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := rfc6455.Protocol(c); !ok {
+		return transport.Refuse(transport.Malformed, "Sec-WebSocket-Protocol is not a list of different tokens.")
+	}
 	if !rfc6455.Acceptable(c) {
 		return upgradeRequired()
 	}

@@ -1,9 +1,11 @@
 package rfc6455
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/gofiber/contrib/websocket"
@@ -41,19 +43,60 @@ func NewUpgrader() *Upgrader {
 	}, nothing)}
 }
 
+const headerProtocol = "Sec-WebSocket-Protocol"
+
+// Protocol returns the first of the subprotocols that a handshake offers, which may
+// stand in several lines; empty: it offers none. ok is false if they are not different
+// tokens (RFC 6455 4.1 and 4.3).
+func Protocol(c *fiber.Ctx) (first string, ok bool) {
+	lines := c.Request().Header.PeekAll(headerProtocol)
+	if len(lines) == 0 {
+		return "", true
+	}
+	seen := make(map[string]bool)
+	for p := range strings.SplitSeq(string(bytes.Join(lines, []byte(","))), ",") {
+		p = strings.Trim(p, " \t")
+		if seen[p] || !isToken(p) {
+			return "", false
+		}
+		if len(seen) == 0 {
+			first = p
+		}
+		seen[p] = true
+	}
+	return first, true
+}
+
+// isToken reports whether s is a token (RFC 9110 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // Acceptable reports whether the request is a handshake that Upgrade can answer.
 func Acceptable(c *fiber.Ctx) bool {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
-	return websocket.IsWebSocketUpgrade(c) && c.Request().Header.IsHTTP11() && c.Get("Sec-WebSocket-Version") == "13" && err == nil && len(key) == 16
+	_, protocols := Protocol(c)
+	return protocols && websocket.IsWebSocketUpgrade(c) && c.Request().Header.IsHTTP11() && c.Get("Sec-WebSocket-Version") == "13" && err == nil && len(key) == 16
 }
 
-// Upgrade prepares the answer to a handshake; take runs once the handler and all
+// Upgrade prepares the answer to a handshake. Of the subprotocols that are offered the
+// first is selected: clients that offer some end a connection without one, and messages
+// mean the same whichever it is. take runs once the handler and all
 // middlewares have returned, and owns the connection from then on. It gets nil if
 // the connection could not be taken, which is then closed. Nothing is sent before:
 // were the answer written here, a failure would leave it to nobody. After an
 // error take does not run.
 func (u *Upgrader) Upgrade(c *fiber.Ctx, take func(*Taken)) error {
 	c.Locals(local, &taker{request: c.Context(), take: take})
+	if p, _ := Protocol(c); p != "" {
+		c.Set(headerProtocol, p)
+	}
 	c.Context().HijackSetNoResponse(true)
 	return u.handle(c)
 }
