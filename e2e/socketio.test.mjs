@@ -1,9 +1,11 @@
 // What applications of the older gateway do, with the client they use.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, describe, test } from "node:test";
+import { Manager } from "socket.io-client";
 import { pause, until, waits } from "./jobcast.mjs";
-import { Server, connect, connected, modes } from "./socketio.mjs";
+import { Client, Server, connect, connected, modes } from "./socketio.mjs";
 
 // A client that wrongly tried again would do so sooner: its delay is at most 75 ms.
 const quietMs = 600;
@@ -48,6 +50,27 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       if (mode === "polling") return;
       await until("a WebSocket is in use", () => client.transport === "websocket");
       assert.equal(client.socket.io.engine.transport.ws.protocol, "v1");
+    });
+
+    test(`${mode}: a client that joins the main namespace as well`, async (t) => {
+      const key = await server.key(`main-${name}`);
+      const manager = new Manager(server.url, { ...options, reconnection: false });
+      t.after(() => manager._close());
+      const main = manager.socket("/");
+      await once(main, "connect");
+      const heard = [];
+      main.onAny((...event) => heard.push(event));
+      main.emit("subscribe", {}); // in the wrong place
+      const jobs = new Client(manager.socket("/jobs", { auth: { token: key } }));
+      await jobs.next("connected");
+      await jobs.subscribe({});
+      const job = await server.work(key);
+      await jobs.hears((await job.report()).lastEventId);
+      assert.deepEqual(heard, []);
+      assert.ok(main.connected && main.id !== jobs.socket.id);
+      main.disconnect();
+      await jobs.hears((await job.report()).lastEventId);
+      assert.deepEqual(jobs.all("disconnect"), []);
     });
 
     test(`${mode}: refusals are connect_error, once`, async (t) => {

@@ -34,6 +34,7 @@ type conn struct {
 	visit   any
 
 	half *half // a packet whose attachments are still to come; of Receive
+	main bool  // it has joined the main namespace of Options.Main; of Receive
 
 	mu       sync.Mutex // guards everything below
 	sockets  []*Socket  // never changed in place, so that it can be read without mu
@@ -52,6 +53,12 @@ func (c *conn) socket(namespace string) *Socket {
 	return nil
 }
 
+// mainName is the namespace that packets without a name are for.
+const mainName = "/"
+
+// inMain reports whether a packet's namespace is that of Options.Main, and joined.
+func (c *conn) inMain(namespace string) bool { return c.main && namespace == mainName }
+
 // Receive implements engineio.Application.
 func (c *conn) Receive(m engineio.Message) error {
 	if m.Binary {
@@ -65,7 +72,7 @@ func (c *conn) Receive(m engineio.Message) error {
 		return err
 	}
 	if p.attachments > 0 {
-		if c.socket(p.namespace) == nil {
+		if c.socket(p.namespace) == nil && !c.inMain(p.namespace) {
 			return errPacket
 		}
 		c.half = &half{packet: p}
@@ -95,22 +102,26 @@ func (c *conn) attach(data []byte) error {
 func (c *conn) handle(p packet, attachments [][]byte) error {
 	s := c.socket(p.namespace)
 	if p.kind == typeConnect {
-		if s != nil {
+		if s != nil || c.inMain(p.namespace) {
 			return errPacket
 		}
 		return c.connect(p)
 	}
-	if s == nil {
+	if s == nil && !c.inMain(p.namespace) {
 		return errPacket
 	}
 	switch p.kind {
 	case typeDisconnect:
+		if s == nil {
+			c.main = false
+			return nil
+		}
 		c.remove(s)
 		s.close(ErrLeft)
 		return nil
 	case typeEvent, typeBinaryEvent:
 		name, args, err := parseEvent(p.data)
-		if err != nil {
+		if err != nil || s == nil {
 			return err
 		}
 		return s.event(Event{Name: name, Args: args, ID: p.id, attachments: attachments})
@@ -121,6 +132,14 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 // connect lets the namespace decide.
 func (c *conn) connect(p packet) error {
 	n := c.srv.spaces[p.namespace]
+	if n == nil && p.namespace == mainName && c.srv.opt.Main {
+		c.main = true
+		text, err := welcome(mainName, newID(), "")
+		if err != nil {
+			return err
+		}
+		return c.push(message{text: text})
+	}
 	if n == nil {
 		return c.refuse(p.namespace, &Refusal{Message: "Invalid namespace"})
 	}
@@ -134,10 +153,7 @@ func (c *conn) connect(p packet) error {
 		return c.refuse(p.namespace, r)
 	}
 	s.peer = peer
-	text, err := encode(nil, typeConnect, p.namespace, noID, struct {
-		SID string `json:"sid"`
-		PID string `json:"pid,omitempty"`
-	}{s.id, s.pid})
+	text, err := welcome(s.space.name, s.id, s.pid)
 	if err != nil {
 		return err
 	}
@@ -154,6 +170,14 @@ func (c *conn) connect(p packet) error {
 	c.arm()
 	c.session.Wake()
 	return nil
+}
+
+// welcome is the answer to a CONNECT that succeeds.
+func welcome(namespace, sid, pid string) ([]byte, error) {
+	return encode(nil, typeConnect, namespace, noID, struct {
+		SID string `json:"sid"`
+		PID string `json:"pid,omitempty"`
+	}{sid, pid})
 }
 
 func (c *conn) refuse(namespace string, r *Refusal) error {

@@ -263,6 +263,70 @@ func TestConnectTimeout(t *testing.T) {
 	})
 }
 
+// Options.Main: everybody may be in the main namespace, and nothing comes of it.
+func TestMainNamespace(t *testing.T) {
+	main := options{Main: true, Options: engineio.Options{PingInterval: time.Hour}}
+	t.Run("says nothing", func(t *testing.T) {
+		inBubble(t, main, func(t *testing.T, r *rig) {
+			c := r.connection()
+			if first, second := c.joins(""), c.joins("/custom,"); first == second {
+				t.Error("one id for two sockets")
+			}
+			for range 80 { // together more than may be owed
+				c.Send(`42["say",1]`, `427["ask"]`, `431[]`, `451-["say",{"_placeholder":true,"num":0}]`)
+				c.SendBinary([]byte("abc"))
+			}
+			c.talks("/custom,")
+			c.Send("41")
+			c.Send(`40{"token":"ignored"}`)
+			c.joined("")
+			c.talks("/custom,")
+			if len(r.peers) != 1 {
+				t.Errorf("%d peers", len(r.peers))
+			}
+		})
+	})
+	for name, packets := range map[string][]string{
+		"twice":           {"40", "40"},
+		"before joining":  {`42["say"]`},
+		"after leaving":   {"40", "41", `42["say"]`},
+		"a reserved name": {"40", `42["connect"]`},
+		"bad JSON":        {"40", `42["say"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, main, func(t *testing.T, r *rig) {
+				c := r.connection()
+				c.Send(packets...)
+				for op := byte(0); op != 8; {
+					var err error
+					if op, _, err = c.Next(); err != nil {
+						t.Fatalf("no close frame: %v", err)
+					}
+				}
+			})
+		})
+	}
+	for name, tc := range map[string]struct {
+		packets func(c *client)
+		after   time.Duration
+	}{
+		"the time goes on":     {func(c *client) { time.Sleep(20 * time.Second); c.joins("") }, 45 * time.Second},
+		"and begins once more": {func(c *client) { c.joins(""); c.joins("/custom,"); c.Send("41/custom,") }, 45 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, main, func(t *testing.T, r *rig) {
+				begun := time.Now()
+				c := r.connection()
+				tc.packets(c)
+				c.Ended()
+				if d := time.Since(begun).Truncate(10 * time.Millisecond); d != tc.after {
+					t.Errorf("closed after %v, want %v", d, tc.after)
+				}
+			})
+		})
+	}
+}
+
 func TestThePeerLeaves(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, r *rig) {
 		c := r.connected()

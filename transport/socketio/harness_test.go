@@ -37,6 +37,7 @@ type rig struct {
 type options struct {
 	engineio.Options
 	ConnectTimeout time.Duration
+	Main           bool // instead of the namespace /
 }
 
 // inBubble runs f against a server in fake time.
@@ -45,12 +46,17 @@ func inBubble(t *testing.T, o options, f func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		fb, pool := engineiotest.NewApp()
 		r := &rig{t: t, pool: pool}
+		spaces := map[string]socketio.Namespace{
+			"/": open{r}, "/custom": open{r},
+			"/closed": refuses{&socketio.Refusal{Message: "not today", Data: map[string]int{"code": 7}}},
+			"/broken": refuses{errors.New("the reason")},
+		}
+		if o.Main {
+			delete(spaces, "/")
+		}
 		srv := socketio.New(socketio.Options{
-			Namespaces: map[string]socketio.Namespace{
-				"/": open{r}, "/custom": open{r},
-				"/closed": refuses{&socketio.Refusal{Message: "not today", Data: map[string]int{"code": 7}}},
-				"/broken": refuses{errors.New("the reason")},
-			},
+			Namespaces:     spaces,
+			Main:           o.Main,
 			Admit:          r.admit,
 			Released:       r.release,
 			ConnectTimeout: o.ConnectTimeout,

@@ -77,7 +77,11 @@ type Options struct {
 	Admit func(c *fiber.Ctx) (visit any, err error)
 	// Released is called when a session that was admitted is over.
 	Released       func(visit any)
-	ConnectTimeout time.Duration // longest time in no namespace; default 45 s
+	ConnectTimeout time.Duration // longest time in none of the namespaces; default 45 s
+	// Main lets everybody join the main namespace, where nothing is said and nothing
+	// heard: some clients always join it. It is none of Namespaces then, and being in it
+	// does not count as being in one.
+	Main bool
 }
 
 // Server makes the applications of Engine.IO sessions.

@@ -266,7 +266,7 @@ func (g *Gateway) refusal(err error, v *visit) error {
 
 // Options returns how the protocol layer carries this namespace.
 func (g *Gateway) Options() socketio.Options {
-	return socketio.Options{Namespaces: map[string]socketio.Namespace{Name: g}, Admit: g.Admit, Released: g.Released}
+	return socketio.Options{Namespaces: map[string]socketio.Namespace{Name: g}, Main: true, Admit: g.Admit, Released: g.Released}
 }
 
 // lock makes resumptions of one session take turns.
