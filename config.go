@@ -24,6 +24,7 @@ type serveCmd struct {
 	MaxPerClient   int            `name:"max-connections-per-client" default:"10000" env:"JOBCAST_MAX_CONNECTIONS_PER_CLIENT" help:"Live streams of all keys and tokens of a client together."`
 	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins that may call from a browser, comma-separated; * is all."`
 	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Jobs with actions that run at the same time."`
+	MaxRunning     int            `name:"max-running-per-client" default:"0" env:"JOBCAST_MAX_RUNNING_PER_CLIENT" help:"Of those, how many one client may have; 0 is all but an eighth, at least one."`
 	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
 	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
@@ -57,6 +58,7 @@ func (s *serveCmd) check() error {
 	bad(s.MaxConnections >= 1 && s.MaxConnections <= maxConnections, "max-connections-per-key", "1 to 100000")
 	bad(s.MaxPerClient >= 1 && s.MaxPerClient <= maxConnections, "max-connections-per-client", "1 to 100000")
 	bad(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "1 to 10000")
+	bad(s.MaxRunning >= 0 && s.MaxRunning <= maxConcurrency, "max-running-per-client", "0 to 10000")
 	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
 	bad(s.Retention >= time.Second, "retention", "at least 1s")
 	bad(s.MaxBody >= 1<<10 && s.MaxBody <= maxMaxBody, "max-body", "1KiB to 64MiB")

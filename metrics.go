@@ -94,6 +94,7 @@ var (
 	descConnections = prometheus.NewDesc("jobcast_connections", "Live streams and waiting polls.", []string{"transport"}, nil)
 	descJobs        = prometheus.NewDesc("jobcast_jobs", "Jobs by state.", []string{"status"}, nil)
 	descRunning     = prometheus.NewDesc("jobcast_running_attempts", "Attempts that run in this process.", nil, nil)
+	descParked      = prometheus.NewDesc("jobcast_parked_attempts", "Those of them that wait for their time and hold no runner.", nil, nil)
 	descClaimed     = prometheus.NewDesc("jobcast_attempts_total", "Attempts begun in this process.", nil, nil)
 	descOldest      = prometheus.NewDesc("jobcast_oldest_running_seconds", "Age of the longest running attempt.", nil, nil)
 	descAbandoned   = prometheus.NewDesc("jobcast_abandoned_actions", "Actions that go on although their attempt has ended.", nil, nil)
@@ -102,7 +103,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConnections, descJobs, descRunning, descClaimed, descOldest, descAbandoned, descPanics} {
+	for _, d := range []*prometheus.Desc{descConnections, descJobs, descRunning, descParked, descClaimed, descOldest, descAbandoned, descPanics} {
 		ch <- d
 	}
 }
@@ -132,6 +133,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		age = time.Since(st.OldestRunning).Seconds()
 	}
 	gauge(descRunning, float64(st.Running))
+	gauge(descParked, float64(st.Parked))
 	gauge(descOldest, age)
 	gauge(descAbandoned, float64(st.Abandoned))
 	ch <- prometheus.MustNewConstMetric(descClaimed, prometheus.CounterValue, float64(st.Claimed))

@@ -113,7 +113,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, Logger: log})
 	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
-		Concurrency: set.Concurrency, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
+		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
 	})
 	if s.signer, err = openSigner(set.Data); err != nil {
 		s.discard()

@@ -14,96 +14,94 @@ import (
 	"time"
 )
 
-// attempt is one run of an action job.
+// attempt is one run of an action job. All but what mu guards belongs to the
+// goroutine that runs it.
 type attempt struct {
 	p      *Processor
 	l      Leased
 	log    *slog.Logger
 	cancel context.CancelCauseFunc
 
+	parked      bool // it has no runner
+	parkedBytes int
+	renewing    func() // ends the renewing; nil: none is going on
+
 	mu     sync.Mutex          // guards what follows: an abandoned action may still save
 	cursor string              // newest event of the job that is known to be committed
 	left   map[string]Artifact // what the job has left behind, by name
 }
 
-// run carries out one attempt and reports how it ended.
+// run carries out one attempt, which holds a runner, and reports how it ended.
 func (p *Processor) run(l Leased) {
 	ctx, cancel := context.WithCancelCause(p.work)
 	defer cancel(nil)
-	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
-	defer p.svc.runs.remove(l.Lease.Token)
 	a := &attempt{
 		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor, left: make(map[string]Artifact),
 		log: p.log.With("job", l.Job.ID, "attempt", l.Job.Attempt),
 	}
+	defer a.leave()
+	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
+	defer p.svc.runs.remove(l.Lease.Token)
 	for _, one := range l.Job.Artifacts {
 		a.left[one.Name] = one
 	}
-	renewing, stopRenewing := context.WithCancel(p.store)
-	renewed := make(chan struct{})
-	go func() {
-		defer close(renewed)
-		a.renew(renewing)
-	}()
-	defer func() {
-		stopRenewing()
-		<-renewed
-	}()
+	a.startRenewing()
+	defer a.stopRenewing()
 
 	limit := time.Duration(l.Job.TimeoutMs) * time.Millisecond
 	limited, done := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer done()
 	result, err := a.execute(limited)
-	a.finish(context.Cause(limited), result, err)
-}
-
-// renew keeps the lease alive until ctx ends. It reads only what never changes
-// during an attempt.
-func (a *attempt) renew(ctx context.Context) {
-	ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := insist(ctx, func() error {
-			_, err := a.p.svc.store.Extend(ctx, a.l.Lease)
-			return err
-		})
-		if err != nil && refused(err) {
-			a.cancel(fmt.Errorf("renew lease: %w", err))
-			return
-		}
+	if a.renewing == nil { // the end may take the store some time
+		a.startRenewing()
 	}
+	a.finish(context.Cause(limited), result, err)
 }
 
 // execute runs the actions in order and joins their results.
 func (a *attempt) execute(ctx context.Context) (json.RawMessage, error) {
-	var actions []json.RawMessage
-	if err := json.Unmarshal(a.l.Job.Actions, &actions); err != nil {
+	var s steps
+	if err := json.Unmarshal(a.l.Job.Actions, &s.actions); err != nil {
 		return nil, fmt.Errorf("decode actions: %w", err)
 	}
-	results := make([]actionResult, 0, len(actions))
-	for i, raw := range actions {
+	a.l.Job = a.l.Job.bare()
+	for i := range s.actions {
 		var head struct {
 			Type string `json:"type"`
 		}
-		if err := json.Unmarshal(raw, &head); err != nil {
+		if err := json.Unmarshal(s.actions[i], &head); err != nil {
 			return nil, fmt.Errorf("decode action %d: %w", i, err)
 		}
-		if err := a.announce(ctx, i+1, len(actions), head.Type); err != nil {
-			return nil, err
-		}
-		r, err := a.act(ctx, raw, i)
+		r, err := a.step(ctx, &s, i, head.Type)
 		if err != nil {
 			return nil, err
 		}
 		r.kind = head.Type
-		results = append(results, r)
+		s.results = append(s.results, r)
 	}
-	return actionsResult(results, a.room()), nil
+	return actionsResult(s.results, a.room()), nil
+}
+
+// step runs action i. A long pause needs no runner, everything else does.
+func (a *attempt) step(ctx context.Context, s *steps, i int, kind string) (r actionResult, err error) {
+	d, value, pause := a.p.pause(s.actions[i])
+	if pause = pause && a.park(s); !pause {
+		if err := a.unpark(ctx); err != nil {
+			return r, err
+		}
+	}
+	if err := a.announce(ctx, i+1, len(s.actions), kind); err != nil {
+		return r, err
+	}
+	if !pause {
+		return a.act(ctx, s.actions[i], i)
+	}
+	if err := a.rest(ctx, d); err != nil {
+		return r, err
+	}
+	r.value = value
+	r.encoded, err = encode(value)
+	return r, err
 }
 
 // room returns how large the result may be beside the artifacts, which stand in
@@ -117,6 +115,12 @@ func (a *attempt) room() int {
 		taken += len(raw) + len(",")
 	}
 	return min(MaxResultBytes, MaxEventBytes-completedOverhead-taken)
+}
+
+func (a *attempt) artifacts() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.left)
 }
 
 // save keeps an artifact of the job.

@@ -236,3 +236,76 @@ func TestDecodeOneOrMany(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever happens in whatever order, no runner is lost or given twice, and no
+// client holds more than its share.
+func TestRunnersAreSharedOut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		total := rapid.IntRange(1, 9).Draw(t, "runners")
+		share := rapid.IntRange(1, total).Draw(t, "share")
+		r := newRunners(total, share, func() {})
+		held := map[string]int{} // by those that may give one back
+		var places []*place
+		client := rapid.SampledFrom([]string{"a", "b", "c"})
+		t.Repeat(map[string]func(*rapid.T){
+			"claim": func(t *rapid.T) {
+				if r.free == 0 || (r.next() >= 0 && !r.claimNow) {
+					t.Skip("it would wait")
+				}
+				n, seen := r.take(nil, MaxClaim)
+				var got []Leased
+				for range rapid.IntRange(0, n).Draw(t, "found") {
+					if c := client.Draw(t, "client"); seen[c] < share {
+						seen[c]++
+						held[c]++
+						got = append(got, Leased{Lease: Lease{Client: c}})
+					}
+				}
+				r.gave(n, got)
+			},
+			"release": func(t *rapid.T) {
+				c := client.Draw(t, "client")
+				if held[c] == 0 {
+					t.Skip("it holds none")
+				}
+				held[c]--
+				r.release(c)
+			},
+			"queue": func(t *rapid.T) { places = append(places, r.queue(client.Draw(t, "client"))) },
+			"leave": func(t *rapid.T) {
+				if len(places) == 0 {
+					t.Skip("nobody waits")
+				}
+				i := rapid.IntRange(0, len(places)-1).Draw(t, "place")
+				r.leave(places[i])
+				places = append(places[:i:i], places[i+1:]...)
+			},
+			"": func(t *rapid.T) {
+				waiting := places[:0:0]
+				for _, p := range places {
+					select {
+					case <-p.ready:
+						held[p.client]++
+					default:
+						waiting = append(waiting, p)
+					}
+				}
+				places = waiting
+				sum := r.free
+				for c, n := range r.held {
+					if sum += n; n > share || n != held[c] {
+						t.Fatalf("%s holds %d, should be %d, share %d", c, n, held[c], share)
+					}
+				}
+				if sum != total {
+					t.Fatalf("%d of %d runners are left", sum, total)
+				}
+				for _, p := range places {
+					if r.free > 0 && r.held[p.client] < share && !r.hungry {
+						t.Fatalf("%s waits though %d runners are free", p.client, r.free)
+					}
+				}
+			},
+		})
+	})
+}

@@ -72,6 +72,12 @@ type Job struct {
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
 }
 
+// bare returns the job without what may be large.
+func (j Job) bare() Job {
+	j.Actions, j.Payload, j.Metadata, j.Result, j.Artifacts = nil, nil, nil, nil, nil
+	return j
+}
+
 // Artifact is a file that a job left behind.
 type Artifact struct {
 	Name        string `json:"name"`

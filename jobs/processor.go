@@ -18,8 +18,10 @@ const (
 	// before it looks at the store all the same.
 	safetyTick = 15 * time.Second
 	// handBackTime is how long Stop insists on handing jobs back after the
-	// grace, while the store does not take it.
+	// grace, while the store does not take it, and handBackEach comes on top for
+	// each of them, because thousands may be parked.
 	handBackTime = 3 * time.Second
+	handBackEach = time.Millisecond
 	// unwindTime is how long an action may go on after its context has ended:
 	// well below handBackTime, so that its job can still be handed back.
 	unwindTime = time.Second
@@ -30,7 +32,8 @@ const (
 
 // ProcessorOptions adjusts a Processor; the zero value works.
 type ProcessorOptions struct {
-	Concurrency int           // attempts at once; 0: DefaultConcurrency
+	Concurrency int           // runners, that is, attempts at once; 0: DefaultConcurrency
+	PerClient   int           // runners that one client may hold; 0: see Share
 	Retention   time.Duration // age, after its terminal event, at which a job is deleted; 0: DefaultRetention
 	LeaseTTL    time.Duration // of the jobs it runs; 0: as the service's
 	Logger      *slog.Logger  // nil: as the service's
@@ -46,14 +49,15 @@ type Processor struct {
 	opts   ProcessorOptions
 	log    *slog.Logger
 
-	slots     chan struct{} // one token per attempt in progress
+	runners   *runners
+	lot       lot
 	abandoned chan struct{} // one token per action that outlives its attempt
 	stopOnce  sync.Once
 	stopping  chan struct{} // closed by StopClaiming
 
 	work      context.Context // actions run under it
 	interrupt context.CancelCauseFunc
-	store     context.Context // commands run under it; outlives work by handBackTime
+	store     context.Context // commands run under it; outlives work by the time that handing back takes
 	giveUp    context.CancelFunc
 	sweeping  context.Context // sweeps run under it
 	endSweeps context.CancelFunc
@@ -66,6 +70,9 @@ type Processor struct {
 func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 	if o.Concurrency <= 0 {
 		o.Concurrency = DefaultConcurrency
+	}
+	if o.PerClient <= 0 {
+		o.PerClient = Share(o.Concurrency)
 	}
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention
@@ -81,16 +88,20 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 		runner:   runner,
 		opts:     o,
 		log:      o.Logger,
-		slots:    make(chan struct{}, o.Concurrency),
 		stopping: make(chan struct{}),
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}
+	p.runners = newRunners(o.Concurrency, o.PerClient, func() { svc.bell.ring(source{}) })
 	p.work, p.interrupt = context.WithCancelCause(context.Background())
 	p.store, p.giveUp = context.WithCancel(context.Background())
 	p.sweeping, p.endSweeps = context.WithCancel(context.Background())
 	return p
 }
+
+// Share is how many of n runners one client may hold unless it is set: all but
+// an eighth, and at least one is left to others if there is another one.
+func Share(n int) int { return max(1, n-max(1, n/8)) }
 
 // Start begins to claim and to sweep. It is called once.
 func (p *Processor) Start() {
@@ -103,7 +114,7 @@ func (p *Processor) Start() {
 // Stats returns what the processor is doing.
 func (p *Processor) Stats() Stats {
 	s := p.svc.Stats()
-	s.Abandoned = len(p.abandoned)
+	s.Abandoned, s.Parked = len(p.abandoned), p.lot.parked()
 	return s
 }
 
@@ -112,8 +123,8 @@ func (p *Processor) Stats() Stats {
 func (p *Processor) StopClaiming() { p.stopOnce.Do(func() { close(p.stopping) }) }
 
 // Stop ends the processor. Attempts may finish until ctx ends; then they are
-// interrupted and handed back, and their attempt is not counted. It returns at
-// most handBackTime later, when all its goroutines but those of abandoned actions
+// interrupted and handed back, and their attempt is not counted. It returns some
+// seconds later at most, when all its goroutines but those of abandoned actions
 // are gone, with an error if a job could not be handed back and so waits for the
 // end of its lease.
 func (p *Processor) Stop(ctx context.Context) error {
@@ -137,10 +148,10 @@ func (p *Processor) Stop(ctx context.Context) error {
 	return err
 }
 
-// handBack waits for interrupted attempts to end, and after handBackTime stops
+// handBack waits for interrupted attempts to end, and after some time stops
 // asking the store to take them back.
 func (p *Processor) handBack(idle <-chan struct{}) error {
-	timer := time.NewTimer(handBackTime)
+	timer := time.NewTimer(handBackTime + time.Duration(p.Stats().Running)*handBackEach)
 	defer timer.Stop()
 	select {
 	case <-idle:
@@ -156,35 +167,32 @@ func (p *Processor) handBack(idle <-chan struct{}) error {
 	return fmt.Errorf("%d running jobs were not handed back", n)
 }
 
-// claimLoop starts an attempt in every free slot as long as there are jobs.
+// claimLoop starts an attempt on every free runner as long as there are jobs.
 func (p *Processor) claimLoop() {
 	wake, stop := p.svc.bell.listen(source{})
 	defer stop()
 	trouble := storeBackoff()
 	for {
-		n := p.takeSlots()
+		n, held := p.runners.take(p.stopping, MaxClaim)
 		if n == 0 {
 			return
 		}
-		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Local: true})
-		p.freeSlots(n - len(got))
+		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Local: true, Share: p.opts.PerClient, Held: held})
+		p.runners.gave(n, got)
 		for _, l := range got {
-			p.running.Go(func() {
-				defer p.freeSlots(1)
-				p.run(l)
-			})
+			p.running.Go(func() { p.run(l) })
 		}
 		switch {
 		case errors.Is(err, ErrClosed):
 			return
 		case err != nil:
 			p.log.Warn("the processor cannot claim jobs", "err", err)
-			if !p.pause(nil, trouble.NextBackOff()) {
+			if !p.idle(nil, trouble.NextBackOff()) {
 				return
 			}
 		case len(got) == 0:
 			trouble.Reset()
-			if !p.pause(wake, safetyTick) {
+			if !p.idle(wake, safetyTick) {
 				return
 			}
 		default:
@@ -193,39 +201,8 @@ func (p *Processor) claimLoop() {
 	}
 }
 
-// takeSlots waits for a free slot and takes all that are free, up to MaxClaim;
-// 0 means that claiming has stopped.
-func (p *Processor) takeSlots() int {
-	select {
-	case <-p.stopping:
-		return 0
-	default:
-	}
-	select {
-	case <-p.stopping:
-		return 0
-	case p.slots <- struct{}{}:
-	}
-	for n := 1; ; n++ {
-		if n == MaxClaim {
-			return n
-		}
-		select {
-		case p.slots <- struct{}{}:
-		default:
-			return n
-		}
-	}
-}
-
-func (p *Processor) freeSlots(n int) {
-	for range n {
-		<-p.slots
-	}
-}
-
-// pause waits for a wake-up or for d; false means that claiming has stopped.
-func (p *Processor) pause(wake <-chan struct{}, d time.Duration) bool {
+// idle waits for a wake-up or for d; false means that claiming has stopped.
+func (p *Processor) idle(wake <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

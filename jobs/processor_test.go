@@ -105,7 +105,7 @@ func TestProcessorBoundsConcurrency(t *testing.T) {
 			now += d
 			most = max(most, now)
 		}
-		p := r.start(t, jobs.ProcessorOptions{Concurrency: 3}, func(context.Context, string, jobs.Env) (any, error) {
+		p := r.start(t, jobs.ProcessorOptions{Concurrency: 3, PerClient: 3}, func(context.Context, string, jobs.Env) (any, error) {
 			count(1)
 			time.Sleep(time.Minute)
 			count(-1)

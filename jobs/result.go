@@ -34,15 +34,16 @@ type actionResult struct {
 	encoded json.RawMessage
 }
 
-// shorten returns the result in at most limit bytes; one that cannot be made
-// so small is replaced by its type and a note.
-func (r actionResult) shorten(limit int) json.RawMessage {
+// cut returns the result in at most limit bytes; one that cannot be made so
+// small is replaced by its type and a note.
+func (r actionResult) cut(limit int) actionResult {
 	if len(r.encoded) <= limit {
-		return r.encoded
+		return r
 	}
 	if s, ok := r.value.(Shortener); ok {
-		if raw, err := encode(s.Shorten(limit)); err == nil && len(raw) <= limit {
-			return raw
+		short := s.Shorten(limit)
+		if raw, err := encode(short); err == nil && len(raw) <= limit {
+			return actionResult{r.kind, short, raw}
 		}
 	}
 	stub, err := encode(struct {
@@ -50,9 +51,9 @@ func (r actionResult) shorten(limit int) json.RawMessage {
 		Truncated bool   `json:"truncated"`
 	}{r.kind, true})
 	if err != nil {
-		return json.RawMessage("{}")
+		stub = json.RawMessage("{}")
 	}
-	return stub
+	return actionResult{kind: r.kind, encoded: stub}
 }
 
 // actionsResult joins results to {"actions":[…]} of at most limit bytes. If
@@ -66,7 +67,7 @@ func actionsResult(results []actionResult, limit int) json.RawMessage {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(out, r.shorten(level)...)
+		out = append(out, r.cut(level).encoded...)
 	}
 	return append(out, tail...)
 }

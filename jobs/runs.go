@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,8 +17,9 @@ var (
 
 // runs knows the jobs that run in this process.
 type runs struct {
-	mu      sync.Mutex // guards byToken and claimed
+	mu      sync.Mutex // guards what follows
 	byToken map[string]run
+	byJob   map[string][]string // tokens
 	claimed uint64
 }
 
@@ -33,16 +35,22 @@ func (r *runs) add(token string, one run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.byToken == nil {
-		r.byToken = make(map[string]run)
+		r.byToken, r.byJob = make(map[string]run), make(map[string][]string)
 	}
 	r.byToken[token] = one
+	r.byJob[one.job] = append(r.byJob[one.job], token)
 	r.claimed++
 }
 
 func (r *runs) remove(token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	job := r.byToken[token].job
 	delete(r.byToken, token)
+	r.byJob[job] = slices.DeleteFunc(r.byJob[job], func(t string) bool { return t == token })
+	if len(r.byJob[job]) == 0 {
+		delete(r.byJob, job)
+	}
 }
 
 // cancel ends the runs of a job, if there are any. A CancelCauseFunc does not
@@ -50,16 +58,15 @@ func (r *runs) remove(token string) {
 func (r *runs) cancel(job string, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, one := range r.byToken {
-		if one.job == job {
-			one.cancel(cause)
-		}
+	for _, token := range r.byJob[job] {
+		r.byToken[token].cancel(cause)
 	}
 }
 
 // Stats is what the processor is doing, for metrics.
 type Stats struct {
 	Running       int       // attempts in progress
+	Parked        int       // those of them that hold no runner, because they wait
 	Claimed       uint64    // attempts begun since the start
 	OldestRunning time.Time // start of the longest running attempt; zero: none
 	Abandoned     int       // actions that go on although their attempt has ended

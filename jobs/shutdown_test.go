@@ -16,7 +16,7 @@ import (
 func TestStopHandsBackWithoutAnAttempt(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		began, ended := make(chan jobs.Env, 8), make(chan error, 8)
-		p := r.start(t, jobs.ProcessorOptions{}, blocked(began, ended))
+		p := r.start(t, jobs.ProcessorOptions{PerClient: 8}, blocked(began, ended))
 		ids := make([]string, 8)
 		for i := range ids {
 			ids[i] = r.submit(t, "a", actions("x"))

@@ -42,7 +42,8 @@ type Store interface {
 
 	// Claim leases up to c.Max due jobs and commits their job.started.
 	// Jobs of one queue start by priority (higher first), then age. Between
-	// clients it takes turns, one job at a time: see Claim.Client.
+	// clients it takes turns, one job at a time, and passes over those that have
+	// their share: see Claim.Client and Claim.Share.
 	Claim(ctx context.Context, c Claim) ([]Leased, error)
 
 	// Append commits events of a running job (progress, log, artifact), all or
@@ -177,6 +178,11 @@ type Claim struct {
 	Max    int           // 1..100
 	TTL    time.Duration // how long a lease lives without a renewal
 	Local  bool          // the holder is this process: after a restart the lease ends at once
+
+	// Of a claim for all clients: how many of the holder's places one client may
+	// take, 0 for any number, and how many each has already, by its name.
+	Share int
+	Held  map[string]int
 }
 
 // Lease is a holder's proof.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -71,6 +72,19 @@ func (r *Registry) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (
 		return nil, &jobs.ActionError{Class: ClassInvalid, Message: fault.Pointer + " " + fault.Detail}
 	}
 	return a.Run(ctx, raw, env)
+}
+
+// Pause implements jobs.Pauser.
+func (r *Registry) Pause(raw json.RawMessage) (d time.Duration, result any, ok bool) {
+	a, fault := r.find(raw)
+	if fault != nil {
+		return 0, nil, false
+	}
+	w, ok := a.(Wait)
+	if !ok {
+		return 0, nil, false
+	}
+	return w.pause(raw)
 }
 
 func (r *Registry) find(raw json.RawMessage) (Action, *jobs.FieldError) {

@@ -8,7 +8,7 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// maxWaitMs caps one wait: an hour. A wait holds one of the server's slots.
+// maxWaitMs caps one wait: an hour. What waits keeps its place in memory.
 const maxWaitMs = 3_600_000
 
 // Wait is the action {type: "wait", ms: 0..3600000}. Its result repeats both.
@@ -43,6 +43,15 @@ func parseWait(raw json.RawMessage) (waitSpec, faults) {
 		f.addf("/ms", "must be an integer between 0 and %d", maxWaitMs)
 	}
 	return s, f
+}
+
+// pause is what Run would do, for who can wait without it.
+func (w Wait) pause(raw json.RawMessage) (time.Duration, any, bool) {
+	s, f := parseWait(raw)
+	if len(f) > 0 {
+		return 0, nil, false
+	}
+	return time.Duration(*s.Ms) * time.Millisecond, waitResult{w.Type(), *s.Ms}, true
 }
 
 // Run implements Action: it sleeps, and ends at once when ctx does.

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,37 +65,66 @@ func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) 
 	})
 }
 
-// claimInTurn takes one job of each client in turn until it has c.Max.
+// claimInTurn takes one job of each client in turn until it has c.Max, and of
+// none more than its share.
 func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
 	var leased []jobs.Leased
 	turn := strings.Join(c.Queues, " ") // no queue name holds a blank
+	held := maps.Clone(c.Held)
+	if held == nil {
+		held = make(map[string]int)
+	}
 	for len(leased) < c.Max {
 		served, ok := b.served[turn]
 		if !ok {
 			served = b.st.served[turn]
 		}
-		client, err := b.nextClient(c.Queues, served)
-		if err == nil && client == 0 {
-			client, err = b.nextClient(c.Queues, 0)
-		}
-		if err != nil || client == 0 {
+		head, err := b.nextInTurn(c, held, served)
+		if err != nil || head == nil {
 			return leased, err
 		}
-		ready, err := b.ready(c.Queues, client, 1)
+		ready, err := b.ready(c.Queues, head.id, 1)
 		if err != nil {
 			return nil, err
 		}
 		if len(ready) == 0 {
-			return nil, fmt.Errorf("client %d has a ready job and has none", client)
+			return nil, fmt.Errorf("client %d has a ready job and has none", head.id)
 		}
 		l, err := b.take(ready[0].id, c)
 		if err != nil {
 			return nil, err
 		}
 		leased = append(leased, l)
-		b.served[turn] = client
+		b.served[turn] = head.id
+		held[head.name]++
 	}
 	return leased, nil
+}
+
+// nextInTurn returns the client with a ready job, and less than its share, that
+// comes first after the one served last; nil if there is none. It passes over
+// as many clients at most as have their share.
+func (b *batch) nextInTurn(c jobs.Claim, held map[string]int, served int64) (*logHead, error) {
+	for after, round := served, 1; ; {
+		client, err := b.nextClient(c.Queues, after)
+		switch {
+		case err != nil:
+			return nil, err
+		case client == 0 && round == 1:
+			after, round = 0, 2
+			continue
+		case client == 0 || (round == 2 && client > served):
+			return nil, nil
+		}
+		head, err := b.clientByID(client)
+		if err != nil {
+			return nil, err
+		}
+		if c.Share <= 0 || held[head.name] < c.Share {
+			return head, nil
+		}
+		after = client
+	}
 }
 
 // nextClient returns the first client after the given one that has a ready job

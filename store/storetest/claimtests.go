@@ -154,6 +154,43 @@ func testTurnsPerQueue(w *world) {
 	}
 }
 
+// testShare: who holds its share is passed over, the others keep their turns,
+// and nobody else's job waits for it.
+func testShare(w *world) {
+	spec := jobs.Spec{Actions: []byte(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Second}
+	for _, client := range []string{"a", "b", "c"} {
+		w.submitMany(client, 20, spec)
+	}
+	next := func(n, share int, held map[string]int) string {
+		var out strings.Builder
+		for _, l := range w.claims(jobs.Claim{Max: n, TTL: time.Hour, Share: share, Held: held}) {
+			out.WriteString(l.Job.ClientID)
+		}
+		return out.String()
+	}
+	held := map[string]int{"a": 2, "b": 1, "nobody": 9}
+	for _, c := range []struct {
+		n, share int
+		held     map[string]int
+		want     string
+	}{
+		{9, 2, nil, "abcabc"},
+		{9, 2, held, "bcc"},
+		{1, 2, held, "b"},
+		{9, 1, map[string]int{"a": 1, "b": 1, "c": 1}, ""},
+		{9, 3, map[string]int{"a": 3, "b": 3, "c": 1}, "cc"},
+		{9, 5, map[string]int{"a": 9, "c": 5}, "bbbbb"},
+		{3, 0, held, "cab"},
+	} {
+		if got := next(c.n, c.share, c.held); got != c.want {
+			w.Errorf("%d places, share %d, held %v: served %q, want %q", c.n, c.share, c.held, got, c.want)
+		}
+	}
+	if held["a"] != 2 || held["b"] != 1 || len(held) != 3 {
+		w.Errorf("the caller's map became %v", held)
+	}
+}
+
 func testRunAt(w *world) {
 	far := queued()
 	far.RunAt = time.Now().Add(time.Hour)

@@ -41,7 +41,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
 		{"List", testList}, {"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
 		{"Claim", testClaim}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
-		{"TurnsPerQueue", testTurnsPerQueue}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
+		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
 		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},

@@ -1,0 +1,224 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// What may be parked, that is, wait for its time without a runner. The caps
+// protect memory; what is beyond them waits on a runner.
+const (
+	parkedAfter        = time.Second // a pause must be longer than that
+	maxParked          = 10_000
+	maxParkedPerClient = 1_000
+
+	// What parked attempts hold besides their goroutines: the actions to come,
+	// and the results so far.
+	maxParkedBytes          = 64 << 20
+	maxParkedBytesPerClient = 16 << 20
+)
+
+// Pauser is a Runner that knows actions which do nothing but let time pass. An
+// attempt can wait for those without a runner.
+type Pauser interface {
+	// Pause returns how long action waits and what its result will be then;
+	// false if it does something, or is not valid.
+	Pause(action json.RawMessage) (d time.Duration, result any, ok bool)
+}
+
+// pause asks the runner whether an action is a pause worth parking for.
+func (p *Processor) pause(action json.RawMessage) (time.Duration, any, bool) {
+	pauser, ok := p.runner.(Pauser)
+	if !ok {
+		return 0, nil, false
+	}
+	d, result, ok := pauser.Pause(action)
+	return d, result, ok && d > parkedAfter
+}
+
+// lot counts what is parked.
+type lot struct {
+	mu       sync.Mutex // guards what follows
+	all      load
+	byClient map[string]load
+}
+
+type load struct{ attempts, bytes int }
+
+func (l load) plus(attempts, size int) load { return load{l.attempts + attempts, l.bytes + size} }
+
+// enter takes an attempt of so many bytes in unless the lot is full.
+func (l *lot) enter(client string, size int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all, own := l.all.plus(1, size), l.byClient[client].plus(1, size)
+	if all.attempts > maxParked || all.bytes > maxParkedBytes ||
+		own.attempts > maxParkedPerClient || own.bytes > maxParkedBytesPerClient {
+		return false
+	}
+	if l.byClient == nil {
+		l.byClient = make(map[string]load)
+	}
+	l.all, l.byClient[client] = all, own
+	return true
+}
+
+func (l *lot) leave(client string, size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = l.all.plus(-1, -size)
+	own := l.byClient[client].plus(-1, -size)
+	if l.byClient[client] = own; own.attempts == 0 {
+		delete(l.byClient, client)
+	}
+}
+
+func (l *lot) parked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.attempts
+}
+
+// park gives the attempt's runner to others, and keeps of the attempt only what
+// it needs later. It reports whether there was room, or it is parked already.
+func (a *attempt) park(s *steps) bool {
+	if a.parked {
+		return true
+	}
+	rest, size := s.rest(a.room())
+	size += parkedArtifactBytes * a.artifacts()
+	if !a.p.lot.enter(a.l.Lease.Client, size) {
+		return false
+	}
+	*s = rest
+	a.parked, a.parkedBytes = true, size
+	a.stopRenewing()
+	a.p.runners.release(a.l.Lease.Client)
+	return true
+}
+
+// parkedArtifactBytes is about what an attempt keeps in mind of each artifact.
+const parkedArtifactBytes = 512
+
+// unpark waits for a runner, if the attempt has none.
+func (a *attempt) unpark(ctx context.Context) error {
+	if !a.parked {
+		return nil
+	}
+	place := a.p.runners.queue(a.l.Lease.Client)
+	if err := sit(ctx, a, place.ready); err != nil {
+		a.p.runners.leave(place)
+		return err
+	}
+	a.leaveLot()
+	a.startRenewing()
+	return nil
+}
+
+// leaveLot ends the parking.
+func (a *attempt) leaveLot() {
+	a.parked = false
+	a.p.lot.leave(a.l.Lease.Client, a.parkedBytes)
+}
+
+// leave gives back whatever the attempt has of the processor's.
+func (a *attempt) leave() {
+	if a.parked {
+		a.leaveLot()
+		return
+	}
+	a.p.runners.release(a.l.Lease.Client)
+}
+
+// rest lets time pass.
+func (a *attempt) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	return sit(ctx, a, timer.C)
+}
+
+// sit waits for due while the attempt is parked, and renews its lease meanwhile:
+// a parked attempt has one goroutine. It returns why ctx ended before that.
+func sit[T any](ctx context.Context, a *attempt, due <-chan T) error {
+	ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-due:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+			a.renew(ctx)
+		}
+	}
+}
+
+// startRenewing keeps the lease alive until stopRenewing.
+func (a *attempt) startRenewing() {
+	ctx, stop := context.WithCancel(a.p.store)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				a.renew(ctx)
+			}
+		}
+	}()
+	a.renewing = func() {
+		stop()
+		<-done
+	}
+}
+
+func (a *attempt) stopRenewing() {
+	if a.renewing != nil {
+		a.renewing()
+		a.renewing = nil
+	}
+}
+
+// renew renews the lease, and ends the attempt if it is lost. It reads only what
+// never changes during an attempt.
+func (a *attempt) renew(ctx context.Context) {
+	err := insist(ctx, func() error {
+		_, err := a.p.svc.store.Extend(ctx, a.l.Lease)
+		return err
+	})
+	if err != nil && refused(err) {
+		a.cancel(fmt.Errorf("renew lease: %w", err))
+	}
+}
+
+// steps is what an attempt has before and behind it.
+type steps struct {
+	actions []json.RawMessage // those done are nil once it was parked
+	results []actionResult    // of the actions done
+}
+
+// rest returns what is needed of s, and its size in bytes.
+// The results are cut so that they fit into limit bytes together, as they must in
+// the end.
+func (s steps) rest(limit int) (kept steps, size int) {
+	kept.actions = make([]json.RawMessage, len(s.actions))
+	for i := len(s.results); i < len(s.actions); i++ {
+		kept.actions[i] = s.actions[i] // a RawMessage has memory of its own
+		size += len(s.actions[i])
+	}
+	level := fairShare(s.results, limit)
+	for _, r := range s.results {
+		r = r.cut(level)
+		size += 2 * len(r.encoded) // the value is about as large
+		kept.results = append(kept.results, r)
+	}
+	return kept, size
+}
