@@ -237,6 +237,8 @@ func TestClientAddr(t *testing.T) {
 		{"left part is forged", []netip.Prefix{loopback}, []string{"X-Forwarded-For: 1.1.1.1, 203.0.113.9"}, "203.0.113.9 false"},
 		{"two proxies", []netip.Prefix{loopback, private}, []string{"X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.1.2.3"}, "203.0.113.9 false"},
 		{"two headers", []netip.Prefix{loopback, private}, []string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 10.1.2.3"}, "203.0.113.9 false"},
+		{"headers that are forged", []netip.Prefix{loopback}, []string{"X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2, 203.0.113.9"}, "203.0.113.9 false"},
+		{"empty elements", []netip.Prefix{loopback, private}, []string{"X-Forwarded-For: 203.0.113.9,, 10.1.2.3,", "X-Forwarded-For: "}, "203.0.113.9 false"},
 		{"with a port", []netip.Prefix{loopback}, []string{"X-Forwarded-For: 203.0.113.9:4711"}, "203.0.113.9 false"},
 		{"IPv6 with a port", []netip.Prefix{loopback}, []string{"X-Forwarded-For: [2001:db8::1]:4711"}, "2001:db8::1 false"},
 		{"mapped", []netip.Prefix{loopback}, []string{"X-Forwarded-For: ::ffff:203.0.113.9"}, "203.0.113.9 false"},

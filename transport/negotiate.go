@@ -65,8 +65,8 @@ func (r acceptRange) matches(media string) bool {
 // Negotiate picks the format of an answer with events, or refuses with
 // not_acceptable. No Accept header is `*/*`, and `*/*` is JSON.
 func Negotiate(c *fiber.Ctx) (EventFormat, error) {
-	header, present := acceptHeader(c)
-	if !present {
+	header := c.Get(fiber.HeaderAccept)
+	if header == "" {
 		return JSONFormat, nil
 	}
 	if f, ok := negotiate(parseAccept(header)); ok {
@@ -78,9 +78,8 @@ func Negotiate(c *fiber.Ctx) (EventFormat, error) {
 // AcceptsOnlyEventStream reports whether nothing but text/event-stream is
 // acceptable: what an EventSource sends.
 func AcceptsOnlyEventStream(c *fiber.Ctx) bool {
-	header, _ := acceptHeader(c)
 	only := false
-	for _, r := range parseAccept(header) {
+	for _, r := range parseAccept(c.Get(fiber.HeaderAccept)) {
 		if r.q == 0 {
 			continue
 		}
@@ -97,17 +96,6 @@ func AcceptsOnlyEventStream(c *fiber.Ctx) bool {
 // dies for ever of those statuses. See [Problem.Passing].
 func PassingRefusal(c *fiber.Ctx) bool {
 	return c.Get("Last-Event-ID") != "" && AcceptsOnlyEventStream(c)
-}
-
-func acceptHeader(c *fiber.Ctx) (value string, present bool) {
-	lines := c.Request().Header.PeekAll(fiber.HeaderAccept)
-	var all []string
-	for _, l := range lines {
-		if len(l) > 0 {
-			all = append(all, string(l))
-		}
-	}
-	return strings.Join(all, ","), len(all) > 0
 }
 
 // negotiate picks by weight, then by how exactly the format was asked for, then

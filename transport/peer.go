@@ -22,6 +22,9 @@ func (d *Door) ClientAddr(c *fiber.Ctx) netip.Addr {
 		hops = append(hops, strings.Split(string(line), ",")...)
 	}
 	for i := len(hops) - 1; i >= 0 && d.trusts(addr); i-- {
+		if strings.TrimSpace(hops[i]) == "" {
+			continue // an empty element of a list is none (RFC 9110 5.6.1.2)
+		}
 		next, ok := parseHop(hops[i])
 		if !ok {
 			break

@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
@@ -42,6 +43,8 @@ func TestStartPrecedence(t *testing.T) {
 		{"broken header", "from=now", "ab-09", "- from=now invalid=true" + rest},
 		{"broken header over query", "lastEventId=ab-3", "x", "- from= invalid=true" + rest},
 		{"header of another alphabet", "", "AB-3", "- from= invalid=true" + rest},
+		{"two headers that say the same", "", "ab-9\nab-9", "ab-9 from= invalid=false" + rest},
+		{"two headers that differ", "lastEventId=ab-3", "ab-9\nab-8", "- from= invalid=true" + rest},
 		{"broken query", "lastEventId=ab-03", "", "malformed"},
 		{"negative query", "lastEventId=ab--3", "", "malformed"},
 		{"huge query", "lastEventId=ab-99999999999999999999", "", "malformed"},
@@ -61,8 +64,8 @@ func TestStartPrecedence(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var headers []string
-			if tt.header != "" {
-				headers = []string{"Last-Event-ID: " + tt.header}
+			for line := range strings.Lines(tt.header) {
+				headers = append(headers, "Last-Event-ID: "+strings.TrimSuffix(line, "\n"))
 			}
 			a := s.call("GET", "/?"+tt.query, headers...)
 			got := a.body

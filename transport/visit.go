@@ -87,8 +87,8 @@ func foreignID(c *fiber.Ctx) string {
 	return strings.Clone(s)
 }
 
-// gate is the outermost middleware: it opens the visit, checks the origin,
-// turns errors and panics into problems and writes one access line.
+// gate is the outermost middleware: it opens the visit, joins header
+// fields that came in several lines, checks the origin, turns errors and panics into problems and writes one access line.
 func (d *Door) gate(c *fiber.Ctx) (err error) {
 	v := d.open(c)
 	defer func() {
@@ -97,6 +97,9 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 		}
 		d.logVisit(c, v)
 	}()
+	if err := joinFields(c); err != nil {
+		return Write(c, err)
+	}
 	if done, err := d.cors(c); err != nil {
 		return Write(c, err)
 	} else if done {

@@ -15,16 +15,11 @@ const maxIdempotencyKey = 255
 
 // idempotency reads the header Idempotency-Key; without it the result is zero.
 // path is that of the request in its one spelling.
-// A repeated header is malformed, a value that is not 1..255 visible ASCII
-// characters invalid.
+// A value that is not 1..255 visible ASCII characters is invalid.
 func idempotency(c *fiber.Ctx, path string, body []byte) (jobs.Idempotency, error) {
 	values := c.Request().Header.PeekAll("Idempotency-Key")
-	switch len(values) {
-	case 0:
+	if len(values) == 0 {
 		return jobs.Idempotency{}, nil
-	case 1:
-	default:
-		return jobs.Idempotency{}, transport.Refuse(transport.Malformed, "Idempotency-Key is given more than once.")
 	}
 	key := string(values[0])
 	visible := func(r rune) bool { return r > ' ' && r < 0x7f }

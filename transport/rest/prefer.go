@@ -13,15 +13,14 @@ import (
 // preferredWait returns the wait preference of the request (RFC 7240 4.3),
 // 0 without one, at most [transport.MaxWait].
 func preferredWait(c *fiber.Ctx) time.Duration {
-	for _, line := range c.Request().Header.PeekAll("Prefer") {
-		if wait, ok := parsePrefer(string(line)); ok {
-			return min(wait, transport.MaxWait)
-		}
+	wait, ok := parsePrefer(c.Get("Prefer"))
+	if !ok {
+		return 0
 	}
-	return 0
+	return min(wait, transport.MaxWait)
 }
 
-// parsePrefer reads `wait=N` from one Prefer header: preferences are separated
+// parsePrefer reads `wait=N` from a Prefer header: preferences are separated
 // by commas, their parameters by semicolons, names compare without case, the
 // first of a name counts. A value that is no number of seconds is ignored, as
 // preferences are.

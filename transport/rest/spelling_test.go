@@ -3,6 +3,8 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -89,5 +91,58 @@ func TestSpellingsOfWorkers(t *testing.T) {
 	s.call("DELETE", "/v1/keys/"+strings.ToUpper(id), s.admin, "").problem(t, transport.NotFound)
 	if a := s.call("DELETE", fmt.Sprintf("/v1/keys/%%%X%s", id[0], id[1:]), s.admin, ""); a.StatusCode != http.StatusNoContent {
 		t.Errorf("revoke: %d %s", a.StatusCode, a.body)
+	}
+}
+
+// A header that is a list may come in several lines; of another one, two lines have
+// to say the same.
+func TestHeadersInSeveralLines(t *testing.T) {
+	s := newSite(t)
+	a := s.call("POST", "/v1/jobs", s.plain, someJob, "Prefer: respond-async", "Prefer: wait=1", "Content-Type: application/json", "Content-Type: application/json")
+	if a.job(t, 202); a.Header.Get("Preference-Applied") != "wait=1" {
+		t.Errorf("the second line is not read: %v", a.Header)
+	}
+	for _, tt := range []struct {
+		headers []string
+		want    transport.Code
+	}{
+		{[]string{"Content-Encoding: identity", "Content-Encoding: gzip"}, transport.UnsupportedMediaType},
+		{[]string{"Idempotency-Key: a", "Idempotency-Key: b"}, transport.Malformed},
+	} {
+		s.call("POST", "/v1/jobs", s.plain, someJob, tt.headers...).problem(t, tt.want)
+	}
+	if n := s.count(); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	g := s.claim()
+	path := "/v1/jobs/" + g.ID + "/artifacts/x"
+	upload := func(lines string) string {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Length: 1\r\n%s\r\n\r\nx", path, s.plain, lines)
+		answer, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(answer)
+	}
+	lease := "X-Lease-Token: " + g.Lease.Token
+	for _, lines := range []string{lease + "\r\nX-Lease-Token: other", lease + "\r\nContent-Type: text/plain\r\nContent-Type: text/csv"} {
+		if got := upload(lines); !strings.Contains(got, `"code":"malformed"`) {
+			t.Errorf("%q: %s", lines, got)
+		}
+	}
+	if got := upload(lease + "\r\nContent-Encoding: identity\r\nContent-Encoding: gzip"); !strings.Contains(got, `"code":"unsupported_media_type"`) {
+		t.Errorf("a compressed upload: %s", got)
+	}
+	if got := upload(lease + "\r\nContent-Type: text/plain\r\nContent-Type: text/plain"); !strings.HasPrefix(got, "HTTP/1.1 201") {
+		t.Errorf("the same twice: %s", got)
+	}
+	tag := s.call("GET", path, s.watcher, "").Header.Get("ETag")
+	if a := s.call("GET", path, s.watcher, "", `If-None-Match: "other"`, "If-None-Match: "+tag); a.StatusCode != http.StatusNotModified {
+		t.Errorf("the second line is not read: %d", a.StatusCode)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -113,14 +114,11 @@ func (s *server) holder(c *fiber.Ctx) (p auth.Principal, l jobs.Lease, err error
 	if err != nil {
 		return p, l, err
 	}
-	tokens := c.Request().Header.PeekAll(leaseHeader)
-	switch {
-	case len(tokens) > 1:
-		return p, l, transport.Refuse(transport.Malformed, leaseHeader+" is given more than once.")
-	case len(tokens) == 0 || len(tokens[0]) == 0:
+	token := strings.Clone(c.Get(leaseHeader))
+	if token == "" {
 		return p, l, transport.Refuse(transport.Invalid, "The header "+leaseHeader+" is missing.")
 	}
-	return p, jobs.Lease{Client: p.ClientID, JobID: id, Token: string(tokens[0])}, nil
+	return p, jobs.Lease{Client: p.ClientID, JobID: id, Token: token}, nil
 }
 
 // report reads the head and the body of a worker's call.

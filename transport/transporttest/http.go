@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 const (
@@ -76,6 +77,17 @@ func (o Opening) Path() string {
 	return path + "?" + q.Encode()
 }
 
+// fill sets the headers of a request for an events URL.
+func (o Opening) fill(h http.Header, accept string) {
+	h.Set("Accept", accept)
+	if o.Lines {
+		h["Accept"] = []string{"text/html", accept}
+	}
+	if o.Cursor != "" {
+		h["Last-Event-Id"] = strings.Split(o.Cursor, "\n")
+	}
+}
+
 // get asks an events URL. Any status but 200 is a *Refusal, and the client is
 // then closed.
 func get(ctx context.Context, hc *http.Client, c Caller, o Opening, accept string) (*http.Response, error) {
@@ -83,10 +95,7 @@ func get(ctx context.Context, hc *http.Client, c Caller, o Opening, accept strin
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", accept)
-	if o.Cursor != "" {
-		req.Header.Set("Last-Event-ID", o.Cursor)
-	}
+	o.fill(req.Header, accept)
 	resp, err := hc.Do(req)
 	if err != nil {
 		return nil, err

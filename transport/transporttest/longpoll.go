@@ -72,7 +72,7 @@ func (p *poller) reset(r *Refusal) error {
 func (p *poller) ask(wait string) error {
 	o := p.o
 	if p.cursor != "" {
-		o = Opening{Job: o.Job, Query: p.cursor, Conflate: o.Conflate}
+		o = Opening{Job: o.Job, Query: p.cursor, Conflate: o.Conflate, Lines: o.Lines}
 	}
 	path := o.Path()
 	sep := "?"
@@ -83,10 +83,7 @@ func (p *poller) ask(wait string) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", mediaJSON)
-	if o.Cursor != "" {
-		req.Header.Set("Last-Event-ID", o.Cursor)
-	}
+	o.fill(req.Header, mediaJSON)
 	resp, err := p.hc.Do(req)
 	if err != nil {
 		return err

@@ -1,16 +1,20 @@
 package transporttest
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"strings"
 )
 
-// spelling: an id and a path mean the same however they are written.
+// spelling: an id, a path and a header mean the same however they are written.
 func spelling() []scenario {
 	return []scenario{
 		{name: "ids in other spellings", run: otherIDs},
 		{name: "paths in other spellings", on: urls, run: otherPaths},
 		{name: "one room for all spellings", on: rooms, run: oneRoom},
+		{name: "headers in several lines", on: urls, run: severalLines},
+		{name: "handshakes in several lines", on: func(tr Transport) bool { return tr.Upgrades || tr.Codes }, run: splitHandshake},
 	}
 }
 
@@ -97,5 +101,45 @@ func oneRoom(s *stage) {
 	s.tell(c, "subscribe", map[string]any{"jobId": w.Job, "from": "now"})
 	if _, heard := s.until(c, "live"); len(heard) > 0 {
 		s.Errorf("after leaving, %d events came", len(heard))
+	}
+}
+
+// severalLines: a list may come in several lines (RFC 9110 5.3); of what is no list,
+// they have to say the same.
+func severalLines(s *stage) {
+	w := s.log.Begin(s)
+	w.Emit(s, 4, 2)
+	all := s.log.Entries(w.Job)
+	r := s.open(Opening{Job: w.Job, Lines: true, Cursor: all[2].ID + "\n" + all[2].ID})
+	Same(s, s.events(r, len(all)-3), all[3:])
+	two := Opening{Job: w.Job, Lines: true, Cursor: all[2].ID + "\n" + all[3].ID}
+	if it, _ := s.until(s.open(two), "reset"); field[string](s, it.Data, "reason") != "invalid" {
+		s.Errorf("two cursors: %s", it.Data)
+	}
+}
+
+// splitHandshake: a handshake's lists may come in several lines as well.
+func splitHandshake(s *stage) {
+	path := "/v1/ws?apiKey=" + s.secret
+	if s.tr.Upgrades {
+		path = "/socket.io/?EIO=4&transport=websocket"
+	}
+	nc, err := s.Dial(s.ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer nc.Close()
+	_, err = io.WriteString(nc, "GET "+path+" HTTP/1.1\r\nHost: jobcast.test\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n"+
+		"Upgrade: h2c\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
+		"Sec-WebSocket-Extensions: x\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+	if err != nil {
+		s.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		s.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }

@@ -50,7 +50,8 @@ type Caller struct {
 // Opening says what a reader wants. The zero value is the client's room.
 type Opening struct {
 	Job        string // empty: the client's room
-	Cursor     string // sent the way a reconnecting client sends it: Last-Event-ID
+	Cursor     string // sent the way a reconnecting client sends it: Last-Event-ID; a line for each line
+	Lines      bool   // headers that are lists come in several lines
 	Query      string // ?lastEventId=
 	From       string // ?from=
 	Conflate   bool
