@@ -33,6 +33,7 @@ type serveCmd struct {
 	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
 	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
+	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients get what they need to recover: event (a packet of its own), argument (a last argument of each event) or off (they cannot)."`
 	Demo           bool           `env:"JOBCAST_DEMO" help:"Also run one sample job and print its live events."`
 }
 

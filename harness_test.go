@@ -112,6 +112,9 @@ func (b *booted) settings() *serveCmd {
 	if b.o.PongTimeout > 0 {
 		args = append(args, "--pong-timeout="+b.o.PongTimeout.String(), "--ping-interval="+b.o.PongTimeout.String())
 	}
+	if b.o.Offset != "" {
+		args = append(args, "--socketio-offset="+b.o.Offset)
+	}
 	parser, err := kong.New(&cmd, kong.Name("jobcast"))
 	if err == nil {
 		_, err = parser.Parse(args)

@@ -23,15 +23,24 @@ type sessionTest struct {
 	caller transporttest.Caller
 }
 
-func newSessionTest(t *testing.T) *sessionTest {
-	server, ok := boot(t, transporttest.Options{}).(*booted)
+func newSessionTest(t *testing.T) *sessionTest { return newSessionTestWith(t, "event") }
+
+// eachOffset tells a story of recovery with each way of offsets.
+func eachOffset(t *testing.T, story func(s *sessionTest)) {
+	for _, mode := range offsets {
+		t.Run(mode, func(t *testing.T) { story(newSessionTestWith(t, mode)) })
+	}
+}
+
+func newSessionTestWith(t *testing.T, offset string) *sessionTest {
+	server, ok := boot(t, transporttest.Options{Offset: offset}).(*booted)
 	if !ok {
 		t.Fatal("another server")
 	}
 	id, secret := server.Key("acme", auth.KeyOptions{})
 	return &sessionTest{
 		T: t, server: server, key: id, log: transporttest.NewLog(server, "acme"),
-		caller: transporttest.Caller{Dial: server.Dial, Secret: secret},
+		caller: transporttest.Caller{Dial: server.Dial, Secret: secret, Trails: offset == trailing},
 	}
 }
 
@@ -87,52 +96,54 @@ func (s *sessionTest) until(io *transporttest.IO, name string) (got []transportt
 // not hear of that. Its offset still speaks of the first join, which says nothing
 // of the second.
 func TestRecoveryAfterRejoin(t *testing.T) {
-	s := newSessionTest(t)
-	w := s.log.Begin(s)
-	w.Emit(s, 5, 5)
-	io := s.come(transporttest.Recovery{})
-	s.say(io, "subscribe", w.Job)
-	s.until(io, "subscribed")
-	s.until(io, "live")
-	s.say(io, "unsubscribe", w.Job)
-	s.until(io, "unsubscribed")
-	back := io.Recovery()
-	io.Close()
-	io = s.come(back)
-	s.say(io, "subscribe", w.Job)
-	io.Close()
-	io = s.come(back)
-	s.until(io, "subscribed")
-	transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
+	eachOffset(t, func(s *sessionTest) {
+		w := s.log.Begin(s)
+		w.Emit(s, 5, 5)
+		io := s.come(transporttest.Recovery{})
+		s.say(io, "subscribe", w.Job)
+		s.until(io, "subscribed")
+		s.until(io, "live")
+		s.say(io, "unsubscribe", w.Job)
+		s.until(io, "unsubscribed")
+		back := io.Recovery()
+		io.Close()
+		io = s.come(back)
+		s.say(io, "subscribe", w.Job)
+		io.Close()
+		io = s.come(back)
+		s.until(io, "subscribed")
+		transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
+	})
 }
 
 // TestRecoveryOfAnEnd: what was sent of a room up to its end is lost, after
 // another command has been heard.
 func TestRecoveryOfAnEnd(t *testing.T) {
 	for _, command := range []string{"subscribe", "unsubscribe"} {
-		t.Run(command, func(t *testing.T) {
-			s := newSessionTest(t)
-			w, other := s.log.Begin(s), s.log.Begin(s)
-			w.Emit(s, 5, 5)
-			w.Finish(s)
-			io := s.come(transporttest.Recovery{})
-			if command == "unsubscribe" {
-				s.say(io, "subscribe", other.Job)
-				s.until(io, "subscribed")
-				s.until(io, "live")
-			}
-			s.say(io, "subscribe", w.Job)
-			s.until(io, "subscribed")
-			back := io.Recovery() // nothing after this arrives
-			s.until(io, "live")
-			s.until(io, "end")
-			s.say(io, command, other.Job)
-			io.Close()
-			io = s.come(back)
-			transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
-			s.until(io, "end")
-		})
+		t.Run(command, func(t *testing.T) { eachOffset(t, func(s *sessionTest) { s.losesAnEnd(command) }) })
 	}
+}
+
+func (s *sessionTest) losesAnEnd(command string) {
+	w, other := s.log.Begin(s), s.log.Begin(s)
+	w.Emit(s, 5, 5)
+	w.Finish(s)
+	io := s.come(transporttest.Recovery{})
+	if command == "unsubscribe" {
+		s.say(io, "subscribe", other.Job)
+		s.until(io, "subscribed")
+		s.until(io, "live")
+	}
+	s.say(io, "subscribe", w.Job)
+	s.until(io, "subscribed")
+	back := io.Recovery() // nothing after this arrives
+	s.until(io, "live")
+	s.until(io, "end")
+	s.say(io, command, other.Job)
+	io.Close()
+	io = s.come(back)
+	transporttest.Same(s, s.until(io, "live"), s.log.Entries(w.Job))
+	s.until(io, "end")
 }
 
 // rejoinTest is a job that is joined, ends, and is joined anew. Nothing arrives from
@@ -164,42 +175,43 @@ func TestRecoveryOfAnEndAskedForAgain(t *testing.T) {
 		{"now", "start", "live", whole, begins},
 		{"now", "start", "end", whole, begins},
 	} {
-		t.Run(c.first+" then "+c.second+" after "+c.arrives, func(t *testing.T) {
-			s := newSessionTest(t)
-			w := s.log.Begin(s)
-			w.Emit(s, 5, 5)
-			io := s.come(transporttest.Recovery{})
-			back := io.Recovery()
-			s.ask(io, w.Job, "from", c.first)
-			for _, name := range []string{"subscribed", "live", "event", "end"} {
-				switch name {
-				case "event":
-					w.Emit(s, 1, 1)
-					if it, err := io.Next(); err != nil || it.Event == nil {
-						s.Fatalf("%s %s, %v instead of an event", it.Name, it.Data, err)
-					}
-				case "end":
-					w.Finish(s)
-					s.until(io, name)
-				default:
-					s.until(io, name)
-				}
-				if name == c.arrives {
-					back = io.Recovery()
-				}
-			}
-			for range 2 {
-				s.ask(io, w.Job, "from", c.second)
-				io.Close()
-				io = s.come(back)
-			}
-			var got []transporttest.Item
-			for _, name := range c.frames {
-				got = append(got, s.until(io, name)...)
-			}
-			transporttest.Same(s, got, c.owed(s.log.Entries(w.Job)))
-		})
+		t.Run(c.first+" then "+c.second+" after "+c.arrives, func(t *testing.T) { eachOffset(t, c.told) })
 	}
+}
+
+func (c rejoinTest) told(s *sessionTest) {
+	w := s.log.Begin(s)
+	w.Emit(s, 5, 5)
+	io := s.come(transporttest.Recovery{})
+	back := io.Recovery()
+	s.ask(io, w.Job, "from", c.first)
+	for _, name := range []string{"subscribed", "live", "event", "end"} {
+		switch name {
+		case "event":
+			w.Emit(s, 1, 1)
+			if it, err := io.Next(); err != nil || it.Event == nil {
+				s.Fatalf("%s %s, %v instead of an event", it.Name, it.Data, err)
+			}
+		case "end":
+			w.Finish(s)
+			s.until(io, name)
+		default:
+			s.until(io, name)
+		}
+		if name == c.arrives {
+			back = io.Recovery()
+		}
+	}
+	for range 2 {
+		s.ask(io, w.Job, "from", c.second)
+		io.Close()
+		io = s.come(back)
+	}
+	var got []transporttest.Item
+	for _, name := range c.frames {
+		got = append(got, s.until(io, name)...)
+	}
+	transporttest.Same(s, got, c.owed(s.log.Entries(w.Job)))
 }
 
 // aheadTest is a connection that stands at a quiet room's place, behind what other
@@ -210,8 +222,7 @@ type aheadTest struct {
 	job, another *transporttest.Work
 }
 
-func newAheadTest(t *testing.T) *aheadTest {
-	s := newSessionTest(t)
+func newAheadTest(s *sessionTest) *aheadTest {
 	a := &aheadTest{sessionTest: s}
 	quiet := s.log.Begin(s)
 	a.job, a.another = s.log.Begin(s), s.log.Begin(s)
@@ -240,96 +251,103 @@ func (a *aheadTest) join(member, value string, frames ...string) (back transport
 // TestRecoveryAheadOfThePlace: of a room that began ahead of the connection's place,
 // nothing before its beginning counts as received.
 func TestRecoveryAheadOfThePlace(t *testing.T) {
-	a := newAheadTest(t)
-	back := a.join("from", "now", "subscribed", "live")
-	a.job.Emit(a, 2, 2)
-	a.job.Finish(a)
-	a.until(a.io, "end")
-	all := a.log.Entries(a.job.Job)
-	a.ask(a.io, a.job.Job, "lastEventId", all[10].ID) // between the place and the first join's beginning
-	a.io.Close()
-	io := a.come(back)
-	var got []transporttest.Item
-	for _, name := range []string{"live", "subscribed", "live", "end"} {
-		got = append(got, a.until(io, name)...)
-	}
-	transporttest.Same(a, got, all[11:])
+	eachOffset(t, func(s *sessionTest) {
+		a := newAheadTest(s)
+		back := a.join("from", "now", "subscribed", "live")
+		a.job.Emit(a, 2, 2)
+		a.job.Finish(a)
+		a.until(a.io, "end")
+		all := a.log.Entries(a.job.Job)
+		a.ask(a.io, a.job.Job, "lastEventId", all[10].ID) // between the place and the first join's beginning
+		a.io.Close()
+		io := a.come(back)
+		var got []transporttest.Item
+		for _, name := range []string{"live", "subscribed", "live", "end"} {
+			got = append(got, a.until(io, name)...)
+		}
+		transporttest.Same(a, got, all[11:])
+	})
 }
 
 // TestRecoveryOfAnEndBehind: a room that began behind its job's last event ends when
 // the session goes on.
 func TestRecoveryOfAnEndBehind(t *testing.T) {
-	a := newAheadTest(t)
-	a.job.Finish(a)
-	back := a.join("lastEventId", last(a.log.Entries(a.job.Job))[0].ID, "subscribed", "live", "end")
-	a.io.Close()
-	io := a.come(back)
-	transporttest.Same(a, append(a.until(io, "end"), a.until(io, "live")...), nil)
+	eachOffset(t, func(s *sessionTest) {
+		a := newAheadTest(s)
+		a.job.Finish(a)
+		back := a.join("lastEventId", last(a.log.Entries(a.job.Job))[0].ID, "subscribed", "live", "end")
+		a.io.Close()
+		io := a.come(back)
+		transporttest.Same(a, append(a.until(io, "end"), a.until(io, "live")...), nil)
+	})
 }
 
 // TestRejoinsInTheStore: who joins a job that is over again and again does not fill
 // the store.
 func TestRejoinsInTheStore(t *testing.T) {
-	s := newSessionTest(t)
-	w := s.log.Begin(s)
-	w.Finish(s)
-	io := s.come(transporttest.Recovery{})
-	for range 40 {
-		s.say(io, "subscribe", w.Job)
-		s.until(io, "subscribed")
-		s.until(io, "live")
-		s.until(io, "end")
-	}
-	id, _, _ := strings.Cut(io.Recovery().PID, ".")
-	state, err := s.server.running().store.Session(t.Context(), "acme", id)
-	if n := len(state.Rooms); err != nil || n == 0 || n > 16 {
-		t.Errorf("%d rooms in the store, %v; want at most 16", n, err)
-	}
+	eachOffset(t, func(s *sessionTest) {
+		w := s.log.Begin(s)
+		w.Finish(s)
+		io := s.come(transporttest.Recovery{})
+		for range 40 {
+			s.say(io, "subscribe", w.Job)
+			s.until(io, "subscribed")
+			s.until(io, "live")
+			s.until(io, "end")
+		}
+		id, _, _ := strings.Cut(io.Recovery().PID, ".")
+		state, err := s.server.running().store.Session(s.Context(), "acme", id)
+		if n := len(state.Rooms); err != nil || n == 0 || n > 16 {
+			s.Errorf("%d rooms in the store, %v; want at most 16", n, err)
+		}
+	})
 }
 
 // TestRecoveryWithAToken: a token of one job goes on with a session that has that
 // room alone. With more rooms a new session begins, because a client that is told
 // of its recovery takes all of them for joined.
 func TestRecoveryWithAToken(t *testing.T) {
-	s := newSessionTest(t)
-	w, other := s.log.Begin(s), s.log.Begin(s)
-	token, err := s.server.running().signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: s.key}}, w.Job, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	caller := transporttest.Caller{Dial: s.server.Dial, Secret: token.Text}
-	for _, rooms := range [][]string{{w.Job}, {w.Job, other.Job}} {
-		io := s.come(transporttest.Recovery{})
-		for _, job := range rooms {
-			s.say(io, "subscribe", job)
-			s.until(io, "subscribed")
-			s.until(io, "live")
-		}
-		got, err := transporttest.DialIO(s.Context(), caller, transporttest.ViaPolling, io.Recovery())
+	eachOffset(t, func(s *sessionTest) {
+		w, other := s.log.Begin(s), s.log.Begin(s)
+		token, err := s.server.running().signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: s.key}}, w.Job, time.Minute)
 		if err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
-		if got.Recovered() != (len(rooms) == 1) {
-			t.Errorf("with %d rooms: recovered %v", len(rooms), got.Recovered())
+		caller := transporttest.Caller{Dial: s.server.Dial, Secret: token.Text, Trails: s.caller.Trails}
+		for _, rooms := range [][]string{{w.Job}, {w.Job, other.Job}} {
+			io := s.come(transporttest.Recovery{})
+			for _, job := range rooms {
+				s.say(io, "subscribe", job)
+				s.until(io, "subscribed")
+				s.until(io, "live")
+			}
+			got, err := transporttest.DialIO(s.Context(), caller, transporttest.ViaPolling, io.Recovery())
+			if err != nil {
+				s.Fatal(err)
+			}
+			if got.Recovered() != (len(rooms) == 1) {
+				s.Errorf("with %d rooms: recovered %v", len(rooms), got.Recovered())
+			}
+			got.Close()
 		}
-		got.Close()
-	}
+	})
 }
 
 // TestRecoveryOfADeletedJob: a job that retention deleted while its client was
 // away is not passed over in silence.
 func TestRecoveryOfADeletedJob(t *testing.T) {
-	s := newSessionTest(t)
-	w := s.log.Begin(s)
-	io := s.come(transporttest.Recovery{})
-	s.say(io, "subscribe", w.Job)
-	s.until(io, "subscribed")
-	s.until(io, "live")
-	w.Finish(s)
-	if n, _, err := s.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
-		t.Fatalf("deleted %d jobs, %v", n, err)
-	}
-	s.until(s.come(io.Recovery()), "problem") // what it is called on all transports
+	eachOffset(t, func(s *sessionTest) {
+		w := s.log.Begin(s)
+		io := s.come(transporttest.Recovery{})
+		s.say(io, "subscribe", w.Job)
+		s.until(io, "subscribed")
+		s.until(io, "live")
+		w.Finish(s)
+		if n, _, err := s.server.running().store.Prune(s.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+			s.Fatalf("deleted %d jobs, %v", n, err)
+		}
+		s.until(s.come(io.Recovery()), "problem") // what it is called on all transports
+	})
 }
 
 // TestConnectDuringADrain: a CONNECT that comes when the drain has begun is not

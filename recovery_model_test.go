@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,17 @@ type model struct {
 	asked []question      // subscribes without an answer
 	left  []string        // rooms whose unsubscribe has no answer
 	heard map[string]bool // rooms that were said to be joined and have not begun
+	saved []savedState    // by offset that a client may come back with, oldest first
 	trace []string
+}
+
+// savedState is what follows from everything up to an offset. Whoever comes back with
+// it has received nothing of what came behind, and gets that, once and in order.
+type savedState struct {
+	offset string
+	place  uint64
+	rooms  []joinedRoom
+	heard  map[string]bool
 }
 
 // question is what a client has asked for. One who leaves the room before it has begun
@@ -131,7 +142,8 @@ func (m *model) leaves(job string) {
 
 // cut: what has no answer may have arrived or not.
 func (m *model) cut(offset string) {
-	m.note("cut at %d", m.place)
+	m.note("cut at %d, offset %s", m.place, offset)
+	m.rollBack(offset)
 	if offset != "" {
 		_, m.last = place3(offset) // of joins that it has forgotten the numbers may come again
 	}
@@ -144,7 +156,39 @@ func (m *model) cut(offset string) {
 }
 
 // fresh: the session is a new one.
-func (m *model) fresh() { m.place, m.last, m.rooms, m.heard = 0, 0, nil, make(map[string]bool) }
+func (m *model) fresh() {
+	m.place, m.last, m.rooms, m.heard, m.saved = 0, 0, nil, make(map[string]bool), nil
+}
+
+// save notes what follows from all up to the offset that the newest item has.
+func (m *model) save(offset string) {
+	s := savedState{offset: offset, place: m.place, heard: maps.Clone(m.heard)}
+	for _, r := range m.rooms {
+		s.rooms = append(s.rooms, *r)
+	}
+	m.saved = append(slices.DeleteFunc(m.saved, func(old savedState) bool { return old.offset == offset }), s)
+}
+
+// holds: the client has received this offset, so it comes back with no older one.
+func (m *model) holds(offset string) {
+	if i := slices.IndexFunc(m.saved, func(s savedState) bool { return s.offset == offset }); i > 0 {
+		m.saved = slices.Delete(m.saved, 0, i)
+	}
+}
+
+// rollBack goes back to an offset: what was received behind it does not count.
+func (m *model) rollBack(offset string) {
+	i := slices.IndexFunc(m.saved, func(s savedState) bool { return s.offset == offset })
+	if i < 0 {
+		return
+	}
+	s := m.saved[i]
+	m.place, m.heard, m.rooms, m.saved = s.place, maps.Clone(s.heard), nil, m.saved[:i+1]
+	for _, r := range s.rooms {
+		r.leaving = r.leaving || slices.Contains(m.left, r.job)
+		m.rooms = append(m.rooms, &r)
+	}
+}
 
 func (m *model) unsaid() []string       { return slices.Clone(m.left) }
 func (m *model) unanswered() []question { return slices.Clone(m.asked) }
@@ -210,6 +254,8 @@ func (m *model) see(items []seen) error {
 		if err := m.item(it); err != nil {
 			return err
 		}
+		m.save(it.offset)
+		m.holds(it.held)
 	}
 	return nil
 }
@@ -435,5 +481,9 @@ func (m *model) gone(job string) error {
 	m.asked = slices.DeleteFunc(m.asked, func(q question) bool { return q.left && q.data["jobId"] == job })
 	m.drop(job)
 	delete(m.heard, job)
+	for i := range m.saved { // whatever comes again, this does not
+		m.saved[i].rooms = slices.DeleteFunc(m.saved[i].rooms, func(r joinedRoom) bool { return r.job == job })
+		delete(m.saved[i].heard, job)
+	}
 	return nil
 }

@@ -196,8 +196,8 @@ type socketioDialog struct {
 func (d *socketioDialog) opened() []byte { return nil }
 
 func (d *socketioDialog) message(text []byte, see func(frame)) []byte {
-	if at := bytes.LastIndex(text, []byte(`,"`)); at > 0 && bytes.HasPrefix(text, []byte(`42/jobs,[`)) && bytes.HasSuffix(text, []byte(`"]`)) {
-		d.offset = append(d.offset[:0], text[at+2:len(text)-2]...)
+	if event, ok := bytes.CutSuffix(text, []byte(`"]`)); ok && bytes.HasPrefix(text, []byte(`42/jobs,[`)) {
+		d.offset = append(d.offset[:0], event[bytes.LastIndexByte(event, '"')+1:]...)
 	}
 	switch {
 	case len(text) == 0:

@@ -46,6 +46,7 @@ type Options struct {
 	MaxConnections int           // live streams per key; 0: 1,000, so that only scenarios about it meet it
 	PongTimeout    time.Duration // how long a peer may answer nothing; 0: the default
 	Grace          time.Duration // how long a drain waits for running jobs; 0: 1 s
+	Offset         string        // how offsets of Socket.IO travel; empty: the default
 }
 
 // Boot starts a server over an empty folder and stops it when the test ends.

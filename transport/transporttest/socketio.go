@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/jobcast/jobcast/jobs"
 )
 
 // namespace is the one of job events.
@@ -21,6 +18,7 @@ const namespace = "/jobs"
 type IO struct {
 	inbox
 	*engine
+	trails   bool // offsets are arguments
 	recovery Recovery
 	place    place
 
@@ -29,21 +27,11 @@ type IO struct {
 }
 
 // Recovery is what the official client brings back to a session: the secret it
-// was given, and the last argument of the newest event that ended in a string.
+// was given, and the string that the newest event with one ended in.
 type Recovery struct{ PID, Offset string }
 
 // ErrWire is what the server must never send.
 var ErrWire = errors.New("against the protocol")
-
-// place follows the offsets that events end with.
-type place struct {
-	room     string // whose history is read
-	position string // of the connection meanwhile
-	n        int64  // the number of its join; 0: none is read
-	last     int64  // the newest such number
-	seq      uint64 // up to where
-	anything bool   // the session is an old one: any room's history may go on
-}
 
 func openIO(how Via) func(context.Context, Caller, Opening) (Reader, error) {
 	return func(ctx context.Context, c Caller, o Opening) (Reader, error) {
@@ -86,7 +74,7 @@ func DialIO(ctx context.Context, c Caller, how Via, r Recovery) (*IO, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &IO{engine: e, recovery: r}
+	s := &IO{engine: e, recovery: r, trails: c.Trails}
 	if err := s.connect(c); err != nil {
 		s.Close()
 		return nil, err
@@ -149,7 +137,8 @@ func (s *IO) connected(data string) error {
 		return fmt.Errorf("CONNECT is answered %q", data)
 	}
 	if s.place.anything = m.PID == s.recovery.PID; s.place.anything {
-		_, s.place.last, _, _ = cutOffset(s.recovery.Offset)
+		s.place.position, s.place.last, _, _ = cutOffset(s.recovery.Offset)
+		s.place.at = seqOf(s.place.position)
 	}
 	s.recovery.PID = m.PID
 	return nil
@@ -208,14 +197,39 @@ func (s *IO) Mute() { s.mute = true }
 // Recovery is what the client would come back with.
 func (s *IO) Recovery() Recovery { return s.recovery }
 
+// Place is the offset of the newest item that has one: what the client would come
+// back with if it had also received the packet in which the offset is said.
+func (s *IO) Place() string { return s.place.offset }
+
 // Recovered reports whether the server goes on with the session it was asked for.
 func (s *IO) Recovered() bool { return s.place.anything }
 
 // Upgrade begins to move from long-polling to a WebSocket.
 func (s *IO) Upgrade() { s.upgrade() }
 
-// read implements Connection.
+// read implements Connection. Where offsets are packets of their own, those that
+// have arrived with an item are read with it.
 func (s *IO) read() (Item, error) {
+	for {
+		it, err := s.item()
+		for err == nil && len(s.engine.queue) > 0 && isOffset(s.engine.queue[0]) {
+			_, err = s.item()
+		}
+		if err != nil || it.Name != offsetItem {
+			return it, err
+		}
+	}
+}
+
+// offsetItem is the name of what is an offset and nothing else.
+const offsetItem = "offset"
+
+func isOffset(packet string) bool {
+	return strings.HasPrefix(packet, "42"+namespace+`,["`) && !strings.Contains(packet, `",`)
+}
+
+// item reads one packet.
+func (s *IO) item() (Item, error) {
 	p, err := s.packetIO()
 	switch {
 	case err != nil:
@@ -231,113 +245,72 @@ func (s *IO) read() (Item, error) {
 	return Item{}, fmt.Errorf("%w: packet %c%s", ErrWire, p.kind, p.data)
 }
 
-// event reads an event and its trailing offset.
+// event reads an event with its offset.
 func (s *IO) event(data string) (Item, error) {
+	it, err := s.parse(data)
+	if err != nil {
+		err = fmt.Errorf("%w: event %q: %w", ErrWire, data, err)
+	}
+	return it, err
+}
+
+func (s *IO) parse(data string) (Item, error) {
 	var args []json.RawMessage
-	if err := json.Unmarshal([]byte(data), &args); err != nil || len(args) < 2 || len(args) > 3 {
-		return Item{}, fmt.Errorf("%w: event %q: %d arguments, %v", ErrWire, data, len(args)-1, err)
+	if err := json.Unmarshal([]byte(data), &args); err != nil || len(args) == 0 {
+		return Item{}, fmt.Errorf("no event, %w", err)
 	}
 	var name, offset string
 	if err := json.Unmarshal(args[0], &name); err != nil {
-		return Item{}, fmt.Errorf("event %q: %w", data, err)
-	}
-	if len(args) == 3 {
-		if err := json.Unmarshal(args[2], &offset); err != nil {
-			return Item{}, fmt.Errorf("%w: event %q ends with no string: %w", ErrWire, data, err)
-		}
-		s.recovery.Offset = offset
-	}
-	it, err := s.take(name, args[1])
-	if err == nil {
-		err = s.place.check(it, offset, s.leaving())
-	}
-	if err != nil {
-		return Item{}, fmt.Errorf("%w: event %q: %w", ErrWire, data, err)
-	}
-	return it, nil
-}
-
-// check holds an offset against what it must be: the event's own cursor, or,
-// while a room's history is read, the place of the connection and that history's,
-// unless the client is leaving that room.
-func (p *place) check(it Item, offset string, leaving bool) error {
-	position, n, seq, err := cutOffset(offset)
-	if err != nil {
-		return err
+		return Item{}, err
 	}
 	switch {
-	case it.Event != nil:
-		if n == 0 && leaving {
-			p.n = 0
+	case len(args) == 1 && !s.trails:
+		s.recovery.Offset = name
+		return Item{Name: offsetItem}, s.place.said(name)
+	case len(args) == 3 && s.trails:
+		if err := json.Unmarshal(args[2], &offset); err != nil {
+			return Item{}, fmt.Errorf("it ends with no string: %w", err)
 		}
-		return p.event(it.ID, offset, position, n, seq)
-	case it.Name == "subscribed":
-		if n > p.last { // otherwise it answers for a room that was joined before
-			*p = place{room: roomOf(it), position: position, n: n, last: n, seq: seq, anything: p.anything}
+		s.recovery.Offset = offset
+	case len(args) != 2:
+		return Item{}, fmt.Errorf("%d arguments", len(args)-1)
+	}
+	it, err := s.take(name, args[1])
+	if err == nil && !s.trails {
+		offset, err = s.implied(it)
+	}
+	switch {
+	case err != nil:
+	case it.Event != nil && offset == "" && !s.trails: // the next packet will tell
+		s.place.offset = ""
+	default:
+		err = s.place.check(it, offset, s.leaving())
+	}
+	if err == nil && offset != "" {
+		s.place.moved(offset)
+	}
+	return it, err
+}
+
+// implied returns the offset that stands behind an item: that of a frame follows at
+// once, that of an event after the last of the same write.
+func (s *IO) implied(it Item) (string, error) {
+	switch it.Name {
+	case "":
+		return s.place.implied(it.ID), nil
+	case "connected", "subscribed", "live":
+		p, err := s.packetIO()
+		if err != nil {
+			return "", err
 		}
-		return wants(offset != "", "a place")
-	case it.Name == "live":
-		reading := p.n
-		p.n = 0
-		if p.anything && reading == 0 {
-			p.last = max(p.last, n)
-			return wants(n > 0, "the place of a room")
+		var args []string
+		if err := json.Unmarshal([]byte(p.data), &args); err != nil || p.kind != '2' || len(args) != 1 {
+			return "", fmt.Errorf("it is followed by %c%s, which is no offset", p.kind, p.data)
 		}
-		return wants(n == reading && position == p.position, "the place of the room that was read")
-	case it.Name == "connected":
-		return wants(offset != "", "a place")
-	case it.Name == "unsubscribed" && roomOf(it) == p.room:
-		p.n = 0
+		s.recovery.Offset = args[0]
+		return args[0], nil
 	}
-	return wants(offset == "", "no place")
-}
-
-func (p *place) event(id, offset, position string, n int64, seq uint64) error {
-	if n > 0 && p.n != n && p.anything { // a history that an older connection began
-		p.room, p.position, p.n, p.seq, p.last = "", position, n, 0, max(p.last, n)
-	}
-	if p.n == 0 {
-		return wants(offset == id, "the event's own cursor")
-	}
-	c, ok := jobs.ParseCursor(id)
-	if err := wants(ok && position == p.position && n == p.n && seq == c.Seq && seq > p.seq, "the place in the room's history"); err != nil {
-		return err
-	}
-	p.seq = seq
-	return nil
-}
-
-// roomOf is the room that a control frame speaks of.
-func roomOf(it Item) string {
-	var m struct{ Room string }
-	_ = json.Unmarshal(it.Data, &m) // take has read it
-	return m.Room
-}
-
-func wants(ok bool, what string) error {
-	if !ok {
-		return errors.New("it must end with " + what)
-	}
-	return nil
-}
-
-// cutOffset reads `<cursor>` or `<position>.<n>.<seq>`; nothing is nothing.
-func cutOffset(text string) (position string, n int64, seq uint64, err error) {
-	if text == "" {
-		return "", 0, 0, nil
-	}
-	parts := strings.Split(text, ".")
-	_, ok := jobs.ParseCursor(parts[0])
-	var errN, errSeq error
-	if len(parts) == 3 {
-		n, errN = strconv.ParseInt(parts[1], 10, 64)
-		seq, errSeq = strconv.ParseUint(parts[2], 10, 64)
-		ok = ok && n > 0
-	}
-	if !ok || errN != nil || errSeq != nil || len(parts) != 1 && len(parts) != 3 {
-		return "", 0, 0, fmt.Errorf("offset %q", text)
-	}
-	return parts[0], n, seq, nil
+	return "", nil
 }
 
 // Next implements Reader.

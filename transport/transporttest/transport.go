@@ -45,6 +45,7 @@ type Caller struct {
 	Second string // sent besides, in a second place; empty: there is none
 
 	Protocols []string // of WebSocket: what is offered, each in a line; the first must be selected
+	Trails    bool     // Socket.IO: offsets are arguments of events, not packets of their own
 }
 
 // Opening says what a reader wants. The zero value is the client's room.

@@ -2,8 +2,8 @@
 // the gateway that jobcast replaces, and for new ones.
 //
 // A session outlives its connections and the process. Its secret (pid) is handed
-// out at CONNECT; the offset that clients send back with it is the trailing
-// string of the events they had last. Offsets and what they mean:
+// out at CONNECT; the offset that clients send back with it is the last string that
+// an event ended in: its name, if it has no argument. Offsets and what they mean:
 //
 //	<cursor>                  everything up to it was received, in all rooms
 //	<cursor>.<n>.<seq>        the same, and of the n-th room that was joined the

@@ -21,6 +21,9 @@ func (n *session) Fill(w *engineio.Writer) (more bool) {
 		clear(b.items)
 		clear(b.acks)
 	}
+	if n.untold {
+		n.tell(w)
+	}
 	return more && !n.broken
 }
 
@@ -62,16 +65,39 @@ func (n *session) write(w *engineio.Writer, f frame) {
 		return
 	}
 	tail := "]"
-	if f.offset {
+	if f.offset && n.trails() {
 		tail = `,"` + n.place.String() + `"]`
 	}
 	w.Text([]byte("2"+Name+`,["`+f.event+`",`), f.data, []byte(tail))
+	if f.offset {
+		n.tell(w)
+	}
 }
 
-var eventHead = []byte("2" + Name + `,["job.event",`)
+// trails reports whether offsets are arguments.
+func (n *session) trails() bool { return n.g.opt.Offset == OffsetArgument }
+
+// What stands around an event and around an offset that is a packet of its own.
+var (
+	eventHead  = []byte("2" + Name + `,["job.event",`)
+	eventTail  = []byte("]")
+	offsetHead = []byte("2" + Name + `,["`)
+	offsetTail = []byte(`"]`)
+)
+
+// tell says the offset, if that is a packet of its own.
+func (n *session) tell(w *engineio.Writer) {
+	n.untold = false
+	if n.g.opt.Offset == OffsetEvent {
+		w.Text(offsetHead, []byte(n.place.String()), offsetTail)
+	}
+}
 
 // eventFrame is the shared wire form of an event.
-func eventFrame(e *hub.Event) []byte {
+func eventFrame(e *hub.Event) []byte { return engineio.NewFrame(eventHead, e.JSON, eventTail) }
+
+// trailedFrame is the same with its offset as an argument.
+func trailedFrame(e *hub.Event) []byte {
 	return engineio.NewFrame(eventHead, e.JSON, []byte(`,"`+e.ID+`"]`))
 }
 
@@ -99,15 +125,24 @@ func (n *session) send(w *engineio.Writer, b *batch) {
 
 // event sends an event and moves the offset.
 func (n *session) event(w *engineio.Writer, e *hub.Event) {
+	n.untold = true
 	if n.reading != nil && e.Seq > n.reading.at { // the room was left while it was read
 		n.reading = nil
 	}
 	if r := n.reading; r != nil {
 		n.place = place{r.position, r.n, e.Seq}
-		w.Text(eventHead, e.JSON, []byte(`,"`+n.place.String()+`"]`))
+		if n.trails() {
+			w.Text(eventHead, e.JSON, []byte(`,"`+n.place.String()+`"]`))
+		} else {
+			w.Text(eventHead, e.JSON, eventTail)
+		}
 		return
 	}
-	w.Frame(engineio.Frame(e.Frame(transport.SlotSocketIO, eventFrame)))
+	frame := eventFrame
+	if n.trails() {
+		frame = trailedFrame
+	}
+	w.Frame(engineio.Frame(e.Frame(transport.SlotSocketIO, frame)))
 	n.place = place{position: e.ID}
 }
 

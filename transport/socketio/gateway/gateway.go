@@ -54,7 +54,7 @@ const (
 // peer was busy, and got an answer.
 const provenAfter = 2 * (engineio.DefaultPingInterval + engineio.DefaultPingTimeout)
 
-// Options are what a Gateway works with. All but Observe are required.
+// Options are what a Gateway works with. All but Observe and Offset are required.
 type Options struct {
 	Door         *transport.Door
 	Streams      *auth.Streams
@@ -64,6 +64,7 @@ type Options struct {
 	PingInterval time.Duration // of the application's ping
 	Log          *slog.Logger
 	Observe      transport.Observer
+	Offset       Offset // default OffsetEvent
 }
 
 // Gateway is the namespace. Close it to stop its goroutine.
@@ -85,6 +86,12 @@ type Gateway struct {
 
 // New returns a gateway.
 func New(o Options) *Gateway {
+	if o.Offset == "" {
+		o.Offset = OffsetEvent
+	}
+	if o.Offset == OffsetOff {
+		o.Sessions = forgetful{o.Sessions}
+	}
 	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
 	g.batches.New = func() any { return &batch{items: make([]hub.Item, 0, transport.BatchEvents)} }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -240,7 +247,9 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 		n.release()
 		return nil, err
 	}
-	s.Session(p.text(g.opt.Signer, by.ClientID))
+	if g.opt.Offset != OffsetOff {
+		s.Session(p.text(g.opt.Signer, by.ClientID))
+	}
 	n.greet()
 	return n, nil
 }

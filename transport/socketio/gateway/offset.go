@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,33 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport/hub"
 )
+
+// Offset says how offsets reach a client.
+type Offset string
+
+// The ways.
+const (
+	// OffsetEvent is a packet of its own, behind what one write carries: an event
+	// without an argument whose name is the offset. The official client keeps the
+	// last string of an event, and no handler hears of it. Whoever is cut between
+	// the two gets the events of that write once more.
+	OffsetEvent Offset = "event"
+	// OffsetArgument is a last argument of each event, as the official servers have
+	// it. Each event comes once.
+	OffsetArgument Offset = "argument"
+	// OffsetOff is none: a session ends with its connection.
+	OffsetOff Offset = "off"
+)
+
+// forgetful keeps nothing of sessions that cannot be resumed. Those that older
+// processes have kept are swept all the same.
+type forgetful struct{ jobs.Sessions }
+
+func (forgetful) JoinRoom(context.Context, string, string, jobs.SessionRoom, []int64) error {
+	return nil
+}
+func (forgetful) LeaveRooms(context.Context, string, string, []int64) error { return nil }
+func (forgetful) LeaveSession(context.Context, string, string) error        { return nil }
 
 // offset is what a client has received of a session.
 type offset struct {

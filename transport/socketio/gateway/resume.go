@@ -15,7 +15,7 @@ import (
 // begin makes n the session that the client asks for, or a new one, and returns its
 // secret.
 func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) (pid, error) {
-	if p, ok := parsePID(n.g.opt.Signer, n.who.ClientID, c.PID); ok {
+	if p, ok := parsePID(n.g.opt.Signer, n.who.ClientID, c.PID); ok && n.g.opt.Offset != OffsetOff {
 		if o, ok := parseOffset(c.Offset); ok {
 			defer n.g.lock(p.id).Unlock()
 			done, err := n.resume(ctx, p, o, by)

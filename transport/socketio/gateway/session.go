@@ -41,6 +41,7 @@ type session struct {
 	reading *reading
 	begun   int64 // the newest join whose history was begun or done
 	sent    int64
+	untold  bool // events were sent since the offset was said
 	broken  bool // the connection is ending
 
 	superseded bool
@@ -119,7 +120,7 @@ type frame struct {
 	event  string // empty: an acknowledgement
 	ack    int64  // its id
 	data   []byte
-	offset bool // it ends with the offset
+	offset bool // the offset goes with it
 }
 
 // greet queues the first event, in front of what a resumption has to say.
