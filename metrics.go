@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // metrics counts what the server does. All names begin with jobcast_.
@@ -74,6 +76,27 @@ func (m *metrics) observer() transport.Observer {
 // watch adds the figures that are read when they are asked for.
 func (m *metrics) watch(streams *auth.Streams, store jobs.Store, stats func() jobs.Stats, panics func() int64, log *slog.Logger) {
 	m.registry.MustRegister(&snapshot{streams: streams, store: store, stats: stats, panics: panics, log: log})
+}
+
+// listen adds the figures of the listener.
+func (m *metrics) listen(stats func() wire.GuardStats) {
+	figure := func(name, help string, value func(wire.GuardStats) float64) {
+		read := func() float64 { return value(stats()) }
+		if strings.HasSuffix(name, "_total") {
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+			return
+		}
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+	}
+	figure("jobcast_tcp_connections", "Open connections.", func(s wire.GuardStats) float64 { return float64(s.Open) })
+	figure("jobcast_tcp_connections_limit", "Connections that may be open, by the file descriptors of the process.",
+		func(s wire.GuardStats) float64 { return float64(s.Limit) })
+	figure("jobcast_tcp_strangers", "Open connections on which nobody has shown a good credential.",
+		func(s wire.GuardStats) float64 { return float64(s.Strangers) })
+	figure("jobcast_accept_failures_total", "Connections that could not be accepted, as for want of file descriptors.",
+		func(s wire.GuardStats) float64 { return float64(s.Failures) })
+	figure("jobcast_tcp_displaced_total", "Connections closed to make room for others.", func(s wire.GuardStats) float64 { return float64(s.Displaced) })
+	figure("jobcast_tcp_refused_total", "Connections refused because all are in use.", func(s wire.GuardStats) float64 { return float64(s.Refused) })
 }
 
 // handler serves the figures in Prometheus's text format.

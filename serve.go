@@ -85,7 +85,7 @@ type server struct {
 	metrics   *metrics
 	app       *fiber.App
 
-	ln       net.Listener
+	ln       *wire.Guard
 	failed   chan error // gets the listener's error; cap 1
 	verifies context.CancelFunc
 	running  sync.WaitGroup // the verifier's poll and the listener
@@ -192,16 +192,23 @@ func (s *server) transports() (err error) {
 	return nil
 }
 
+// guard makes ln one that strangers cannot fill.
+func (s *server) guard(ln net.Listener) *wire.Guard {
+	g := wire.NewGuard(ln, wire.GuardOptions{Holder: s.door.Holder, Full: transport.Full(), Log: s.log})
+	s.metrics.listen(g.Stats)
+	return g
+}
+
 // start begins to serve on ln.
 func (s *server) start(ln net.Listener) {
-	s.ln = ln
+	s.ln = s.guard(ln)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.verifies = cancel
 	s.running.Go(func() { s.verifier.Run(ctx) })
 	s.running.Go(func() { tidy(ctx) })
 	s.processor.Start()
 	s.running.Go(func() {
-		if err := s.app.Listener(ln); err != nil && !s.door.Draining() {
+		if err := s.app.Listener(s.ln); err != nil && !s.door.Draining() {
 			s.failed <- err
 		}
 	})

@@ -45,7 +45,7 @@ type throttle struct {
 // failed counts a failed login. It returns a *LoginLimitError if there were
 // too many before it.
 func (t *throttle) failed(addr netip.Addr, now time.Time) error {
-	addr = network(addr)
+	addr = Network(addr)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.young) >= maxAddresses || now.Sub(t.changed) > failedLoginsPer {
@@ -67,9 +67,9 @@ func (t *throttle) failed(addr netip.Addr, now time.Time) error {
 	return nil
 }
 
-// network is what counts as one address: an IPv4 address, or the /64 that one
+// Network is what counts as one address: an IPv4 address, or the /64 that one
 // IPv6 subscriber has to himself. The zero Addr is a network of its own.
-func network(addr netip.Addr) netip.Addr {
+func Network(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
 	if !addr.Is6() {
 		return addr

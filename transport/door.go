@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // Settings of the HTTP server that no operator needs to turn.
@@ -101,6 +102,7 @@ func (d *Door) App() *fiber.App {
 	})
 	server := app.Server()
 	server.KeepHijackedConns = true
+	server.ConnState = wire.NoteState
 	server.Handler = d.knownMethods(app, server.Handler)
 	app.Use(d.gate)
 	return app
@@ -140,6 +142,7 @@ func (d *Door) Principal(c *fiber.Ctx, scopes ...auth.Scope) (auth.Principal, er
 	p, err := d.Login(secret, d.ClientAddr(c), scopes...)
 	if err == nil {
 		visitOf(c).who = p
+		wire.LetIn(c.Context().Conn())
 	}
 	return p, err
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
 )
 
 // proxyHeaders are what proxies add to a request that they pass on.
@@ -32,6 +34,21 @@ func (d *Door) ClientAddr(c *fiber.Ctx) netip.Addr {
 		addr = next
 	}
 	return addr
+}
+
+// Holder says who has a connection, of those who share what strangers may take: the
+// peer's address, of IPv6 the /64. A trusted proxy is nobody (the zero Addr), as there
+// are many behind it.
+func (d *Door) Holder(peer net.Addr) netip.Addr {
+	tcp, ok := peer.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(tcp.IP)
+	if addr = addr.Unmap(); d.trusts(addr) {
+		return netip.Addr{}
+	}
+	return auth.Network(addr)
 }
 
 // Local reports whether a request came straight from this machine: a loopback

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"mime"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 )
 
 // Write answers with the problem of err. It never fails except when the
@@ -99,3 +101,18 @@ func (p *Problem) HeaderLines() string {
 	}
 	return b.String()
 }
+
+// Full is the whole answer to a connection for which there is no room, before any
+// request of it was read.
+func Full() []byte {
+	p := Refuse(Unavailable, "As many connections are open as this server can have.").RetryAfter(fullTime)
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // a Problem always encodes
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		p.Status, utils.StatusMessage(p.Status), p.HeaderLines(), len(body), body)
+}
+
+// fullTime is when to come back to a server without room.
+const fullTime = 5 * time.Second

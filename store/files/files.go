@@ -102,7 +102,7 @@ func (d *draft) Discard() {
 func (f *Files) sync() error {
 	dir, err := f.root.Open(".")
 	if err != nil {
-		return fmt.Errorf("open artifacts folder: %w", err)
+		return fmt.Errorf("open artifacts folder: %w", full(err))
 	}
 	defer func() { _ = dir.Close() }() // it was only read
 	if err := dir.Sync(); err != nil {
@@ -118,7 +118,7 @@ func (f *Files) Open(id string) (io.ReadSeekCloser, error) {
 	}
 	file, err := f.root.Open(id)
 	if err != nil {
-		return nil, fmt.Errorf("open file: %w", err)
+		return nil, fmt.Errorf("open file: %w", full(err))
 	}
 	return file, nil
 }

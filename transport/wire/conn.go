@@ -116,6 +116,9 @@ func (c *Conn) Wake() {
 // Cut closes the connection at once; cause is handed to Stream.Closed.
 func (c *Conn) Cut(cause error) { c.kill(cause) }
 
+// LetIn is the function LetIn for the owned connection.
+func (c *Conn) LetIn() { LetIn(c.nc) }
+
 // leave makes the connection say goodbye at its next turn.
 func (c *Conn) leave(retry time.Duration) {
 	c.mu.Lock()
