@@ -179,6 +179,9 @@ func (srv *Server) Serve(c *fiber.Ctx) error {
 	if v := c.Query("EIO"); v != "" && v != "4" {
 		return refuse(c, faultRequest)
 	}
+	if s.known.Load() {
+		wire.LetIn(c.Context().Conn())
+	}
 	if via == webSocket {
 		if !rfc6455.Acceptable(c) {
 			return refuse(c, faultRequest)

@@ -37,6 +37,7 @@ type Session struct {
 	failed atomic.Pointer[error]
 	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
 	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
+	known  atomic.Bool  // LetIn was called
 	base64 bool         // the peer takes no binary
 
 	when time.Duration // when tick is called next, as clock.now; guarded by clock.mu
@@ -69,6 +70,15 @@ type ending struct {
 
 // ID is the session's secret.
 func (s *Session) ID() string { return s.id }
+
+// LetIn says that the peer has shown a good credential: its connections are no
+// strangers' any more.
+func (s *Session) LetIn() {
+	s.known.Store(true)
+	if c := s.out.Load(); c != nil {
+		c.LetIn()
+	}
+}
 
 // Wake says that the application may have something to send. It never blocks.
 func (s *Session) Wake() {

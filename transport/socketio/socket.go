@@ -38,6 +38,9 @@ func (s *Socket) Visit() any { return s.conn.visit }
 // on where it was. It is called during Connect.
 func (s *Socket) Session(pid string) { s.pid = pid }
 
+// LetIn says that the peer has shown a good credential.
+func (s *Socket) LetIn() { s.conn.session.LetIn() }
+
 // Wake says that the peer may have something to send. It never blocks.
 func (s *Socket) Wake() { s.conn.session.Wake() }
 

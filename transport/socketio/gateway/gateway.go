@@ -216,6 +216,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 	}
 	if !v.known {
 		v.known = true
+		s.LetIn()
 		g.strangers.Add(-1)
 	}
 	return p, nil
