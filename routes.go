@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"mime"
 	"net"
@@ -42,8 +43,7 @@ func (s *server) routes() {
 			return waitEnd(ctx, s.hub, client, id, limit)
 		},
 		Ready: func(ctx context.Context) error {
-			_, err := s.store.Revision(ctx)
-			return err
+			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},
 		Metrics: s.metrics.handler(),
 	})

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -14,9 +15,12 @@ var (
 	ErrLeaseLost = errors.New("the lease is lost")
 	// ErrIdempotencyMismatch: the key was used for another request.
 	ErrIdempotencyMismatch = errors.New("this Idempotency-Key was used for a different request")
-	// ErrUnavailable: the commit's fate is unknown; ask again with the same
-	// Idempotency-Key.
-	ErrUnavailable = errors.New("the store did not confirm the commit")
+	// ErrUnavailable: the store does not answer at the moment, and a commit's
+	// fate is unknown; ask again with the same Idempotency-Key.
+	ErrUnavailable = errors.New("the store is not available")
+	// ErrLost: the files of the store were removed or replaced under it. It
+	// is ErrUnavailable until they are back.
+	ErrLost = fmt.Errorf("%w: its files are gone", ErrUnavailable)
 	// ErrStorageFull: the disk is full; nothing was stored.
 	ErrStorageFull = errors.New("storage is full")
 	// ErrClosed: the store is shutting down.

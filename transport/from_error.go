@@ -66,8 +66,10 @@ func fromJobs(err error) *Problem {
 		return Refuse(LeaseLost, "The lease is unknown, has ended or was taken away.")
 	case errors.Is(err, jobs.ErrIdempotencyMismatch):
 		return Refuse(IdempotencyMismatch, "This Idempotency-Key was used for a different request.")
+	case errors.Is(err, jobs.ErrLost): // the store has logged it
+		return Refuse(Unavailable, "The server's data was removed or replaced while it ran. It keeps nothing until its data is back or it is restarted.")
 	case errors.Is(err, jobs.ErrUnavailable):
-		return Refuse(Unavailable, "The store did not confirm; try again with the same Idempotency-Key.").Because(err)
+		return Refuse(Unavailable, "The store does not answer; try again, a change with the same Idempotency-Key.").Because(err)
 	case errors.Is(err, jobs.ErrStorageFull):
 		return Refuse(StorageFull, "The disk is full; nothing was stored.").Because(err)
 	case errors.Is(err, jobs.ErrClosed):

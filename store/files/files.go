@@ -28,13 +28,19 @@ const (
 )
 
 // Files is the folder. It is safe for concurrent use.
-type Files struct{ root *os.Root }
+type Files struct {
+	path string
+	root *os.Root
+}
 
 // Open opens the folder `artifacts` in the data folder dir, and makes it if it
 // is missing. Nothing outside of it can be reached through the result, whatever
 // links lie in it.
 func Open(dir string) (*Files, error) {
-	path := filepath.Join(dir, folder)
+	path, err := filepath.Abs(filepath.Join(dir, folder))
+	if err != nil {
+		return nil, fmt.Errorf("find artifacts folder: %w", err)
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make artifacts folder: %w", err)
 	}
@@ -42,7 +48,7 @@ func Open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open artifacts folder: %w", err)
 	}
-	return &Files{root}, nil
+	return &Files{path, root}, nil
 }
 
 // Close gives the folder back. Files that are open stay so.
@@ -59,31 +65,57 @@ type draft struct {
 // Create implements jobs.Files.
 func (f *Files) Create() (jobs.Draft, error) {
 	id := strings.ToLower(rand.Text())
+	if err := f.Kept(); err != nil {
+		return nil, err
+	}
 	file, err := f.root.OpenFile(id+draftSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("create file: %w", full(err))
+		return nil, fmt.Errorf("create file: %w", passing(err))
 	}
 	return &draft{files: f, file: file, id: id}, nil
 }
 
 func (d *draft) Write(p []byte) (int, error) {
 	n, err := d.file.Write(p)
-	return n, full(err)
+	return n, passing(err)
 }
 
 // Keep implements jobs.Draft.
 func (d *draft) Keep() (string, error) {
+	if err := d.files.Kept(); err != nil {
+		return "", err
+	}
 	if err := d.file.Sync(); err != nil {
-		return "", fmt.Errorf("sync file: %w", full(err))
+		return "", fmt.Errorf("sync file: %w", passing(err))
 	}
 	d.over = true
 	if err := d.file.Close(); err != nil {
-		return "", errors.Join(fmt.Errorf("close file: %w", full(err)), d.files.root.Remove(d.id+draftSuffix))
+		return "", errors.Join(fmt.Errorf("close file: %w", passing(err)), d.files.root.Remove(d.id+draftSuffix))
 	}
 	if err := d.files.root.Rename(d.id+draftSuffix, d.id); err != nil {
-		return "", errors.Join(fmt.Errorf("rename file: %w", full(err)), d.files.root.Remove(d.id+draftSuffix))
+		return "", errors.Join(fmt.Errorf("rename file: %w", passing(err)), d.files.root.Remove(d.id+draftSuffix))
 	}
-	return d.id, d.files.sync()
+	if err := d.files.sync(); err != nil {
+		return "", err
+	}
+	return d.id, d.files.Kept()
+}
+
+// Kept reports with jobs.ErrLost that the folder's path does not lead to the folder
+// that is open: what is written would not be found by the next start.
+func (f *Files) Kept() error {
+	open, err := f.root.Stat(".")
+	if err != nil {
+		return fmt.Errorf("look at artifacts folder: %w", passing(err))
+	}
+	there, err := os.Stat(f.path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", jobs.ErrLost, err)
+	}
+	if !os.SameFile(open, there) {
+		return fmt.Errorf("%w: %s is another folder now", jobs.ErrLost, f.path)
+	}
+	return nil
 }
 
 // Discard implements jobs.Draft. Its error does not matter: what it leaves is
@@ -102,11 +134,11 @@ func (d *draft) Discard() {
 func (f *Files) sync() error {
 	dir, err := f.root.Open(".")
 	if err != nil {
-		return fmt.Errorf("open artifacts folder: %w", full(err))
+		return fmt.Errorf("open artifacts folder: %w", passing(err))
 	}
 	defer func() { _ = dir.Close() }() // it was only read
 	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("sync artifacts folder: %w", full(err))
+		return fmt.Errorf("sync artifacts folder: %w", passing(err))
 	}
 	return nil
 }
@@ -118,7 +150,7 @@ func (f *Files) Open(id string) (io.ReadSeekCloser, error) {
 	}
 	file, err := f.root.Open(id)
 	if err != nil {
-		return nil, fmt.Errorf("open file: %w", full(err))
+		return nil, fmt.Errorf("open file: %w", passing(err))
 	}
 	return file, nil
 }
@@ -129,7 +161,7 @@ func (f *Files) Remove(id string) error {
 		return fmt.Errorf("remove file: %q is no file's name", id)
 	}
 	if err := f.root.Remove(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove file: %w", err)
+		return fmt.Errorf("remove file: %w", passing(err))
 	}
 	return nil
 }

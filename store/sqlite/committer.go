@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -40,8 +39,10 @@ type committer struct {
 	st        *state
 	publisher jobs.Publisher
 	onBatch   func(int)
-	log       *slog.Logger
+	health    *health
 	stale     bool // a COMMIT failed: st must be read again
+	broken    bool // db could not read: it is made anew until a commit succeeds
+	renew     func(old *session) (*session, error)
 
 	started time.Time // the newest commit
 	fasts   int       // commits that do not wait, between two that do
@@ -174,16 +175,18 @@ func (c *committer) queued(first *command) []*command {
 // the callers. If a command breaks, the transaction is rolled back and each
 // command runs again in its own, so that only the broken one fails.
 func (c *committer) commit(cmds []*command) {
+	c.health.began.Store(time.Now().UnixNano())
+	defer c.health.began.Store(0)
 	errs := make([]error, len(cmds))
 	b, err := c.begin()
 	if err != nil {
-		answer(cmds, errs, statementError(err))
+		c.fail(cmds, err)
 		return
 	}
 	if err := runAll(b, cmds, errs); err != nil {
 		c.rollback()
 		if len(cmds) == 1 {
-			answer(cmds, errs, statementError(err))
+			c.fail(cmds, err)
 			return
 		}
 		for i := range cmds {
@@ -194,11 +197,18 @@ func (c *committer) commit(cmds []*command) {
 	if _, err := c.db.exec("COMMIT"); err != nil {
 		c.rollback()
 		c.stale = true
-		c.log.Error("commit failed", "commands", len(cmds), "error", err)
-		answer(cmds, errs, commitError(err))
+		c.refuse(cmds, commitError(err))
+		return
+	}
+	// What was committed to files that are gone must neither be acknowledged nor
+	// be seen. Should they come back, the log goes on from what they hold.
+	if err := c.health.kept(); err != nil {
+		c.stale = true
+		c.refuse(cmds, err)
 		return
 	}
 	c.st.apply(b)
+	c.broken = false
 	if len(b.events) > 0 {
 		if c.publisher != nil {
 			c.publisher.Publish(b.events)
@@ -210,8 +220,38 @@ func (c *committer) commit(cmds []*command) {
 	answer(cmds, errs, nil)
 }
 
+// fail ends a transaction that stored nothing. What looks corrupt may be a disk that
+// did not answer for a moment: that is tried once more.
+func (c *committer) fail(cmds []*command, err error) {
+	if corrupt(err) && !c.broken {
+		c.broken = true
+		c.commit(cmds)
+		return
+	}
+	c.refuse(cmds, c.health.storageError(err))
+}
+
+// refuse answers all callers with err. Unless it is the fault of their commands, the
+// store is in trouble.
+func (c *committer) refuse(cmds []*command, err error) {
+	if errors.Is(err, jobs.ErrUnavailable) || errors.Is(err, jobs.ErrStorageFull) {
+		c.health.refused(err)
+	}
+	answer(cmds, nil, err)
+}
+
 // begin opens the transaction, after reading the state again if it is in doubt.
 func (c *committer) begin() (*batch, error) {
+	if err := c.health.kept(); err != nil {
+		return nil, err
+	}
+	if c.broken {
+		db, err := c.renew(c.db)
+		if err != nil {
+			return nil, fmt.Errorf("%w: connect again: %w", jobs.ErrUnavailable, err)
+		}
+		c.db = db
+	}
 	if c.stale {
 		if err := c.st.reload(c.db); err != nil {
 			return nil, fmt.Errorf("%w: read the log heads again: %w", jobs.ErrUnavailable, err)

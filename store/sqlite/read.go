@@ -50,10 +50,15 @@ func readOnce[T any](ctx context.Context, s *Store, fn func(*session) (T, error)
 		return zero, ctx.Err()
 	}
 	db := s.takeIdle()
-	defer s.putIdle(db)
+	defer func() { s.putIdle(db) }()
 	value, err := fn(db)
+	if corrupt(err) { // or the disk did not answer for a moment: once more
+		if db, err = s.renew(s.readerDB, db); err == nil {
+			value, err = fn(db)
+		}
+	}
 	if err != nil {
-		return zero, statementError(err)
+		return zero, s.health.storageError(err)
 	}
 	return value, nil
 }

@@ -76,6 +76,18 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 	return &session{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
 }
 
+// renewed makes a new session in the place of old, whose connection ends. On an error
+// old stays as it is.
+func renewed(db *sql.DB, old *session) (*session, error) {
+	fresh, err := newSession(context.Background(), db)
+	if err != nil {
+		return old, err
+	}
+	_ = old.conn.Raw(func(any) error { return driver.ErrBadConn }) // keeps it from being used again
+	_ = old.close()
+	return fresh, nil
+}
+
 func (s *session) close() error {
 	for _, st := range s.stmts {
 		_ = st.Close() // the connection goes right after it

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -56,6 +57,9 @@ type Store struct {
 	writerDB  *sql.DB
 	readerDB  *sql.DB
 	lock      *flock.Flock // nil unless serving
+	health    *health
+	renew     func(db *sql.DB, old *session) (*session, error) // renewed
+	attending sync.WaitGroup                                   // attend, if serving
 
 	idleMu sync.Mutex
 	idle   []*session // read-only sessions; the last one was used last, so its cache is warm
@@ -75,7 +79,11 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if opts.DefaultLeaseTTL <= 0 {
 		opts.DefaultLeaseTTL = defaultLeaseTTL
 	}
-	s := &Store{opts: opts, closing: make(chan struct{}), reading: make(chan struct{}, readers)}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data folder %s: %w", dir, err)
+	}
+	s := &Store{opts: opts, health: &health{dir: abs, log: opts.Logger}, renew: renewed, closing: make(chan struct{}), reading: make(chan struct{}, readers)}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open data folder %s: %w", dir, err)
@@ -89,6 +97,9 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	go s.committer.loop()
+	if opts.Serving {
+		s.attending.Go(s.attend)
+	}
 	for n := 1; opts.Serving && n > 0; {
 		if n, err = s.expireLocal(ctx, batchRows); err != nil {
 			return nil, errors.Join(fmt.Errorf("end leases of an earlier process: %w", err), s.Close())
@@ -107,7 +118,8 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	}
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
-		db: writer, st: newState(), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, log: s.opts.Logger,
+		db: writer, st: newState(), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
+		renew: func(old *session) (*session, error) { return s.renew(s.writerDB, old) },
 	}
 	if s.opts.Serving {
 		if err := s.committer.st.reload(writer); err != nil {
@@ -122,7 +134,7 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 		}
 		s.idle = append(s.idle, db)
 	}
-	return nil
+	return s.health.remember(s.opts.Serving)
 }
 
 // write runs a command that changes jobs.
@@ -140,6 +152,7 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		<-s.committer.done
+		s.attending.Wait()
 		for range readers { // wait for the reads under way
 			s.reading <- struct{}{}
 		}
@@ -165,6 +178,7 @@ func (s *Store) release() error {
 	if s.writerDB != nil {
 		err = errors.Join(err, s.writerDB.Close())
 	}
+	err = errors.Join(err, s.health.close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}

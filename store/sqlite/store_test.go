@@ -1,11 +1,19 @@
 package sqlite
 
 import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/storetest"
@@ -38,12 +46,14 @@ func openServing(t testing.TB, dir string, opts Options) *Store {
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		dir := filepath.Join(t.TempDir(), "data")
+		var disk faultyDisk
 		return storetest.Harness{
 			Open: func(p jobs.Publisher) storetest.Store {
 				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p})
 				if err != nil {
 					t.Fatal(err)
 				}
+				disk.under(t, s, dir)
 				return s
 			},
 			Save: func() func() {
@@ -60,6 +70,81 @@ func TestConformance(t *testing.T) {
 					}
 				}
 			},
+			Break: disk.fail,
 		}
 	})
+}
+
+// faultyDisk lets the files of a store fail, those opened meanwhile too: it puts
+// /proc/self/mem under their descriptors, which fails reads with EIO, and writes
+// because it is open for reading only.
+type faultyDisk struct {
+	t      *testing.T
+	path   string // of the database
+	broken atomic.Bool
+	kept   map[int]int // descriptor -> a copy of what it was
+}
+
+func (d *faultyDisk) under(t *testing.T, s *Store, dir string) {
+	d.t, d.path, d.kept = t, filepath.Join(dir, databaseFile), make(map[int]int)
+	s.renew = func(db *sql.DB, old *session) (*session, error) {
+		fresh, err := renewed(db, old)
+		if d.broken.Load() {
+			d.swap()
+		}
+		return fresh, err
+	}
+}
+
+func (d *faultyDisk) fail() (heal func()) {
+	d.broken.Store(true)
+	d.kept = make(map[int]int)
+	d.swap()
+	return d.heal
+}
+
+// file is what a descriptor of this process leads to; empty: it is closed.
+func file(fd int) string {
+	name, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+	return name
+}
+
+func (d *faultyDisk) swap() {
+	d.t.Helper()
+	bad, err := unix.Open("/proc/self/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer unix.Close(bad)
+	copies := slices.Collect(maps.Values(d.kept))
+	var fds []int // all of them before one is copied
+	for fd := range 1 << 10 {
+		if name := file(fd); (name == d.path || name == d.path+"-wal") && !slices.Contains(copies, fd) {
+			fds = append(fds, fd)
+		}
+	}
+	for _, fd := range fds {
+		was, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			d.kept[fd] = was
+			err = unix.Dup3(bad, fd, unix.O_CLOEXEC)
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+func (d *faultyDisk) heal() {
+	d.t.Helper()
+	d.broken.Store(false)
+	for fd, was := range d.kept {
+		var err error
+		if strings.HasSuffix(file(fd), "/mem") { // else it was closed since, and may be anybody's
+			err = unix.Dup3(was, fd, unix.O_CLOEXEC)
+		}
+		if err := errors.Join(err, unix.Close(was)); err != nil {
+			d.t.Fatal(err)
+		}
+	}
 }

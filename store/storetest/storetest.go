@@ -30,6 +30,9 @@ type Harness struct {
 	// Save is called while the store is closed. It copies the data and returns
 	// a function, also called while the store is closed, that puts them back.
 	Save func() (restore func())
+	// Break lets every read and write of the store's files fail, as on a disk that
+	// does not answer, until heal is called. The store is open.
+	Break func() (heal func())
 }
 
 // Run runs the suite; newHarness is called once for each test, with fresh data.
@@ -52,7 +55,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
 		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
-		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Model", testModel},
+		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,8 @@ func (s *server) live(c *fiber.Ctx) error {
 	return transport.JSON(c, fiber.StatusOK, fiber.Map{"status": "live"})
 }
 
-// ready says whether new requests should be sent here.
+// ready says whether new requests should be sent here. What stands in the way is
+// logged by whoever found it, not by each probe.
 func (s *server) ready(c *fiber.Ctx) error {
 	if err := s.Door.Admit(); err != nil {
 		return err
@@ -28,7 +29,12 @@ func (s *server) ready(c *fiber.Ctx) error {
 		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 		defer cancel()
 		if err := s.Ready(ctx); err != nil {
-			return transport.Refuse(transport.Unavailable, "Not ready; the log says why.").Because(err)
+			why := transport.FromError(err)
+			p := transport.Refuse(transport.Unavailable, why.Detail).RetryAfter(why.Retry())
+			if why.Code == transport.Internal {
+				return p.Because(err)
+			}
+			return p
 		}
 	}
 	return transport.JSON(c, fiber.StatusOK, fiber.Map{"status": "ready"})

@@ -1,0 +1,242 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// copyFile makes a file with the same bytes and another inode.
+func copyFile(path string) error {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path+".new", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	return err
+}
+
+// journal is a log that is written to by several goroutines.
+type journal struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) lines(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.buf.String(), text)
+}
+
+// TestLost: whatever is done to the files of a running store, from then on nothing is
+// acknowledged, probes say so, the log says it once, and what is open can be read.
+func TestLost(t *testing.T) {
+	base := func(dir, suffix string) string { return filepath.Join(dir, databaseFile+suffix) }
+	for name, harm := range map[string]func(dir string) error{
+		"the folder is removed":     os.RemoveAll,
+		"the folder is renamed":     func(dir string) error { return os.Rename(dir, dir+".old") },
+		"the database is removed":   func(dir string) error { return os.Remove(base(dir, "")) },
+		"the database is replaced":  func(dir string) error { return copyFile(base(dir, "")) },
+		"the database is emptied":   func(dir string) error { return os.Truncate(base(dir, ""), 0) },
+		"the WAL is removed":        func(dir string) error { return os.Remove(base(dir, "-wal")) },
+		"the WAL is replaced":       func(dir string) error { return copyFile(base(dir, "-wal")) },
+		"the WAL index is removed":  func(dir string) error { return os.Remove(base(dir, "-shm")) },
+		"the lock is removed":       func(dir string) error { return os.Remove(filepath.Join(dir, serveLockFile)) },
+		"the lock is replaced":      func(dir string) error { return copyFile(filepath.Join(dir, serveLockFile)) },
+		"the folder is made afresh": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			var published int
+			var log journal
+			s := openServing(t, dir, Options{
+				Logger:    slog.New(slog.NewTextHandler(&log, nil)),
+				Publisher: publisher(func(e []jobs.Event) { published += len(e) }),
+			})
+			l := leased(t, s, "a")
+			if err := s.Ready(t.Context()); err != nil {
+				t.Fatalf("before: %v", err)
+			}
+			before, at := published, head(t, s, "a")
+			if err := harm(dir); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrLost) {
+					t.Errorf("ready: %v, want %v", err, jobs.ErrLost)
+				}
+				if _, _, err := s.Submit(t.Context(), "a", newID(), sample, jobs.Idempotency{}); !errors.Is(err, jobs.ErrLost) {
+					t.Errorf("submit: %v, want %v", err, jobs.ErrLost)
+				}
+			}
+			if published != before {
+				t.Errorf("%d events were published", published-before)
+			}
+			if name != "the database is emptied" {
+				if _, err := s.Get(t.Context(), "a", l.Job.ID); err != nil {
+					t.Errorf("get: %v", err)
+				}
+				if now := head(t, s, "a"); now != at {
+					t.Errorf("the log went on from %d to %d", at, now)
+				}
+			}
+			if n := log.lines("level=ERROR"); n != 1 {
+				t.Errorf("%d errors in the log, want one:\n%s", n, &log.buf)
+			}
+		})
+	}
+}
+
+// TestLostWhileCommitting: a commit that went to files which were gone by then is not
+// acknowledged, and is not seen.
+func TestLostWhileCommitting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	var published int
+	s := openServing(t, dir, Options{
+		Logger: slog.New(slog.DiscardHandler), Publisher: publisher(func(e []jobs.Event) { published += len(e) }),
+	})
+	err := <-enqueue(s, func(b *batch) error {
+		return errors.Join(submitCommand(newID())(b), os.Rename(dir, dir+".away"))
+	})
+	if !errors.Is(err, jobs.ErrLost) || published != 0 {
+		t.Errorf("%v, %d events published; want %v and none", err, published, jobs.ErrLost)
+	}
+	// The files are back, with that commit in them: the log goes on behind it.
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("ready with its files back: %v", err)
+	}
+	j, _, err := s.Submit(t.Context(), "a", newID(), sample, jobs.Idempotency{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := jobs.ParseCursor(j.Cursor); c.Seq != 2 || published != 1 {
+		t.Errorf("the log goes on at %s with %d events published", j.Cursor, published)
+	}
+}
+
+// TestReadErrorInTransaction: after a read that failed in the middle of a transaction
+// SQLite lets its connection write no more. The store goes on all the same.
+func TestReadErrorInTransaction(t *testing.T) {
+	dir := t.TempDir()
+	s := openServing(t, dir, Options{Logger: slog.New(slog.DiscardHandler)})
+	l := leased(t, s, "a")
+	var disk faultyDisk
+	disk.under(t, s, dir)
+	runs := 0
+	err := <-enqueue(s, func(b *batch) error {
+		if runs++; runs > 1 {
+			return nil
+		}
+		if _, err := b.exec("PRAGMA shrink_memory"); err != nil { // forgets pages
+			return err
+		}
+		defer disk.fail()()
+		_, err := b.jobByID(1)
+		if !corrupt(err) {
+			t.Errorf("a read error: %v", err)
+		}
+		return err
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("after %d tries: %v", runs, err)
+	}
+	if _, err := s.Append(t.Context(), l.Lease, []jobs.Body{jobs.Logged("info", "x")}); err != nil {
+		t.Errorf("append after it: %v", err)
+	}
+}
+
+// TestCorruptStays: what the disk gives back readily and is no database is no passing trouble.
+func TestCorruptStays(t *testing.T) {
+	dir := t.TempDir()
+	s := openServing(t, dir, Options{Logger: slog.New(slog.DiscardHandler)})
+	leased(t, s, "a")
+	if _, err := s.committer.db.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	db, err := os.OpenFile(filepath.Join(dir, databaseFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() }) // not before the store: see health.remember
+	const page = 4096
+	info, err := db.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.NewOffsetWriter(db, page), zeros{}, info.Size()-page); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Counts(t.Context()); err == nil || errors.Is(err, jobs.ErrUnavailable) || !corrupt(err) {
+		t.Errorf("a corrupt database: %v", err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestTroubleHeals: from the first command that was refused until one goes through
+// the store is not ready; nobody has to ask for that.
+func TestTroubleHeals(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		s := openServing(t, dir, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		other, err := newSession(context.Background(), s.writerDB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.close()
+		if _, err := other.exec("PRAGMA busy_timeout = 1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.committer.db.exec("PRAGMA busy_timeout = 1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.exec("BEGIN IMMEDIATE"); err != nil { // as another program would lock it
+			t.Fatal(err)
+		}
+		if _, _, err := s.Submit(t.Context(), "a", newID(), sample, jobs.Idempotency{}); !errors.Is(err, jobs.ErrUnavailable) {
+			t.Errorf("submit to a locked database: %v", err)
+		}
+		time.Sleep(10 * healthInterval) // fake time
+		if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrUnavailable) {
+			t.Errorf("ready: %v", err)
+		}
+		if _, err := other.exec("ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * healthInterval)
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("ready afterwards: %v", err)
+		}
+		if bad, good := log.lines("refuses work"), log.lines("takes work again"); bad != 1 || good != 1 {
+			t.Errorf("the log tells of it %d times, and of the end %d times:\n%s", bad, good, &log.buf)
+		}
+	})
+}
