@@ -35,7 +35,7 @@ func DecodeObject(body []byte, dst any) error {
 	return f.err()
 }
 
-// DecodeKnown is DecodeObject for a body that has passed CheckJSON already and may
+// DecodeKnown is DecodeObject for a text that has passed CheckMessage already and may
 // have members that dst does not know: they are ignored, also those that differ
 // only in case. null as a whole is an object without members.
 func DecodeKnown(body []byte, dst any) error {
@@ -157,9 +157,12 @@ func (f *faults) object(v reflect.Value, raw json.RawMessage, at string) {
 	}
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		if m := slices.IndexFunc(members, func(m member) bool { return m.name == name }); m >= 0 {
-			f.decode(v.Field(i), members[m].value, PointerTo(at, name))
-			members[m].known = true
+		for m := range slices.Backward(members) {
+			if members[m].name == name {
+				f.decode(v.Field(i), members[m].value, PointerTo(at, name))
+				members[m].known = true
+				break
+			}
 		}
 	}
 	if f.lenient {
@@ -209,11 +212,15 @@ func (f *faults) table(v reflect.Value, raw json.RawMessage, at string) {
 
 func (f *faults) leaf(v reflect.Value, raw json.RawMessage, at string) {
 	if v.Type() == reflect.TypeFor[string]() && raw[0] == '"' {
-		c := checker{b: raw}
+		c := checker{b: raw, lenient: f.lenient}
 		if s, err := c.text(true); err == nil { // what json does, without its garbage
 			v.SetString(s)
 			return
 		}
+	}
+	if v.Type() == reflect.TypeFor[json.RawMessage]() { // of any depth, which json does not take
+		v.SetBytes(bytes.Clone(raw))
+		return
 	}
 	if json.Unmarshal(raw, v.Addr().Interface()) != nil {
 		f.add(at, "must be "+kindName(v.Type()))

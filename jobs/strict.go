@@ -56,6 +56,7 @@ type checker struct {
 	b        []byte
 	i        int
 	maxDepth int
+	lenient  bool // see CheckMessage
 }
 
 func (c *checker) fail(detail string) *MalformedError {
@@ -174,22 +175,19 @@ type member struct {
 	known bool            // whoever decodes it has a place for it
 }
 
-// splitObject returns the members of a text that CheckJSON has passed; false if
-// it is no object.
+// splitObject returns the members of a text that CheckJSON or CheckMessage has
+// passed; false if it is no object.
 func splitObject(b []byte) (all []member, ok bool) {
-	c := checker{b: b, maxDepth: MaxJSONDepth}
+	c := checker{b: b, lenient: true}
 	if !c.take('{') {
 		return nil, false
 	}
 	for c.space(); !c.take('}'); c.space() {
 		c.take(',')
 		c.space()
-		name, _ := c.text(true)
-		c.space()
-		c.take(':')
-		c.space()
+		name, _ := c.name(true)
 		start := c.i
-		if c.value(1) != nil {
+		if c.skim() != nil {
 			return nil, false
 		}
 		all = append(all, member{name: name, value: b[start:c.i]})
@@ -199,22 +197,31 @@ func splitObject(b []byte) (all []member, ok bool) {
 
 func (c *checker) member(seen *names, depth int) error {
 	start := c.i
-	if c.i >= len(c.b) || c.b[c.i] != '"' {
-		return c.unexpected("where a member name must stand")
-	}
-	name, err := c.text(true)
+	name, err := c.name(true)
 	if err != nil {
 		return err
 	}
 	if !seen.add(name) {
 		return &MalformedError{Detail: "a member name stands twice in one object", Offset: start}
 	}
-	c.space()
-	if !c.take(':') {
-		return c.unexpected("after a member name")
+	return c.value(depth)
+}
+
+// name reads a member's name and comes to its value. With want it returns the name.
+func (c *checker) name(want bool) (string, error) {
+	if c.i >= len(c.b) || c.b[c.i] != '"' {
+		return "", c.unexpected("where a member name must stand")
+	}
+	name, err := c.text(want)
+	if err != nil {
+		return "", err
 	}
 	c.space()
-	return c.value(depth)
+	if !c.take(':') {
+		return "", c.unexpected("after a member name")
+	}
+	c.space()
+	return name, nil
 }
 
 // text reads a string from its opening quote. With want it also returns the
@@ -291,6 +298,10 @@ func (c *checker) unicode() error {
 	}
 	low, ok := c.hex4(c.i + 6)
 	if u > 0xDBFF || !ok || low < 0xDC00 || low > 0xDFFF {
+		if c.lenient {
+			c.i += 6
+			return nil
+		}
 		return c.fail("escaped surrogate without its partner")
 	}
 	c.i += 12
@@ -330,6 +341,9 @@ func (c *checker) number() error {
 		}
 	}
 	n := c.i - start
+	if c.lenient {
+		return nil
+	}
 	if n > maxNumberBytes {
 		return &MalformedError{Detail: fmt.Sprintf("a number of more than %d bytes", maxNumberBytes), Offset: start}
 	}

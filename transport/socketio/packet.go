@@ -27,7 +27,6 @@ const (
 	maxNamespace   = 128 // bytes
 	maxAckDigits   = 15  // so that it fits in a JavaScript number
 	maxAttachments = 10  // as in the official parser since 4.2.6
-	maxDepth       = 64  // of its JSON
 )
 
 // noID is the id of a packet that wants no acknowledgement.
@@ -45,10 +44,13 @@ type packet struct {
 var errPacket = errors.New("socketio: parse error")
 
 // parse reads the text of one packet and refuses what the official parser
-// refuses.
+// refuses. U+FFFD stands for what is not UTF-8, as there.
 func parse(text []byte) (packet, error) {
 	p := packet{namespace: "/", id: noID}
-	if len(text) == 0 || text[0] < typeConnect || text[0] > typeBinaryAck || !utf8.Valid(text) {
+	if !utf8.Valid(text) {
+		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	}
+	if len(text) == 0 || text[0] < typeConnect || text[0] > typeBinaryAck {
 		return p, errPacket
 	}
 	p.kind, text = text[0], text[1:]
@@ -87,7 +89,7 @@ func parse(text []byte) (packet, error) {
 
 // check refuses a payload that does not belong to the type.
 func (p *packet) check() error {
-	if p.data != nil && jobs.CheckJSON(p.data, maxDepth) != nil {
+	if p.data != nil && jobs.CheckMessage(p.data) != nil {
 		return errPacket
 	}
 	first := byte(0)
@@ -118,9 +120,10 @@ var reserved = map[string]bool{
 }
 
 // parseEvent splits the array of an event: its name, which may be a number, and
-// its arguments.
+// its arguments, which are parts of data.
 func parseEvent(data []byte) (name string, args []json.RawMessage, err error) {
-	if err := json.Unmarshal(data, &args); err != nil || len(args) == 0 {
+	args, _ = jobs.SplitArray(data)
+	if len(args) == 0 {
 		return "", nil, errPacket
 	}
 	switch c := args[0][0]; {
@@ -136,43 +139,69 @@ func parseEvent(data []byte) (name string, args []json.RawMessage, err error) {
 	return name, args[1:], nil
 }
 
-// checkPlaceholders refuses a payload that names attachments it does not have.
+// container is an array or object while it is read, which may be a placeholder for
+// an attachment.
+type container struct {
+	array       bool
+	named       bool // the value of the member name comes next
+	name        string
+	placeholder bool
+	num         json.Number // empty: there is none
+}
+
+// set notes the value of a member.
+func (c *container) set(value json.Token) {
+	switch {
+	case c.array:
+	case c.name == "_placeholder":
+		c.placeholder = value == true
+	case c.name == "num":
+		c.num, _ = value.(json.Number)
+	}
+	c.named = false
+}
+
+// fits reports whether it is no placeholder, or one of an attachment that is there.
+func (c *container) fits(attachments int) bool {
+	if !c.placeholder {
+		return true
+	}
+	n, err := strconv.Atoi(c.num.String())
+	return err == nil && n >= 0 && n < attachments
+}
+
+// checkPlaceholders refuses a payload that names attachments it does not have. It
+// does not recurse, as a payload may nest to any depth.
 func checkPlaceholders(data []byte, attachments int) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return errPacket
-	}
-	return walk(v, attachments)
-}
-
-func walk(v any, attachments int) error {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			if err := walk(e, attachments); err != nil {
-				return err
-			}
+	open := make([]container, 1, 8) // the first stands for what the value is in
+	open[0].array = true
+	for {
+		value, err := d.Token()
+		if err != nil {
+			return errPacket
 		}
-	case map[string]any:
-		if v["_placeholder"] == true {
-			num, ok := v["num"].(json.Number)
-			if !ok {
+		in := &open[len(open)-1]
+		if name, ok := value.(string); ok && !in.array && !in.named {
+			in.name, in.named = name, true
+			continue
+		}
+		switch value {
+		case json.Delim('['), json.Delim('{'):
+			open = append(open, container{array: value == json.Delim('[')})
+			continue
+		case json.Delim(']'), json.Delim('}'):
+			if !in.fits(attachments) {
 				return errPacket
 			}
-			if n, err := strconv.Atoi(num.String()); err != nil || n < 0 || n >= attachments {
-				return errPacket
-			}
+			open = open[:len(open)-1]
+			in = &open[len(open)-1]
+		}
+		if in.set(value); len(open) == 1 {
 			return nil
 		}
-		for _, e := range v {
-			if err := walk(e, attachments); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
 }
 
 // head appends everything of a packet that stands before its JSON.

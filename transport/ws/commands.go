@@ -13,9 +13,6 @@ import (
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )
 
-// maxDepth bounds the nesting of a message.
-const maxDepth = 16
-
 // envelope is every message of the peer.
 type envelope struct {
 	Event string          `json:"event"`
@@ -108,7 +105,7 @@ func (s *session) handle(m rfc6455.Message) (over bool) {
 // connection; what asks for something impossible is answered.
 func (s *session) command(text []byte) (over bool) {
 	var e envelope
-	if jobs.CheckJSON(text, maxDepth) != nil || jobs.DecodeKnown(text, &e) != nil || e.Event == "" {
+	if jobs.CheckMessage(text) != nil || jobs.DecodeKnown(text, &e) != nil || e.Event == "" {
 		s.close(closeMalformed, `a message is {"event":"…","data":{…}}`)
 		return true
 	}
