@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -76,7 +75,7 @@ func (h history) Open(ctx context.Context, r hub.Room, at *hub.Cursor) (hub.Open
 	o.Whole, o.Events = st.Whole, hubEvents(st.Events)
 	if st.Job != nil {
 		o.Status = string(st.Job.Status)
-		if o.Job, err = json.Marshal(st.Job); err != nil {
+		if o.Job, err = (jobs.Abridged{Job: *st.Job}).MarshalJSON(); err != nil {
 			return hub.Opened{}, fmt.Errorf("encode job: %w", err)
 		}
 	}

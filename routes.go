@@ -104,7 +104,7 @@ func (s *server) scoped(c *fiber.Ctx, job string) error {
 func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
 	p, err := s.door.Principal(c, auth.Watch)
 	if err == nil && job != "" {
-		_, err = s.service.Get(context.Background(), p.ClientID, job)
+		_, err = s.service.Brief(context.Background(), p.ClientID, job)
 	}
 	if err != nil {
 		return err

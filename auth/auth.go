@@ -44,6 +44,14 @@ type Identity struct {
 	JobID    string // the only job that may be seen; empty: all of the client
 }
 
+// Credential names what somebody came with. No id of a key holds a colon.
+func (i Identity) Credential() string {
+	if i.TokenID == "" {
+		return i.KeyID
+	}
+	return "token:" + i.TokenID
+}
+
 // Principal is who is asking and what they may do.
 type Principal struct {
 	Identity

@@ -208,18 +208,10 @@ func (s *Streams) take(slot *Slot, p Principal) error {
 	return nil
 }
 
-// credentialOf names what p came with. No id of a key holds a colon.
-func credentialOf(p Principal) string {
-	if p.TokenID == "" {
-		return p.KeyID
-	}
-	return "token:" + p.TokenID
-}
-
 // holder returns what p's credential holds, or an empty one that is not
 // registered yet: a refusal leaves nothing behind. The caller has locked mu.
 func (s *Streams) holder(p Principal) *holder {
-	name := credentialOf(p)
+	name := p.Credential()
 	if h := s.holders[name]; h != nil {
 		return h
 	}

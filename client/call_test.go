@@ -104,6 +104,27 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// A page may be shorter than asked for, and is not the last because of it.
+func TestShortPages(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.client("", client.Options{})
+	var want, got []string // newest first
+	for range 6 {
+		j := submit(t, c, client.Submission{Queue: "q", Payload: strings.Repeat("x", 250<<10)})
+		want = append([]string{j.ID}, want...)
+	}
+	for j, err := range c.List(t.Context(), client.ListOptions{Page: 200}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, j.ID)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

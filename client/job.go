@@ -49,6 +49,10 @@ type Job struct {
 	RetryOf       *string         `json:"retryOf"`
 	Cursor        string          `json:"cursor"` // the newest event that this object reflects
 
+	// Omitted names members that were left out because they are large, as in the
+	// Job of a Problem; Get has them.
+	Omitted []string `json:"omitted"`
+
 	raw json.RawMessage
 	run *run // set while a worker handles the job
 }

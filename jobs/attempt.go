@@ -149,7 +149,7 @@ func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
 		// event might stand in the log twice. Only this attempt can append to
 		// the job, so a newer event with this message is the one.
 		if unsure {
-			j, err := a.p.svc.store.Get(ctx, a.l.Lease.Client, a.l.Lease.JobID)
+			j, err := a.p.svc.store.Brief(ctx, a.l.Lease.Client, a.l.Lease.JobID)
 			if err != nil {
 				return err
 			}

@@ -70,6 +70,9 @@ type Job struct {
 	NextAttemptAt *Time           `json:"nextAttemptAt"` // set while a retry waits
 	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
+
+	// Omitted names members that were left out because they are large; see Abridge.
+	Omitted []string `json:"omitted,omitempty"`
 }
 
 // bare returns the job without what may be large.

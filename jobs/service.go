@@ -117,9 +117,14 @@ func (s *Service) announce(j Job) {
 	}
 }
 
-// Get returns a job of client.
+// Get returns a job of client, whole.
 func (s *Service) Get(ctx context.Context, client, id string) (Job, error) {
 	return s.store.Get(ctx, client, id)
+}
+
+// Brief returns a job of client without its large members; see Job.Abridge.
+func (s *Service) Brief(ctx context.Context, client, id string) (Job, error) {
+	return s.store.Brief(ctx, client, id)
 }
 
 // List returns jobs of client, newest first.

@@ -30,17 +30,25 @@ type Store interface {
 	// RetryOf set; *ConflictError if the job is in another state.
 	Retry(ctx context.Context, client, of, id string, idem Idempotency) (j Job, replayed bool, err error)
 
-	// Get returns one job.
+	// Get returns one job, whole. All other methods but List and Claim return jobs
+	// as Brief does, and so does ConflictError.
 	Get(ctx context.Context, client, id string) (Job, error)
 
-	// List returns jobs newest first.
+	// Brief returns one job without what Job.Abridge leaves out, and without
+	// reading that.
+	Brief(ctx context.Context, client, id string) (Job, error)
+
+	// List returns whole jobs, newest first. It reads no more than the page and
+	// one job.
 	List(ctx context.Context, client string, q ListQuery) (JobPage, error)
 
 	// Cancel commits job.cancelled. A job already cancelled is returned as it
 	// is; one otherwise terminal gives *ConflictError.
 	Cancel(ctx context.Context, client, id string) (Job, error)
 
-	// Claim leases up to c.Max due jobs and commits their job.started.
+	// Claim leases up to c.Max due jobs, whole, and commits their job.started. For
+	// one client, no more than MaxPageBytes of them, but one at least; the rest
+	// stays pending.
 	// Jobs of one queue start by priority (higher first), then age. Between
 	// clients it takes turns, one job at a time, and passes over those that have
 	// their share: see Claim.Client and Claim.Share.
@@ -136,7 +144,7 @@ type RoomState struct {
 	HeadID    string // cursor at Head
 	Oldest    uint64 // position right before the oldest event of the room that is kept
 	OldID     string // cursor at Oldest
-	Job       *Job   // job rooms only
+	Job       *Job   // job rooms only; without what Abridge leaves out
 	EndSeq    uint64 // seq of the job's terminal event, 0 while there is none
 	BeforeEnd string // job rooms that have ended: the cursor right before the terminal event
 
@@ -160,9 +168,10 @@ type Page struct {
 
 // ListQuery selects jobs of one client.
 type ListQuery struct {
-	Status Status // empty: all
-	Limit  int    // 1..200
-	After  string // id of the last job of the page before, or empty
+	Status   Status // empty: all
+	Limit    int    // 1..200
+	MaxBytes int    // of the page's jobs as Job.Size counts them, but at least one job; 0: MaxPageBytes
+	After    string // id of the last job of the page before, or empty
 }
 
 // JobPage is one page of a list. Next is nil on the last page.

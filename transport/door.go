@@ -53,6 +53,8 @@ type Door struct {
 	maxBody int
 	log     *slog.Logger
 
+	turns turns
+
 	draining context.Context // ends when Drain is called
 	drain    context.CancelFunc
 }

@@ -90,11 +90,11 @@ type Problem struct {
 	Code     Code              `json:"code"`
 	Errors   []jobs.FieldError `json:"errors,omitempty"`
 
-	Reason      jobs.Reason `json:"reason,omitempty"`      // cursor_gone
-	Oldest      string      `json:"oldest,omitempty"`      // cursor_gone: cursor before the oldest event kept
-	LastEventID string      `json:"lastEventId,omitempty"` // cursor_gone: where to go on
-	Job         *jobs.Job   `json:"job,omitempty"`         // conflict: as it is now
-	JobStatus   jobs.Status `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
+	Reason      jobs.Reason    `json:"reason,omitempty"`      // cursor_gone
+	Oldest      string         `json:"oldest,omitempty"`      // cursor_gone: cursor before the oldest event kept
+	LastEventID string         `json:"lastEventId,omitempty"` // cursor_gone: where to go on
+	Job         *jobs.Abridged `json:"job,omitempty"`         // conflict: as it is now
+	JobStatus   jobs.Status    `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
 
 	headers []header
 	retry   time.Duration // Retry-After; 0: none

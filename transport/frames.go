@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -32,11 +33,13 @@ func (f Frame) MarshalData() []byte {
 	if d, ok := f.Data.(roomData); ok && len(d.Job) > 0 {
 		return d.marshal()
 	}
-	data, err := json.Marshal(f.Data)
-	if err != nil { // only a broken Job snapshot could cause it
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)       // what a job holds must not grow
+	if enc.Encode(f.Data) != nil { // only a broken Job snapshot could cause it
 		return []byte("{}")
 	}
-	return data
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 type roomData struct {

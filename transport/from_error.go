@@ -51,8 +51,7 @@ func fromJobs(err error) *Problem {
 	switch {
 	case errors.As(err, &conflict):
 		p := Refuse(Conflict, conflict.Detail)
-		job := conflict.Job
-		p.Job = &job
+		p.Job = &jobs.Abridged{Job: conflict.Job}
 		return p
 	case errors.As(err, &invalid):
 		p := Refuse(Invalid, invalid.Error())

@@ -32,6 +32,7 @@ type visit struct {
 	start     time.Time
 	log       *slog.Logger
 	who       auth.Principal // zero until authenticated
+	turn      *turn          // nil: its answer is not large, or not known to be
 }
 
 type visitKey struct{}
@@ -96,6 +97,7 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 			err = Write(c, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 		d.logVisit(c, v)
+		endTurn(c, v)
 	}()
 	if err := joinFields(c); err != nil {
 		return Write(c, err)

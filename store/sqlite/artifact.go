@@ -68,7 +68,7 @@ func (b *batch) putArtifact(r running, a jobs.StoredArtifact) error {
 		return err
 	}
 	if n >= jobs.MaxArtifacts {
-		j, err := b.jobByID(r.id)
+		j, err := b.briefByID(r.id)
 		if err != nil {
 			return err
 		}

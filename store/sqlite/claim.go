@@ -23,10 +23,15 @@ const (
 	sqlNextClient = `SELECT client FROM jobs WHERE ready = 1 AND queue = ? AND client > ? ORDER BY client LIMIT 1`
 	sqlTake       = `UPDATE jobs SET status = 1, ready = 0, attempt = attempt + 1, lease = ?, lease_ttl_ms = ?,
 	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
+	sqlSizes = `SELECT ` + sqlJobBytes + `, coalesce(octet_length(j.error_message), 0), (SELECT count(*) FROM artifacts WHERE job = j.id)
+	FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
 	sqlTaken = `SELECT uuid, client, attempt, timeout_ms FROM jobs WHERE id = ?`
 )
 
-const tokenBytes = 16 // 128 bit: cannot be guessed
+const (
+	tokenBytes = 16  // 128 bit: cannot be guessed
+	leaseBytes = 128 // more than a lease has as JSON
+)
 
 // candidate is a job that can be claimed.
 type candidate struct{ id, priority int64 }
@@ -53,16 +58,31 @@ func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) 
 		if err != nil {
 			return nil, err
 		}
-		var leased []jobs.Leased
-		for _, r := range ready {
-			l, err := b.take(r.id, c)
-			if err != nil {
-				return nil, err
-			}
-			leased = append(leased, l)
-		}
-		return leased, nil
+		return b.takeAll(ready, c)
 	})
+}
+
+// takeAll leases ready jobs, as many as an answer holds.
+func (b *batch) takeAll(ready []candidate, c jobs.Claim) (leased []jobs.Leased, err error) {
+	size := 0
+	for i, r := range ready {
+		if i > 0 {
+			var members, message, artifacts int
+			if _, err := b.row(sqlSizes, []any{r.id}, &members, &message, &artifacts); err != nil {
+				return nil, fmt.Errorf("read size of job: %w", err)
+			}
+			if size+jobs.MostSize(members, message, artifacts)+leaseBytes > jobs.MaxPageBytes {
+				break
+			}
+		}
+		l, err := b.take(r.id, c)
+		if err != nil {
+			return nil, err
+		}
+		size += l.Job.Size() + leaseBytes
+		leased = append(leased, l)
+	}
+	return leased, nil
 }
 
 // claimInTurn takes one job of each client in turn until it has c.Max, and of

@@ -143,7 +143,7 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 		if _, err := b.append(r.head, r.id, r.uuid, now, end); err != nil {
 			return jobs.Job{}, err
 		}
-		return b.jobByID(r.id)
+		return b.briefByID(r.id)
 	})
 }
 
@@ -157,7 +157,7 @@ func (s *Store) Fail(ctx context.Context, l jobs.Lease, f jobs.Failure) (jobs.Jo
 		if err := b.fail(r, f, true); err != nil {
 			return jobs.Job{}, err
 		}
-		return b.jobByID(r.id)
+		return b.briefByID(r.id)
 	})
 }
 
@@ -171,7 +171,7 @@ func (b *batch) heldOr(l jobs.Lease, end int) (r running, again *jobs.Job, err e
 	case ended != end:
 		return r, nil, refuse(jobs.ErrLeaseLost)
 	}
-	row, err := b.job(sqlJobByUUID, []any{l.JobID, l.Client})
+	row, err := b.brief(sqlJobByUUID, []any{l.JobID, l.Client})
 	if err == nil && row == nil {
 		err = refuse(jobs.ErrNotFound)
 	}

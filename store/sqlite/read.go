@@ -14,7 +14,7 @@ const (
 	sqlRowID      = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
 	sqlRowBefore  = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
 	sqlCounts     = `SELECT status, n FROM counts`
-	maxListLimit  = 200 // jobs on one page: each may carry a body of 256 KiB
+	maxListLimit  = 200 // jobs on one page
 	maxRowID      = 1<<63 - 1
 )
 
@@ -82,8 +82,17 @@ func (s *Store) putIdle(db *session) {
 
 // Get implements jobs.Store.
 func (s *Store) Get(ctx context.Context, client, id string) (jobs.Job, error) {
+	return getJob(ctx, s, (*session).job, client, id)
+}
+
+// Brief implements jobs.Store.
+func (s *Store) Brief(ctx context.Context, client, id string) (jobs.Job, error) {
+	return getJob(ctx, s, (*session).brief, client, id)
+}
+
+func getJob(ctx context.Context, s *Store, get func(*session, string, []any, ...any) (*jobRow, error), client, id string) (jobs.Job, error) {
 	return read(ctx, s, func(db *session) (jobs.Job, error) {
-		r, err := db.job(sqlJobByUUID, []any{id, client})
+		r, err := get(db, sqlJobByUUID, []any{id, client})
 		if err != nil {
 			return jobs.Job{}, err
 		}
@@ -96,7 +105,10 @@ func (s *Store) Get(ctx context.Context, client, id string) (jobs.Job, error) {
 
 // List implements jobs.Store. It goes by row id, the order of commits.
 func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error) {
-	limit := max(1, min(q.Limit, maxListLimit))
+	q.Limit = max(1, min(q.Limit, maxListLimit))
+	if q.MaxBytes <= 0 {
+		q.MaxBytes = jobs.MaxPageBytes
+	}
 	return read(ctx, s, func(db *session) (jobs.JobPage, error) {
 		page := jobs.JobPage{Jobs: []jobs.Job{}}
 		var id, seq int64
@@ -108,23 +120,53 @@ func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs
 		if err != nil {
 			return page, err
 		}
-		var rows []jobRow
+		var more bool
 		if code, ok := statusCode(q.Status); ok {
-			rows, err = db.jobs(sqlListStatus, []any{id, code, after, limit + 1})
+			page.Jobs, more, err = db.list(sqlListStatus, []any{id, code, after, q.Limit + 1}, q)
 		} else {
-			rows, err = db.jobs(sqlList, []any{id, after, limit + 1})
+			page.Jobs, more, err = db.list(sqlList, []any{id, after, q.Limit + 1}, q)
 		}
 		if err != nil {
-			return page, err
+			return jobs.JobPage{}, err
 		}
-		for _, r := range rows[:min(limit, len(rows))] {
-			page.Jobs = append(page.Jobs, r.Job)
-		}
-		if len(rows) > limit {
-			page.Next = &page.Jobs[limit-1].ID
+		if more {
+			page.Next = &page.Jobs[len(page.Jobs)-1].ID
 		}
 		return page, nil
 	})
+}
+
+// list reads whole jobs until one of the limits of q; more tells that one was left.
+// It holds no more than one job beyond them.
+func (s *session) list(query string, args []any, q jobs.ListQuery) (page []jobs.Job, more bool, err error) {
+	var found []jobRow
+	size := 0
+	err = s.each(query, append([]any{int64(wholeJob)}, args...), func(rows *sql.Rows) (bool, error) {
+		r, err := scanJob(rows, nil)
+		if err != nil {
+			return false, err
+		}
+		size += r.Size()
+		if more = len(found) > 0 && (len(found) >= q.Limit || size > q.MaxBytes); more {
+			return false, nil
+		}
+		found = append(found, r)
+		return true, nil
+	})
+	page, size = []jobs.Job{}, 0
+	for i := range found {
+		if err == nil {
+			err = s.addArtifacts(&found[i])
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if size += found[i].Size(); i > 0 && size > q.MaxBytes { // with its artifacts it is too much
+			return page, true, nil
+		}
+		page = append(page, found[i].Job)
+	}
+	return page, more, err
 }
 
 // listStart returns the row id that a page lies below. If the job named was

@@ -106,7 +106,7 @@ func (s *session) openLog(r jobs.Room) (l logRow, state jobs.RoomState, err erro
 func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err error) {
 	var head, oldest sql.NullString
 	var first uint64
-	row, err := s.job(sqlOpenJob, []any{r.Job, r.Client}, &l.head, &l.pruned, &head, &first, &oldest)
+	row, err := s.brief(sqlOpenJob, []any{r.Job, r.Client}, &l.head, &l.pruned, &head, &first, &oldest)
 	if err != nil {
 		return l, state, err
 	}

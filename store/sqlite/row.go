@@ -5,26 +5,35 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// sqlJob reads everything a Job shows. What only events tell (newest event,
-// progress) is found from the newest backwards, so that an append need not
-// touch the job's row.
+// sqlJob reads everything a Job shows; of the members that may be large only if they
+// have ?1 bytes or less together. What only events tell (newest event, progress) is
+// found from the newest backwards, so that an append need not touch the job's row.
 const (
-	sqlJobColumns = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, s.actions, s.payload, s.metadata,
-	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.attempt, j.result, j.error, j.error_message,
+	sqlJobBytes = `coalesce(length(s.payload), 0) + coalesce(length(s.actions), 0) +
+	coalesce(length(j.result), 0) + coalesce(length(s.metadata), 0)` // SQLite reads no more than the row's head for it
+	sqlJobColumns = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, ` + sqlJobBytes + ` > ?1,
+	iif(` + sqlJobBytes + ` > ?1, NULL, s.actions), iif(` + sqlJobBytes + ` > ?1, NULL, s.payload),
+	iif(` + sqlJobBytes + ` > ?1, NULL, s.metadata),
+	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.attempt, iif(` + sqlJobBytes + ` > ?1, NULL, j.result), j.error, j.error_message,
 	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
 	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
 	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
 	(SELECT epoch FROM epochs WHERE client = j.client
 		AND from_seq <= (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1) ORDER BY from_seq DESC LIMIT 1),
 	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)`
-	sqlJobFrom    = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
-	sqlOfUUID     = `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
-	sqlJobByID    = sqlJobColumns + sqlJobFrom + `WHERE j.id = ? AND j.status < 5`
-	sqlJobByUUID  = sqlJobColumns + sqlJobFrom + sqlOfUUID
+	sqlJobFrom   = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
+	sqlOfUUID    = `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
+	sqlJobByID   = sqlJobColumns + sqlJobFrom + `WHERE j.id = ? AND j.status < 5`
+	sqlJobByUUID = sqlJobColumns + sqlJobFrom + sqlOfUUID
+	sqlJobSizes  = `SELECT coalesce(length(s.payload), 0), coalesce(length(s.actions), 0), coalesce(length(j.result), 0),
+	coalesce(length(s.metadata), 0) FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
+	sqlJobMembers = `SELECT iif(?, s.payload, NULL), iif(?, s.actions, NULL), iif(?, j.result, NULL), iif(?, s.metadata, NULL)
+	FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
 	sqlEpochAt    = `SELECT epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`
 	tailDataStart = `,"data":`
 )
@@ -37,7 +46,11 @@ type jobRow struct {
 	newest     uint64 // seq of its newest event
 	epoch      string // of that
 	artifacts  bool   // has any
+	unread     bool   // members that may be large were not read
 }
+
+// wholeJob is a limit that no job exceeds.
+const wholeJob = maxRowID
 
 // scanJob reads one row of sqlJobColumns, and of what columns follow.
 func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
@@ -49,7 +62,7 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 		created                         int64
 		runAt, started, completed, next sql.NullInt64
 	)
-	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &actions, &payload, &meta,
+	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta,
 		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
 		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
@@ -93,48 +106,79 @@ func tailData(tail []byte) []byte {
 	return bytes.TrimSuffix(data, []byte("}"))
 }
 
-// jobs runs a query that begins with sqlJobColumns; further is where columns that
-// follow go.
-func (s *session) jobs(query string, args []any, further ...any) (found []jobRow, err error) {
-	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
-		r, err := scanJob(rows, further)
-		found = append(found, r)
-		return true, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range found { // after the rows are closed: one statement at a time
-		r := &found[i]
-		if !r.artifacts {
-			continue
-		}
-		if r.Artifacts, err = s.artifacts(r.id, r.ID); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
+// job reads one job, whole; nil if there is none or it is not this client's. query
+// begins with sqlJobColumns, args belong to what follows them, and further is where
+// columns that follow go.
+func (s *session) job(query string, args []any, further ...any) (*jobRow, error) {
+	return s.jobWithin(wholeJob, query, args, further)
 }
 
-// job reads one job; nil if there is none or it is not this client's.
-func (s *session) job(query string, args []any, further ...any) (*jobRow, error) {
-	found, err := s.jobs(query, args, further...)
-	if err != nil || len(found) == 0 {
+// brief is job without the members that jobs.Job.Abridge leaves out, which are not
+// read.
+func (s *session) brief(query string, args []any, further ...any) (*jobRow, error) {
+	r, err := s.jobWithin(jobs.MaxBriefBytes, query, args, further)
+	if err != nil || r == nil {
 		return nil, err
 	}
-	return &found[0], nil
+	var u jobs.Unread
+	if r.unread {
+		if _, err := s.row(sqlJobSizes, []any{r.id}, &u.Payload, &u.Actions, &u.Result, &u.Metadata); err != nil {
+			return nil, fmt.Errorf("read sizes of job %s: %w", r.ID, err)
+		}
+	}
+	r.Abridge(u)
+	if !r.unread {
+		return r, nil
+	}
+	wants := func(member string) bool { return !slices.Contains(r.Omitted, member) }
+	_, err = s.row(sqlJobMembers, []any{wants("payload"), wants("actions"), wants("result"), wants("metadata"), r.id},
+		(*[]byte)(&r.Payload), (*[]byte)(&r.Actions), (*[]byte)(&r.Result), (*[]byte)(&r.Metadata))
+	if err != nil {
+		return nil, fmt.Errorf("read members of job %s: %w", r.ID, err)
+	}
+	return r, nil
+}
+
+func (s *session) jobWithin(limit int64, query string, args []any, further []any) (*jobRow, error) {
+	var found *jobRow
+	err := s.each(query, append([]any{limit}, args...), func(rows *sql.Rows) (bool, error) {
+		r, err := scanJob(rows, further)
+		found = &r
+		return false, err
+	})
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return found, s.addArtifacts(found)
+}
+
+// addArtifacts reads what a job left behind, once its row is closed: one statement
+// at a time.
+func (s *session) addArtifacts(r *jobRow) (err error) {
+	if r.artifacts {
+		r.Artifacts, err = s.artifacts(r.id, r.ID)
+	}
+	return err
+}
+
+// briefByID reads a job that is known to exist, without its large members.
+func (s *session) briefByID(id int64) (jobs.Job, error) {
+	return known(id)(s.brief(sqlJobByID, []any{id}))
 }
 
 // jobByID reads a job that is known to exist.
-func (s *session) jobByID(id int64) (jobs.Job, error) {
-	r, err := s.job(sqlJobByID, []any{id})
-	if err != nil {
-		return jobs.Job{}, err
+func (s *session) jobByID(id int64) (jobs.Job, error) { return known(id)(s.job(sqlJobByID, []any{id})) }
+
+func known(id int64) func(*jobRow, error) (jobs.Job, error) {
+	return func(r *jobRow, err error) (jobs.Job, error) {
+		switch {
+		case err != nil:
+			return jobs.Job{}, err
+		case r == nil:
+			return jobs.Job{}, fmt.Errorf("job %d is missing", id)
+		}
+		return r.Job, nil
 	}
-	if r == nil {
-		return jobs.Job{}, fmt.Errorf("job %d is missing", id)
-	}
-	return r.Job, nil
 }
 
 // cursorAt is the cursor at seq, which epoch covers; at 0, which none does, it is NULL.

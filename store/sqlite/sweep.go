@@ -152,7 +152,7 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, erro
 // Cancel implements jobs.Store.
 func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error) {
 	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
-		r, err := b.job(sqlJobByUUID, []any{id, client})
+		r, err := b.brief(sqlJobByUUID, []any{id, client})
 		switch {
 		case err != nil:
 			return jobs.Job{}, err
@@ -177,7 +177,7 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 		if _, err := b.append(head, r.id, r.ID, now, jobs.CancelledAt(now)); err != nil {
 			return jobs.Job{}, err
 		}
-		return b.jobByID(r.id)
+		return b.briefByID(r.id)
 	})
 }
 

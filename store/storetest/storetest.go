@@ -42,8 +42,9 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		run  func(*world)
 	}{
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
-		{"List", testList}, {"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
-		{"Claim", testClaim}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
+		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
+		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
+		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},

@@ -67,7 +67,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string) error {
 		q.sub.Close()
 		return transport.Gone(jobs.Reason(joined.Reset.Reason), joined.Reset.Oldest, joined.Reset.Cursor)
 	}
-	if err := q.collect(); err != nil {
+	if err := h.collect(c, q); err != nil {
 		q.sub.Close()
 		return err
 	}
@@ -76,6 +76,17 @@ func (h *Handler) Serve(c *fiber.Ctx, job string) error {
 		return h.answer(c, q)
 	}
 	return h.park(c, q, r.Wait)
+}
+
+// collect takes what there is. History, and much of anything, waits for its turn.
+func (h *Handler) collect(c *fiber.Ctx, q *poll) error {
+	q.take()
+	if q.sub.Reading() || q.bytes > transport.LargeAnswer {
+		if err := h.opt.Door.Turn(c, q.principal); err != nil {
+			return err
+		}
+	}
+	return q.collect()
 }
 
 func (h *Handler) answer(c *fiber.Ctx, q *poll) error {

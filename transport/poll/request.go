@@ -2,6 +2,7 @@ package poll
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,9 @@ import (
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
 )
+
+// answerShell is more than an answer has around its events.
+const answerShell = 128
 
 // poll is one request. First the handler's goroutine has it; once parked, the
 // pool calls its wire.Stream methods, one at a time.
@@ -145,6 +149,7 @@ func (q *poll) body(dst []byte) []byte {
 	if n := len(q.events); n > 0 {
 		q.h.opt.Observe.Delivered(kind, n, q.events[n-1].At)
 	}
+	dst = slices.Grow(dst, q.bytes+len(q.events)+answerShell)
 	dst = append(dst, `{"events":[`...)
 	for i, e := range q.events {
 		if i > 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/jobcast/jobcast/transport"
 )
 
-// A page of the list of jobs. The cap bounds the memory of one answer.
+// A page of the list of jobs. It ends at jobs.MaxPageBytes too.
 const (
 	defaultLimit = 50
 	maxLimit     = 200
@@ -31,14 +31,42 @@ func (s *server) get(c *fiber.Ctx) error {
 	}
 	ctx, cancel := command()
 	defer cancel()
-	job, err := s.Jobs.Get(ctx, p.ClientID, id)
+	job, err := s.Jobs.Brief(ctx, p.ClientID, id)
 	if err != nil {
 		return err
 	}
 	if err := s.Door.Admit(); err != nil {
 		return err
 	}
+	if job, err = s.whole(c, p, job); err != nil {
+		return err
+	}
 	return transport.JSON(c, fiber.StatusOK, job)
+}
+
+// answer answers a command with the whole job. What job lacks of it is read when it is
+// this answer's turn, and so it may tell of later changes too. The command has taken
+// effect, so without a turn the answer lacks the large members.
+func (s *server) answer(c *fiber.Ctx, p auth.Principal, status int, job jobs.Job) error {
+	whole, err := s.whole(c, p, job)
+	if err == nil {
+		return transport.JSON(c, status, whole)
+	}
+	job.Abridge(jobs.Unread{})
+	return transport.JSON(c, status, jobs.Abridged{Job: job})
+}
+
+// whole returns job with all its members, when it is its turn if they are large.
+func (s *server) whole(c *fiber.Ctx, p auth.Principal, job jobs.Job) (jobs.Job, error) {
+	if len(job.Omitted) == 0 && job.Size() <= transport.LargeAnswer {
+		return job, nil
+	}
+	if err := s.Door.Turn(c, p); err != nil || len(job.Omitted) == 0 {
+		return job, err
+	}
+	ctx, cancel := command()
+	defer cancel()
+	return s.Jobs.Get(ctx, p.ClientID, job.ID)
 }
 
 func (s *server) list(c *fiber.Ctx) error {
@@ -54,6 +82,9 @@ func (s *server) list(c *fiber.Ctx) error {
 		return err
 	}
 	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	if err := s.Door.Turn(c, p); err != nil {
 		return err
 	}
 	ctx, cancel := command()
@@ -101,7 +132,7 @@ func (s *server) cancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return transport.JSON(c, fiber.StatusOK, job)
+	return s.answer(c, p, fiber.StatusOK, job)
 }
 
 func (s *server) retry(c *fiber.Ctx) error {
@@ -120,7 +151,7 @@ func (s *server) retry(c *fiber.Ctx) error {
 		return err
 	}
 	locate(c, job, replayed)
-	return transport.JSON(c, fiber.StatusAccepted, job)
+	return s.answer(c, p, fiber.StatusAccepted, job)
 }
 
 // order reads a request that orders something of an existing job: who, which

@@ -21,6 +21,7 @@ type Jobs interface {
 	Submit(ctx context.Context, client string, s jobs.Spec, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
 	Retry(ctx context.Context, client, of string, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
 	Get(ctx context.Context, client, id string) (jobs.Job, error)
+	Brief(ctx context.Context, client, id string) (jobs.Job, error)
 	List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error)
 	Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 	Workers

@@ -116,7 +116,7 @@ func (s *server) submitAndWait(c *fiber.Ctx, p auth.Principal, in submission) er
 	if job.Status.Terminal() {
 		status = fiber.StatusOK
 	}
-	return transport.JSON(c, status, job)
+	return s.answer(c, p, status, job)
 }
 
 // await returns the job as it is after its terminal event, after limit, or when
@@ -136,5 +136,5 @@ func (s *server) await(c *fiber.Ctx, p auth.Principal, job jobs.Job, limit time.
 	}
 	ctx, cancel := command()
 	defer cancel()
-	return s.Jobs.Get(ctx, p.ClientID, job.ID)
+	return s.Jobs.Brief(ctx, p.ClientID, job.ID)
 }

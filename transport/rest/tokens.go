@@ -42,7 +42,7 @@ func (s *server) createToken(c *fiber.Ctx) error {
 	if job != "" {
 		ctx, cancel := command()
 		defer cancel()
-		if _, err := s.Jobs.Get(ctx, p.ClientID, job); err != nil {
+		if _, err := s.Jobs.Brief(ctx, p.ClientID, job); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ type receipt struct {
 }
 
 func (s *server) progress(c *fiber.Ctx) error {
-	l, body, err := s.report(c)
+	_, l, body, err := s.report(c)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *server) progress(c *fiber.Ctx) error {
 }
 
 func (s *server) extend(c *fiber.Ctx) error {
-	l, body, err := s.report(c)
+	_, l, body, err := s.report(c)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *server) extend(c *fiber.Ctx) error {
 }
 
 func (s *server) complete(c *fiber.Ctx) error {
-	l, body, err := s.report(c)
+	p, l, body, err := s.report(c)
 	if err != nil {
 		return err
 	}
@@ -79,13 +79,13 @@ func (s *server) complete(c *fiber.Ctx) error {
 	if string(in.Result) == "null" {
 		in.Result = nil
 	}
-	return s.finish(c, l, func(ctx context.Context) (jobs.Job, error) {
+	return s.finish(c, p, l, func(ctx context.Context) (jobs.Job, error) {
 		return s.Jobs.Complete(ctx, l, in.Result)
 	})
 }
 
 func (s *server) fail(c *fiber.Ctx) error {
-	l, body, err := s.report(c)
+	p, l, body, err := s.report(c)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (s *server) fail(c *fiber.Ctx) error {
 	if in.ErrorMessage == nil {
 		return transport.InvalidField("/errorMessage", "is required")
 	}
-	return s.finish(c, l, func(ctx context.Context) (jobs.Job, error) {
+	return s.finish(c, p, l, func(ctx context.Context) (jobs.Job, error) {
 		return s.Jobs.Fail(ctx, l, in.Error, *in.ErrorMessage, in.Retry == nil || *in.Retry)
 	})
 }
@@ -122,14 +122,14 @@ func (s *server) holder(c *fiber.Ctx) (p auth.Principal, l jobs.Lease, err error
 }
 
 // report reads the head and the body of a worker's call.
-func (s *server) report(c *fiber.Ctx) (l jobs.Lease, body []byte, err error) {
-	if _, l, err = s.holder(c); err != nil {
-		return l, nil, err
+func (s *server) report(c *fiber.Ctx) (p auth.Principal, l jobs.Lease, body []byte, err error) {
+	if p, l, err = s.holder(c); err != nil {
+		return p, l, nil, err
 	}
 	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil {
-		return l, nil, err
+		return p, l, nil, err
 	}
-	return l, body, s.Door.Admit()
+	return p, l, body, s.Door.Admit()
 }
 
 // decodeOptional is DecodeObject for a body that may be missing.
@@ -152,14 +152,14 @@ func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Contex
 }
 
 // finish runs a command that ends the attempt.
-func (s *server) finish(c *fiber.Ctx, l jobs.Lease, run func(context.Context) (jobs.Job, error)) error {
+func (s *server) finish(c *fiber.Ctx, p auth.Principal, l jobs.Lease, run func(context.Context) (jobs.Job, error)) error {
 	ctx, cancel := command()
 	defer cancel()
 	job, err := run(ctx)
 	if err != nil {
 		return s.lost(l, err)
 	}
-	return transport.JSON(c, fiber.StatusOK, job)
+	return s.answer(c, p, fiber.StatusOK, job)
 }
 
 func leaseOf(l jobs.Lease, end time.Time) leaseObject {
@@ -175,7 +175,7 @@ func (s *server) lost(l jobs.Lease, err error) error {
 	p := transport.FromError(err)
 	ctx, cancel := command()
 	defer cancel()
-	if job, err := s.Jobs.Get(ctx, l.Client, l.JobID); err == nil {
+	if job, err := s.Jobs.Brief(ctx, l.Client, l.JobID); err == nil {
 		p.JobStatus = job.Status
 	}
 	return p

@@ -252,6 +252,9 @@ type resumed struct {
 	request []byte // all of them; nil if there were more
 }
 
+// NetConn returns the connection below.
+func (r *resumed) NetConn() net.Conn { return r.Conn }
+
 func (r *resumed) Read(p []byte) (int, error) {
 	if len(r.first) > 0 {
 		n := copy(p, r.first)

@@ -1,0 +1,222 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// LargeAnswer is the size in bytes above which an answer takes a turn: what a socket
+// takes at once, so that a smaller one is gone when its handler returns.
+const LargeAnswer = 64 << 10
+
+// Bounds of large answers. One of a credential is made at a time: that takes several
+// times its size. While it waits for its reader it takes its size.
+const (
+	unreadPerCredential = 8
+	unreadPerClient     = 32  // of all its credentials
+	maxTurnsAhead       = 256 // of one credential; each that waits holds a goroutine
+	maxTurnWait         = 30 * time.Second
+	lookAfterPeer       = 100 * time.Millisecond
+
+	// A reader of a large answer takes at least so many bytes a second, after the
+	// first leastTime.
+	leastSpeed = 32 << 10
+	leastTime  = 30 * time.Second
+)
+
+// turns says who may have a large answer made. The zero value is ready.
+type turns struct {
+	mu    sync.Mutex // guards lanes and lane.users
+	lanes map[string]*lane
+}
+
+// lane is a queue for some places. It exists while somebody uses it.
+type lane struct {
+	name  string
+	users int
+	*semaphore.Weighted
+}
+
+func (t *turns) join(name string, width int64) *lane {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.lanes[name]
+	if l == nil {
+		l = &lane{name: name, Weighted: semaphore.NewWeighted(width)}
+		if t.lanes == nil {
+			t.lanes = make(map[string]*lane)
+		}
+		t.lanes[name] = l
+	}
+	l.users++
+	return l
+}
+
+func (t *turns) leave(l *lane) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l.users--; l.users == 0 {
+		delete(t.lanes, l.name)
+	}
+}
+
+// crowded reports whether more use l than may.
+func (t *turns) crowded(l *lane) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return l.users > maxTurnsAhead
+}
+
+// turn is the right to make one large answer, and to let it wait for its reader.
+type turn struct {
+	turns *turns
+	held  []*lane // one place in each; the last is that of making it
+}
+
+// take waits for a place in a lane.
+func (w *turn) take(ctx context.Context, name string, width int64) error {
+	l := w.turns.join(name, width)
+	if w.turns.crowded(l) {
+		w.turns.leave(l)
+		return Refuse(ConnectionLimit, "As many large answers as may are waiting for this credential.")
+	}
+	if err := l.Acquire(ctx, 1); err != nil {
+		w.turns.leave(l)
+		return Refuse(ConnectionLimit, "The large answers before this one took too long to be read.")
+	}
+	w.held = append(w.held, l)
+	return nil
+}
+
+// leave gives places back, but for the first n.
+func (w *turn) leave(n int) {
+	for _, l := range w.held[n:] {
+		l.Release(1)
+		w.turns.leave(l)
+	}
+	w.held = w.held[:n]
+}
+
+// Turn makes a request whose answer may be larger than LargeAnswer wait until the
+// ones before it with the same credential are made, and most of them taken by their
+// readers. What the request holds meanwhile should be little. Nobody waits for more
+// than 30 s, nor longer than the caller stays, and at most 256 do. The refusal is
+// connection_limit. The turn ends with the answer.
+func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
+	v := visitOf(c)
+	if v.turn != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.draining, maxTurnWait)
+	defer cancel()
+	defer watchPeer(c.Context().Conn(), cancel)()
+	w := &turn{turns: &d.turns}
+	for _, lane := range []struct {
+		name  string
+		width int64
+	}{
+		{"credential " + p.Credential(), unreadPerCredential}, {"client " + p.ClientID, unreadPerClient},
+		{"making " + p.Credential(), 1},
+	} {
+		if err := w.take(ctx, lane.name, lane.width); err != nil {
+			w.leave(0)
+			return err
+		}
+	}
+	v.turn = w
+	return nil
+}
+
+// endTurn ends the visit's turn, after what a large answer needs until it is written.
+// A small one is as good as written, and one that is hijacked the business of others.
+func endTurn(c *fiber.Ctx, v *visit) {
+	w := v.turn
+	if w == nil {
+		return
+	}
+	v.turn = nil
+	if c.Response().IsBodyStream() || len(c.Response().Body()) <= LargeAnswer {
+		w.leave(0)
+		return
+	}
+	w.leave(len(w.held) - 1)
+	body := c.Response().Body()
+	conn := c.Context().Conn()
+	_ = conn.SetWriteDeadline(time.Now().Add(leastTime + time.Duration(len(body)/leastSpeed)*time.Second))
+	c.Response().SetBodyStream(&turnBody{bytes.NewReader(body), w, conn}, len(body))
+}
+
+// turnBody is a large answer that waits for its reader. fasthttp closes it, once, when
+// it was written or cannot be.
+type turnBody struct {
+	*bytes.Reader
+	turn *turn
+	conn net.Conn
+}
+
+// Close implements io.Closer.
+func (b *turnBody) Close() error {
+	b.turn.leave(0)
+	return b.conn.SetWriteDeadline(time.Time{})
+}
+
+// watchPeer calls gone when the peer of nc has left, until stop is called. A peer that
+// has sent its next request meanwhile is not seen to leave, nor is one behind a
+// connection without a descriptor.
+func watchPeer(nc net.Conn, gone func()) (stop func()) {
+	if r, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = r.NetConn()
+	}
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return func() {}
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		look := time.NewTicker(lookAfterPeer)
+		defer look.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-look.C:
+			}
+			if left(raw) {
+				gone()
+				return
+			}
+		}
+	})
+	return func() {
+		close(over)
+		watching.Wait()
+	}
+}
+
+// left reports whether the peer has closed its side, without taking anything.
+func left(raw syscall.RawConn) bool {
+	closed := false
+	err := raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		again := errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
+		closed = n == 0 && err == nil || err != nil && !again
+	})
+	return closed || err != nil
+}

@@ -1,0 +1,212 @@
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+)
+
+// TestLargeAnswersTakeTurns: of one key one large answer is made at a time; other keys
+// and small answers are not held up, and who leaves is not waited for.
+func TestLargeAnswersTakeTurns(t *testing.T) {
+	entered, refused := make(chan string), make(chan error)
+	leave := make(chan struct{})
+	s := openSite(t, Options{}, func(d *Door, app *fiber.App) {
+		app.Get("/large/:name", func(c *fiber.Ctx) error {
+			p, err := d.Principal(c)
+			if err != nil {
+				return err
+			}
+			if err := d.Turn(c, p); err != nil {
+				refused <- err
+				return err
+			}
+			entered <- c.Params("name")
+			<-leave
+			return c.Send(make([]byte, LargeAnswer+1))
+		})
+		whoami(d, app)
+	})
+	var asking sync.WaitGroup
+	ask := func(ctx context.Context, name, key string) {
+		asking.Go(func() {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/large/"+name, nil)
+			req.Header.Set("Authorization", "Bearer "+key)
+			req.Close = true
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return
+			}
+			if n, err := io.Copy(io.Discard, resp.Body); n != LargeAnswer+1 || err != nil {
+				t.Errorf("%s: %d bytes, %v", name, n, err)
+			}
+			resp.Body.Close()
+		})
+	}
+	enters := func(want string) {
+		t.Helper()
+		select {
+		case got := <-entered:
+			if got != want {
+				t.Fatalf("it is the turn of %s, want %s", got, want)
+			}
+		case err := <-refused:
+			t.Fatalf("refused: %v", err)
+		}
+	}
+	ctx := t.Context()
+	ask(ctx, "first", watchKey)
+	enters("first")
+	gone, cancel := context.WithCancel(ctx)
+	ask(gone, "gone", watchKey)
+	s.waiting(t, 2)
+	ask(ctx, "third", watchKey)
+	s.waiting(t, 3)
+	ask(ctx, "other", otherKey)
+	enters("other") // and neither of those before it
+	if a := s.call("GET", "/who", "Authorization: Bearer "+watchKey); a.StatusCode != 200 {
+		t.Errorf("a small answer beside a large one: %d", a.StatusCode)
+	}
+	cancel()
+	if err := <-refused; FromError(err).Code != ConnectionLimit {
+		t.Errorf("whoever left: %v", err)
+	}
+	leave <- struct{}{}
+	leave <- struct{}{}
+	enters("third")
+	leave <- struct{}{}
+	asking.Wait()
+	s.waiting(t, 0)
+}
+
+// waiting waits until n requests of the watcher's key wait or are answered.
+func (s *site) waiting(t *testing.T, n int) {
+	t.Helper()
+	turns := &s.door.turns
+	for {
+		turns.mu.Lock()
+		users := 0
+		if l := turns.lanes["credential k1"]; l != nil {
+			users = l.users
+		}
+		turns.mu.Unlock()
+		if users == n {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("%d requests wait, want %d", users, n)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// pipes is a listener whose connections hold no byte.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipes) Close() error { close(p); return nil }
+func (pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// TestUnreadLargeAnswers: what readers do not take is bounded, for each key and for a
+// client, and not for ever.
+func TestUnreadLargeAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := testKeys()
+		for i := range 10 {
+			keys[fmt.Sprintf("acme-%d-0123456789012345", i)] = auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: fmt.Sprint("a", i)}}
+		}
+		d, err := New(Options{Auth: keys, Log: (&logbook{}).logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := d.App()
+		body := bytes.Repeat([]byte("x"), 1<<20)
+		app.Get("/large", func(c *fiber.Ctx) error {
+			p, err := d.Principal(c)
+			if err == nil {
+				err = d.Turn(c, p)
+			}
+			if err != nil {
+				return err
+			}
+			return c.Send(body)
+		})
+		ln := make(pipes)
+		var running sync.WaitGroup
+		running.Go(func() { _ = app.Listener(ln) })
+		ask := func(key string) net.Conn {
+			c, server := net.Pipe()
+			ln <- server
+			if _, err := fmt.Fprintf(c, "GET /large HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", key); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		answer := func(c net.Conn) *http.Response {
+			t.Helper()
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		var open []net.Conn
+		for range unreadPerCredential {
+			c := ask(watchKey)
+			if resp := answer(c); resp.StatusCode != 200 {
+				t.Fatalf("answered with %d", resp.StatusCode)
+			}
+			open = append(open, c)
+		}
+		began := time.Now()
+		late := ask(watchKey)
+		if resp := answer(ask(otherKey)); resp.StatusCode != 200 {
+			t.Errorf("another client is answered with %d", resp.StatusCode)
+		}
+		if resp := answer(late); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || time.Since(began) != maxTurnWait {
+			t.Errorf("one too many is answered with %d after %v", resp.StatusCode, time.Since(began))
+		}
+		for i := range unreadPerClient - unreadPerCredential {
+			c := ask(fmt.Sprintf("acme-%d-0123456789012345", i%10))
+			answer(c)
+			open = append(open, c)
+		}
+		if resp := answer(ask("acme-9-0123456789012345")); resp.StatusCode != 429 {
+			t.Errorf("one too many of the client is answered with %d", resp.StatusCode)
+		}
+		time.Sleep(leastTime + time.Second*time.Duration(len(body)/leastSpeed)) // all are cut by now
+		if resp := answer(ask(watchKey)); resp.StatusCode != 200 {
+			t.Errorf("afterwards: %d", resp.StatusCode)
+		}
+		for _, c := range open {
+			if n, err := io.Copy(io.Discard, c); err != nil || n == int64(len(body)) {
+				t.Errorf("what was not read is whole: %d bytes, %v", n, err)
+			}
+		}
+		if err := app.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		running.Wait()
+		if len(d.turns.lanes) > 1 { // the last two answers are read by nobody
+			t.Errorf("%d lanes are left", len(d.turns.lanes))
+		}
+	})
+}
