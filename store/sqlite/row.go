@@ -139,7 +139,7 @@ func (s *session) brief(query string, args []any, further ...any) (*jobRow, erro
 	return r, nil
 }
 
-func (s *session) jobWithin(limit int64, query string, args []any, further []any) (*jobRow, error) {
+func (s *session) jobWithin(limit int64, query string, args, further []any) (*jobRow, error) {
 	var found *jobRow
 	err := s.each(query, append([]any{limit}, args...), func(rows *sql.Rows) (bool, error) {
 		r, err := scanJob(rows, further)
