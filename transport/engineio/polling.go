@@ -287,8 +287,7 @@ func (p *poll) lastAnswer(retry time.Duration) (body []byte, status int, over bo
 	}
 	w := &Writer{polling: true, base64: s.base64, limit: maxLast}
 	s.app.Goodbye(w, retry)
-	w.text(typeClose)
-	return w.buf, fiber.StatusOK, true
+	return lastPayload(w.buf, ErrShutdown), fiber.StatusOK, true
 }
 
 // Closed implements wire.Stream. What a lost answer held is lost, so the session

@@ -3,7 +3,6 @@ package engineio
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -328,11 +327,7 @@ func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 	s.ws, s.probe, s.get = nil, nil, nil
 	linger := time.Duration(0)
 	if ws == nil { // the peer polls
-		bye := []byte{typeClose}
-		if cause == ErrPeerClosed { //nolint:errorlint // it is handed over as it is
-			bye = []byte{typeNoop}
-		}
-		s.over.last = slices.Concat(last, joinWith(last), bye)
+		s.over.last = lastPayload(last, cause)
 		switch {
 		case get != nil:
 			get.answer(s.over.last)
@@ -361,10 +356,17 @@ func (s *Session) shut(cause error, last []byte, politely bool) (free bool) {
 	return free
 }
 
-// joinWith returns the separator if something stands before it.
-func joinWith(last []byte) []byte {
-	if len(last) == 0 {
-		return nil
+// lastPayload is what a poll of a session that is over is answered: its last
+// messages, or else the word that it is over. Not both: the official client hands
+// over the messages of a payload after it has acted on a close packet in it, when it
+// takes no more, and keeps them until it is back. Its next poll is refused, which
+// ends the session for it as well.
+func lastPayload(messages []byte, cause error) []byte {
+	switch {
+	case len(messages) > 0:
+		return messages
+	case cause == ErrPeerClosed: //nolint:errorlint // it is handed over as it is
+		return []byte{typeNoop}
 	}
-	return []byte{separator}
+	return []byte{typeClose}
 }

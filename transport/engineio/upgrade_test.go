@@ -261,7 +261,8 @@ func TestASessionEndsDuringTheProbe(t *testing.T) {
 		r.app(p.SID).send("a")
 		r.app(p.SID).session.Close(errWanted)
 		ws.Ended()
-		p.Gets("4a", "1") // polling is the transport still
+		p.Gets("4a") // polling is the transport still
+		p.Unknown()
 		wantCause(t, r.app(p.SID), errWanted)
 
 		p, ws = r.probed()

@@ -43,6 +43,7 @@ type engine struct {
 	sid    string
 	queue  []string // packets that one answer brought
 	mute   bool     // pings are not answered
+	bye    bool     // the server has said that it goes
 	probe  chan probed
 	asking atomic.Bool // a GET is under way
 	moving atomic.Bool // an upgrade is
@@ -161,6 +162,9 @@ func (e *engine) poll() error {
 		return errors.New("an empty answer, which is fatal to clients")
 	}
 	e.queue = strings.Split(body, "\x1e")
+	if len(e.queue) > 1 && slices.Contains(e.queue, string(packetClose)) { // clients close first, and hand over the rest too late
+		return fmt.Errorf("%w: a payload with a close and %q", ErrWire, e.queue[0])
+	}
 	return nil
 }
 
@@ -258,6 +262,9 @@ func (e *engine) packet() (string, error) {
 			err = e.move(p)
 		default:
 			err = e.poll()
+		}
+		if err != nil && e.bye && !errors.Is(err, ErrWire) {
+			return "", &closed{code: 1005, reason: err.Error()}
 		}
 		if err != nil {
 			return "", err

@@ -248,7 +248,7 @@ func (s *IO) item() (Item, error) {
 // event reads an event with its offset.
 func (s *IO) event(data string) (Item, error) {
 	it, err := s.parse(data)
-	if err != nil {
+	if err != nil && !errors.Is(err, errCutShort) {
 		err = fmt.Errorf("%w: event %q: %w", ErrWire, data, err)
 	}
 	return it, err
@@ -276,6 +276,7 @@ func (s *IO) parse(data string) (Item, error) {
 		return Item{}, fmt.Errorf("%d arguments", len(args)-1)
 	}
 	it, err := s.take(name, args[1])
+	s.bye = s.bye || it.Name == "reconnect"
 	if err == nil && !s.trails {
 		offset, err = s.implied(it)
 	}
@@ -292,6 +293,9 @@ func (s *IO) parse(data string) (Item, error) {
 	return it, err
 }
 
+// errCutShort is the end of a connection between a frame and its offset.
+var errCutShort = errors.New("the offset is missing")
+
 // implied returns the offset that stands behind an item: that of a frame follows at
 // once, that of an event after the last of the same write.
 func (s *IO) implied(it Item) (string, error) {
@@ -301,7 +305,7 @@ func (s *IO) implied(it Item) (string, error) {
 	case "connected", "subscribed", "live":
 		p, err := s.packetIO()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%w: %w", errCutShort, err)
 		}
 		var args []string
 		if err := json.Unmarshal([]byte(p.data), &args); err != nil || p.kind != '2' || len(args) != 1 {
