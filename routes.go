@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"mime"
 	"net"
@@ -127,6 +129,14 @@ func page(name string) fiber.Handler {
 		c.Set(fiber.HeaderContentSecurityPolicy, pagePolicy)
 		c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 		c.Set(fiber.HeaderCacheControl, "no-cache")
+		now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
+		now.Set(c)
+		switch fresh, err := transport.Conditions(c, now); {
+		case err != nil:
+			return err
+		case fresh:
+			return c.SendStatus(fiber.StatusNotModified)
+		}
 		return c.Send(data)
 	}
 }

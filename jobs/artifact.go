@@ -30,9 +30,15 @@ type Files interface {
 	// Create begins a file that nobody can see.
 	Create() (Draft, error)
 	// Open opens a file that was kept.
-	Open(id string) (io.ReadSeekCloser, error)
+	Open(id string) (File, error)
 	// Remove deletes a file; one that is gone already is no error.
 	Remove(id string) error
+}
+
+// File is a file that was kept. It never changes.
+type File interface {
+	io.ReadSeekCloser
+	Stat() (fs.FileInfo, error)
 }
 
 // Draft is a file that is being written. Either Keep or Discard ends it;
@@ -50,16 +56,28 @@ var ErrNoArtifact = fmt.Errorf("no such artifact: %w", ErrNotFound)
 // ErrTooLarge: an artifact has more than MaxArtifactBytes.
 var ErrTooLarge = fmt.Errorf("an artifact must not be larger than %d bytes", MaxArtifactBytes)
 
+// ErrArtifactChanged: the artifact of this name is another than the one that was
+// to be replaced, or one is there where none was.
+var ErrArtifactChanged = errors.New("the artifact has changed meanwhile")
+
 // StoredArtifact is an artifact and where its bytes are.
 type StoredArtifact struct {
 	Artifact
 	File   string   // id in Files
 	Digest [32]byte // SHA-256 of the bytes
+	// Modified is when the file was written, by its own clock. Stores do not know it;
+	// Service.OpenArtifact does.
+	Modified time.Time
+}
+
+// Replaced says which artifact of its name a new one may replace. Nil: any.
+type Replaced struct {
+	File string // id in Files; empty: there must be none
 }
 
 // Saved acknowledges an artifact.
 type Saved struct {
-	Artifact Artifact
+	Artifact StoredArtifact
 	Receipt  Receipt
 }
 
@@ -86,10 +104,14 @@ func ArtifactURL(jobID, name string) string { return "/v1/jobs/" + jobID + "/art
 // reads, it renews the lease: whoever sends is alive. contentType is what the
 // sender calls it, and may be empty.
 //
-// Errors: those of r, ErrTooLarge, ErrLeaseLost, ErrStorageFull, and
+// allow, unless it is nil, gets the artifact of this name as it is, or nil, and
+// refuses with its error before anything is read. What it has allowed replaces that
+// artifact and no other: ErrArtifactChanged if another came meanwhile.
+//
+// Errors: those of r and allow, ErrTooLarge, ErrLeaseLost, ErrStorageFull, and
 // *ConflictError if the job has MaxArtifacts others; *InvalidError for a name
 // that is none.
-func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType string, r io.Reader) (Saved, error) {
+func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType string, r io.Reader, allow func(*StoredArtifact) error) (Saved, error) {
 	if !ValidArtifactName(name) {
 		return Saved{}, &InvalidError{[]FieldError{{"/name", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen"}}}
 	}
@@ -97,6 +119,10 @@ func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType s
 		return Saved{}, errors.New("this service keeps no artifacts")
 	}
 	receipt, err := s.store.Extend(ctx, l) // before anything is read: most refusals show here
+	if err != nil {
+		return Saved{}, err
+	}
+	only, err := s.allowed(ctx, l, name, allow)
 	if err != nil {
 		return Saved{}, err
 	}
@@ -114,14 +140,30 @@ func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType s
 	if a.File, err = draft.Keep(); err != nil {
 		return Saved{}, fmt.Errorf("keep artifact: %w", err)
 	}
-	receipt, err = s.store.AddArtifact(ctx, l, a)
+	receipt, err = s.store.AddArtifact(ctx, l, a, only)
 	if err == nil {
-		return Saved{a.Artifact, receipt}, nil
+		return Saved{a, receipt}, nil
 	}
 	if refused(err) || errors.Is(err, ErrStorageFull) {
 		s.removeFile(a.File)
 	} // else the commit's fate is open, and the next start sweeps what it left
 	return Saved{}, err
+}
+
+// allowed asks whether the artifact of a name may be replaced, and says which.
+func (s *Service) allowed(ctx context.Context, l Lease, name string, allow func(*StoredArtifact) error) (*Replaced, error) {
+	if allow == nil {
+		return nil, nil
+	}
+	a, file, err := s.OpenArtifact(ctx, l.Client, l.JobID, name)
+	if errors.Is(err, ErrNoArtifact) {
+		return &Replaced{}, allow(nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // nothing was read
+	return &Replaced{a.File}, allow(&a)
 }
 
 func (s *Service) removeFile(id string) {
@@ -176,7 +218,7 @@ func (r *renewing) Read(p []byte) (int, error) {
 
 // OpenArtifact opens an artifact of a job of client. The caller closes the file.
 // ErrNotFound if the job is not there, ErrNoArtifact if only the artifact is not.
-func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (StoredArtifact, io.ReadSeekCloser, error) {
+func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (StoredArtifact, File, error) {
 	if s.files == nil {
 		return StoredArtifact{}, nil, ErrNoArtifact
 	}
@@ -187,6 +229,9 @@ func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (S
 		}
 		file, err := s.files.Open(a.File)
 		if err == nil {
+			if info, err := file.Stat(); err == nil {
+				a.Modified = info.ModTime()
+			}
 			return a, file, nil
 		}
 		// It may have been replaced or deleted since it was looked up.

@@ -53,7 +53,7 @@ func TestSaveArtifact(t *testing.T) {
 	r := openRig(t, t.TempDir(), nil)
 	l := r.leased(t, "a")
 	save := func(name, said, body string) (jobs.Saved, error) {
-		return r.svc.SaveArtifact(t.Context(), l.Lease, name, said, iotest.OneByteReader(strings.NewReader(body)))
+		return r.svc.SaveArtifact(t.Context(), l.Lease, name, said, iotest.OneByteReader(strings.NewReader(body)), nil)
 	}
 	for _, c := range [][4]string{
 		{"a.txt", "text/plain; charset=UTF-8", "hello", "text/plain; charset=utf-8"},
@@ -78,11 +78,11 @@ func TestSaveArtifact(t *testing.T) {
 		t.Errorf("removed %d, %v; %d files are left", n, err, r.onDisk(t))
 	}
 	broken := io.MultiReader(strings.NewReader(strings.Repeat("x", 5000)), iotest.ErrReader(io.ErrUnexpectedEOF))
-	if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "half", "", broken); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "half", "", broken, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("half a file: %v", err)
 	}
 	huge := io.LimitReader(zeros{}, jobs.MaxArtifactBytes+1)
-	if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "huge", "", huge); !errors.Is(err, jobs.ErrTooLarge) {
+	if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "huge", "", huge, nil); !errors.Is(err, jobs.ErrTooLarge) {
 		t.Errorf("too large a file: %v", err)
 	}
 	for _, name := range []string{"", ".", "..", "a/b", "a\\b", "a b", "ä", strings.Repeat("n", 129), "a\x00"} {
@@ -127,7 +127,7 @@ func TestSaveArtifactRenewsTheLease(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.start(t, jobs.ProcessorOptions{}, nil)
 		l := r.leased(t, "a")
-		if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "slow", "", &slowly{100, 2 * time.Second}); err != nil {
+		if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "slow", "", &slowly{100, 2 * time.Second}, nil); err != nil {
 			t.Errorf("an upload of 200 s: %v", err)
 		}
 		go func() {
@@ -135,7 +135,7 @@ func TestSaveArtifactRenewsTheLease(t *testing.T) {
 			_, _ = r.svc.Cancel(context.Background(), "a", l.Job.ID)
 		}()
 		start := time.Now()
-		_, err := r.svc.SaveArtifact(t.Context(), l.Lease, "cut", "", &slowly{1000, 2 * time.Second})
+		_, err := r.svc.SaveArtifact(t.Context(), l.Lease, "cut", "", &slowly{1000, 2 * time.Second}, nil)
 		if took := time.Since(start); !errors.Is(err, jobs.ErrLeaseLost) || took > 50*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}

@@ -125,18 +125,18 @@ func (a *attempt) artifacts() int {
 
 // save keeps an artifact of the job.
 func (a *attempt) save(ctx context.Context, name, contentType string, r io.Reader) (Artifact, error) {
-	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, r)
+	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, r, nil)
 	var conflict *ConflictError
 	var invalid *InvalidError
 	switch {
 	case err == nil:
 		a.mu.Lock()
-		a.cursor, a.left[name] = saved.Receipt.LastEventID, saved.Artifact
+		a.cursor, a.left[name] = saved.Receipt.LastEventID, saved.Artifact.Artifact
 		a.mu.Unlock()
 	case errors.As(err, &conflict) || errors.As(err, &invalid) || errors.Is(err, ErrTooLarge):
 		err = &ActionError{Class: ClassArtifact, Message: err.Error(), Err: err}
 	}
-	return saved.Artifact, err
+	return saved.Artifact.Artifact, err
 }
 
 // announce commits the progress event that precedes action i of n (1, 2, …).

@@ -45,7 +45,7 @@ func refused(err error) bool {
 	var conflict *ConflictError
 	var invalid *InvalidError
 	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) ||
-		errors.As(err, &conflict) || errors.As(err, &invalid)
+		errors.Is(err, ErrArtifactChanged) || errors.As(err, &conflict) || errors.As(err, &invalid)
 }
 
 // insist runs a command that is safe to repeat until the store has decided or

@@ -60,8 +60,9 @@ type Store interface {
 
 	// AddArtifact commits job.artifact of a running job and renews the lease.
 	// An artifact of the same name is replaced, and its file becomes garbage.
-	// *ConflictError if the job has MaxArtifacts others.
-	AddArtifact(ctx context.Context, l Lease, a StoredArtifact) (Receipt, error)
+	// *ConflictError if the job has MaxArtifacts others, ErrArtifactChanged if only,
+	// unless nil, names another one than there is.
+	AddArtifact(ctx context.Context, l Lease, a StoredArtifact, only *Replaced) (Receipt, error)
 
 	// Artifact returns one artifact of a job. ErrNoArtifact if the job has none
 	// of this name.

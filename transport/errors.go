@@ -25,8 +25,10 @@ const (
 	Conflict             Code = "conflict"
 	LeaseLost            Code = "lease_lost"
 	CursorGone           Code = "cursor_gone"
+	PreconditionFailed   Code = "precondition_failed"
 	TooLarge             Code = "too_large"
 	UnsupportedMediaType Code = "unsupported_media_type"
+	RangeNotSatisfiable  Code = "range_not_satisfiable"
 	Invalid              Code = "invalid"
 	IdempotencyMismatch  Code = "idempotency_mismatch"
 	UpgradeRequired      Code = "upgrade_required"
@@ -61,8 +63,10 @@ var table = map[Code]row{
 	Conflict:             {409, "Conflict with the job's state", 0},
 	LeaseLost:            {409, "Lease lost", 0},
 	CursorGone:           {410, "Cursor gone", 0},
+	PreconditionFailed:   {412, "A condition of the request does not hold", 0},
 	TooLarge:             {413, "Too large", 0},
 	UnsupportedMediaType: {415, "Unsupported media type", 0},
+	RangeNotSatisfiable:  {416, "The range lies beyond the end", 0},
 	Invalid:              {422, "Invalid request", 0},
 	IdempotencyMismatch:  {422, "Idempotency-Key was used for another request", 0},
 	UpgradeRequired:      {426, "Upgrade required", 0},

@@ -108,6 +108,15 @@ func joinFields(c *fiber.Ctx) error {
 	return nil
 }
 
+// wholePut refuses a PUT of a part: what the part was meant for would become the
+// whole (RFC 9110 14.5).
+func wholePut(c *fiber.Ctx) error {
+	if c.Method() == fiber.MethodPut && c.Get(fiber.HeaderContentRange) != "" {
+		return Refuse(Malformed, "A PUT replaces the whole; it takes no Content-Range.")
+	}
+	return nil
+}
+
 // join makes one line of those of f.
 func (f field) join(c *fiber.Ctx) error {
 	h := &c.Request().Header

@@ -59,6 +59,8 @@ func fromJobs(err error) *Problem {
 		return p
 	case errors.As(err, &malformed):
 		return Refuse(Malformed, malformed.Error())
+	case errors.Is(err, jobs.ErrArtifactChanged):
+		return Refuse(PreconditionFailed, "The artifact has changed since the condition was looked at.")
 	case errors.Is(err, jobs.ErrNotFound):
 		return Refuse(NotFound, "There is no such job.")
 	case errors.Is(err, jobs.ErrLeaseLost):

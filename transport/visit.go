@@ -102,6 +102,9 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 	if err := joinFields(c); err != nil {
 		return Write(c, err)
 	}
+	if err := wholePut(c); err != nil {
+		return Write(c, err)
+	}
 	if done, err := d.cors(c); err != nil {
 		return Write(c, err)
 	} else if done {

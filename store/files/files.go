@@ -144,7 +144,7 @@ func (f *Files) sync() error {
 }
 
 // Open implements jobs.Files.
-func (f *Files) Open(id string) (io.ReadSeekCloser, error) {
+func (f *Files) Open(id string) (jobs.File, error) {
 	if !valid(id) {
 		return nil, fmt.Errorf("open file: %q is no file's name", id)
 	}

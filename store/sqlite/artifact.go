@@ -28,13 +28,13 @@ const (
 )
 
 // AddArtifact implements jobs.Store.
-func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArtifact) (jobs.Receipt, error) {
+func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArtifact, only *jobs.Replaced) (jobs.Receipt, error) {
 	return write(ctx, s, 1, func(b *batch) (jobs.Receipt, error) {
 		r, err := b.holding(l)
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		if err := b.putArtifact(r, a); err != nil {
+		if err := b.putArtifact(r, a, only); err != nil {
 			return jobs.Receipt{}, err
 		}
 		now := time.Now()
@@ -47,12 +47,15 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 	})
 }
 
-// putArtifact inserts or replaces the row of an artifact.
-func (b *batch) putArtifact(r running, a jobs.StoredArtifact) error {
+// putArtifact inserts or replaces the row of an artifact; see jobs.Store.AddArtifact for only.
+func (b *batch) putArtifact(r running, a jobs.StoredArtifact, only *jobs.Replaced) error {
 	var old string
 	replaces, err := b.row(sqlArtifactFile, []any{r.id, a.Name}, &old)
 	if err != nil {
 		return err
+	}
+	if only != nil && only.File != old {
+		return refuse(jobs.ErrArtifactChanged)
 	}
 	if replaces {
 		if _, err := b.exec(sqlReplace, a.File, a.Size, a.ContentType, a.Digest[:], r.id, a.Name); err != nil {

@@ -23,8 +23,8 @@ func stored(job, name, file string) jobs.StoredArtifact {
 func testArtifacts(w *world) {
 	l := w.running("a")
 	one, two := stored(l.Job.ID, "one.txt", "f1"), stored(l.Job.ID, "two.txt", "f02")
-	r := must(w.store.AddArtifact(w.Context(), l.Lease, one))(w)
-	must(w.store.AddArtifact(w.Context(), l.Lease, two))(w)
+	r := must(w.store.AddArtifact(w.Context(), l.Lease, one, nil))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, two, nil))(w)
 	if diff := cmp.Diff(one, must(w.store.Artifact(w.Context(), "a", l.Job.ID, "one.txt"))(w)); diff != "" {
 		w.Errorf("artifact (-want +got):\n%s", diff)
 	}
@@ -36,7 +36,7 @@ func testArtifacts(w *world) {
 		w.Errorf("event %s", events[2].JSON)
 	}
 	again := stored(l.Job.ID, "one.txt", "file3")
-	must(w.store.AddArtifact(w.Context(), l.Lease, again))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, again, nil))(w)
 	w.wantTypes("a", l.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeArtifact, jobs.TypeArtifact, jobs.TypeArtifact)
 	if diff := cmp.Diff([]jobs.Artifact{again.Artifact, two.Artifact}, w.get("a", l.Job.ID).Artifacts); diff != "" {
 		w.Errorf("artifacts (-want +got):\n%s", diff)
@@ -53,14 +53,29 @@ func testArtifacts(w *world) {
 	if g := must(w.store.Garbage(w.Context(), 10))(w); len(g) != 0 {
 		w.Errorf("garbage %v after it was forgotten", g)
 	}
+	for what, only := range map[string]*jobs.Replaced{"another file": {File: "f1"}, "none": {}} {
+		if _, err := w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "one.txt", "f6"), only); !errors.Is(err, jobs.ErrArtifactChanged) {
+			w.Errorf("in the place of %s: %v", what, err)
+		}
+	}
+	if _, err := w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "new", "f7"), &jobs.Replaced{File: "f1"}); !errors.Is(err, jobs.ErrArtifactChanged) {
+		w.Errorf("in the place of what is not there: %v", err)
+	}
+	if g := must(w.store.Garbage(w.Context(), 10))(w); len(g) != 0 {
+		w.Errorf("garbage %v of what was refused", g)
+	}
+	file4 := stored(l.Job.ID, "one.txt", "file4")
+	must(w.store.AddArtifact(w.Context(), l.Lease, file4, &jobs.Replaced{File: "file3"}))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, again, &jobs.Replaced{File: "file4"}))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "new", "f7"), &jobs.Replaced{}))(w)
 	bad := l.Lease
 	bad.Token += "x"
 	for what, err := range map[string]error{
-		"a wrong token":    errOf(w.store.AddArtifact(w.Context(), bad, stored(l.Job.ID, "x", "f4"))),
+		"a wrong token":    errOf(w.store.AddArtifact(w.Context(), bad, stored(l.Job.ID, "x", "f4"), nil)),
 		"an absent name":   errOf(w.store.Artifact(w.Context(), "a", l.Job.ID, "none")),
 		"an absent job":    errOf(w.store.Artifact(w.Context(), "a", newID(), "one.txt")),
 		"another's job":    errOf(w.store.Artifact(w.Context(), "b", l.Job.ID, "one.txt")),
-		"another's client": errOf(w.store.AddArtifact(w.Context(), jobs.Lease{Client: "b", JobID: l.Job.ID, Token: l.Lease.Token}, one)),
+		"another's client": errOf(w.store.AddArtifact(w.Context(), jobs.Lease{Client: "b", JobID: l.Job.ID, Token: l.Lease.Token}, one, nil)),
 	} {
 		want := map[string]error{"a wrong token": jobs.ErrLeaseLost, "an absent name": jobs.ErrNoArtifact}[what]
 		if want == nil {
@@ -80,9 +95,9 @@ func testArtifacts(w *world) {
 // in the same moment.
 func testArtifactsGo(w *world) {
 	kept, l := w.running("a"), w.running("a")
-	must(w.store.AddArtifact(w.Context(), kept.Lease, stored(kept.Job.ID, "n", "kept")))(w)
-	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "n", "gone1")))(w)
-	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "m", "gone2")))(w)
+	must(w.store.AddArtifact(w.Context(), kept.Lease, stored(kept.Job.ID, "n", "kept"), nil))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "n", "gone1"), nil))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "m", "gone2"), nil))(w)
 	j := must(w.store.Complete(w.Context(), l.Lease, nil))(w)
 	if len(j.Artifacts) != 2 {
 		w.Errorf("the completed job has %v", j.Artifacts)
@@ -106,13 +121,13 @@ func testArtifactsFit(w *world) {
 	l := w.running("a")
 	for i := range jobs.MaxArtifacts {
 		name := fmt.Sprintf("%0*d", jobs.MaxArtifactName, i)
-		must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, name, fmt.Sprintf("f%d", i))))(w)
+		must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, name, fmt.Sprintf("f%d", i)), nil))(w)
 	}
 	var conflict *jobs.ConflictError
-	if _, err := w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "more", "g")); !errors.As(err, &conflict) {
+	if _, err := w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "more", "g"), nil); !errors.As(err, &conflict) {
 		w.Errorf("one artifact too many: %v", err)
 	}
-	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, fmt.Sprintf("%0*d", jobs.MaxArtifactName, 7), "again")))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, fmt.Sprintf("%0*d", jobs.MaxArtifactName, 7), "again"), nil))(w)
 	big := json.RawMessage(`{"x":"` + strings.Repeat("x", 60<<10) + `"}`)
 	var invalid *jobs.InvalidError
 	if _, err := w.store.Complete(w.Context(), l.Lease, big); !errors.As(err, &invalid) {

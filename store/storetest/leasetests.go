@@ -53,7 +53,7 @@ func testAppend(w *world) {
 func testComplete(w *world) {
 	w.submit("a", queued())
 	l := w.claim("a")
-	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "f", "file1")))(w)
+	must(w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "f", "file1"), nil))(w)
 	j := must(w.store.Complete(w.Context(), l.Lease, json.RawMessage(`{"ok":true}`)))(w)
 	w.wantStatus(j, jobs.Completed)
 	if string(j.Result) != `{"ok":true}` || j.CompletedAt == nil || len(j.Artifacts) != 1 || j.Error != nil {

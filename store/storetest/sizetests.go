@@ -75,7 +75,7 @@ func (w *world) listArtifacts() {
 		for i := range 20 {
 			name := fmt.Sprintf("%0128d", i)
 			a := jobs.StoredArtifact{File: newID(), Artifact: jobs.Artifact{Name: name, ContentType: "text/plain", URL: jobs.ArtifactURL(l.Job.ID, name)}}
-			must(w.store.AddArtifact(w.Context(), l.Lease, a))(w)
+			must(w.store.AddArtifact(w.Context(), l.Lease, a, nil))(w)
 		}
 	}
 	p := must(w.store.List(w.Context(), "b", jobs.ListQuery{Limit: 200, MaxBytes: 12_000}))(w)

@@ -38,7 +38,7 @@ func everything(s Store, l jobs.Lease) []asked {
 			return called(s.Append(ctx, l, []jobs.Body{jobs.Logged("info", "x")}))
 		}},
 		{"AddArtifact", func(ctx context.Context) error {
-			return called(s.AddArtifact(ctx, l, jobs.StoredArtifact{Artifact: jobs.Artifact{Name: "x"}, File: newID()}))
+			return called(s.AddArtifact(ctx, l, jobs.StoredArtifact{Artifact: jobs.Artifact{Name: "x"}, File: newID()}, nil))
 		}},
 		{"Artifact", func(ctx context.Context) error { return called(s.Artifact(ctx, "a", l.JobID, "x")) }},
 		{"Garbage", func(ctx context.Context) error { return called(s.Garbage(ctx, 1)) }},

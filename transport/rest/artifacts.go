@@ -28,8 +28,8 @@ const (
 
 // Artifacts is what this package asks of the job service for artifacts.
 type Artifacts interface {
-	SaveArtifact(ctx context.Context, l jobs.Lease, name, contentType string, r io.Reader) (jobs.Saved, error)
-	OpenArtifact(ctx context.Context, client, job, name string) (jobs.StoredArtifact, io.ReadSeekCloser, error)
+	SaveArtifact(ctx context.Context, l jobs.Lease, name, contentType string, r io.Reader, allow func(*jobs.StoredArtifact) error) (jobs.Saved, error)
+	OpenArtifact(ctx context.Context, client, job, name string) (jobs.StoredArtifact, jobs.File, error)
 }
 
 // putArtifact streams the body to disk. An upload counts as a waiting call of
@@ -62,7 +62,14 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), uploadTime)
 	defer cancel()
 	in := incoming(ctx, c.Context())
-	saved, err := s.Jobs.SaveArtifact(ctx, l, name, string(c.Request().Header.ContentType()), in)
+	saved, err := s.Jobs.SaveArtifact(ctx, l, name, string(c.Request().Header.ContentType()), in, func(now *jobs.StoredArtifact) error {
+		var v transport.Validators
+		if now != nil {
+			v = validators(*now)
+		}
+		_, err := transport.Conditions(c, v)
+		return err
+	})
 	switch {
 	case err == nil:
 	case errors.Is(err, jobs.ErrTooLarge):
@@ -73,7 +80,8 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 		return s.lost(l, err)
 	}
 	c.Set(fiber.HeaderLocation, saved.Artifact.URL)
-	return transport.JSON(c, fiber.StatusCreated, saved.Artifact)
+	c.Set(fiber.HeaderETag, validators(saved.Artifact).ETag)
+	return transport.JSON(c, fiber.StatusCreated, saved.Artifact.Artifact)
 }
 
 func artifactTooLarge() error {

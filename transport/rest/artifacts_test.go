@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
@@ -70,7 +71,14 @@ func TestArtifact(t *testing.T) {
 	}
 	digest := sha256.Sum256([]byte("0123456789"))
 	tag := `"` + hex.EncodeToString(digest[:16]) + `"`
+	if got := a.Header.Get("ETag"); got != tag {
+		t.Errorf("the upload's ETag is %s", got)
+	}
 	get := s.call("GET", path, s.watcher, "")
+	modified, long := get.Header.Get("Last-Modified"), "Mon, 02 Jan 2006 15:04:05 GMT"
+	if at, err := http.ParseTime(modified); err != nil || time.Since(at) < 0 {
+		t.Errorf("Last-Modified %q: %v", modified, err)
+	}
 	if get.StatusCode != 200 || get.body != "0123456789" {
 		t.Errorf("%d %q", get.StatusCode, get.body)
 	}
@@ -93,18 +101,49 @@ func TestArtifact(t *testing.T) {
 	}{
 		{"Range: bytes=2-4", "234", "bytes 2-4/10", 206}, {"Range: bytes=7-", "789", "bytes 7-9/10", 206},
 		{"Range: bytes=-3", "789", "bytes 7-9/10", 206}, {"Range: bytes=-30", "0123456789", "bytes 0-9/10", 206},
-		{"Range: bytes=5-99", "56789", "bytes 5-9/10", 206}, {"Range: bytes=10-", "", "bytes */10", 416},
-		{"Range: bytes=-0", "", "bytes */10", 416}, {"Range: bytes=4-2", "0123456789", "", 200},
+		{"Range: bytes=5-99", "56789", "bytes 5-9/10", 206}, {"Range: BYTES=2-4,", "234", "bytes 2-4/10", 206},
+		{"Range: bytes=4-2", "0123456789", "", 200},
 		{"Range: bytes=0-1,4-5", "0123456789", "", 200}, {"Range: lines=1-2", "0123456789", "", 200},
 		{"Range: bytes=99999999999999999999-", "0123456789", "", 200},
 		{"If-None-Match: " + tag, "", "", 304}, {`If-None-Match: "x", W/` + tag, "", "", 304}, {"If-None-Match: *", "", "", 304},
 		{`If-None-Match: "x"`, "0123456789", "", 200},
+		{"If-Match: " + tag, "0123456789", "", 200}, {"If-Match: *", "0123456789", "", 200},
+		{"If-Modified-Since: " + modified, "", "", 304}, {"If-Modified-Since: " + long, "0123456789", "", 200},
+		{"If-Unmodified-Since: " + modified, "0123456789", "", 200},
 	} {
 		a := s.call("GET", path, s.watcher, "", tt.header)
 		if a.StatusCode != tt.status || a.body != tt.body || a.Header.Get("Content-Range") != tt.contentRange {
 			t.Errorf("%s: %d %q %q", tt.header, a.StatusCode, a.body, a.Header.Get("Content-Range"))
 		}
 	}
+	for _, tt := range []struct {
+		headers []string
+		want    transport.Code
+	}{
+		{[]string{"Range: bytes=10-"}, transport.RangeNotSatisfiable}, {[]string{"Range: bytes=-0"}, transport.RangeNotSatisfiable},
+		{[]string{`If-Match: "x"`}, transport.PreconditionFailed}, {[]string{"If-Match: W/" + tag}, transport.PreconditionFailed},
+		{[]string{"If-Unmodified-Since: " + long}, transport.PreconditionFailed},
+		// 412 comes before 304, and both before 416.
+		{[]string{`If-Match: "x"`, "If-None-Match: " + tag, "Range: bytes=10-"}, transport.PreconditionFailed},
+		{[]string{"If-Match: " + tag, `If-None-Match: "x"`, "Range: bytes=10-", "If-Range: " + tag}, transport.RangeNotSatisfiable},
+	} {
+		a := s.call("GET", path, s.watcher, "", tt.headers...)
+		a.problem(t, tt.want)
+		if want := map[bool]string{true: "bytes */10"}[tt.want == transport.RangeNotSatisfiable]; a.Header.Get("Content-Range") != want || a.Header.Get("ETag") != tag {
+			t.Errorf("%q: %v", tt.headers, a.Header)
+		}
+		if head := s.call("HEAD", path, s.watcher, "", tt.headers...); tt.want == transport.PreconditionFailed && head.StatusCode != 412 {
+			t.Errorf("HEAD %q: %d", tt.headers, head.StatusCode)
+		}
+	}
+	if a := s.call("GET", path, s.watcher, "", "If-None-Match: "+tag, "Range: bytes=10-"); a.StatusCode != 304 || a.Header.Get("ETag") != tag {
+		t.Errorf("304 comes before 416: %d %v", a.StatusCode, a.Header)
+	}
+	if a := s.call("GET", path, s.watcher, "", `If-Range: "x"`, "Range: bytes=10-"); a.StatusCode != 200 {
+		t.Errorf("a range of other bytes: %d", a.StatusCode)
+	}
+	s.call("GET", path+"x", s.watcher, "", "If-Match: *", "If-None-Match: *").problem(t, transport.NotFound)
+	s.call("GET", path, s.submitter, "", `If-Match: "x"`).problem(t, transport.Forbidden)
 	for ifRange, want := range map[string]int{tag: 206, `"x"`: 200, "Mon, 01 Jan 2026 00:00:00 GMT": 200} {
 		if a := s.call("GET", path, s.watcher, "", "Range: bytes=0-0", "If-Range: "+ifRange); a.StatusCode != want {
 			t.Errorf("If-Range %s: %d, want %d", ifRange, a.StatusCode, want)
@@ -262,4 +301,109 @@ func TestBrokenUpload(t *testing.T) {
 	if err != nil || len(entries) != 0 || len(s.events("acme", g.ID)) != 2 {
 		t.Errorf("left: %v %v, %q", entries, err, s.events("acme", g.ID))
 	}
+}
+
+// A conditional upload replaces what its sender has seen, or nothing. A lost lease
+// counts first, and nobody learns by it what is there.
+func TestConditionalUploads(t *testing.T) {
+	s := newSite(t)
+	g := s.running()
+	path := "/v1/jobs/" + g.ID + "/artifacts/x"
+	put := func(body string, headers ...string) answer {
+		a, err := s.put(g, "x", "text/plain", strings.NewReader(body), headers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	holds := func(want string) {
+		t.Helper()
+		if a := s.call("GET", path, s.watcher, ""); a.body != want {
+			t.Errorf("it holds %q, want %q", a.body, want)
+		}
+	}
+	put("0", "If-Match: *").problem(t, transport.PreconditionFailed)
+	first := put("1", "If-None-Match: *")
+	if first.StatusCode != 201 {
+		t.Fatalf("%d %s", first.StatusCode, first.body)
+	}
+	tag := first.Header.Get("ETag")
+	for _, headers := range [][]string{
+		{"If-None-Match: *"}, {"If-None-Match: " + tag}, {`If-Match: "x"`}, {"If-Match: W/" + tag},
+		{"If-Unmodified-Since: Mon, 02 Jan 2006 15:04:05 GMT"}, {"If-Match: " + tag, "If-None-Match: *"},
+	} {
+		put("2", headers...).problem(t, transport.PreconditionFailed)
+		holds("1")
+	}
+	for i, headers := range [][]string{{"If-Match: " + tag}, {"If-Match: *"}, {"If-None-Match: " + tag}, {"If-Modified-Since: " + time.Now().UTC().Format(http.TimeFormat)}} {
+		body := fmt.Sprint("new", i)
+		if a := put(body, headers...); a.StatusCode != 201 {
+			t.Errorf("%q: %d %s", headers, a.StatusCode, a.body)
+		}
+		holds(body)
+	}
+	put("2", "If-Match: "+tag).problem(t, transport.PreconditionFailed)
+	holds("new3")
+	lost := g
+	lost.Lease.Token = "wrong"
+	if a, err := s.put(lost, "x", "", strings.NewReader("y"), `If-Match: "x"`); err != nil || a.StatusCode != 409 {
+		t.Errorf("a lost lease: %v %d", err, a.StatusCode)
+	}
+}
+
+// Of uploads that race with the same condition, one is taken.
+func TestRacingUploads(t *testing.T) {
+	s := newSite(t)
+	g := s.running()
+	const racers = 8
+	ready, statuses := make(chan struct{}, racers), make(chan int, racers)
+	begin := make(chan struct{})
+	for i := range racers {
+		go func() {
+			r, w := io.Pipe()
+			go func() {
+				fmt.Fprint(w, i)
+				ready <- struct{}{}
+				<-begin
+				w.Close()
+			}()
+			a, err := s.put(g, "x", "", r, "If-None-Match: *")
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			statuses <- a.StatusCode
+		}()
+	}
+	for range racers {
+		<-ready
+	}
+	close(begin)
+	count := map[int]int{}
+	for range racers {
+		count[<-statuses]++
+	}
+	if count[201] != 1 || count[412] != racers-1 {
+		t.Errorf("%v", count)
+	}
+}
+
+// A PUT of a part is refused (RFC 9110 14.5): curl -C sends one. The artifact stays.
+func TestPartialUploads(t *testing.T) {
+	s := newSite(t)
+	g := s.running()
+	s.mustPut(g, "x", "", "0123456789")
+	for _, rng := range []string{"bytes 5-9/10", "bytes 5-9/*", "bytes */10", "lines 1-2/3", "nonsense"} {
+		a, err := s.put(g, "x", "", strings.NewReader("56789"), "Content-Range: "+rng)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.problem(t, transport.Malformed)
+	}
+	if a := s.call("GET", "/v1/jobs/"+g.ID+"/artifacts/x", s.watcher, ""); a.body != "0123456789" {
+		t.Errorf("%q", a.body)
+	}
+	s.call("PUT", "/v1/jobs", s.plain, "x", "Content-Range: bytes 0-0/1").problem(t, transport.Malformed)
+	s.call("POST", "/v1/jobs", s.plain, someJob, "Content-Range: bytes 0-0/1").job(t, 202)
 }

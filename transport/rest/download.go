@@ -12,32 +12,42 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
 )
 
-// download answers with an artifact: whole, a range of it (RFC 9110 14), or
-// that the caller has it already (RFC 9110 13.1.2). On nil it owns file.
+// validators are those of an artifact. A file is never later than now, whatever the
+// clock was when it was written (RFC 9110 8.8.2.1).
+func validators(a jobs.StoredArtifact) transport.Validators {
+	v := transport.Validators{ETag: `"` + hex.EncodeToString(a.Digest[:16]) + `"`, Modified: a.Modified}
+	if now := time.Now(); v.Modified.After(now) {
+		v.Modified = now
+	}
+	return v
+}
+
+// download answers with an artifact: whole, a range of it (RFC 9110 14), or that a
+// condition speaks against it (RFC 9110 13). On nil it owns file.
 func download(c *fiber.Ctx, a jobs.StoredArtifact, file io.ReadSeekCloser) error {
-	tag := `"` + hex.EncodeToString(a.Digest[:16]) + `"`
-	c.Set(fiber.HeaderETag, tag)
+	now := validators(a)
+	now.Set(c)
 	c.Set(fiber.HeaderCacheControl, "private, no-cache") // the name may hold other bytes tomorrow
-	c.Set(fiber.HeaderAcceptRanges, "bytes")
 	c.Set(fiber.HeaderContentSecurityPolicy, "sandbox")
-	if matches(c.Get(fiber.HeaderIfNoneMatch), tag) {
+	fresh, err := transport.Conditions(c, now)
+	if err != nil {
+		return err
+	}
+	if fresh {
 		c.Status(fiber.StatusNotModified)
 		return file.Close()
 	}
-	c.Set(fiber.HeaderContentType, a.ContentType)
-	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set(fiber.HeaderContentDisposition, disposition(a.ContentType)+`; filename="`+a.Name+`"`)
 	start, n := int64(0), a.Size
-	if header := c.Get(fiber.HeaderRange); header != "" && c.Method() == fiber.MethodGet && sameBytes(c.Get(fiber.HeaderIfRange), tag) {
-		from, to, ok := parseRange(header, a.Size)
+	if ranges, ok := transport.WantsRange(c, now); ok {
+		from, to, ok := parseRange(ranges, a.Size)
 		switch {
 		case !ok: // not understood, or several: the whole, as RFC 9110 14.2 allows
 		case from > to:
-			c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", a.Size))
-			c.Status(fiber.StatusRequestedRangeNotSatisfiable)
-			return file.Close()
+			return transport.Refuse(transport.RangeNotSatisfiable, fmt.Sprintf("The artifact has %d bytes.", a.Size)).
+				With(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", a.Size))
 		default:
 			start, n = from, to-from+1
 			c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", from, to, a.Size))
@@ -47,6 +57,10 @@ func download(c *fiber.Ctx, a jobs.StoredArtifact, file io.ReadSeekCloser) error
 	if _, err := file.Seek(start, io.SeekStart); err != nil {
 		return fmt.Errorf("seek in artifact %s: %w", a.Name, err)
 	}
+	c.Set(fiber.HeaderAcceptRanges, "bytes")
+	c.Set(fiber.HeaderContentType, a.ContentType)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderContentDisposition, disposition(a.ContentType)+`; filename="`+a.Name+`"`)
 	c.Context().SetBodyStream(&receiver{io.LimitReader(file, n), file, c.Context()}, int(n))
 	return nil
 }
@@ -63,26 +77,12 @@ func disposition(contentType string) string {
 	return "attachment"
 }
 
-// matches reports whether If-None-Match names tag; weakness does not count here.
-func matches(header, tag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
-		if one == tag || one == "*" {
-			return true
-		}
-	}
-	return false
-}
-
-// sameBytes reports whether a range may be answered: no If-Range, or one that
-// names these very bytes. Dates never do.
-func sameBytes(ifRange, tag string) bool { return ifRange == "" || ifRange == tag }
-
 // parseRange reads `bytes=from-to`, `bytes=from-` or `bytes=-last` of one range.
 // ok is false if it is none of these; from > to if it lies beyond the end.
 func parseRange(header string, size int64) (from, to int64, ok bool) {
-	first, last, found := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
-	if !found || !strings.HasPrefix(header, "bytes=") {
+	unit, set, _ := strings.Cut(header, "=")
+	first, last, found := strings.Cut(strings.Trim(set, " \t,"), "-") // the list may have empty elements
+	if !found || !strings.EqualFold(unit, "bytes") {
 		return 0, 0, false
 	}
 	if first == "" {
