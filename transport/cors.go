@@ -36,8 +36,10 @@ func (d *Door) OriginAllowed(origin, host string) bool {
 	return ok && own != "" && own == strings.ToLower(host)
 }
 
-// allowOrigin sets the headers that let a page read the answer, refusals too.
-// Credentials of the browser (cookies) are never allowed: keys are explicit.
+// allowOrigin sets the headers that let a page read the answer, refusals too. Pages of
+// listed origins may send the browser's own credentials along: no cookie means anything
+// here, but applications set withCredentials for a balancer in front. Where all origins
+// may call, browsers take no such answer, and none is given.
 func (d *Door) allowOrigin(c *fiber.Ctx) {
 	origin := c.Get(fiber.HeaderOrigin)
 	if len(d.origins) == 0 {
@@ -48,6 +50,9 @@ func (d *Door) allowOrigin(c *fiber.Ctx) {
 			return
 		}
 		c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
+		if slices.Contains(d.origins, strings.ToLower(origin)) {
+			c.Set(fiber.HeaderAccessControlAllowCredentials, "true")
+		}
 	}
 	c.Set(fiber.HeaderAccessControlExposeHeaders, exposeHeaders)
 }

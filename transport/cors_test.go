@@ -44,8 +44,12 @@ func TestCORS(t *testing.T) {
 			if tt.site == list && a.Header.Get("Vary") != "Origin" {
 				t.Error("a cache could mix the answers to two origins")
 			}
-			if a.Header.Get("Access-Control-Allow-Credentials") != "" {
-				t.Error("the browser's own credentials are never wanted")
+			credentials := ""
+			if tt.site == list && (tt.origin == app || tt.origin == "null") {
+				credentials = "true" // of listed origins, and never beside *
+			}
+			if got := a.Header.Get("Access-Control-Allow-Credentials"); got != credentials {
+				t.Errorf("credentials %q, want %q", got, credentials)
 			}
 		})
 	}
@@ -55,8 +59,13 @@ func TestPreflight(t *testing.T) {
 	s := openSite(t, Options{Origins: []string{"https://app.example.com"}}, whoami)
 	ask := []string{"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,last-event-id"}
 	a := s.call("OPTIONS", "/body", append(ask, "Origin: https://app.example.com")...)
-	if a.StatusCode != 204 || a.body != "" {
-		t.Fatalf("%d %s", a.StatusCode, a.body)
+	if a.StatusCode != 204 || a.body != "" || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
+		t.Fatalf("%d %s %v", a.StatusCode, a.body, a.Header)
+	}
+	for _, refused := range []string{"/nothing", "/body", "/who"} { // 404, 405, 401
+		if a := s.call("GET", refused, "Origin: https://app.example.com"); a.StatusCode < 400 || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
+			t.Errorf("%s: %d %v", refused, a.StatusCode, a.Header)
+		}
 	}
 	for header, parts := range map[string]string{
 		"Access-Control-Allow-Methods":  "GET POST PUT DELETE",
