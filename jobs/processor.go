@@ -37,6 +37,8 @@ type ProcessorOptions struct {
 	Retention   time.Duration // age, after its terminal event, at which a job is deleted; 0: DefaultRetention
 	LeaseTTL    time.Duration // of the jobs it runs; 0: as the service's
 	Logger      *slog.Logger  // nil: as the service's
+
+	Now func() time.Time // the clock on the wall, which retention is judged by; nil: time.Now
 }
 
 // Processor runs the action jobs of all clients. It also keeps time for all
@@ -49,6 +51,7 @@ type Processor struct {
 	opts   ProcessorOptions
 	log    *slog.Logger
 
+	ages      Ages
 	runners   *runners
 	lot       lot
 	abandoned chan struct{} // one token per action that outlives its attempt
@@ -89,6 +92,7 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 		opts:     o,
 		log:      o.Logger,
 		stopping: make(chan struct{}),
+		ages:     NewAges(o.Now),
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}

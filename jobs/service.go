@@ -100,21 +100,16 @@ func (s *Service) made(j Job, replayed bool, err error) error {
 	return err
 }
 
-// announce wakes those who can claim j, now or when it is due.
+// announce wakes those who can claim j now, and whoever looks when it is due: by
+// which clock, the store knows.
 func (s *Service) announce(j Job) {
 	if j.Status != Pending {
 		return
 	}
-	due := j.NextAttemptAt
-	if due == nil {
-		due = j.RunAt
+	if j.NextAttemptAt != nil || j.RunAt != nil {
+		s.due.at(time.Now())
 	}
-	if due != nil {
-		s.due.at(due.Time)
-	}
-	if due == nil || !due.After(time.Now()) {
-		s.bell.ring(sourceOf(j))
-	}
+	s.bell.ring(sourceOf(j))
 }
 
 // Get returns a job of client, whole.

@@ -84,7 +84,7 @@ func (p *Processor) pruneLoop() {
 // prune deletes one batch, and the files that nothing belongs to any more. It
 // reports whether more jobs are waiting.
 func (p *Processor) prune() bool {
-	n, more, err := p.svc.store.Prune(p.sweeping, time.Now().Add(-p.opts.Retention))
+	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention))
 	if err != nil {
 		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
 			p.log.Warn("old jobs could not be deleted", "err", err)

@@ -94,11 +94,13 @@ type alarm struct {
 
 func newAlarm() *alarm { return &alarm{moved: make(chan struct{}, 1)} }
 
-// at asks for a sweep at t or before; a zero t asks for nothing.
+// at asks for a sweep at t or before; a zero t asks for nothing. What is asked
+// for is a time from now on: if the system's clock is set meanwhile, it stays.
 func (a *alarm) at(t time.Time) {
 	if t.IsZero() {
 		return
 	}
+	t = time.Now().Add(time.Until(t))
 	a.mu.Lock()
 	earlier := a.next.IsZero() || t.Before(a.next)
 	if earlier {

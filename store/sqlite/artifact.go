@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -37,12 +36,11 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 		if err := b.putArtifact(r, a, only); err != nil {
 			return jobs.Receipt{}, err
 		}
-		now := time.Now()
-		expires, err := b.renew(r, now)
+		expires, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		id, err := b.append(r.head, r.id, r.uuid, now, jobs.ArtifactAdded(a.Artifact))
+		id, err := b.append(r.head, r.id, r.uuid, b.now(), jobs.ArtifactAdded(a.Artifact))
 		return jobs.Receipt{LastEventID: id, ExpiresAt: expires}, err
 	})
 }

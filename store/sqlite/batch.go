@@ -13,6 +13,7 @@ import (
 
 // state is what the committer knows by heart. It moves only after a commit.
 type state struct {
+	clock   clock
 	clients map[int64]logHead // clients seen so far
 	names   map[string]int64  // their ids
 	leases  map[int64]lease   // open leases by job
@@ -42,9 +43,9 @@ func (l lease) end() time.Time {
 	return l.deadline
 }
 
-func newState() *state {
+func newState(c clock) *state {
 	return &state{
-		clients: make(map[int64]logHead), names: make(map[string]int64),
+		clock: c, clients: make(map[int64]logHead), names: make(map[string]int64),
 		leases: make(map[int64]lease), served: make(map[string]int64),
 	}
 }
@@ -65,7 +66,10 @@ func (st *state) reload(db *session) error {
 		ttl := time.Duration(ms) * time.Millisecond
 		l := lease{deadline: now.Add(ttl), ttl: ttl}
 		if !local {
-			l.limit = now.Add(fromMillis(started + timeout).Sub(now))
+			// How long the attempt has run is known by the wall's clock alone. If that
+			// was set back meanwhile, it still gets no more than its whole time.
+			left := min(started+timeout-st.clock.now().UnixMilli(), timeout)
+			l.limit = now.Add(time.Duration(left) * time.Millisecond)
 		}
 		open[id] = l
 		if known, ok := st.leases[id]; ok {
@@ -117,6 +121,9 @@ func newBatch(st *state, db *session) *batch {
 		served: make(map[string]int64), counts: make(map[int]int64),
 	}
 }
+
+func (b *batch) now() time.Time { return b.st.clock.now() }
+func (b *batch) steady() int64  { return b.st.clock.steady() }
 
 const (
 	sqlClientByName = `SELECT id, last_seq FROM clients WHERE name = ?`

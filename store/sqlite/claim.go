@@ -187,9 +187,9 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 
 // take leases one ready job and appends its job.started.
 func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
-	now := time.Now()
+	now, at := time.Now(), b.now()
 	token := newToken()
-	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Local, now.UnixMilli(), id)
+	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Local, at.UnixMilli(), id)
 	if err != nil {
 		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
 	}
@@ -215,7 +215,7 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 		l.limit = now.Add(time.Duration(timeout) * time.Millisecond)
 	}
 	b.leases[id] = &l
-	if _, err := b.append(head, id, uuid, now, jobs.Started(now, attempt)); err != nil {
+	if _, err := b.append(head, id, uuid, at, jobs.Started(at, attempt)); err != nil {
 		return jobs.Leased{}, err
 	}
 	j, err := b.jobByID(id)

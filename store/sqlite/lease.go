@@ -19,7 +19,7 @@ const (
 	sqlFail = `UPDATE jobs SET status = 3, lease = NULL, last_lease = iif(?, lease, last_lease),
 	last_end = iif(?, 2, last_end), error = ?, error_message = ?, completed_at = ? WHERE id = ? AND status = 1`
 	sqlAgain = `UPDATE jobs SET status = 0, lease = NULL, last_lease = iif(?, lease, last_lease),
-	last_end = iif(?, 2, last_end), error = ?, error_message = ?, attempt = ?, next_at = ?, ready = ?, due = ?
+	last_end = iif(?, 2, last_end), error = ?, error_message = ?, attempt = ?, next_at = ?, ready = ?, retry_due = ?, retry_ms = ?
 	WHERE id = ? AND status = 1`
 	sqlNewest = `SELECT seq FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1`
 )
@@ -71,12 +71,12 @@ func (b *batch) holding(l jobs.Lease) (running, error) {
 }
 
 // renew moves the lease's deadline and returns when it runs out now.
-func (b *batch) renew(r running, now time.Time) (time.Time, error) {
+func (b *batch) renew(r running) (time.Time, error) {
 	l, ok := b.lease(r.id)
 	if !ok {
 		return time.Time{}, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
 	}
-	l.deadline = now.Add(l.ttl)
+	l.deadline = time.Now().Add(l.ttl)
 	b.leases[r.id] = &l
 	return l.end(), nil
 }
@@ -88,12 +88,11 @@ func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (j
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		now := time.Now()
-		expires, err := b.renew(r, now)
+		expires, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		id, err := b.append(r.head, r.id, r.uuid, now, bodies...)
+		id, err := b.append(r.head, r.id, r.uuid, b.now(), bodies...)
 		if err == nil && len(bodies) == 0 {
 			id, err = b.newest(r)
 		}
@@ -125,7 +124,7 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 		if err != nil || again != nil {
 			return deref(again), err
 		}
-		now := time.Now()
+		now := b.now()
 		artifacts, err := b.artifacts(r.id, r.uuid)
 		if err != nil {
 			return jobs.Job{}, fmt.Errorf("read artifacts of job %s: %w", r.uuid, err)
@@ -192,13 +191,13 @@ func deref(j *jobs.Job) jobs.Job {
 // holder may repeat the call.
 func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 	if f.Retry && r.attempt < r.max {
-		next := time.Now()
+		delay := time.Duration(0)
 		if f.Delay != nil {
-			next = next.Add(f.Delay(r.attempt))
+			delay = f.Delay(r.attempt)
 		}
-		return b.again(r, f, next, r.attempt, remember)
+		return b.again(r, f, delay, r.attempt, remember)
 	}
-	now := time.Now()
+	now := b.now()
 	if _, err := b.changed(sqlFail, remember, remember, f.Class, f.Message, now.UnixMilli(), r.id); err != nil {
 		return fmt.Errorf("fail job %s: %w", r.uuid, err)
 	}
@@ -208,14 +207,15 @@ func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 	return err
 }
 
-// again makes a running job pending, due at next, with counted attempts begun.
-func (b *batch) again(r running, f jobs.Failure, next time.Time, counted int, remember bool) error {
-	now := time.Now()
-	ready, due := 1, any(nil)
-	if next.UnixMilli() > now.UnixMilli() {
-		ready, due = 0, next.UnixMilli()
+// again makes a running job pending, due after delay, with counted attempts begun.
+func (b *batch) again(r running, f jobs.Failure, delay time.Duration, counted int, remember bool) error {
+	now := b.now()
+	next := now.Add(delay)
+	ready, due, asked := 1, any(nil), any(nil)
+	if ms := delay.Milliseconds(); ms > 0 {
+		ready, due, asked = 0, b.steady()+ms, ms
 	}
-	_, err := b.changed(sqlAgain, remember, remember, f.Class, f.Message, counted, next.UnixMilli(), ready, due, r.id)
+	_, err := b.changed(sqlAgain, remember, remember, f.Class, f.Message, counted, next.UnixMilli(), ready, due, asked, r.id)
 	if err != nil {
 		return fmt.Errorf("retry job %s: %w", r.uuid, err)
 	}
@@ -233,7 +233,7 @@ func (s *Store) Release(ctx context.Context, l jobs.Lease) error {
 			return struct{}{}, err
 		}
 		f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
-		return struct{}{}, b.again(r, f, time.Now(), r.attempt-1, false)
+		return struct{}{}, b.again(r, f, 0, r.attempt-1, false)
 	})
 	return err
 }

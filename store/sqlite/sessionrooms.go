@@ -74,7 +74,7 @@ func (s *Store) useSession(ctx context.Context, client, id string, rows int, fn 
 		if err != nil {
 			return struct{}{}, err
 		}
-		n, err := b.changed(sqlUseSession, id, head.id, time.Now().UnixMilli())
+		n, err := b.changed(sqlUseSession, id, head.id, b.now().UnixMilli())
 		if err != nil {
 			return struct{}{}, fmt.Errorf("use session: %w", err)
 		}
@@ -132,7 +132,7 @@ func (s *Store) LeaveSession(ctx context.Context, client, id string) error {
 		if err != nil {
 			return struct{}{}, err
 		}
-		if _, err := b.exec(sqlLeaveSession, id, head.id, time.Now().UnixMilli()); err != nil {
+		if _, err := b.exec(sqlLeaveSession, id, head.id, b.now().UnixMilli()); err != nil {
 			return struct{}{}, fmt.Errorf("leave session: %w", err)
 		}
 		if _, err := b.exec(sqlDelRooms, id, head.id); err != nil {
@@ -169,7 +169,7 @@ func (s *Store) Session(ctx context.Context, client, id string) (jobs.SessionSta
 // TouchSessions implements jobs.Sessions.
 func (s *Store) TouchSessions(ctx context.Context, ids []string) error {
 	_, err := write(ctx, s, len(ids), func(b *batch) (struct{}, error) {
-		now := time.Now().UnixMilli()
+		now := b.now().UnixMilli()
 		for _, id := range ids {
 			if _, err := b.exec(sqlTouchSession, now, id); err != nil {
 				return struct{}{}, fmt.Errorf("touch session: %w", err)

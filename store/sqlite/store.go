@@ -43,6 +43,9 @@ type Options struct {
 	// nobody is. It runs in the committer and must not block.
 	OnBatch func(rows int)
 
+	// Now is the clock on the wall; nil: time.Now. Tests set it forward and back.
+	Now func() time.Time
+
 	DefaultLeaseTTL time.Duration // of a claim that names none; 0: 30 s
 }
 
@@ -118,12 +121,15 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	}
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
-		db: writer, st: newState(), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
+		db: writer, st: newState(newClock(s.opts.Now)), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
 		renew: func(old *session) (*session, error) { return s.renew(s.writerDB, old) },
 	}
 	if s.opts.Serving {
 		if err := s.committer.st.reload(writer); err != nil {
 			return fmt.Errorf("read open leases: %w", err)
+		}
+		if err := s.committer.st.boundRetries(writer); err != nil {
+			return fmt.Errorf("bound back-offs: %w", err)
 		}
 	}
 	s.readerDB = sql.OpenDB(readerConnector(dir))

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -48,8 +49,8 @@ func TestConformance(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		var disk faultyDisk
 		return storetest.Harness{
-			Open: func(p jobs.Publisher) storetest.Store {
-				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p})
+			Open: func(p jobs.Publisher, now func() time.Time) storetest.Store {
+				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p, Now: now})
 				if err != nil {
 					t.Fatal(err)
 				}

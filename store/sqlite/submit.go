@@ -70,7 +70,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 // repeat submits a job like an old one, due now. What may be large in it is copied
 // by the database.
 func (b *batch) repeat(head *logHead, uuid string, old *jobRow, idem jobs.Idempotency) (submitted, error) {
-	now := time.Now()
+	now := b.now()
 	id, cursor, err := b.insertJob(head, uuid, shellOf(old.Job), now, idem, func(id int64) error {
 		_, err := b.exec(sqlCopySpec, id, old.id)
 		return err
@@ -114,7 +114,7 @@ func (b *batch) replay(head *logHead, idem jobs.Idempotency) (submitted, error) 
 }
 
 func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Idempotency) (submitted, error) {
-	now := time.Now()
+	now := b.now()
 	_, cursor, err := b.insertJob(head, uuid, spec, now, idem, func(id int64) error {
 		var payload json.RawMessage
 		if spec.Queue != "" {

@@ -12,12 +12,16 @@ import (
 )
 
 const (
-	sqlRunning = `SELECT uuid, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
-	sqlLocal   = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
-	sqlDue     = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
-	sqlNextDue = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
-	sqlPromote = `UPDATE jobs SET ready = 1, due = NULL WHERE id = ?`
-	sqlCancel  = `UPDATE jobs SET status = 4, ready = 0, due = NULL, next_at = NULL, lease = NULL, completed_at = ?
+	sqlRunning   = `SELECT uuid, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
+	sqlLocal     = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
+	sqlDue       = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
+	sqlNextDue   = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
+	sqlRetryDue  = `SELECT id FROM jobs WHERE retry_due IS NOT NULL AND retry_due <= ? ORDER BY retry_due LIMIT ?`
+	sqlNextRetry = `SELECT retry_due FROM jobs WHERE retry_due IS NOT NULL ORDER BY retry_due LIMIT 1`
+	sqlPromote   = `UPDATE jobs SET ready = 1, due = NULL, retry_due = NULL, retry_ms = NULL WHERE id = ?`
+	// A process that starts knows the delay, and that some of it may have passed.
+	sqlBoundRetries = `UPDATE jobs SET retry_due = ? + retry_ms WHERE retry_due IS NOT NULL AND retry_due > ? + retry_ms`
+	sqlCancel       = `UPDATE jobs SET status = 4, ready = 0, due = NULL, retry_due = NULL, retry_ms = NULL, next_at = NULL, lease = NULL, completed_at = ?
 	WHERE id = ? AND status IN (0, 1)`
 )
 
@@ -129,7 +133,7 @@ func (s *Store) expireLocal(ctx context.Context, limit int) (int, error) {
 // PromoteDue implements jobs.Store.
 func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, error) {
 	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
-		ids, err := b.ids(sqlDue, time.Now().UnixMilli(), limit)
+		ids, err := b.due(limit)
 		if err != nil {
 			return swept{}, fmt.Errorf("find due jobs: %w", err)
 		}
@@ -138,15 +142,48 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, erro
 				return swept{}, fmt.Errorf("promote job: %w", err)
 			}
 		}
-		out := swept{n: len(ids)}
-		var due int64
-		found, err := b.row(sqlNextDue, nil, &due)
-		if found {
-			out.next = fromMillis(due)
-		}
-		return out, err
+		next, err := b.nextDue()
+		return swept{n: len(ids), next: next}, err
 	})
 	return out.n, out.next, err
+}
+
+// due returns waiting jobs whose time has come, at most limit.
+func (b *batch) due(limit int) ([]int64, error) {
+	ids, err := b.ids(sqlDue, b.now().UnixMilli(), limit)
+	if err != nil || len(ids) == limit {
+		return ids, err
+	}
+	retries, err := b.ids(sqlRetryDue, b.steady(), limit-len(ids))
+	return append(ids, retries...), err
+}
+
+// nextDue returns when the next waiting job is due; zero if none waits.
+func (b *batch) nextDue() (next time.Time, err error) {
+	var due, retry int64
+	found, err := b.row(sqlNextDue, nil, &due)
+	if err != nil {
+		return next, err
+	}
+	if found {
+		next = fromMillis(due)
+	}
+	if found, err = b.row(sqlNextRetry, nil, &retry); err != nil || !found {
+		return next, err
+	}
+	left := time.Duration(retry-b.steady()) * time.Millisecond
+	if next.IsZero() || left < next.Sub(b.now()) {
+		next = time.Now().Add(left)
+	}
+	return next, nil
+}
+
+// boundRetries lets no job wait longer than the delay that was asked for,
+// whatever clock its time was written by.
+func (st *state) boundRetries(db *session) error {
+	now := st.clock.steady()
+	_, err := db.exec(sqlBoundRetries, now, now)
+	return err
 }
 
 // Cancel implements jobs.Store.
@@ -164,7 +201,7 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 			return jobs.Job{}, refuse(&jobs.ConflictError{Job: r.Job,
 				Detail: fmt.Sprintf("the job is already %s", r.Status)})
 		}
-		now := time.Now()
+		now := b.now()
 		if _, err := b.changed(sqlCancel, now.UnixMilli(), r.id); err != nil {
 			return jobs.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +26,9 @@ type Store interface {
 // Harness gives a test one place where data is kept.
 type Harness struct {
 	// Open opens the store on that data, as a serving process that starts does.
-	// The store opened before is closed by then. Failures end the test.
-	Open func(p jobs.Publisher) Store
+	// The store opened before is closed by then. now is the clock on the wall,
+	// which a test sets forward and back. Failures end the test.
+	Open func(p jobs.Publisher, now func() time.Time) Store
 	// Save is called while the store is closed. It copies the data and returns
 	// a function, also called while the store is closed, that puts them back.
 	Save func() (restore func())
@@ -49,7 +51,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
 		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
-		{"LocalLeases", testLocalLeases},
+		{"LocalLeases", testLocalLeases}, {"ClockIsSet", testClockIsSet}, {"ClockIsSetBackMeanwhile", testClockIsSetMeanwhile(-2 * time.Hour)}, {"ClockIsSetForwardMeanwhile", testClockIsSetMeanwhile(2 * time.Hour)}, {"RunAtFollowsTheClock", testRunAtFollows},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
 		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
@@ -105,7 +107,14 @@ type world struct {
 	store Store
 	feed  feed
 	check func([]jobs.Event)
+	skew  atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
 }
+
+// setClock sets the clock on the wall forward, or back, against the real one.
+func (w *world) setClock(by time.Duration) { w.skew.Store(int64(by)) }
+
+// wall tells the time without a monotonic reading.
+func (w *world) wall() time.Time { return time.Now().Add(time.Duration(w.skew.Load())).Round(0) }
 
 func (w *world) open() {
 	w.feed.check = func(events []jobs.Event) {
@@ -113,7 +122,7 @@ func (w *world) open() {
 			w.check(events)
 		}
 	}
-	w.store = w.h.Open(&w.feed)
+	w.store = w.h.Open(&w.feed, w.wall)
 }
 
 func (w *world) close() {

@@ -34,7 +34,7 @@ type Session struct {
 	app    Application
 	out    atomic.Pointer[wire.Conn]
 	failed atomic.Pointer[error]
-	ticked atomic.Int64 // when the application wants its Tick, Unix ms; 0: never
+	ticked atomic.Int64 // when the application wants its Tick, by the server's clock; 0: never
 	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
 	known  atomic.Bool  // LetIn was called
 	base64 bool         // the peer takes no binary
@@ -87,9 +87,10 @@ func (s *Session) Wake() {
 	}
 }
 
-// TickAt sets when the application's Tick is called next.
+// TickAt sets when the application's Tick is called next. t has a monotonic
+// reading, so that setting the system's clock moves nothing.
 func (s *Session) TickAt(t time.Time) {
-	s.ticked.Store(t.UnixMilli())
+	s.ticked.Store(max(int64(t.Sub(s.srv.clock.began)), 1))
 	s.mu.Lock()
 	if s.ready && s.over == nil {
 		s.arm()
@@ -118,8 +119,8 @@ func (s *Session) arm() {
 	case s.probe != nil:
 		next = min(next, s.giveUp)
 	}
-	if ms := s.ticked.Load(); ms != 0 && s.over == nil {
-		next = min(next, time.Until(time.UnixMilli(ms))+s.srv.clock.now())
+	if at := s.ticked.Load(); at != 0 && s.over == nil {
+		next = min(next, time.Duration(at))
 	}
 	s.srv.clock.set(s, next)
 }
@@ -134,7 +135,7 @@ func (s *Session) tick() {
 		return
 	}
 	date := time.Now()
-	if ms := s.ticked.Load(); ms != 0 && date.UnixMilli() >= ms && s.ticked.CompareAndSwap(ms, 0) {
+	if at := s.ticked.Load(); at != 0 && date.Sub(s.srv.clock.began) >= time.Duration(at) && s.ticked.CompareAndSwap(at, 0) {
 		if err := s.callTick(date); err != nil {
 			s.Close(err)
 		}

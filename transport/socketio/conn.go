@@ -39,7 +39,7 @@ type conn struct {
 	mu       sync.Mutex // guards everything below
 	sockets  []*Socket  // never changed in place, so that it can be read without mu
 	control  []message  // answers that belong to no socket
-	deadline int64      // without a socket, the connection ends then, Unix ms; 0: it has one
+	deadline int64      // without a socket, the connection ends then, see Server.since; 0: it has one
 }
 
 func (c *conn) socket(namespace string) *Socket {
@@ -266,7 +266,7 @@ func (c *conn) Tick(now time.Time) error {
 	deadline := c.deadline
 	c.mu.Unlock()
 	if deadline != 0 {
-		if now.UnixMilli() >= deadline {
+		if c.srv.since(now) >= deadline {
 			return errUnjoined
 		}
 		c.arm()
@@ -293,7 +293,7 @@ func (c *conn) arm() {
 		}
 	}
 	if next != 0 {
-		c.session.TickAt(time.UnixMilli(next))
+		c.session.TickAt(c.srv.at(next))
 	}
 }
 

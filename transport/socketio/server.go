@@ -87,6 +87,7 @@ type Options struct {
 // Server makes the applications of Engine.IO sessions.
 type Server struct {
 	opt    Options
+	began  time.Time
 	spaces map[string]*space // by name
 }
 
@@ -101,7 +102,7 @@ func New(o Options) *Server {
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 45 * time.Second
 	}
-	srv := &Server{opt: o, spaces: make(map[string]*space, len(o.Namespaces))}
+	srv := &Server{opt: o, began: time.Now(), spaces: make(map[string]*space, len(o.Namespaces))}
 	for name, n := range o.Namespaces {
 		srv.spaces[name] = &space{n, name}
 	}
@@ -118,12 +119,17 @@ func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Appli
 		}
 		conn.visit = visit
 	}
-	session.TickAt(time.UnixMilli(conn.deadline))
+	session.TickAt(srv.at(conn.deadline))
 	return conn, nil
 }
 
-// deadline is by when a connection without a socket must have one, Unix ms.
-func (srv *Server) deadline() int64 { return time.Now().Add(srv.opt.ConnectTimeout).UnixMilli() }
+// deadline is by when a connection without a socket must have one, see since.
+func (srv *Server) deadline() int64 { return srv.since(time.Now().Add(srv.opt.ConnectTimeout)) }
+
+// since returns t in milliseconds of the server's life, which setting the system's
+// clock does not move, and at the opposite.
+func (srv *Server) since(t time.Time) int64 { return t.Sub(srv.began).Milliseconds() }
+func (srv *Server) at(ms int64) time.Time   { return srv.began.Add(time.Duration(ms) * time.Millisecond) }
 
 // newID returns 20 characters that nobody can guess.
 func newID() string {

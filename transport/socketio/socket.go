@@ -16,7 +16,7 @@ type Socket struct {
 	id    string // public
 	pid   string // secret: the session to come back to; empty: none
 	peer  Peer
-	next  atomic.Int64 // when the peer wants its Tick, Unix ms; 0: never
+	next  atomic.Int64 // when the peer wants its Tick, see Server.since; 0: never
 
 	left atomic.Bool // Disconnect was called
 
@@ -46,7 +46,7 @@ func (s *Socket) Wake() { s.conn.session.Wake() }
 
 // TickAt sets when the Tick of the peer is called next.
 func (s *Socket) TickAt(t time.Time) {
-	s.next.Store(t.UnixMilli())
+	s.next.Store(max(s.conn.srv.since(t), 1))
 	s.conn.arm()
 }
 
@@ -193,7 +193,7 @@ func (s *Socket) goodbye(w *engineio.Writer, retry time.Duration) {
 func (s *Socket) tick(now time.Time) error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
-	if ms := s.next.Load(); s.closed || ms == 0 || now.UnixMilli() < ms {
+	if ms := s.next.Load(); s.closed || ms == 0 || s.conn.srv.since(now) < ms {
 		return nil
 	}
 	s.next.Store(0)

@@ -57,7 +57,7 @@ func (s *session) Receive(r io.Reader) error {
 			return err
 		}
 		now := time.Now()
-		s.seen.Store(now.UnixMilli())
+		s.seen.Store(s.since(now))
 		if !s.frames.Take(now.Sub(s.opened), messagesPerSec, messagesBurst) {
 			s.close(closeLimit, "too many messages")
 			return discard(r)

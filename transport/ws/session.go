@@ -29,9 +29,9 @@ type session struct {
 	nextPing  time.Time
 	frames    wire.Bucket // of the reader
 
-	seen  atomic.Int64 // when the peer last gave a sign of life, Unix ms
-	asked atomic.Int64 // when a silent peer was last asked for one, Unix ms
-	ping  atomic.Int64 // when the next application ping is due, Unix ms
+	seen  atomic.Int64 // when the peer last gave a sign of life, see since
+	asked atomic.Int64 // when a silent peer was last asked for one, see since
+	ping  atomic.Int64 // when the next application ping is due, see since
 	conn  atomic.Pointer[wire.Conn]
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 
@@ -132,9 +132,13 @@ func eventFrame(e *hub.Event) []byte {
 	return rfc6455.AppendFrame(nil, rfc6455.OpText, appendMessage(make([]byte, 0, len(e.JSON)+32), "job.event", e.JSON))
 }
 
+// since returns t in milliseconds of the session's life, which setting the
+// system's clock does not move.
+func (s *session) since(t time.Time) int64 { return t.Sub(s.opened).Milliseconds() }
+
 // Due implements wire.Timed.
 func (s *session) Due(now time.Time) bool {
-	ms := now.UnixMilli()
+	ms := s.since(now)
 	return ms >= s.ping.Load() || ms-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() || s.asks(ms)
 }
 
@@ -195,17 +199,17 @@ func (s *session) watch(buf []byte, now time.Time) []byte {
 		s.close(closeCredential, "the credential has ended")
 		return buf
 	}
-	if now.UnixMilli()-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
+	if s.since(now)-s.seen.Load() >= s.h.opt.PongTimeout.Milliseconds() {
 		s.close(closeSilent, "no sign of life")
 		return buf
 	}
-	if ms := now.UnixMilli(); s.asks(ms) {
+	if ms := s.since(now); s.asks(ms) {
 		s.asked.Store(ms)
 		buf = rfc6455.AppendFrame(buf, rfc6455.OpPing, nil)
 	}
 	if !now.Before(s.nextPing) {
 		s.nextPing = now.Add(s.h.opt.PingInterval)
-		s.ping.Store(s.nextPing.UnixMilli())
+		s.ping.Store(s.since(s.nextPing))
 		buf = appendPing(buf, now)
 	}
 	return buf

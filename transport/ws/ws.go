@@ -111,8 +111,7 @@ func (h *Handler) newSession(p auth.Principal, id string) *session {
 		h: h, id: strings.Clone(id), who: p.Identity, opened: now,
 		nextPing: now.Add(h.opt.PingInterval),
 	}
-	s.seen.Store(now.UnixMilli())
-	s.ping.Store(s.nextPing.UnixMilli())
+	s.ping.Store(s.since(s.nextPing))
 	s.sub = h.opt.Hub.Subscribe(p.ClientID, s.wake)
 	return s
 }

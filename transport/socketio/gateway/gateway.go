@@ -70,6 +70,7 @@ type Options struct {
 // Gateway is the namespace. Close it to stop its goroutine.
 type Gateway struct {
 	opt       Options
+	ages      jobs.Ages
 	batches   sync.Pool // *batch, the scratch space of one Fill
 	strangers atomic.Int64
 	seed      maphash.Seed
@@ -92,7 +93,7 @@ func New(o Options) *Gateway {
 	if o.Offset == OffsetOff {
 		o.Sessions = forgetful{o.Sessions}
 	}
-	g := &Gateway{opt: o, live: make(map[string]*session), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
+	g := &Gateway{opt: o, ages: jobs.NewAges(nil), live: make(map[string]*session), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
 	g.batches.New = func() any { return &batch{items: make([]hub.Item, 0, transport.BatchEvents)} }
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
@@ -133,7 +134,7 @@ func (g *Gateway) tidy(ctx context.Context) {
 		}
 	}
 	for ctx.Err() == nil {
-		_, more, err := g.opt.Sessions.SweepSessions(ctx, time.Now().Add(-resumable))
+		_, more, err := g.opt.Sessions.SweepSessions(ctx, g.ages.Before(resumable))
 		if err != nil && ctx.Err() == nil {
 			g.opt.Log.Warn("sweep sessions", "error", err)
 		}

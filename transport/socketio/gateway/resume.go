@@ -81,7 +81,7 @@ func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal
 	if expired.IsZero() {
 		expired = time.Unix(p.made, 0) // it had rooms that were swept, or never any
 	}
-	if state.Left || old == nil && time.Since(expired) > resumable {
+	if state.Left || old == nil && expired.Before(n.g.ages.Before(resumable)) {
 		return false, nil
 	}
 	n.id, n.joins = p.id, p.base()
