@@ -128,6 +128,11 @@ func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
 	if s := next.URL.Scheme; (s != "http" && s != "https") || oddIPv4(next.URL.Hostname()) {
 		return errBlocked
 	}
+	clean, err := browserRedirect(via[len(via)-1].URL, next.Response.Header.Get("Location"))
+	if err != nil {
+		return errBlocked // a place that no URL can name, such as one with a zone
+	}
+	next.URL = clean
 	next.URL.User = nil        // it would become an Authorization header
 	next.Header.Del("Referer") // it repeats the query of the url, which may hold a secret
 	first := via[0].URL

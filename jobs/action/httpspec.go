@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -80,37 +79,6 @@ func (f *faults) once(pointer, detail string) {
 	}
 }
 
-func (f *faults) url(text string) *url.URL {
-	if len(text) > maxURLBytes {
-		f.addf("/url", "must not be longer than %d bytes", maxURLBytes)
-		return nil
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Opaque != "":
-		f.once("/url", "must be an absolute http or https URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		f.once("/url", "must be an absolute http or https URL")
-	case u.Hostname() == "":
-		f.once("/url", "must name a host")
-	case oddIPv4(u.Hostname()):
-		f.once("/url", "must write an IPv4 address as four decimal numbers")
-	case u.User != nil:
-		f.once("/url", "must not carry a user name or password; use a header")
-	case !validPort(u):
-		f.once("/url", "must have a port between 1 and 65535, or none")
-	}
-	return u
-}
-
-func validPort(u *url.URL) bool {
-	if u.Port() == "" {
-		return !strings.HasSuffix(u.Host, ":")
-	}
-	n, err := strconv.Atoi(u.Port())
-	return err == nil && n >= 1 && n <= 65535
-}
-
 // reserved reports whether a header belongs to the connection, or is computed
 // from the rest of the request, so that setting it could split or misdirect
 // the request (RFC 9110 section 7.6.1).
@@ -132,12 +100,6 @@ func validName(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// validValue reports whether value can stand in one header line (RFC 9110
-// section 5.5).
-func validValue(value string) bool {
-	return !strings.ContainsFunc(value, func(r rune) bool { return (r < ' ' && r != '\t') || r == 0x7F })
 }
 
 func (f *faults) headers(dst http.Header, in map[string]string) {
@@ -163,10 +125,8 @@ func (f *faults) headers(dst http.Header, in map[string]string) {
 			f.addf(at, "is set by the server itself")
 		case dst[key] != nil:
 			f.addf(at, "stands twice, in another case")
-		case !validValue(in[name]):
-			f.addf(at, "has a control character in its value")
 		default:
-			dst.Set(key, in[name])
+			dst.Set(key, f.headerValue(name, in[name]))
 		}
 	}
 }
