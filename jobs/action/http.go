@@ -188,13 +188,12 @@ func isTimeout(err error) bool {
 // is not cut off in the middle of its work; it keeps an excerpt.
 func readResult(resp *http.Response) (httpResult, error) {
 	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header)}
-	head, err := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt+1))
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxHead+1))
 	if err != nil {
 		return r, fmt.Errorf("read body: %w", err)
 	}
 	if _, err := io.CopyN(io.Discard, resp.Body, maxBody-int64(len(head))); err != nil && !errors.Is(err, io.EOF) {
 		return r, fmt.Errorf("read body: %w", err)
 	}
-	r.Body, r.BodyTruncated = excerpt(head)
-	return r, nil
+	return r.withText(head, resp.Header.Get("Content-Type")), nil
 }

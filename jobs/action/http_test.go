@@ -265,7 +265,7 @@ func TestHTTPTimeout(t *testing.T) {
 func TestShortenFits(t *testing.T) {
 	r := httpResult{
 		Type: "http", Status: 200, Body: strings.Repeat("\x00<é", 1000),
-		Headers: map[string]string{"x": strings.Repeat("h", 300)},
+		Headers: map[string]any{"x": strings.Repeat("h", 300)},
 	}
 	for limit := 120; limit < 13000; limit += 97 {
 		got, _ := r.Shorten(limit).(httpResult)

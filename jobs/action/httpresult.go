@@ -15,12 +15,14 @@ const maxResultHeaders = 8 << 10
 
 // httpResult is the result of an http action.
 type httpResult struct {
-	Type          string            `json:"type"`
-	Status        int               `json:"status"`
-	Headers       map[string]string `json:"headers"` // lower-case names; of several values, all
-	Body          string            `json:"body"`    // at most 4 KiB, UTF-8
-	BodyTruncated bool              `json:"bodyTruncated"`
-	Artifact      *string           `json:"artifact"` // name of the one that holds the whole body; null: none
+	Type          string         `json:"type"`
+	Status        int            `json:"status"`
+	Headers       map[string]any `json:"headers"` // lower-case names; see resultHeaders
+	Body          string         `json:"body"`    // at most 4 KiB, UTF-8
+	BodyTruncated bool           `json:"bodyTruncated"`
+	Charset       string         `json:"charset"`   // by which the body was read
+	BodyLossy     bool           `json:"bodyLossy"` // what could not be decoded is U+FFFD
+	Artifact      *string        `json:"artifact"`  // name of the one that holds the whole body; null: none
 }
 
 // Shorten implements jobs.Shortener: it cuts the body, and drops the headers
@@ -29,7 +31,7 @@ func (r httpResult) Shorten(maxBytes int) any {
 	body := r.Body
 	r.Body, r.BodyTruncated = "", r.BodyTruncated || body != ""
 	if encodedLen(r) > maxBytes {
-		r.Headers = map[string]string{}
+		r.Headers = map[string]any{}
 	}
 	room := maxBytes - encodedLen(r)
 	// The largest cut whose encoding, without its quotes, fits.
@@ -61,43 +63,39 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// excerpt makes at most maxExcerpt bytes of UTF-8 of the head of a body, which
-// has one byte more than that if the body goes on. Bytes that are no UTF-8
-// become U+FFFD.
-func excerpt(head []byte) (text string, truncated bool) {
-	truncated = len(head) > maxExcerpt
-	if truncated {
-		// A character that the limit splits is left out, not called broken.
-		head = head[:maxExcerpt]
-		for i := 1; i < utf8.UTFMax && i <= len(head); i++ {
-			if utf8.RuneStart(head[len(head)-i]) {
-				if !utf8.FullRune(head[len(head)-i:]) {
-					head = head[:len(head)-i]
-				}
-				break
-			}
-		}
-	}
-	text = strings.ToValidUTF8(string(head), "\uFFFD")
-	short := cut(text, maxExcerpt)
-	return short, truncated || len(short) < len(text)
-}
-
 // resultHeaders keeps the headers of a response, in the order of their names,
-// as far as maxResultHeaders goes.
-func resultHeaders(h http.Header) map[string]string {
+// as far as maxResultHeaders goes. The value is a string; of set-cookie always,
+// and of a header that must not be joined if it came several times, a list.
+func resultHeaders(h http.Header) map[string]any {
 	names := make([]string, 0, len(h))
 	for name := range h {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	kept, room := make(map[string]string, len(names)), maxResultHeaders
+	kept, room := make(map[string]any, len(names)), maxResultHeaders
 	for _, name := range names {
-		value := strings.ToValidUTF8(strings.Join(h[name], ", "), "\uFFFD")
-		if room -= len(name) + len(value); room < 0 {
+		lines := make([]string, len(h[name]))
+		room -= len(name)
+		for i, line := range h[name] {
+			lines[i] = headerText(line)
+			room -= len(lines[i]) + len(", ")
+		}
+		if room < 0 {
 			break
 		}
-		kept[strings.ToLower(name)] = value
+		name = strings.ToLower(name)
+		if name == "set-cookie" || (len(lines) > 1 && single(name)) {
+			kept[name] = lines
+		} else {
+			kept[name] = strings.Join(lines, ", ")
+		}
 	}
 	return kept
+}
+
+// withText adds the beginning of the body.
+func (r httpResult) withText(head []byte, contentType string) httpResult {
+	e := excerptOf(head, contentType)
+	r.Body, r.BodyTruncated, r.Charset, r.BodyLossy = e.text, e.truncated, e.charset, e.lossy
+	return r
 }

@@ -31,7 +31,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.n += int64(n)
-	if room := maxExcerpt + 1 - len(b.head); room > 0 {
+	if room := maxHead + 1 - len(b.head); room > 0 {
 		b.head = append(b.head, p[:min(n, room)]...)
 	}
 	if b.n > maxBody {
@@ -56,6 +56,5 @@ func saveResult(ctx context.Context, resp *http.Response, name string, env jobs.
 	case err != nil:
 		return r, &saveError{err}
 	}
-	r.Body, r.BodyTruncated = excerpt(in.head)
-	return r, nil
+	return r.withText(in.head, resp.Header.Get("Content-Type")), nil
 }
