@@ -260,9 +260,12 @@ func (a *attempt) complete(result json.RawMessage) {
 	}
 }
 
-// fail ends the attempt; another follows after Backoff if f allows it.
+// fail ends the attempt; another follows after f.Delay, or else Backoff, if f
+// allows it.
 func (a *attempt) fail(f Failure) {
-	f.Delay = Backoff
+	if f.Delay == nil {
+		f.Delay = Backoff
+	}
 	_ = a.settle("fail", func() error { // settle has logged it
 		_, err := a.p.svc.fail(a.p.store, a.l.Lease, f)
 		return err
@@ -295,6 +298,7 @@ func (a *attempt) failure(err error) Failure {
 		Class:   plain(known.Class, MaxErrorClassBytes),
 		Message: plain(known.Message, MaxErrorMessageBytes),
 		Retry:   known.Retryable,
+		Delay:   backoffAfter(known.RetryAfter),
 	}
 }
 

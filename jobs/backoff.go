@@ -26,6 +26,18 @@ func Backoff(n int) time.Duration {
 	return min(maxBackoff, time.Duration(float64(d)*(0.5+rand.Float64())))
 }
 
+// backoffAfter is Backoff, but not shorter than least, of which ten minutes count
+// at most. What was told the same least does not return together either.
+func backoffAfter(least time.Duration) func(n int) time.Duration {
+	if least <= 0 {
+		return Backoff
+	}
+	least = min(least, maxBackoff)
+	return func(n int) time.Duration {
+		return min(maxBackoff, max(Backoff(n), least+rand.N(least/10+1)))
+	}
+}
+
 // How often a command is tried again while the store does not take it.
 const (
 	firstStoreRetry = 50 * time.Millisecond

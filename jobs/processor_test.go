@@ -221,6 +221,32 @@ func TestRetriesBackOff(t *testing.T) {
 	})
 }
 
+// A job does not come back before it was asked to, nor later than ten minutes.
+func TestRetryAfterIsHonoured(t *testing.T) {
+	for asked, bounds := range map[time.Duration][2]time.Duration{
+		0:                {500 * time.Millisecond, 1500 * time.Millisecond},
+		time.Millisecond: {500 * time.Millisecond, 1500 * time.Millisecond},
+		time.Minute:      {time.Minute, 66 * time.Second},
+		24 * time.Hour:   {10 * time.Minute, 10 * time.Minute},
+	} {
+		inFakeTime(t, func(t *testing.T, r *rig) {
+			starts := make(chan time.Time, 10)
+			r.start(t, jobs.ProcessorOptions{}, func(context.Context, string, jobs.Env) (any, error) {
+				starts <- time.Now()
+				return nil, &jobs.ActionError{Class: "UnexpectedStatus", Message: "503", Retryable: true, RetryAfter: asked}
+			})
+			spec := actions("x")
+			spec.MaxAttempts = 2
+			r.submit(t, "a", spec)
+			first := <-starts
+			if d := (<-starts).Sub(first); d < bounds[0] || d > bounds[1]+settled {
+				t.Errorf("asked for %v, the next attempt came after %v", asked, d)
+			}
+			settle()
+		})
+	}
+}
+
 func TestFinalFailureIsNotRetried(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.start(t, jobs.ProcessorOptions{}, func(context.Context, string, jobs.Env) (any, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // Runner runs actions; see the package action for the built-in ones.
@@ -40,6 +41,10 @@ type ActionError struct {
 	Message   string // for a person; no secret, nothing about the server's inside
 	Retryable bool   // another attempt may fare better
 	Err       error  // the cause, for the log only; may be nil
+
+	// RetryAfter is how long the next attempt should wait at least, because whoever
+	// was asked said so; at most ten minutes count.
+	RetryAfter time.Duration
 }
 
 func (e *ActionError) Error() string { return e.Class + ": " + e.Message }

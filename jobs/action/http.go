@@ -84,7 +84,7 @@ func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any,
 		return nil, &jobs.ActionError{
 			Class:     ClassStatus,
 			Message:   fmt.Sprintf("%s answered with status %d", call.url.Host, result.Status),
-			Retryable: true,
+			Retryable: true, RetryAfter: result.retryAfter,
 		}
 	}
 	return result, nil
@@ -108,7 +108,7 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	if resp.StatusCode < http.StatusOK {
 		// What follows is another protocol, which net/http leaves to us: reading it
 		// would not end with ctx. No action expects such a status.
-		return httpResult{Status: resp.StatusCode}, nil
+		return httpResult{Status: resp.StatusCode, retryAfter: retryAfter(resp.Header)}, nil
 	}
 	if call.saveAs != "" && call.expects(resp.StatusCode) {
 		return saveResult(ctx, resp, call.saveAs, env)
@@ -187,7 +187,7 @@ func isTimeout(err error) bool {
 // readResult reads the response to its end, or to maxBody, so that the server
 // is not cut off in the middle of its work; it keeps an excerpt.
 func readResult(resp *http.Response) (httpResult, error) {
-	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header)}
+	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header), retryAfter: retryAfter(resp.Header)}
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxHead+1))
 	if err != nil {
 		return r, fmt.Errorf("read body: %w", err)

@@ -128,6 +128,39 @@ func TestHTTPExpectStatus(t *testing.T) {
 	}
 }
 
+// What a target says of when to come back, the back-off is told.
+func TestHTTPRetryAfter(t *testing.T) {
+	date := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		header http.Header
+		want   time.Duration
+	}{
+		{http.Header{"Retry-After": {"7"}}, 7 * time.Second},
+		{http.Header{"Retry-After": {" 120 "}}, 2 * time.Minute},
+		{http.Header{"Retry-After": {"99999999999999999999"}}, (1<<31 - 1) * time.Second},
+		{http.Header{"Retry-After": {"-5"}}, 0},
+		{http.Header{"Retry-After": {"1.5"}}, 0},
+		{http.Header{"Retry-After": {"soon"}}, 0},
+		{http.Header{"Retry-After": {""}}, 0},
+		{http.Header{}, 0},
+		// By the target's own clock, which may be years off.
+		{http.Header{"Retry-After": {date.Add(time.Minute).Format(http.TimeFormat)}, "Date": {date.Format(http.TimeFormat)}}, time.Minute},
+		{http.Header{"Retry-After": {date.Format(http.TimeFormat)}, "Date": {date.Add(time.Hour).Format(http.TimeFormat)}}, 0},
+		{http.Header{"Retry-After": {date.Format(http.TimeFormat)}, "Date": {"x"}}, 0},
+	} {
+		base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			for name, lines := range c.header {
+				w.Header()[name] = lines
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		_, e := run(t, `{"type":"http","url":%q}`, base)
+		if e == nil || e.Class != ClassStatus || e.RetryAfter != c.want {
+			t.Errorf("%v: %+v, want %v", c.header, e, c.want)
+		}
+	}
+}
+
 func TestHTTPRedirects(t *testing.T) {
 	var hops atomic.Int64
 	base := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -3,10 +3,13 @@ package action
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -23,6 +26,30 @@ type httpResult struct {
 	Charset       string         `json:"charset"`   // by which the body was read
 	BodyLossy     bool           `json:"bodyLossy"` // what could not be decoded is U+FFFD
 	Artifact      *string        `json:"artifact"`  // name of the one that holds the whole body; null: none
+
+	retryAfter time.Duration // when to ask again; 0: not said
+}
+
+// retryAfter returns what a Retry-After says (RFC 9110 section 10.2.3): seconds, or
+// a time, which is taken by the clock of whoever named it. 0: nothing of use.
+func retryAfter(h http.Header) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil { // too large a number
+			n = math.MaxInt32
+		}
+		return time.Duration(n) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(at.Sub(now), 0)
 }
 
 // Shorten implements jobs.Shortener: it cuts the body, and drops the headers
