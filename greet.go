@@ -18,13 +18,15 @@ func (s *server) greet(ctx context.Context, std *stdio) error {
 	if _, err := fmt.Fprintln(std.out, "listening on "+url); err != nil {
 		return err
 	}
-	n, err := s.store.CountClients(ctx)
+	// A signal must not come between a key that is made and the words that show it.
+	begun := context.WithoutCancel(ctx)
+	n, err := s.store.CountClients(begun)
 	if err != nil {
 		return err
 	}
 	secret := ""
 	if n == 0 {
-		if secret, err = s.makeKey(ctx, "made at the first start", auth.KeyOptions{}); err != nil {
+		if secret, err = s.makeKey(begun, "made at the first start", auth.KeyOptions{}); err != nil {
 			return err
 		}
 		fmt.Fprintf(std.out, "key: %s\npage: %s/#key=%s\ntry: %s\n", secret, url, secret, tryLine(url, secret))

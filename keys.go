@@ -40,9 +40,16 @@ type keysFolder struct {
 	Data string `help:"The data folder; made if it is missing." placeholder:"DIR" default:"./data" env:"JOBCAST_DATA"`
 }
 
-// use opens the store without serving it, runs f, and closes it.
-func (k keysFolder) use(ctx context.Context, f func(auth.Store) error) (err error) {
+// use opens the store without serving it, runs f, and closes it. A signal ends it
+// before f or not at all: what f makes it also prints.
+func (k keysFolder) use(ctx context.Context, f func(context.Context, auth.Store) error) (err error) {
 	store, err := sqlite.Open(ctx, k.Data, sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
+	if ctx.Err() != nil {
+		if err == nil {
+			_ = store.Close() // nothing was written
+		}
+		return errInterrupted
+	}
 	if err != nil {
 		return err // says which folder
 	}
@@ -51,8 +58,11 @@ func (k keysFolder) use(ctx context.Context, f func(auth.Store) error) (err erro
 			err = closing
 		}
 	}()
-	return f(store)
+	return f(context.WithoutCancel(ctx), store)
 }
+
+// errInterrupted ends a command that a signal stopped before it did anything.
+var errInterrupted = &exitError{code: exitInterrupted}
 
 // keysSpec describes a new key.
 type keysSpec struct {
@@ -93,7 +103,7 @@ func (c *keysCreateCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return fmt.Errorf("create key: %w", err)
 	}
-	return c.use(ctx, func(store auth.Store) error {
+	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		if err := store.CreateKey(ctx, key); err != nil {
 			return fmt.Errorf("create key: %w", err)
 		}
@@ -123,7 +133,10 @@ func (c *keysImportCmd) Validate() error {
 
 // Run stores a secret and prints nothing of it.
 func (c *keysImportCmd) Run(ctx context.Context, std *stdio) error {
-	secret, err := readSecret(std)
+	secret, err := waitSecret(ctx, std)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	if err != nil {
 		return fmt.Errorf("read the secret: %w", err)
 	}
@@ -131,13 +144,33 @@ func (c *keysImportCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return fmt.Errorf("import key: %w", err)
 	}
-	return c.use(ctx, func(store auth.Store) error {
+	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		if err := store.CreateKey(ctx, key); err != nil {
 			return fmt.Errorf("import key: %w", err)
 		}
 		fmt.Fprintf(std.err, "imported %s.\n", describeKey(key.Key))
 		return nil
 	})
+}
+
+// waitSecret is readSecret, but a signal ends it. The read itself cannot be ended; it
+// goes with the process.
+func waitSecret(ctx context.Context, std *stdio) (string, error) {
+	type answer struct {
+		secret string
+		err    error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		secret, err := readSecret(std)
+		done <- answer{secret, err}
+	}()
+	select {
+	case a := <-done:
+		return a.secret, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // readSecret reads one secret to the end of the input, less one newline.
@@ -166,7 +199,7 @@ type keysListCmd struct {
 
 // Run prints one line for each key, oldest first.
 func (c *keysListCmd) Run(ctx context.Context, std *stdio) error {
-	return c.use(ctx, func(store auth.Store) error {
+	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		keys, err := store.Keys(ctx, c.Client)
 		if err != nil {
 			return fmt.Errorf("list keys: %w", err)
@@ -234,7 +267,7 @@ func (c *keysRevokeCmd) Validate() error {
 
 // Run revokes a key; one that is revoked already stays as it is.
 func (c *keysRevokeCmd) Run(ctx context.Context, std *stdio) error {
-	return c.use(ctx, func(store auth.Store) error {
+	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		if err := store.RevokeKey(ctx, c.Client, c.ID, time.Now()); err != nil {
 			return fmt.Errorf("revoke key: %w", err) // without the id: it could be a secret in the wrong place
 		}

@@ -45,13 +45,13 @@ type commands struct {
 const description = `Submit a job over HTTP; watch it live from anything.`
 
 func main() {
-	// Without this a reader of our output that goes away would end the server, and
-	// so would a file that may not grow any more.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	// The first signal drains; unregistering then lets a second one end the
 	// process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	// Without this a reader of our output that goes away would end the server, and
+	// so would a file that may not grow any more.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	code := run(ctx, os.Args[1:], &stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)

@@ -38,12 +38,12 @@ func (s *serveCmd) Run(ctx context.Context, std *stdio) error {
 	log := s.logger(std.err)
 	srv, err := newServer(ctx, s, log)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	ln, err := wire.Listen(ctx, s.Addr)
 	if err != nil {
 		srv.discard()
-		return fmt.Errorf("listen on %s: %w", s.Addr, err)
+		return unlessStopped(ctx, fmt.Errorf("listen on %s: %w", s.Addr, err))
 	}
 	srv.start(ln)
 	if err := srv.greet(ctx, std); err != nil {
@@ -58,6 +58,15 @@ func (s *serveCmd) Run(ctx context.Context, std *stdio) error {
 		err = stopped
 	}
 	return err
+}
+
+// unlessStopped drops what went wrong with a start that a signal ended: stopping is
+// what was asked for.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // server is everything that serves one data folder.

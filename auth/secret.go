@@ -50,6 +50,10 @@ func makeSecret(dir, path string) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// A draft that a crash left may have another mode, and the umask may be odd.
+	if err := draft.Chmod(0o600); err != nil {
+		return nil, errors.Join(err, draft.Close())
+	}
 	if _, err := draft.Write(secret); err != nil {
 		return nil, errors.Join(err, draft.Close())
 	}

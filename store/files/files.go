@@ -44,6 +44,10 @@ func Open(dir string) (*Files, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make artifacts folder: %w", err)
 	}
+	const mode fs.FileMode = 0o700
+	if err := os.Chmod(path, mode); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("protect artifacts folder: %w", err)
+	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, fmt.Errorf("open artifacts folder: %w", err)
@@ -71,6 +75,9 @@ func (f *Files) Create() (jobs.Draft, error) {
 	file, err := f.root.OpenFile(id+draftSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create file: %w", passing(err))
+	}
+	if err := file.Chmod(0o600); err != nil { // the umask may have taken more
+		return nil, errors.Join(fmt.Errorf("protect file: %w", passing(err)), file.Close(), f.root.Remove(id+draftSuffix))
 	}
 	return &draft{files: f, file: file, id: id}, nil
 }
@@ -166,7 +173,8 @@ func (f *Files) Remove(id string) error {
 	return nil
 }
 
-// Sweep removes everything that known does not name, and returns how many files
+// Sweep takes from others what they may do with the files, removes everything that
+// known does not name, and returns how many files
 // went. known gets names of files and returns those that belong to something.
 // It is called before anything is written.
 func (f *Files) Sweep(ctx context.Context, known func(ctx context.Context, ids []string) ([]string, error)) (int, error) {
@@ -197,6 +205,9 @@ func (f *Files) sweep(ctx context.Context, entries []fs.DirEntry,
 	garbage := make(map[string]bool, len(entries))
 	var ids []string
 	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			_ = f.root.Chmod(e.Name(), 0o600) // another user's, if that fails: the folder keeps others out
+		}
 		garbage[e.Name()] = true
 		if valid(e.Name()) {
 			ids = append(ids, e.Name())

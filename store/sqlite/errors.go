@@ -13,6 +13,12 @@ import (
 // ErrLocked: another process serves this data folder.
 var ErrLocked = errors.New("the data folder is in use by another jobcast serve")
 
+// What else keeps a database from being opened.
+var (
+	errNewer   = errors.New("it was written by a newer one")
+	errForeign = errors.New("this is a database of another program")
+)
+
 // errNotServing refuses to append events without the lock on the folder: two
 // processes that number one log would tear it apart.
 var errNotServing = errors.New("this store was opened without Serving and cannot change jobs")

@@ -169,10 +169,18 @@ func (h *health) space() error {
 	return nil
 }
 
+const roomFile = "room-*.tmp" // as a pattern; one that a crash left is of no use
+
+// isRoomFile reports whether room makes files of such names.
+func isRoomFile(name string) bool {
+	ok, err := filepath.Match(roomFile, name)
+	return ok && err == nil
+}
+
 // room reports whether there is room to write again. Unlike space it asks the file
 // system for it, which also knows of quotas.
 func (h *health) room() error {
-	file, err := os.CreateTemp(h.dir, "room-*.tmp")
+	file, err := os.CreateTemp(h.dir, roomFile)
 	if err != nil {
 		return fmt.Errorf("look for room: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -29,12 +28,15 @@ const (
 
 // prepare makes the folder, takes the serve lock if asked to, and brings the
 // schema up to date. Processes that start together do that one after another.
-func prepare(ctx context.Context, dir string, serving bool) (lock *flock.Flock, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func prepare(ctx context.Context, dir string, opts Options) (lock *flock.Flock, err error) {
+	if err := makeFolder(dir); err != nil {
 		return nil, err
 	}
-	if serving {
-		lock = flock.New(filepath.Join(dir, serveLockFile), flock.SetPermissions(0o600))
+	if err := usable(dir); err != nil {
+		return nil, err
+	}
+	if opts.Serving {
+		lock = flock.New(filepath.Join(dir, serveLockFile), flock.SetPermissions(fileMode))
 		ok, err := lock.TryLock()
 		if err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
@@ -43,11 +45,14 @@ func prepare(ctx context.Context, dir string, serving bool) (lock *flock.Flock, 
 			return nil, ErrLocked
 		}
 	}
-	schema := flock.New(filepath.Join(dir, migrateLockFile), flock.SetPermissions(0o600))
+	schema := flock.New(filepath.Join(dir, migrateLockFile), flock.SetPermissions(fileMode))
 	if _, err := schema.TryLockContext(ctx, lockPoll); err != nil {
 		return lock, fmt.Errorf("wait for a migration: %w", err)
 	}
-	return lock, errors.Join(migrate(ctx, dir), schema.Close())
+	if err := migrate(ctx, dir); err != nil {
+		return lock, errors.Join(err, schema.Close())
+	}
+	return lock, errors.Join(narrow(dir, opts.Logger), schema.Close())
 }
 
 // migrate checks that the database is ours and applies the missing migrations.
@@ -66,8 +71,8 @@ func migrate(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf("%s has schema version %d, and this program knows only up to %d: it was written by a newer one",
-			databaseFile, current, target)
+		return fmt.Errorf("%s has schema version %d, and this program knows only up to %d: %w",
+			databaseFile, current, target, errNewer)
 	}
 	if current == target {
 		return nil
@@ -100,7 +105,7 @@ func checkOwner(ctx context.Context, db *sql.DB) error {
 		return nil
 	}
 	if tables > 0 || id != 0 {
-		return errors.New("this is a database of another program")
+		return errForeign
 	}
 	_, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	return err

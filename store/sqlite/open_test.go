@@ -162,7 +162,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(dir, databaseFile), 0o700); err != nil {
 				t.Fatal(err)
 			}
-		}, "unable to open"},
+		}, "is a directory"},
 		"corrupt": {func(t *testing.T, dir string) {
 			ours(t, dir)
 			overwrite(t, dir, 100, strings.Repeat("\xff", 600)) // the schema's page

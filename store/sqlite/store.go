@@ -72,9 +72,10 @@ type Store struct {
 }
 
 // Open opens the database in the data folder dir, makes both if they are
-// missing (the folder with mode 0700), and brings an older schema up to date.
+// missing, for their owner alone, and brings an older schema up to date.
 // Errors are one line: ErrLocked if another process serves the folder, else
-// what is wrong with the folder or the file. ctx bounds the opening only.
+// what is wrong with the folder or the file, and what to do. ctx bounds the
+// opening only.
 func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -89,11 +90,10 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	s := &Store{opts: opts, health: &health{dir: abs, log: opts.Logger}, renew: renewed, closing: make(chan struct{}), reading: make(chan struct{}, readers)}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("open data folder %s: %w", dir, err)
-			err = errors.Join(err, s.release())
+			err = openError(abs, errors.Join(err, s.release()))
 		}
 	}()
-	if s.lock, err = prepare(ctx, dir, opts.Serving); err != nil {
+	if s.lock, err = prepare(ctx, dir, opts); err != nil {
 		return nil, err
 	}
 	if err := s.connect(ctx, dir); err != nil {
