@@ -125,12 +125,12 @@ func (f field) join(c *fiber.Ctx) error {
 	case f.kind == once:
 		return Refuse(Malformed, "The header "+f.name+" is given more than once.")
 	case f.kind != list && len(slices.Compact(slices.Clone(values))) == 1:
-		h.Set(f.name, values[0])
+		values = values[:1]
 	case f.kind == single:
 		return Refuse(Malformed, "The header "+f.name+" is given more than once, with different values.")
-	default:
-		h.Set(f.name, strings.Join(values, ", "))
 	}
+	h.Del(f.name) // Set replaces the first line only
+	h.Set(f.name, strings.Join(values, ", "))
 	return nil
 }
 
