@@ -35,7 +35,8 @@ empty folder, in its environment, but not JOBCAST_KEY. Of its standard output a 
 
   progress 40 some text    reports how far it is, 0 to 100
   log some text            is a line of the job's log, as any other line is
-  result {"any":"thing"}   sets the result, if it is the last line
+  result {"any":"thing"}   sets the result, if it is the last line; one that the
+                           server refuses fails the job (InvalidResult)
 
 Exit code 0 completes the job; any other fails the attempt with the end of standard
 error. Files that it leaves in JOBCAST_ARTIFACTS are uploaded. When the job is

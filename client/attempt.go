@@ -69,11 +69,10 @@ func (r *run) report(ctx context.Context, result any, err error) error {
 	if err == nil {
 		body, bad := encodeResult(result)
 		if bad == nil {
-			bad = r.end("complete", body)
-			var p *Problem
-			if bad == nil || !errors.As(bad, &p) || (p.Status != http.StatusUnprocessableEntity && p.Status != http.StatusRequestEntityTooLarge) {
+			if bad = r.end("complete", body); !unacceptable(bad) {
 				return bad
 			}
+			bad = fmt.Errorf("the server refuses the result: %s", said(bad))
 		}
 		err = &JobError{Class: classResult, Final: true, Err: bad}
 	} else if cause := context.Cause(ctx); errors.Is(cause, ErrTimeout) {
@@ -81,7 +80,39 @@ func (r *run) report(ctx context.Context, result any, err error) error {
 	} else if errors.Is(cause, ErrStopped) {
 		err = &JobError{Class: classInterrupted, Err: fmt.Errorf("the worker stopped: %w", err)}
 	}
-	return r.end("fail", encodeFailure(err))
+	bad := r.end("fail", encodeFailure(err))
+	if !unacceptable(bad) {
+		return bad
+	}
+	err = fmt.Errorf("the attempt failed, and the server refuses to hear why: %s", said(bad))
+	return r.end("fail", encodeFailure(&JobError{Class: classResult, Err: err}))
+}
+
+// unacceptable reports whether the server, or what is in front of it, refuses what
+// an attempt says of its end for what it is: saying it again would not help, and
+// saying nothing would leave the job to the end of its lease.
+func unacceptable(err error) bool {
+	var p *Problem
+	if !errors.As(err, &p) || passing(err) || p.Status < 400 || p.Status > 499 {
+		return false
+	}
+	switch p.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict:
+		return false // it is not about what was said
+	}
+	return true
+}
+
+// said is a refusal with everything that it says is wrong.
+func said(err error) string {
+	text := err.Error()
+	var p *Problem
+	if errors.As(err, &p) {
+		for _, f := range p.Errors {
+			text += "; " + f.Pointer + ": " + f.Detail
+		}
+	}
+	return text
 }
 
 func encodeResult(result any) ([]byte, error) {

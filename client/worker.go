@@ -18,7 +18,8 @@ type Worker struct {
 	Concurrency int      // jobs at the same time; 0: 1
 
 	// Handle runs one attempt of a job. What it returns as result must encode
-	// as a JSON object, or be nil. An error fails the attempt, and the job is
+	// as a JSON object, or be nil; one that the server refuses fails the attempt
+	// for good, with the class "InvalidResult". An error fails the attempt, and the job is
 	// tried again while it has attempts left; see Final and JobError. ctx ends
 	// when the attempt's time is over (ErrTimeout), when the lease is lost
 	// (ErrLeaseLost), when the job was cancelled (ErrJobCancelled) or when the

@@ -103,6 +103,12 @@ func TestWorker(t *testing.T) {
 				panic("oh")
 			case "list":
 				return []int{1}, nil
+			case "surrogate":
+				return json.RawMessage(`{"title":"cut \ud83d"}`), nil
+			case "twice":
+				return json.RawMessage(`{"a":1,"a":2}`), nil
+			case "deep":
+				return json.RawMessage(`{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`), nil
 			case "big":
 				return map[string]string{"x": strings.Repeat("x", 100_000)}, nil
 			}
@@ -132,12 +138,14 @@ func TestWorker(t *testing.T) {
 			}
 		})
 	}
-	t.Run("big", func(t *testing.T) {
-		got := story(t, c, queued(t, c, client.Submission{Payload: "big"}))
-		if last := got[len(got)-1]; len(got) != 3 || !strings.HasPrefix(last, "failed InvalidResult: ") {
-			t.Errorf("%.200q", got)
-		}
-	})
+	for _, payload := range []string{"big", "surrogate", "twice", "deep"} { // the server refuses them
+		t.Run(payload, func(t *testing.T) {
+			got := story(t, c, queued(t, c, client.Submission{Payload: payload}))
+			if last := got[len(got)-1]; len(got) != 3 || !strings.HasPrefix(last, "failed InvalidResult: the server refuses the result: ") {
+				t.Errorf("%.200q", got)
+			}
+		})
+	}
 }
 
 // An attempt that fails is made again.

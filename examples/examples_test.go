@@ -57,7 +57,7 @@ func TestExamples(t *testing.T) {
 		t.Run(e.file, func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, stage){
 				"completes": completes, "fails": fails, "cancelled": cancelled, "idle": idle, "finishes": finishes,
-				"hands-back": handsBack, "killed": killed, "refused": refused,
+				"hands-back": handsBack, "killed": killed, "refused": refused, "invalid": invalid,
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
@@ -262,6 +262,21 @@ func refused(t *testing.T, s stage) {
 	keyless := start(t, s.worker, s.queue, s.URL, s.Key, "JOBCAST_KEY=")
 	keyless.says(t, "usage: ")
 	keyless.ends(t, 2)
+}
+
+// invalid: a result that the server refuses fails the attempt at once and for
+// good, and the worker goes on.
+func invalid(t *testing.T, s stage) {
+	worker := start(t, s.worker, s.queue, s.URL, s.Key)
+	w := s.submit(t, client.Submission{Payload: map[string]any{"name": strings.Repeat("x", 70_000), "steps": 0}})
+	w.until("the end", func(e client.Event) bool { return e.Type.Terminal() })
+	job := s.job(t, w.id)
+	if job.Status != client.Failed || job.Attempt != 1 || job.Error == nil || *job.Error != "InvalidResult" || job.ErrorMessage == nil ||
+		!strings.Contains(*job.ErrorMessage, "422") {
+		t.Errorf("the job is %s", job.Raw())
+	}
+	s.submit(t, quick).completed(1)
+	worker.stop(t)
 }
 
 // keyIsNoArgument: every user of a machine sees the arguments of its processes.

@@ -22,7 +22,10 @@ if (!url || !key || process.argv.length !== 3) {
 let idle = true; // no job is at hand: a signal may end the program where it stands
 let deadline = Infinity; // set by the first signal: until then the job at hand may go on
 
-class Refused extends Error {} // the server has decided; asking again would change nothing
+class Refused extends Error { // the server has decided; asking again would change nothing
+  constructor(status, detail) { super(`the server refuses: ${status} ${detail}`); this.status = status; }
+}
+class InvalidResult extends Error { retry = false } // the server refuses what we say of the job's end
 class Lost extends Error {} // the job is no longer ours: cancelled, out of time, or its lease ran out
 class Interrupted extends Error {} // the worker stops before the job is done
 class BadPayload extends Error {
@@ -46,7 +49,7 @@ async function call(method, path, body, lease = "", type = "application/json") {
       if (answer.status < 500 && ![408, 429].includes(answer.status)) {
         const problem = await answer.json().catch(() => ({}));
         if (problem.code === "lease_lost") throw new Lost(`no longer ours, it is ${problem.jobStatus}`);
-        throw new Refused(`the server refuses: ${answer.status} ${problem.detail || ""}`);
+        throw new Refused(answer.status, problem.detail || "");
       }
     } catch (e) {
       if (e instanceof Lost || e instanceof Refused) throw e;
@@ -79,15 +82,21 @@ async function work(job, tell, upload) {
 async function run(job) {
   const tell = (what, body) => call("POST", `/v1/jobs/${job.id}/${what}`, JSON.stringify(body), job.lease.token);
   const upload = (name, type, content) => call("PUT", `/v1/jobs/${job.id}/artifacts/${name}`, content, job.lease.token, type);
+  const end = (what, body) => tell(what, body).catch((e) => {
+    throw e instanceof Refused && ![401, 403].includes(e.status) ? new InvalidResult(e.message) : e;
+  });
   say(`job ${job.id}: attempt ${job.attempt} begins`);
   try {
-    await tell("complete", { result: await work(job, tell, upload) });
+    await end("complete", { result: await work(job, tell, upload) });
     say(`job ${job.id}: completed`);
   } catch (e) {
     say(`job ${job.id}: ${e instanceof Lost ? "" : "failed: "}${e.message}`);
     if (e instanceof Lost) return;
-    const failure = { error: e.constructor.name, errorMessage: e.message.slice(0, 2000), retry: e.retry !== false };
-    await tell("fail", failure).catch((e) => {
+    const failure = (e) => ({ error: e.constructor.name, errorMessage: e.message.slice(0, 2000), retry: e.retry !== false });
+    await end("fail", failure(e)).catch((e) => {
+      if (e instanceof InvalidResult) return tell("fail", failure(e));
+      throw e;
+    }).catch((e) => {
       if (!(e instanceof Lost)) throw e;
       say(`job ${job.id}: ${e.message}`);
     });

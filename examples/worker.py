@@ -22,7 +22,12 @@ GRACE = float(os.environ.get("JOBCAST_GRACE") or 10)
 idle = True      # no job is at hand: a signal may end the program where it stands
 deadline = None  # set by the first signal: until then the job at hand may go on
 
-class Refused(Exception): """The server has decided; asking again would change nothing."""
+class Refused(Exception):
+    """The server has decided; asking again would change nothing."""
+    def __init__(self, status, detail):
+        super().__init__(f"the server refuses: {status} {detail}")
+        self.status = status
+class InvalidResult(Exception): """The server refuses what we say of the job's end."""; retry = False
 class Lost(Exception): """The job is no longer ours: cancelled, out of time, or its lease ran out."""
 class Interrupted(Exception): """The worker stops before the job is done."""
 class BadPayload(Exception):
@@ -51,7 +56,7 @@ def call(method, path, body, lease="", kind="application/json"):
                 problem = json.loads(text) if text.startswith(b"{") else {}
                 if problem.get("code") == "lease_lost":
                     raise Lost(f"no longer ours, it is {problem.get('jobStatus')}") from None
-                raise Refused(f"the server refuses: {e.code} {problem.get('detail', '')}") from None
+                raise Refused(e.code, problem.get("detail", "")) from None
         except (OSError, HTTPException, ValueError) as e:
             trouble = getattr(e, "reason", type(e).__name__)  # the text of a ValueError may hold the key
         pause = max(wait * random.uniform(0.5, 1.5), int(asked) if asked.isdigit() else 0)
@@ -78,23 +83,36 @@ def work(job, tell, upload):
     upload("greeting.txt", "text/plain; charset=utf-8", f"{greeting}\n".encode())
     return {"greeting": greeting, "attempt": job["attempt"]}
 
+def failure(e):
+    return {"error": type(e).__name__, "errorMessage": str(e)[:2000], "retry": getattr(e, "retry", True)}
+
 def run(job):
     """Runs one claimed job and tells the server how it ended."""
     path, lease = f"/v1/jobs/{job['id']}", job["lease"]["token"]
     def tell(what, body):
         call("POST", f"{path}/{what}", json.dumps(body).encode(), lease)
+    def end(what, body):
+        try:
+            tell(what, body)
+        except Refused as e:
+            if e.status in (401, 403):
+                raise
+            raise InvalidResult(str(e)) from None
     def upload(name, kind, content):
         call("PUT", f"{path}/artifacts/{name}", content, lease, kind)
     say(f"job {job['id']}: attempt {job['attempt']} begins")
     try:
         try:
-            tell("complete", {"result": work(job, tell, upload)})
+            end("complete", {"result": work(job, tell, upload)})
             say(f"job {job['id']}: completed")
         except Lost:
             raise
         except Exception as e:
             say(f"job {job['id']}: failed: {e}")
-            tell("fail", {"error": type(e).__name__, "errorMessage": str(e)[:2000], "retry": getattr(e, "retry", True)})
+            try:
+                end("fail", failure(e))
+            except InvalidResult as e:
+                tell("fail", failure(e))
     except Lost as e:
         say(f"job {job['id']}: {e}")
 

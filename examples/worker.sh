@@ -128,7 +128,11 @@ work() {
   get greeting job '"Hello, \(.payload.name? // "world")!"'
   tell PUT artifacts/greeting.txt 'text/plain; charset=utf-8' "$greeting"$'\n' || return
   get result job '{result: {greeting: "Hello, \(.payload.name? // "world")!", attempt}} | tojson'
-  tell POST complete application/json "$result" || return
+  if ! tell POST complete application/json "$result"; then
+    # A result that the server refuses for what it is must not wait for the lease's end.
+    case $status in 401 | 403 | 404 | 409) return ;; 4??) ;; *) return ;; esac
+    fail InvalidResult "the server refuses the result: $status" false; return
+  fi
   say "job $id: completed"
 }
 
