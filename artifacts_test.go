@@ -28,7 +28,7 @@ func TestArtifactsAfterACrash(t *testing.T) {
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	if _, err := b.Jobs().SaveArtifact(t.Context(), got[0].Lease, "kept", "", strings.NewReader("bytes"), nil); err != nil {
+	if _, err := b.Jobs().SaveArtifact(t.Context(), got[0].Lease, "kept", "", -1, strings.NewReader("bytes"), nil); err != nil {
 		t.Fatal(err)
 	}
 	b.Crash()

@@ -101,11 +101,16 @@ func exitCode(err error) int {
 	case errors.As(err, &lost):
 		return exitLost
 	case errors.As(err, &p):
+		if p.Is(client.ErrJobLimit) {
+			return exitLimit
+		}
 		switch p.Status {
 		case 400, 413, 422:
 			return exitUsage
 		case 401, 403, 404:
 			return exitDenied
+		case 507:
+			return exitLimit
 		}
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
@@ -132,11 +137,11 @@ func statusCode(s client.Status) int {
 	return exitOK
 }
 
-// worse returns the exit code that says more of two: not allowed, lost,
-// interrupted, failed, cancelled, completed.
+// worse returns the exit code that says more of two: not allowed, a bound reached,
+// lost, interrupted, failed, cancelled, completed.
 func worse(a, b int) int {
 	rank := func(code int) int {
-		for i, c := range []int{exitOK, exitCancelled, exitFailed, exitInterrupted, exitLost, exitUsage, exitDenied} {
+		for i, c := range []int{exitOK, exitCancelled, exitFailed, exitInterrupted, exitLost, exitLimit, exitUsage, exitDenied} {
 			if c == code {
 				return i
 			}

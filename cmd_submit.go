@@ -23,6 +23,7 @@ type submitCmd struct {
 	Timeout     time.Duration `help:"How long one attempt may take, 1s to 24h." placeholder:"DURATION"`
 	Priority    int           `help:"-100 to 100, higher first."`
 	RunAt       *time.Time    `name:"run-at" help:"Not before this time, as in 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	ExpiresIn   time.Duration `name:"expires-in" help:"Fails if nobody has begun it after so long, 1s to 8760h." placeholder:"DURATION"`
 	Metadata    string        `help:"An object of your own, as JSON." placeholder:"JSON"`
 
 	Stdin          string `arg:"" optional:"" name:"-" help:"Read the whole job from standard input." enum:"-," default:""`
@@ -38,7 +39,7 @@ const maxJobBytes = maxMaxBody
 func (c *submitCmd) Validate() error {
 	whole := c.File != "" || c.Stdin != ""
 	parts := len(c.Action) > 0 || c.Queue != "" || c.Payload != "" || c.MaxAttempts != 0 || c.Timeout != 0 ||
-		c.Priority != 0 || c.RunAt != nil || c.Metadata != ""
+		c.Priority != 0 || c.RunAt != nil || c.ExpiresIn != 0 || c.Metadata != ""
 	switch {
 	case c.File != "" && c.Stdin != "":
 		return errors.New("--file and - exclude each other")
@@ -129,6 +130,9 @@ func (c *submitCmd) assemble() ([]byte, error) {
 	}
 	if c.RunAt != nil {
 		job["runAt"] = c.RunAt
+	}
+	if c.ExpiresIn != 0 {
+		job["expiresInMs"] = c.ExpiresIn.Milliseconds()
 	}
 	return json.Marshal(job)
 }

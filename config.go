@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/lmittmann/tint"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // serveCmd holds the settings of `jobcast serve`. Durations are Go durations.
@@ -30,6 +32,10 @@ type serveCmd struct {
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For is believed, comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
+	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Jobs of a client that may be pending or running."`
+	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Bytes of all artifacts of a client together."`
+	MaxStorage     byteSize       `name:"max-storage" default:"0" env:"JOBCAST_MAX_STORAGE" help:"Bytes of the whole data folder; 0 is no bound."`
+	QueueTTL       time.Duration  `name:"queue-ttl" default:"0" env:"JOBCAST_QUEUE_TTL" help:"Jobs with a queue that no worker begins for so long fail, unless they ask for another time; 0 is never."`
 	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
 	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
@@ -43,6 +49,8 @@ const (
 	maxConnections = 100_000
 	minLeaseTTL    = 5 * time.Second
 	maxMaxBody     = 64 << 20
+	maxMaxJobs     = 100_000_000
+	minMaxStorage  = 64 << 20 // below it the WAL alone, which is written anew at 16 MiB, would take too much of it
 	maxGrace       = time.Hour
 )
 
@@ -63,11 +71,22 @@ func (s *serveCmd) check() error {
 	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
 	bad(s.Retention >= time.Second, "retention", "at least 1s")
 	bad(s.MaxBody >= 1<<10 && s.MaxBody <= maxMaxBody, "max-body", "1KiB to 64MiB")
+	bad(s.MaxJobs >= 1 && s.MaxJobs <= maxMaxJobs, "max-jobs-per-client", "1 to 100000000")
+	bad(s.MaxArtifacts >= 1<<20, "max-artifacts-per-client", "at least 1MiB")
+	bad(s.MaxStorage == 0 || s.MaxStorage >= minMaxStorage, "max-storage", "at least 64MiB, or 0 for none")
+	bad(s.QueueTTL == 0 || s.QueueTTL >= jobs.MinExpiry && s.QueueTTL <= jobs.MaxExpiry, "queue-ttl", "1s to 8760h, or 0 for never")
 	bad(s.ShutdownGrace >= 0 && s.ShutdownGrace <= maxGrace, "shutdown-grace", "0 to 1h")
 	if err := errors.Join(all...); err != nil {
 		return &usageError{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	return nil
+}
+
+// limits is what clients may fill.
+func (s *serveCmd) limits() jobs.Limits {
+	return jobs.Limits{
+		JobsPerClient: s.MaxJobs, ArtifactsPerClient: int64(s.MaxArtifacts), Storage: int64(s.MaxStorage), QueueTTL: s.QueueTTL,
+	}
 }
 
 // logger writes to w as the settings say.
@@ -80,24 +99,24 @@ func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: true, TimeFormat: time.RFC3339}))
 }
 
-// byteSize is a number of bytes: 4096, 256KiB, 1MiB, 1GiB.
-type byteSize int
+// byteSize is a number of bytes: 4096, 256KiB, 1MiB, 1GiB, 1TiB.
+type byteSize int64
 
 // UnmarshalText reads a size.
 func (b *byteSize) UnmarshalText(text []byte) error {
 	s := string(text)
-	unit := 1
+	unit := int64(1)
 	for _, u := range []struct {
 		suffix string
-		bytes  int
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}} {
+		bytes  int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}} {
 		if rest, ok := strings.CutSuffix(s, u.suffix); ok {
 			s, unit = rest, u.bytes
 			break
 		}
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > math.MaxInt32/unit {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/unit {
 		return fmt.Errorf("%q is no size such as 4096, 256KiB or 1MiB", text)
 	}
 	*b = byteSize(n * unit)

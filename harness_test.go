@@ -65,10 +65,11 @@ const napTime = 11 * time.Second
 
 // booted is the real program over a data folder, in this process.
 type booted struct {
-	t   *testing.T
-	o   transporttest.Options
-	dir string
-	out lockedBuffer // the program's log
+	t     *testing.T
+	o     transporttest.Options
+	dir   string
+	flags []string     // of the command line, beside those of o
+	out   lockedBuffer // the program's log
 
 	mu  sync.Mutex // guards the fields below: readers dial while a scenario restarts
 	srv *server    // the newest; it stays known when it has ended, as to its clients
@@ -77,14 +78,17 @@ type booted struct {
 }
 
 // boot is a transporttest.Boot.
-func boot(t *testing.T, o transporttest.Options) transporttest.Server {
+func boot(t *testing.T, o transporttest.Options) transporttest.Server { return bootWith(t, o) }
+
+// bootWith is boot with further flags.
+func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 1000
 	}
 	if o.Grace == 0 {
 		o.Grace = time.Second
 	}
-	b := &booted{t: t, o: o, dir: filepath.Join(t.TempDir(), "data")}
+	b := &booted{t: t, o: o, dir: filepath.Join(t.TempDir(), "data"), flags: flags}
 	b.Start()
 	t.Cleanup(func() {
 		if b.up {
@@ -117,7 +121,7 @@ func (b *booted) settings() *serveCmd {
 	}
 	parser, err := kong.New(&cmd, kong.Name("jobcast"))
 	if err == nil {
-		_, err = parser.Parse(args)
+		_, err = parser.Parse(append(args, b.flags...))
 	}
 	if err == nil {
 		err = cmd.Serve.check()

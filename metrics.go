@@ -27,6 +27,7 @@ type metrics struct {
 	lag       prometheus.Histogram
 	resumes   *prometheus.CounterVec
 	batch     prometheus.Histogram
+	refusals  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -49,11 +50,17 @@ func newMetrics() *metrics {
 			Name: "jobcast_commit_batch_events", Help: "Events in one commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jobcast_refusals_total", Help: "Requests refused, by the code of the problem.",
+		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.appended, m.delivered, m.lag, m.resumes, m.batch,
+	m.registry.MustRegister(m.appended, m.delivered, m.lag, m.resumes, m.batch, m.refusals,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
+
+// refused counts a refusal.
+func (m *metrics) refused(code transport.Code) { m.refusals.WithLabelValues(string(code)).Inc() }
 
 // observer is what the transports report to.
 func (m *metrics) observer() transport.Observer {
@@ -74,8 +81,11 @@ func (m *metrics) observer() transport.Observer {
 }
 
 // watch adds the figures that are read when they are asked for.
-func (m *metrics) watch(streams *auth.Streams, store jobs.Store, stats func() jobs.Stats, panics func() int64, log *slog.Logger) {
-	m.registry.MustRegister(&snapshot{streams: streams, store: store, stats: stats, panics: panics, log: log})
+func (m *metrics) watch(streams *auth.Streams, store jobs.Store, limits jobs.Limits, stats func() jobs.Stats, panics func() int64, log *slog.Logger) {
+	m.registry.MustRegister(
+		&snapshot{streams: streams, store: store, stats: stats, panics: panics, log: log},
+		&filled{store: store, limits: limits, stats: stats, log: log},
+	)
 }
 
 // listen adds the figures of the listener.

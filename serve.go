@@ -108,6 +108,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
 		Publisher: f, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL,
 		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
+		Limits:  set.limits(),
 	})
 	if err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func (s *server) openFiles(ctx context.Context) (err error) {
 func (s *server) transports() (err error) {
 	s.door, err = transport.New(transport.Options{
 		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
-		MaxBody: int(s.set.MaxBody), Log: s.log,
+		MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
 	})
 	if err != nil {
 		return err
@@ -196,7 +197,7 @@ func (s *server) transports() (err error) {
 	s.claims = claim.New(claim.Options{
 		Door: s.door, Streams: streams, Check: s.verifier.Check, Jobs: s.service, Pool: s.pool, Log: s.log,
 	})
-	s.metrics.watch(streams, s.store, s.processor.Stats, s.pool.Panics, s.log)
+	s.metrics.watch(streams, s.store, s.set.limits(), s.processor.Stats, s.pool.Panics, s.log)
 	s.routes()
 	return nil
 }

@@ -27,6 +27,8 @@ const (
 	classInterrupted = "Interrupted"
 	classPanic       = "Panic"
 	classResult      = "InvalidResult"
+	classArtifacts   = "ArtifactLimit"
+	classStorage     = "StorageFull"
 )
 
 // attempt runs one claimed job to its end and reports it.
@@ -135,8 +137,13 @@ func encodeResult(result any) ([]byte, error) {
 func encodeFailure(err error) []byte {
 	var je *JobError
 	class, final := "", false
-	if errors.As(err, &je) {
+	switch {
+	case errors.As(err, &je):
 		class, final = je.Class, je.Final
+	case errors.Is(err, ErrArtifactLimit): // trying again would leave as much behind
+		class, final = classArtifacts, true
+	case errors.Is(err, ErrStorageFull):
+		class = classStorage
 	}
 	if class == "" {
 		class = "WorkerError"

@@ -34,8 +34,9 @@ type Job struct {
 	TimeoutMs     int64           `json:"timeoutMs"` // per attempt
 	Priority      int             `json:"priority"`
 	RunAt         *time.Time      `json:"runAt"`
-	Attempt       int             `json:"attempt"`  // attempts begun and counted
-	Percent       *float64        `json:"progress"` // 0..100
+	ExpiresAt     *time.Time      `json:"expiresAt"` // it fails if nobody has begun it by then
+	Attempt       int             `json:"attempt"`   // attempts begun and counted
+	Percent       *float64        `json:"progress"`  // 0..100
 	Message       *string         `json:"message"`
 	Step          *string         `json:"step"`
 	Result        json.RawMessage `json:"result"`
@@ -87,6 +88,7 @@ type Submission struct {
 	MaxAttempts int            `json:"maxAttempts,omitempty"` // 1..25; 0: 3
 	TimeoutMs   int64          `json:"timeoutMs,omitempty"`   // of each attempt, 1000..86400000; 0: 300000
 	RunAt       *time.Time     `json:"runAt,omitempty"`       // not before; nil: now
+	ExpiresInMs int64          `json:"expiresInMs,omitempty"` // fails if nobody has begun it by then, from now or from RunAt; 0: as the server says
 	Priority    int            `json:"priority,omitempty"`    // -100..100, higher first
 	Metadata    map[string]any `json:"metadata,omitempty"`    // at most 16 KiB as JSON
 

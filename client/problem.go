@@ -27,6 +27,10 @@ type Problem struct {
 	Oldest      string `json:"oldest"`      // of ErrCursorGone
 	LastEventID string `json:"lastEventId"` // of ErrCursorGone: where to go on
 
+	Limit int64 `json:"limit"` // of ErrJobLimit, ErrArtifactLimit, ErrStorageFull: the bound, jobs or bytes
+	Used  int64 `json:"used"`  // how much of it is taken
+	Asked int64 `json:"asked"` // how much more the request needs
+
 	RetryAfter time.Duration `json:"-"` // how long to wait before another try; 0: not said
 }
 
@@ -75,6 +79,8 @@ const (
 	ErrDraining            = code("draining")
 	ErrUnavailable         = code("unavailable")
 	ErrStorageFull         = code("storage_full")
+	ErrJobLimit            = code("job_limit")      // the client has as many jobs as it may
+	ErrArtifactLimit       = code("artifact_limit") // its artifacts are as large together as they may be
 )
 
 // LostError says that the server could not be reached for as long as the caller
@@ -118,12 +124,16 @@ func readProblem(resp *http.Response) *Problem {
 // should be sent away for ever.
 const maxAskedWait = 5 * time.Minute
 
-// passing reports whether the same request may succeed later: the server or a
-// proxy before it is not available.
+// passing reports whether the same request may soon succeed: the server or a
+// proxy before it is not available. A bound on jobs is no such thing, because only
+// the caller can decide whether to wait until some of them end.
 func passing(err error) bool {
 	var p *Problem
 	if !errors.As(err, &p) {
 		return true // no answer at all
+	}
+	if p.Is(ErrJobLimit) {
+		return false
 	}
 	switch p.Status {
 	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusTooManyRequests:

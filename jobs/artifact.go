@@ -3,6 +3,7 @@ package jobs
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	sniffBytes   = 512         // of a file: its content type is guessed from them
 	copyBuffer   = 64 << 10    // bytes read at a time
 	minRenewal   = time.Second // between two renewals of a lease while an artifact is read
+	holdStep     = 1 << 20     // bytes that room is asked for at once while it is not known how many come
+	openTries    = 5           // looks at an artifact that is replaced all the time
 	garbageBatch = 200         // files removed between two commands
 )
 
@@ -64,6 +67,7 @@ var ErrArtifactChanged = errors.New("the artifact has changed meanwhile")
 type StoredArtifact struct {
 	Artifact
 	File   string   // id in Files
+	Hold   string   // id of the room that was held for it; empty: none was
 	Digest [32]byte // SHA-256 of the bytes
 	// Modified is when the file was written, by its own clock. Stores do not know it;
 	// Service.OpenArtifact does.
@@ -102,24 +106,32 @@ func ArtifactURL(jobID, name string) string { return "/v1/jobs/" + jobID + "/art
 // SaveArtifact reads r to its end into an artifact of a running job and commits
 // job.artifact. An artifact of the same name is replaced at once. While it
 // reads, it renews the lease: whoever sends is alive. contentType is what the
-// sender calls it, and may be empty.
+// sender calls it, and may be empty; size is how many bytes r has, or negative if
+// that is not known. Room is held before anything is read, or as it is read, and
+// nothing is left of what is refused.
 //
 // allow, unless it is nil, gets the artifact of this name as it is, or nil, and
 // refuses with its error before anything is read. What it has allowed replaces that
 // artifact and no other: ErrArtifactChanged if another came meanwhile.
 //
-// Errors: those of r and allow, ErrTooLarge, ErrLeaseLost, ErrStorageFull, and
-// *ConflictError if the job has MaxArtifacts others; *InvalidError for a name
-// that is none.
-func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType string, r io.Reader, allow func(*StoredArtifact) error) (Saved, error) {
+// Errors: those of r and allow, ErrTooLarge, ErrLeaseLost, ErrStorageFull,
+// *LimitError if there is no room, and *ConflictError if the job has MaxArtifacts
+// others; *InvalidError for a name that is none.
+func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType string, size int64, r io.Reader,
+	allow func(*StoredArtifact) error,
+) (Saved, error) {
 	if !ValidArtifactName(name) {
 		return Saved{}, &InvalidError{[]FieldError{{"/name", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen"}}}
 	}
 	if s.files == nil {
 		return Saved{}, errors.New("this service keeps no artifacts")
 	}
-	receipt, err := s.store.Extend(ctx, l) // before anything is read: most refusals show here
-	if err != nil {
+	if size > MaxArtifactBytes {
+		return Saved{}, ErrTooLarge
+	}
+	in := &incoming{ctx: ctx, r: r, store: s.store, lease: l, hold: Hold{ID: rand.Text(), Name: name}}
+	defer in.drop()
+	if err := in.ask(max(size, 0), max(size, 0)); err != nil { // before anything is read: most refusals show here
 		return Saved{}, err
 	}
 	only, err := s.allowed(ctx, l, name, allow)
@@ -131,17 +143,17 @@ func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType s
 		return Saved{}, err
 	}
 	defer draft.Discard()
-	in := &renewing{ctx: ctx, r: r, store: s.store, lease: l}
-	in.until(receipt.ExpiresAt)
-	a := StoredArtifact{Artifact: Artifact{Name: name, URL: ArtifactURL(l.JobID, name)}}
+	a := StoredArtifact{Artifact: Artifact{Name: name, URL: ArtifactURL(l.JobID, name)}, Hold: in.hold.ID}
 	if err := a.read(draft, in, contentType); err != nil {
 		return Saved{}, err
 	}
 	if a.File, err = draft.Keep(); err != nil {
 		return Saved{}, fmt.Errorf("keep artifact: %w", err)
 	}
-	receipt, err = s.store.AddArtifact(ctx, l, a, only)
+	receipt, err := s.store.AddArtifact(ctx, l, a, only)
 	if err == nil {
+		in.hold.ID = "" // has ended with the command
+		s.removeReplaced(ctx, receipt.Replaced)
 		return Saved{a, receipt}, nil
 	}
 	if refused(err) || errors.Is(err, ErrStorageFull) {
@@ -164,6 +176,22 @@ func (s *Service) allowed(ctx context.Context, l Lease, name string, allow func(
 	}
 	defer func() { _ = file.Close() }() // nothing was read
 	return &Replaced{a.File}, allow(&a)
+}
+
+// removeReplaced deletes the file of an artifact that another has replaced, if
+// there was one. It is not left to the next sweep: who replaces again and again
+// would fill the disk meanwhile with what nobody's bound counts.
+func (s *Service) removeReplaced(ctx context.Context, id string) {
+	if id == "" {
+		return
+	}
+	err := s.files.Remove(id)
+	if err == nil {
+		err = s.store.ForgetGarbage(context.WithoutCancel(ctx), []string{id})
+	}
+	if err != nil && !errors.Is(err, ErrClosed) {
+		s.log.Warn("a replaced file waits for the next sweep", "file", id, "err", err)
+	}
 }
 
 func (s *Service) removeFile(id string) {
@@ -192,28 +220,57 @@ func (a *StoredArtifact) read(d Draft, in io.Reader, contentType string) error {
 	return nil
 }
 
-// renewing reads r, and renews a lease before half of its time is over.
-type renewing struct {
+// incoming is an artifact on its way. It renews the lease before half of its time
+// is over, and gives no byte for which there is no room.
+type incoming struct {
 	ctx   context.Context
 	r     io.Reader
 	store Store
 	lease Lease
 	next  time.Time // of the next renewal
+	hold  Hold
+	held  int64 // bytes there is room for
+	n     int64 // bytes read
 }
 
-func (r *renewing) until(end time.Time) {
-	r.next = time.Now().Add(max(time.Until(end)/2, minRenewal))
+func (in *incoming) until(end time.Time) {
+	in.next = time.Now().Add(max(time.Until(end)/2, minRenewal))
 }
 
-func (r *renewing) Read(p []byte) (int, error) {
-	if time.Now().After(r.next) {
-		receipt, err := r.store.Extend(r.ctx, r.lease)
+// ask holds room for least to most bytes, which also renews the lease.
+func (in *incoming) ask(least, most int64) error {
+	in.hold.Least, in.hold.Most = least, most
+	held, receipt, err := in.store.HoldArtifact(in.ctx, in.lease, in.hold)
+	if err == nil {
+		in.held = held
+		in.until(receipt.ExpiresAt)
+	}
+	return err
+}
+
+// drop gives the room back that is still held.
+func (in *incoming) drop() {
+	if in.hold.ID == "" {
+		return
+	}
+	_ = in.store.DropHold(context.WithoutCancel(in.ctx), in.hold.ID) // fails only with the whole store
+}
+
+func (in *incoming) Read(p []byte) (int, error) {
+	if time.Now().After(in.next) {
+		receipt, err := in.store.Extend(in.ctx, in.lease)
 		if err != nil && refused(err) {
 			return 0, err
 		}
-		r.until(receipt.ExpiresAt) // after trouble: soon again
+		in.until(receipt.ExpiresAt) // after trouble: soon again
 	}
-	return r.r.Read(p)
+	n, err := in.r.Read(p)
+	if in.n += int64(n); in.n > in.held && in.n <= MaxArtifactBytes {
+		if err := in.ask(in.n, min(in.n+holdStep, MaxArtifactBytes)); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
 }
 
 // OpenArtifact opens an artifact of a job of client. The caller closes the file.
@@ -222,7 +279,7 @@ func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (S
 	if s.files == nil {
 		return StoredArtifact{}, nil, ErrNoArtifact
 	}
-	for retried := false; ; retried = true {
+	for tries := 1; ; tries++ {
 		a, err := s.store.Artifact(ctx, client, job, name)
 		if err != nil {
 			return StoredArtifact{}, nil, err
@@ -235,7 +292,7 @@ func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (S
 			return a, file, nil
 		}
 		// It may have been replaced or deleted since it was looked up.
-		if !errors.Is(err, fs.ErrNotExist) || retried {
+		if !errors.Is(err, fs.ErrNotExist) || tries == openTries {
 			return StoredArtifact{}, nil, fmt.Errorf("open artifact %s of job %s: %w", name, job, err)
 		}
 	}

@@ -124,10 +124,11 @@ func (a *attempt) artifacts() int {
 }
 
 // save keeps an artifact of the job.
-func (a *attempt) save(ctx context.Context, name, contentType string, r io.Reader) (Artifact, error) {
-	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, r, nil)
+func (a *attempt) save(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error) {
+	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, size, r, nil)
 	var conflict *ConflictError
 	var invalid *InvalidError
+	var limit *LimitError
 	switch {
 	case err == nil:
 		a.mu.Lock()
@@ -135,6 +136,10 @@ func (a *attempt) save(ctx context.Context, name, contentType string, r io.Reade
 		a.mu.Unlock()
 	case errors.As(err, &conflict) || errors.As(err, &invalid) || errors.Is(err, ErrTooLarge):
 		err = &ActionError{Class: ClassArtifact, Message: err.Error(), Err: err}
+	case errors.As(err, &limit) && limit.What == LimitArtifacts:
+		err = &ActionError{Class: ClassArtifactLimit, Message: limit.Error(), Err: err}
+	case errors.Is(err, ErrStorageFull):
+		err = &ActionError{Class: ClassStorageFull, Message: "the server's storage is full; nothing was saved", Retryable: true, Err: err}
 	}
 	return saved.Artifact.Artifact, err
 }
@@ -158,6 +163,11 @@ func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
 			}
 		}
 		receipt, err := a.p.svc.store.Append(ctx, a.l.Lease, []Body{body})
+		var limit *LimitError
+		if errors.As(err, &limit) { // the job goes on: its end makes room, its progress does not
+			a.log.Debug("an event was left out", "err", err)
+			return nil
+		}
 		if err == nil {
 			a.advance(receipt.LastEventID)
 		}
@@ -233,12 +243,13 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 // if it did not. A cancellation and a lost lease leave nothing to commit. A
 // result that was ready in time counts, whatever happened after.
 func (a *attempt) finish(cause error, result json.RawMessage, err error) {
+	var known *ActionError // what an action says of itself is no refusal of the attempt
 	switch {
 	case errors.Is(cause, errCancelled) || (cause != nil && refused(cause)):
 		a.log.Debug("a running job was stopped", "why", cause)
 	case err == nil:
 		a.complete(result)
-	case refused(err):
+	case refused(err) && !errors.As(err, &known):
 		a.log.Debug("a running job was stopped", "why", err)
 	case errors.Is(cause, errInterrupted):
 		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // it has logged; the lease's end does the rest

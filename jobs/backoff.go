@@ -56,8 +56,9 @@ func storeBackoff() *backoff.ExponentialBackOff {
 func refused(err error) bool {
 	var conflict *ConflictError
 	var invalid *InvalidError
+	var limit *LimitError
 	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) ||
-		errors.Is(err, ErrArtifactChanged) || errors.As(err, &conflict) || errors.As(err, &invalid)
+		errors.Is(err, ErrArtifactChanged) || errors.As(err, &conflict) || errors.As(err, &invalid) || errors.As(err, &limit)
 }
 
 // insist runs a command that is safe to repeat until the store has decided or

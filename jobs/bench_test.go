@@ -87,9 +87,17 @@ type rig struct {
 
 func openRig(t *testing.T, dir string, wrap func(jobs.Store) jobs.Store) *rig {
 	t.Helper()
+	return openBounded(t, dir, jobs.Limits{}, wrap)
+}
+
+// openBounded is openRig with a store of bounds.
+func openBounded(t *testing.T, dir string, limits jobs.Limits, wrap func(jobs.Store) jobs.Store) *rig {
+	t.Helper()
 	r := &rig{recorder: &recorder{}, dir: dir}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	store, err := sqlite.Open(context.Background(), dir, sqlite.Options{Publisher: r.recorder, Logger: quiet, Serving: true})
+	store, err := sqlite.Open(context.Background(), dir, sqlite.Options{
+		Publisher: r.recorder, Logger: quiet, Serving: true, Limits: limits,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

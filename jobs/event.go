@@ -45,6 +45,7 @@ const (
 	ClassLeaseExpired = "LeaseExpired" // the holder went silent; the attempt counts
 	ClassInterrupted  = "Interrupted"  // handed back at shutdown; the attempt does not count
 	ClassTimeout      = "TimeoutError" // the attempt ran longer than timeoutMs
+	ClassExpired      = "Expired"      // nobody began the job in time
 	ClassWorker       = "WorkerError"  // default of a worker's failure
 	ClassInternal     = "InternalError"
 )

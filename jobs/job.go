@@ -56,6 +56,7 @@ type Job struct {
 	TimeoutMs     int64           `json:"timeoutMs"` // per attempt
 	Priority      int             `json:"priority"`  // higher first
 	RunAt         *Time           `json:"runAt"`     // not before, as asked for at submit
+	ExpiresAt     *Time           `json:"expiresAt"` // if nobody has begun it by then, it fails
 	Attempt       int             `json:"attempt"`   // attempts begun and counted
 	Progress      *float64        `json:"progress"`  // 0..100, newest progress event
 	Message       *string         `json:"message"`
@@ -99,6 +100,7 @@ type Spec struct {
 	MaxAttempts int             // 1..25
 	Timeout     time.Duration   // 1 s..24 h, per attempt
 	RunAt       time.Time       // zero: now
+	ExpiresIn   time.Duration   // 1 s..365 d, from the submit or, if that is later, from RunAt; 0: never
 	Priority    int             // -100..100
 	RetryOf     string          // id of the job that this one repeats, or empty
 }

@@ -42,7 +42,8 @@ type ProcessorOptions struct {
 }
 
 // Processor runs the action jobs of all clients. It also keeps time for all
-// jobs: it ends leases, makes waiting jobs due and deletes old ones.
+// jobs: it ends leases and jobs that nobody begins, makes waiting jobs due and
+// deletes old ones.
 //
 // Its life: NewProcessor, Start, StopClaiming, Stop.
 type Processor struct {
@@ -112,6 +113,7 @@ func (p *Processor) Start() {
 	p.running.Go(p.claimLoop)
 	p.sweeps.Go(p.expireLoop)
 	p.sweeps.Go(p.promoteLoop)
+	p.sweeps.Go(p.expiryLoop)
 	p.sweeps.Go(p.pruneLoop)
 }
 

@@ -26,14 +26,17 @@ type Env struct {
 	Index   int // place in the job's list: 0, 1, …
 
 	// Save reads r to its end into an artifact of the job; contentType is what
-	// its source calls it and may be empty. Its error, if r gave none, is what
-	// Run is to return.
-	Save func(ctx context.Context, name, contentType string, r io.Reader) (Artifact, error)
+	// its source calls it and may be empty, size its bytes or negative if they
+	// are not known. Its error, if r gave none, is what Run is to return.
+	Save func(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error)
 }
 
-// ClassArtifact is the class of an action that may not leave what it wants to:
-// the job has too many artifacts, or this one is too large.
-const ClassArtifact = "ArtifactError"
+// Classes of an action that may not leave what it wants to.
+const (
+	ClassArtifact      = "ArtifactError" // the job has too many artifacts, or this one is too large; not retried
+	ClassArtifactLimit = "ArtifactLimit" // the client's artifacts are as large as they may be; not retried
+	ClassStorageFull   = "StorageFull"   // the server has no room; retried
+)
 
 // ActionError is the failure of an action in words that its client may read.
 type ActionError struct {

@@ -70,6 +70,7 @@ type Stats struct {
 	Claimed       uint64    // attempts begun since the start
 	OldestRunning time.Time // start of the longest running attempt; zero: none
 	Abandoned     int       // actions that go on although their attempt has ended
+	Expired       int64     // jobs since the start that nobody began in time
 }
 
 func (r *runs) stats() Stats {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,10 +39,12 @@ type Service struct {
 	ttl   time.Duration
 	log   *slog.Logger
 
-	bell   bell
-	due    *alarm // next PromoteDue
-	leases *alarm // next ExpireLeases
-	runs   runs
+	bell     bell
+	due      *alarm // next PromoteDue
+	leases   *alarm // next ExpireLeases
+	expiries *alarm // next ExpireJobs
+	expired  atomic.Int64
+	runs     runs
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by StopClaims
@@ -56,13 +59,14 @@ func NewService(store Store, o ServiceOptions) *Service {
 		o.Logger = slog.Default()
 	}
 	return &Service{
-		store:   store,
-		files:   o.Files,
-		ttl:     o.LeaseTTL,
-		log:     o.Logger,
-		due:     newAlarm(),
-		leases:  newAlarm(),
-		stopped: make(chan struct{}),
+		store:    store,
+		files:    o.Files,
+		ttl:      o.LeaseTTL,
+		log:      o.Logger,
+		due:      newAlarm(),
+		leases:   newAlarm(),
+		expiries: newAlarm(),
+		stopped:  make(chan struct{}),
 	}
 }
 
@@ -95,6 +99,7 @@ func (s *Service) made(j Job, replayed bool, err error) error {
 		s.announce(j)
 	case err != nil && !refused(err):
 		s.due.at(time.Now())
+		s.expiries.at(time.Now())
 		s.bell.ringAll()
 	}
 	return err
@@ -105,6 +110,9 @@ func (s *Service) made(j Job, replayed bool, err error) error {
 func (s *Service) announce(j Job) {
 	if j.Status != Pending {
 		return
+	}
+	if j.ExpiresAt != nil && j.StartedAt == nil {
+		s.expiries.at(time.Now().Add(j.ExpiresAt.Sub(j.CreatedAt.Time)))
 	}
 	if j.NextAttemptAt != nil || j.RunAt != nil {
 		s.due.at(time.Now())
@@ -142,7 +150,11 @@ func (s *Service) Cancel(ctx context.Context, client, id string) (Job, error) {
 }
 
 // Stats returns what the processor of this service is doing.
-func (s *Service) Stats() Stats { return s.runs.stats() }
+func (s *Service) Stats() Stats {
+	st := s.runs.stats()
+	st.Expired = s.expired.Load()
+	return st
+}
 
 // StopClaims makes waiting and future claims of workers return at once without
 // a job. It is the first step of a shutdown.

@@ -211,7 +211,7 @@ func TestDeafActionIsAbandoned(t *testing.T) {
 			}
 			began <- env
 			<-release
-			_, err := env.Save(ctx, "late", "text/plain", strings.NewReader("late"))
+			_, err := env.Save(ctx, "late", "text/plain", -1, strings.NewReader("late"))
 			saved <- err
 			return nil, nil
 		}

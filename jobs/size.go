@@ -122,6 +122,7 @@ type abridged struct {
 	TimeoutMs     int64           `json:"timeoutMs"`
 	Priority      int             `json:"priority"`
 	RunAt         *Time           `json:"runAt"`
+	ExpiresAt     *Time           `json:"expiresAt"`
 	Attempt       int             `json:"attempt"`
 	Progress      *float64        `json:"progress"`
 	Message       *string         `json:"message"`

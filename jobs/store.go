@@ -23,11 +23,13 @@ type Store interface {
 	// Submit inserts a job and its job.created. With an idempotency key that
 	// this client used before, nothing is inserted: the same hash returns the
 	// first job as it is now and replayed = true, another hash
-	// ErrIdempotencyMismatch. id is a UUIDv7 chosen by the caller.
+	// ErrIdempotencyMismatch. id is a UUIDv7 chosen by the caller. *LimitError if
+	// the client has as many jobs as it may, or the storage is full.
 	Submit(ctx context.Context, client, id string, s Spec, idem Idempotency) (j Job, replayed bool, err error)
 
 	// Retry submits a copy of a failed or cancelled job under a new id, with
-	// RetryOf set; *ConflictError if the job is in another state.
+	// RetryOf set; *ConflictError if the job is in another state, *LimitError as
+	// for Submit.
 	Retry(ctx context.Context, client, of, id string, idem Idempotency) (j Job, replayed bool, err error)
 
 	// Get returns one job, whole. All other methods but List and Claim return jobs
@@ -51,17 +53,29 @@ type Store interface {
 	// stays pending.
 	// Jobs of one queue start by priority (higher first), then age. Between
 	// clients it takes turns, one job at a time, and passes over those that have
-	// their share: see Claim.Client and Claim.Share.
+	// their share: see Claim.Client and Claim.Share. While even the part of the
+	// storage that is reserved for ends is taken, it leases none.
 	Claim(ctx context.Context, c Claim) ([]Leased, error)
 
 	// Append commits events of a running job (progress, log, artifact), all or
-	// none, and renews the lease.
+	// none, and renews the lease. *LimitError if the storage is full.
 	Append(ctx context.Context, l Lease, bodies []Body) (Receipt, error)
 
-	// AddArtifact commits job.artifact of a running job and renews the lease.
-	// An artifact of the same name is replaced, and its file becomes garbage.
-	// *ConflictError if the job has MaxArtifacts others, ErrArtifactChanged if only,
-	// unless nil, names another one than there is.
+	// HoldArtifact renews the lease and keeps room for an artifact that is on its
+	// way, between h.Least and h.Most bytes; *LimitError if there is less. Of the
+	// client's bound it takes what the artifact has beyond one of the same name.
+	// With an ID that is held already it changes how much. Holds are kept in
+	// memory alone: a restart drops them.
+	HoldArtifact(ctx context.Context, l Lease, h Hold) (held int64, r Receipt, err error)
+
+	// DropHold gives the room of a hold back; one that is gone already is no error.
+	DropHold(ctx context.Context, id string) error
+
+	// AddArtifact commits job.artifact of a running job, renews the lease and ends
+	// the hold a.Hold, if there is one. An artifact of the same name is replaced:
+	// its file becomes garbage, and the receipt names it. *ConflictError if the
+	// job has MaxArtifacts others, *LimitError if there is no room, ErrArtifactChanged
+	// if only, unless nil, names another one than there is.
 	AddArtifact(ctx context.Context, l Lease, a StoredArtifact, only *Replaced) (Receipt, error)
 
 	// Artifact returns one artifact of a job. ErrNoArtifact if the job has none
@@ -110,8 +124,19 @@ type Store interface {
 	// garbage. It returns how many jobs went and whether more are waiting.
 	Prune(ctx context.Context, before time.Time) (n int, more bool, err error)
 
+	// ExpireJobs ends pending jobs that nobody has begun by their expiresAt, as
+	// failed with ClassExpired, at most limit of them, going round among clients.
+	// It returns how many, and when the next one expires (zero: none does).
+	ExpireJobs(ctx context.Context, limit int) (n int, next time.Time, err error)
+
 	// Counts returns the number of jobs by state, for metrics.
 	Counts(ctx context.Context) (map[Status]int64, error)
+
+	// Usage returns what a client fills; nothing if there is no such client.
+	Usage(ctx context.Context, client string) (Usage, error)
+
+	// Filled returns what all clients fill, for metrics.
+	Filled(ctx context.Context) (Filled, error)
 
 	// Open reads, in one read transaction, what a reader of a room must know
 	// to start. See Room.
@@ -213,6 +238,7 @@ type Leased struct {
 type Receipt struct {
 	LastEventID string    // cursor of the newest event written, or of the job's newest event
 	ExpiresAt   time.Time // the lease's new end: a TTL from now, or the end of the attempt's time
+	Replaced    string    // AddArtifact: the file of the artifact that was replaced; empty: none was
 }
 
 // Failure describes an attempt that did not succeed.

@@ -16,6 +16,8 @@ const (
 	MaxAttemptsLimit = 25       // the back-off of the last one is long past its cap
 	MinTimeout       = time.Second
 	MaxTimeout       = 24 * time.Hour
+	MinExpiry        = time.Second
+	MaxExpiry        = 365 * 24 * time.Hour // as far ahead as RunAt may be
 	MaxPriority      = 100
 
 	DefaultMaxAttempts = 3
@@ -43,6 +45,7 @@ type submitBody struct {
 	MaxAttempts *int              `json:"maxAttempts"`
 	TimeoutMs   *int64            `json:"timeoutMs"`
 	RunAt       *string           `json:"runAt"`
+	ExpiresInMs *int64            `json:"expiresInMs"`
 	Priority    *int              `json:"priority"`
 	Metadata    json.RawMessage   `json:"metadata"`
 }
@@ -74,6 +77,11 @@ func ParseSubmit(body []byte, o SubmitOptions) (Spec, error) {
 	if in.TimeoutMs != nil {
 		if f.inRange("/timeoutMs", *in.TimeoutMs, MinTimeout.Milliseconds(), MaxTimeout.Milliseconds()) {
 			s.Timeout = time.Duration(*in.TimeoutMs) * time.Millisecond
+		}
+	}
+	if in.ExpiresInMs != nil {
+		if f.inRange("/expiresInMs", *in.ExpiresInMs, MinExpiry.Milliseconds(), MaxExpiry.Milliseconds()) {
+			s.ExpiresIn = time.Duration(*in.ExpiresInMs) * time.Millisecond
 		}
 	}
 	if in.Priority != nil {

@@ -32,7 +32,19 @@ func (p *Processor) expireLoop() {
 
 // promoteLoop makes jobs claimable when their time comes.
 func (p *Processor) promoteLoop() {
-	p.sweepLoop("make jobs due", p.svc.due, p.svc.store.PromoteDue, p.svc.bell.ringAll)
+	p.sweepLoop("make jobs due", p.svc.due, p.svc.store.PromoteDue, func() {
+		p.svc.expiries.at(time.Now()) // the time of some that expire begins now
+		p.svc.bell.ringAll()
+	})
+}
+
+// expiryLoop ends jobs that nobody has begun in time.
+func (p *Processor) expiryLoop() {
+	p.sweepLoop("end expired jobs", p.svc.expiries, func(ctx context.Context, limit int) (int, time.Time, error) {
+		n, next, err := p.svc.store.ExpireJobs(ctx, limit)
+		p.svc.expired.Add(int64(n))
+		return n, next, err
+	}, func() {})
 }
 
 // sweepLoop runs sweep at its start, when a goes off, and every safetyTick. It

@@ -43,6 +43,8 @@ type Options struct {
 	Origins []string
 	MaxBody int          // bytes of a request body; 0: DefaultMaxBody
 	Log     *slog.Logger // nil: slog.Default()
+
+	OnRefused func(Code) // is told of each refused request and must not block; nil: nobody is
 }
 
 // Door is the shared entrance of all transports. It is safe for concurrent use.
@@ -52,6 +54,7 @@ type Door struct {
 	origins []string // empty: all
 	maxBody int
 	log     *slog.Logger
+	refused func(Code)
 
 	turns turns
 
@@ -69,7 +72,10 @@ func New(o Options) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, maxBody: o.MaxBody, log: o.Log}
+	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, maxBody: o.MaxBody, log: o.Log, refused: o.OnRefused}
+	if d.refused == nil {
+		d.refused = func(Code) {}
+	}
 	if d.maxBody <= 0 {
 		d.maxBody = DefaultMaxBody
 	}

@@ -34,11 +34,13 @@ const (
 	UpgradeRequired      Code = "upgrade_required"
 	ConnectionLimit      Code = "connection_limit"
 	LoginLimit           Code = "login_limit"
+	JobLimit             Code = "job_limit"
 	HeadersTooLarge      Code = "headers_too_large"
 	Internal             Code = "internal"
 	Draining             Code = "draining"
 	Unavailable          Code = "unavailable"
 	StorageFull          Code = "storage_full"
+	ArtifactLimit        Code = "artifact_limit"
 )
 
 // row is how a code looks on the wire.
@@ -72,11 +74,13 @@ var table = map[Code]row{
 	UpgradeRequired:      {426, "Upgrade required", 0},
 	ConnectionLimit:      {429, "Too many live streams", 5 * time.Second},
 	LoginLimit:           {429, "Too many failed logins", 60 * time.Second},
+	JobLimit:             {429, "Too many jobs", 10 * time.Second},
 	HeadersTooLarge:      {431, "Headers too large", 0},
 	Internal:             {500, "Internal error", 0},
 	Draining:             {503, "Shutting down", 2 * time.Second},
 	Unavailable:          {503, "Temporarily unavailable", time.Second},
 	StorageFull:          {507, "Storage full", 30 * time.Second},
+	ArtifactLimit:        {507, "Artifacts too large together", 60 * time.Second},
 }
 
 // Problem is a refusal as it stands on the wire: application/problem+json of
@@ -99,10 +103,18 @@ type Problem struct {
 	LastEventID string         `json:"lastEventId,omitempty"` // cursor_gone: where to go on
 	Job         *jobs.Abridged `json:"job,omitempty"`         // conflict: as it is now
 	JobStatus   jobs.Status    `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
+	*Figures                   // job_limit, artifact_limit, storage_full; nil: a disk is full that nobody measured
 
 	headers []header
 	retry   time.Duration // Retry-After; 0: none
 	cause   error         // for the log only
+}
+
+// Figures say what a bound that is reached is: jobs, or bytes.
+type Figures struct {
+	Limit int64 `json:"limit"`
+	Used  int64 `json:"used"`
+	Asked int64 `json:"asked"` // what the refused request needs besides, at least
 }
 
 type header struct{ name, value string }

@@ -48,6 +48,7 @@ func fromJobs(err error) *Problem {
 	var conflict *jobs.ConflictError
 	var invalid *jobs.InvalidError
 	var malformed *jobs.MalformedError
+	var limit *jobs.LimitError
 	switch {
 	case errors.As(err, &conflict):
 		p := Refuse(Conflict, conflict.Detail)
@@ -56,6 +57,10 @@ func fromJobs(err error) *Problem {
 	case errors.As(err, &invalid):
 		p := Refuse(Invalid, invalid.Error())
 		p.Errors = invalid.Fields
+		return p
+	case errors.As(err, &limit):
+		p := Refuse(Code(limit.What), limit.Error())
+		p.Figures = &Figures{Limit: limit.Max, Used: limit.Used, Asked: limit.Asked}
 		return p
 	case errors.As(err, &malformed):
 		return Refuse(Malformed, malformed.Error())

@@ -31,6 +31,7 @@ type visit struct {
 	foreignID string // X-Request-Id from outside: for the log, believed by nobody
 	start     time.Time
 	log       *slog.Logger
+	refused   func(Code)
 	who       auth.Principal // zero until authenticated
 	turn      *turn          // nil: its answer is not large, or not known to be
 }
@@ -41,7 +42,7 @@ func visitOf(c *fiber.Ctx) *visit {
 	if v, ok := c.Locals(visitKey{}).(*visit); ok {
 		return v
 	}
-	return &visit{id: newRequestID(), log: slog.Default(), start: time.Now()}
+	return &visit{id: newRequestID(), log: slog.Default(), refused: func(Code) {}, start: time.Now()}
 }
 
 // newRequestID returns 26 letters and digits, 128 random bits. It names a request and
@@ -65,7 +66,7 @@ func RequestID(c *fiber.Ctx) string { return visitOf(c).id }
 
 // open begins the visit: request id, and the headers that every answer has.
 func (d *Door) open(c *fiber.Ctx) *visit {
-	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, foreignID: foreignID(c)}
+	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c)}
 	c.Locals(visitKey{}, v)
 	c.Set(fiber.HeaderXRequestID, v.id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")

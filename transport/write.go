@@ -22,6 +22,7 @@ func Write(c *fiber.Ctx, err error) error {
 	p := FromError(err)
 	v := visitOf(c)
 	p.Instance = v.id
+	v.refused(p.Code)
 	if p.cause != nil {
 		v.log.Error("request failed", "requestId", v.id, "code", string(p.Code), "error", p.cause)
 	}

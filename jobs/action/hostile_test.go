@@ -122,7 +122,7 @@ func attempt(t *testing.T, h *HTTP, action string) (any, *jobs.ActionError) {
 	return nil, nil
 }
 
-func discard(_ context.Context, name, kind string, r io.Reader) (jobs.Artifact, error) {
+func discard(_ context.Context, name, kind string, _ int64, r io.Reader) (jobs.Artifact, error) {
 	n, err := io.Copy(io.Discard, r)
 	return jobs.Artifact{Name: name, Size: n, ContentType: kind}, err
 }

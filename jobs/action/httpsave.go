@@ -45,11 +45,20 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// announced is how many bytes the response says that its body has; negative if it
+// does not say, or more than are read: then reading finds that out.
+func announced(resp *http.Response) int64 {
+	if resp.ContentLength > maxBody {
+		return -1
+	}
+	return resp.ContentLength
+}
+
 // saveResult reads the whole body into the artifact name.
 func saveResult(ctx context.Context, resp *http.Response, name string, env jobs.Env) (httpResult, error) {
 	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header), Artifact: &name}
 	in := &body{r: resp.Body}
-	_, err := env.Save(ctx, name, resp.Header.Get("Content-Type"), in)
+	_, err := env.Save(ctx, name, resp.Header.Get("Content-Type"), announced(resp), in)
 	switch {
 	case in.err != nil:
 		return r, fmt.Errorf("read body: %w", in.err)

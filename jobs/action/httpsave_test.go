@@ -19,7 +19,7 @@ type saved struct{ name, contentType, body string }
 // runSaving is run with a place for artifacts; fail is what saving says.
 func runSaving(raw string, fail error) (any, *saved, error) {
 	var got *saved
-	env := jobs.Env{Save: func(_ context.Context, name, contentType string, r io.Reader) (jobs.Artifact, error) {
+	env := jobs.Env{Save: func(_ context.Context, name, contentType string, _ int64, r io.Reader) (jobs.Artifact, error) {
 		body, err := io.ReadAll(r)
 		if err != nil {
 			return jobs.Artifact{}, fmt.Errorf("read artifact: %w", err)

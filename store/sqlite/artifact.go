@@ -10,15 +10,16 @@ import (
 
 const (
 	sqlArtifacts      = `SELECT name, size, content_type FROM artifacts WHERE job = ? ORDER BY id`
-	sqlArtifactFile   = `SELECT file FROM artifacts WHERE job = ? AND name = ?`
+	sqlArtifactFile   = `SELECT file, size FROM artifacts WHERE job = ? AND name = ?`
 	sqlArtifactCount  = `SELECT count(*) FROM artifacts WHERE job = ?`
 	sqlAddArtifact    = `INSERT INTO artifacts (job, name, file, size, content_type, digest) VALUES (?, ?, ?, ?, ?, ?)`
 	sqlReplace        = `UPDATE artifacts SET file = ?, size = ?, content_type = ?, digest = ? WHERE job = ? AND name = ?`
-	sqlAddGarbage     = `INSERT INTO garbage (file) VALUES (?)`
-	sqlArtifactsGone  = `INSERT INTO garbage (file) SELECT file FROM artifacts WHERE job = ?`
+	sqlArtifactsSize  = `SELECT coalesce(sum(size), 0), coalesce(sum((size + 4095) / 4096 * 4096), 0) FROM artifacts WHERE job = ?`
+	sqlAddGarbage     = `INSERT INTO garbage (file, size) VALUES (?, ?)`
+	sqlArtifactsGone  = `INSERT INTO garbage (file, size) SELECT file, size FROM artifacts WHERE job = ?`
 	sqlDelArtifacts   = `DELETE FROM artifacts WHERE job = ?`
 	sqlGarbage        = `SELECT file FROM garbage LIMIT ?`
-	sqlForget         = `DELETE FROM garbage WHERE file = ?`
+	sqlForget         = `DELETE FROM garbage WHERE file = ? RETURNING size`
 	sqlKnownFile      = `SELECT id FROM artifacts WHERE file = ?`
 	sqlStoredArtifact = `SELECT a.name, a.size, a.content_type, a.file, a.digest FROM jobs j
 	CROSS JOIN clients c ON c.id = j.client CROSS JOIN artifacts a ON a.job = j.id
@@ -33,7 +34,8 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		if err := b.putArtifact(r, a, only); err != nil {
+		replaced, err := b.putArtifact(r, a, only)
+		if err != nil {
 			return jobs.Receipt{}, err
 		}
 		expires, err := b.renew(r)
@@ -41,54 +43,86 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 			return jobs.Receipt{}, err
 		}
 		id, err := b.append(r.head, r.id, r.uuid, b.now(), jobs.ArtifactAdded(a.Artifact))
-		return jobs.Receipt{LastEventID: id, ExpiresAt: expires}, err
+		return jobs.Receipt{LastEventID: id, ExpiresAt: expires, Replaced: replaced}, err
 	})
 }
 
-// putArtifact inserts or replaces the row of an artifact; see jobs.Store.AddArtifact for only.
-func (b *batch) putArtifact(r running, a jobs.StoredArtifact, only *jobs.Replaced) error {
-	var old string
-	replaces, err := b.row(sqlArtifactFile, []any{r.id, a.Name}, &old)
+// putArtifact inserts or replaces the row of an artifact and returns the file that
+// it replaces; see jobs.Store.AddArtifact for only.
+func (b *batch) putArtifact(r running, a jobs.StoredArtifact, only *jobs.Replaced) (string, error) {
+	old, err := b.oldArtifact(r, a.Name)
+	if err != nil {
+		return "", err
+	}
+	if only != nil && only.File != old.file {
+		return "", refuse(jobs.ErrArtifactChanged)
+	}
+	if old.file == "" {
+		if err := b.countArtifacts(r); err != nil {
+			return "", err
+		}
+	}
+	if err := b.takeHold(r.head, a, old.size); err != nil {
+		return "", err
+	}
+	if old.file == "" {
+		if _, err := b.exec(sqlAddArtifact, r.id, a.Name, a.File, a.Size, a.ContentType, a.Digest[:]); err != nil {
+			return "", fmt.Errorf("insert artifact of job %s: %w", r.uuid, err)
+		}
+	} else {
+		if _, err := b.exec(sqlReplace, a.File, a.Size, a.ContentType, a.Digest[:], r.id, a.Name); err != nil {
+			return "", fmt.Errorf("replace artifact of job %s: %w", r.uuid, err)
+		}
+		if _, err := b.exec(sqlAddGarbage, old.file, old.size); err != nil {
+			return "", fmt.Errorf("note garbage: %w", err)
+		}
+	}
+	r.head.artifacts += a.Size - old.size
+	r.head.disk += onDisk(a.Size) - onDisk(old.size)
+	r.head.changed = true
+	b.files += onDisk(a.Size) // the old file is garbage and still there
+	return old.file, nil
+}
+
+// oldFile is the file of an artifact that is there; empty if none is.
+type oldFile struct {
+	file string
+	size int64
+}
+
+func (b *batch) oldArtifact(r running, name string) (old oldFile, err error) {
+	_, err = b.row(sqlArtifactFile, []any{r.id, name}, &old.file, &old.size)
+	return old, err
+}
+
+// countArtifacts refuses one more name than a job may have.
+func (b *batch) countArtifacts(r running) error {
+	var n int
+	if _, err := b.row(sqlArtifactCount, []any{r.id}, &n); err != nil || n < jobs.MaxArtifacts {
+		return err
+	}
+	j, err := b.briefByID(r.id)
 	if err != nil {
 		return err
 	}
-	if only != nil && only.File != old {
-		return refuse(jobs.ErrArtifactChanged)
-	}
-	if replaces {
-		if _, err := b.exec(sqlReplace, a.File, a.Size, a.ContentType, a.Digest[:], r.id, a.Name); err != nil {
-			return fmt.Errorf("replace artifact of job %s: %w", r.uuid, err)
-		}
-		if _, err := b.exec(sqlAddGarbage, old); err != nil {
-			return fmt.Errorf("note garbage: %w", err)
-		}
-		return nil
-	}
-	var n int
-	if _, err := b.row(sqlArtifactCount, []any{r.id}, &n); err != nil {
-		return err
-	}
-	if n >= jobs.MaxArtifacts {
-		j, err := b.briefByID(r.id)
-		if err != nil {
-			return err
-		}
-		return refuse(&jobs.ConflictError{Job: j, Detail: fmt.Sprintf("a job has at most %d artifacts", jobs.MaxArtifacts)})
-	}
-	if _, err := b.exec(sqlAddArtifact, r.id, a.Name, a.File, a.Size, a.ContentType, a.Digest[:]); err != nil {
-		return fmt.Errorf("insert artifact of job %s: %w", r.uuid, err)
-	}
-	return nil
+	return refuse(&jobs.ConflictError{Job: j, Detail: fmt.Sprintf("a job has at most %d artifacts", jobs.MaxArtifacts)})
 }
 
 // dropArtifacts makes garbage of the files of a job that goes.
-func (b *batch) dropArtifacts(job int64) error {
+func (b *batch) dropArtifacts(head *logHead, job int64) error {
+	var size, disk int64
+	if _, err := b.row(sqlArtifactsSize, []any{job}, &size, &disk); err != nil {
+		return fmt.Errorf("measure artifacts: %w", err)
+	}
 	if _, err := b.exec(sqlArtifactsGone, job); err != nil {
 		return fmt.Errorf("note garbage: %w", err)
 	}
 	if _, err := b.exec(sqlDelArtifacts, job); err != nil {
 		return fmt.Errorf("delete artifacts: %w", err)
 	}
+	head.artifacts -= size
+	head.disk -= disk
+	head.changed = true
 	return nil
 }
 
@@ -148,9 +182,11 @@ func (s *Store) Garbage(ctx context.Context, limit int) ([]string, error) {
 func (s *Store) ForgetGarbage(ctx context.Context, files []string) error {
 	_, err := write(ctx, s, len(files), func(b *batch) (struct{}, error) {
 		for _, file := range files {
-			if _, err := b.exec(sqlForget, file); err != nil {
+			var size int64
+			if _, err := b.row(sqlForget, []any{file}, &size); err != nil {
 				return struct{}{}, fmt.Errorf("forget garbage: %w", err)
 			}
+			b.files -= onDisk(size)
 		}
 		return struct{}{}, nil
 	})

@@ -18,6 +18,13 @@ type state struct {
 	names   map[string]int64  // their ids
 	leases  map[int64]lease   // open leases by job
 	served  map[string]int64  // queues claimed from for all clients -> client served last
+
+	expiries map[int64]int64 // client -> when its first job expires, in steady milliseconds, or earlier
+	expired  int64           // client whose jobs were looked at last
+
+	storage storage
+	holds   map[string]reservation // room for artifacts on their way, by id
+	held    map[int64]int64        // client -> bytes of its bound that its holds take
 }
 
 // logHead is where a client's log stands.
@@ -26,6 +33,11 @@ type logHead struct {
 	name  string
 	seq   uint64 // newest event
 	epoch string // of this process; empty until its first append
+
+	open      int64 // jobs that are pending or running
+	artifacts int64 // bytes of all artifacts
+	disk      int64 // bytes of the blocks that hold them
+	changed   bool  // must be written at the end of the batch
 }
 
 // lease is an open lease. Its times are on the monotonic clock.
@@ -46,7 +58,8 @@ func (l lease) end() time.Time {
 func newState(c clock) *state {
 	return &state{
 		clock: c, clients: make(map[int64]logHead), names: make(map[string]int64),
-		leases: make(map[int64]lease), served: make(map[string]int64),
+		leases: make(map[int64]lease), served: make(map[string]int64), expiries: make(map[int64]int64),
+		holds: make(map[string]reservation), held: make(map[int64]int64),
 	}
 }
 
@@ -83,12 +96,16 @@ func (st *state) reload(db *session) error {
 	st.leases = open
 	clear(st.clients)
 	clear(st.names)
-	return nil
+	if err := st.readExpiries(db); err != nil {
+		return err
+	}
+	return st.storage.count(db)
 }
 
 // apply takes over what a committed batch did.
 func (st *state) apply(b *batch) {
 	for id, head := range b.clients {
+		head.changed = false
 		st.clients[id] = *head
 		st.names[head.name] = id
 	}
@@ -100,25 +117,42 @@ func (st *state) apply(b *batch) {
 		}
 	}
 	maps.Copy(st.served, b.served)
+	for client, at := range b.expiries {
+		if at == 0 {
+			delete(st.expiries, client)
+		} else {
+			st.expiries[client] = at
+		}
+	}
+	st.expired = b.expired
+	st.storage.files += b.files
 }
 
 // batch is one transaction: its session, and what state becomes if it commits.
 type batch struct {
 	*session
 	st      *state
+	limits  jobs.Limits
 	clients map[int64]*logHead
 	leases  map[int64]*lease // nil: ended
 	served  map[string]int64
 	counts  map[int]int64 // by status code, difference
 	events  []jobs.Event  // in log order
 	tail    []byte        // scratch
+
+	expiries map[int64]int64 // 0: none of the client's jobs expires
+	expired  int64
+	files    int64         // bytes on the disk that artifacts and garbage take, difference
+	grown    int64         // bytes that commands of this batch asked for
+	spent    []reservation // holds that became artifacts
 }
 
-func newBatch(st *state, db *session) *batch {
+func newBatch(st *state, db *session, limits jobs.Limits) *batch {
 	return &batch{
-		session: db, st: st,
+		session: db, st: st, limits: limits,
 		clients: make(map[int64]*logHead), leases: make(map[int64]*lease),
 		served: make(map[string]int64), counts: make(map[int]int64),
+		expiries: make(map[int64]int64), expired: st.expired,
 	}
 }
 
@@ -126,10 +160,10 @@ func (b *batch) now() time.Time { return b.st.clock.now() }
 func (b *batch) steady() int64  { return b.st.clock.steady() }
 
 const (
-	sqlClientByName = `SELECT id, last_seq FROM clients WHERE name = ?`
-	sqlClientByID   = `SELECT name, last_seq FROM clients WHERE id = ?`
+	sqlClientByName = `SELECT id, last_seq, open_jobs, artifact_bytes, artifact_disk FROM clients WHERE name = ?`
+	sqlClientByID   = `SELECT name, last_seq, open_jobs, artifact_bytes, artifact_disk FROM clients WHERE id = ?`
 	sqlAddClient    = `INSERT INTO clients (name) VALUES (?)`
-	sqlHead         = `UPDATE clients SET last_seq = ? WHERE id = ?`
+	sqlHead         = `UPDATE clients SET last_seq = ?, open_jobs = ?, artifact_bytes = ?, artifact_disk = ? WHERE id = ?`
 	sqlCount        = `UPDATE counts SET n = n + ? WHERE status = ?`
 	sqlAddEpoch     = `INSERT INTO epochs (client, from_seq, epoch) VALUES (?, ?, ?)`
 	sqlAddEvent     = `INSERT INTO events (client, seq, job, kind, tail) VALUES (?, ?, ?, ?, ?)`
@@ -146,7 +180,7 @@ func (b *batch) client(name string) (*logHead, error) {
 		}
 	}
 	head := &logHead{name: name}
-	found, err := b.row(sqlClientByName, []any{name}, &head.id, &head.seq)
+	found, err := b.row(sqlClientByName, []any{name}, &head.id, &head.seq, &head.open, &head.artifacts, &head.disk)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -176,7 +210,7 @@ func (b *batch) clientByID(id int64) (*logHead, error) {
 	head, ok := b.st.clients[id]
 	if !ok {
 		head.id = id
-		found, err := b.row(sqlClientByID, []any{id}, &head.name, &head.seq)
+		found, err := b.row(sqlClientByID, []any{id}, &head.name, &head.seq, &head.open, &head.artifacts, &head.disk)
 		if err != nil {
 			return nil, err
 		}
@@ -203,6 +237,7 @@ func (b *batch) append(head *logHead, job int64, uuid string, at time.Time, bodi
 			}
 		}
 		head.seq++
+		head.changed = true
 		b.tail = jobs.AppendTail(b.tail[:0], body, uuid, at)
 		if _, err := b.exec(sqlAddEvent, head.id, head.seq, job, kind, b.tail); err != nil {
 			return "", fmt.Errorf("insert event: %w", err)
@@ -223,14 +258,25 @@ func newEvent(client string, seq uint64, id string, t jobs.Type, uuid string, ta
 // eventBytes is the length of an event's JSON: {"id":"…" and the tail.
 func eventBytes(id, tail int) int { return len(`{"id":""`) + id + tail }
 
-// moved counts a job's change of status; from < 0: it is new, to = gone: it went.
-func (b *batch) moved(from, to int) {
+// moved counts a change of status of a client's job; from < 0: it is new,
+// to = gone: it went.
+func (b *batch) moved(head *logHead, from, to int) {
+	head.open += isOpen(to) - isOpen(from)
+	head.changed = true
 	if from >= 0 {
 		b.counts[from]--
 	}
 	if to != gone {
 		b.counts[to]++
 	}
+}
+
+// isOpen is 1 for the states of a job that counts against its client's bound.
+func isOpen(status int) int64 {
+	if status == pending || status == processing {
+		return 1
+	}
+	return 0
 }
 
 // lease returns a job's open lease as this batch sees it.
@@ -249,10 +295,10 @@ func (b *batch) lease(job int64) (lease, bool) {
 func (b *batch) flush() error {
 	for _, id := range slices.Sorted(maps.Keys(b.clients)) {
 		head := b.clients[id]
-		if was, ok := b.st.clients[id]; head.epoch == "" || (ok && was.seq == head.seq) {
+		if !head.changed {
 			continue
 		}
-		if _, err := b.exec(sqlHead, head.seq, id); err != nil {
+		if _, err := b.exec(sqlHead, head.seq, head.open, head.artifacts, head.disk, id); err != nil {
 			return fmt.Errorf("write log head: %w", err)
 		}
 	}

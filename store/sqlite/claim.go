@@ -47,6 +47,9 @@ func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) 
 		c.Queues = []string{""}
 	}
 	return write(ctx, s, c.Max, func(b *batch) ([]jobs.Leased, error) {
+		if b.st.storage.spent() {
+			return nil, nil
+		}
 		if c.Client == "" {
 			return b.claimInTurn(c)
 		}
@@ -209,7 +212,7 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	if err != nil {
 		return jobs.Leased{}, err
 	}
-	b.moved(pending, processing)
+	b.moved(head, pending, processing)
 	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL}
 	if !c.Local {
 		l.limit = now.Add(time.Duration(timeout) * time.Millisecond)

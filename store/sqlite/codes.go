@@ -63,4 +63,12 @@ func millis(t time.Time) any {
 	return t.UnixMilli()
 }
 
+// askedMillis is a time that was asked for, as the database holds it; nil for none.
+func askedMillis(d time.Duration) any {
+	if d <= 0 {
+		return nil
+	}
+	return d.Milliseconds()
+}
+
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

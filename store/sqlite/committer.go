@@ -37,6 +37,7 @@ type committer struct {
 
 	db        *session
 	st        *state
+	limits    jobs.Limits
 	publisher jobs.Publisher
 	onBatch   func(int)
 	health    *health
@@ -185,6 +186,7 @@ func (c *committer) commit(cmds []*command) {
 	}
 	if err := runAll(b, cmds, errs); err != nil {
 		c.rollback()
+		b.restoreHolds()
 		if len(cmds) == 1 {
 			c.fail(cmds, err)
 			return
@@ -196,6 +198,7 @@ func (c *committer) commit(cmds []*command) {
 	}
 	if _, err := c.db.exec("COMMIT"); err != nil {
 		c.rollback()
+		b.restoreHolds()
 		c.stale = true
 		c.refuse(cmds, commitError(err))
 		return
@@ -203,12 +206,14 @@ func (c *committer) commit(cmds []*command) {
 	// What was committed to files that are gone must neither be acknowledged nor
 	// be seen. Should they come back, the log goes on from what they hold.
 	if err := c.health.kept(); err != nil {
+		b.restoreHolds()
 		c.stale = true
 		c.refuse(cmds, err)
 		return
 	}
 	c.st.apply(b)
 	c.broken = false
+	c.measure()
 	if len(b.events) > 0 {
 		if c.publisher != nil {
 			c.publisher.Publish(b.events)
@@ -262,7 +267,7 @@ func (c *committer) begin() (*batch, error) {
 		c.rollback() // heals a transaction that a failed ROLLBACK left open
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	return newBatch(c.st, c.db), nil
+	return newBatch(c.st, c.db, c.limits), nil
 }
 
 // rollback ignores the error: after a full disk or an I/O error SQLite may

@@ -35,6 +35,8 @@ type health struct {
 	probes []*os.File
 	probe  prober
 
+	bounded atomic.Bool // the bound on storage is reached: submits are refused
+
 	began atomic.Int64 // when the commit at work began, as UnixNano; 0: none is
 
 	mu      sync.Mutex // guards what is below
@@ -146,6 +148,9 @@ func (h *health) check() error {
 	if trouble != nil {
 		return trouble
 	}
+	if h.bounded.Load() {
+		return fmt.Errorf("%w: the data folder is as large as it may be", jobs.ErrStorageFull)
+	}
 	if began := h.began.Load(); began != 0 && time.Since(time.Unix(0, began)) > slowCommit {
 		return fmt.Errorf("%w: a commit has taken more than %v", jobs.ErrUnavailable, slowCommit)
 	}
@@ -225,10 +230,11 @@ func (s *Store) recovered() bool {
 	defer cancel()
 	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) {
 		// A page is written even if in the end nothing has changed.
-		if _, err := b.exec(sqlAddGarbage, ""); err != nil {
+		if _, err := b.exec(sqlAddGarbage, "", 0); err != nil {
 			return struct{}{}, err
 		}
-		_, err := b.exec(sqlForget, "")
+		var size int64
+		_, err := b.row(sqlForget, []any{""}, &size)
 		return struct{}{}, err
 	})
 	if err != nil {

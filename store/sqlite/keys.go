@@ -39,6 +39,9 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 		if found {
 			return struct{}{}, refuse(auth.ErrExists)
 		}
+		if err := b.grow(rowBytes); err != nil {
+			return struct{}{}, err
+		}
 		head, err := b.ensureClient(k.ClientID)
 		if err != nil {
 			return struct{}{}, err

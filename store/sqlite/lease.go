@@ -88,6 +88,9 @@ func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (j
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
+		if err := b.grow(bytesOf(bodies)); err != nil {
+			return jobs.Receipt{}, err
+		}
 		expires, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err
@@ -137,7 +140,7 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 		if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
 			return jobs.Job{}, fmt.Errorf("complete job %s: %w", r.uuid, err)
 		}
-		b.moved(processing, completed)
+		b.moved(r.head, processing, completed)
 		b.leases[r.id] = nil
 		if _, err := b.append(r.head, r.id, r.uuid, now, end); err != nil {
 			return jobs.Job{}, err
@@ -201,7 +204,7 @@ func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 	if _, err := b.changed(sqlFail, remember, remember, f.Class, f.Message, now.UnixMilli(), r.id); err != nil {
 		return fmt.Errorf("fail job %s: %w", r.uuid, err)
 	}
-	b.moved(processing, failed)
+	b.moved(r.head, processing, failed)
 	b.leases[r.id] = nil
 	_, err := b.append(r.head, r.id, r.uuid, now, jobs.FailedWith(now, f.Class, f.Message))
 	return err
@@ -219,7 +222,7 @@ func (b *batch) again(r running, f jobs.Failure, delay time.Duration, counted in
 	if err != nil {
 		return fmt.Errorf("retry job %s: %w", r.uuid, err)
 	}
-	b.moved(processing, pending)
+	b.moved(r.head, processing, pending)
 	b.leases[r.id] = nil
 	_, err = b.append(r.head, r.id, r.uuid, now, jobs.Retrying(f.Class, f.Message, r.attempt, next))
 	return err

@@ -93,12 +93,18 @@ func TestMigrateOld(t *testing.T) {
 	if k, err := s.KeyByHash(t.Context(), [32]byte{}); err != nil || k.ID != "k1" || k.ClientID != "a" {
 		t.Errorf("key: %+v, %v", k, err)
 	}
+	if u, err := s.Usage(t.Context(), "a"); err != nil || u != (jobs.Usage{Jobs: 1, Artifacts: 5}) {
+		t.Errorf("usage %+v, %v", u, err)
+	}
 	l, err := s.Claim(t.Context(), jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 2, TTL: time.Hour})
 	if err != nil || len(l) != 1 || l[0].Job.ID != oldPending || string(l[0].Job.Payload) != `{"n":1}` {
 		t.Fatalf("claimed %+v, %v", l, err)
 	}
 	if j, err := s.Complete(t.Context(), l[0].Lease, nil); err != nil || j.Status != jobs.Completed {
 		t.Errorf("complete: %+v, %v", j, err)
+	}
+	if u, err := s.Usage(t.Context(), "a"); err != nil || u != (jobs.Usage{Artifacts: 5}) {
+		t.Errorf("usage %+v, %v", u, err)
 	}
 	if n, err := s.Counts(t.Context()); err != nil || n[jobs.Completed] != 2 || n[jobs.Pending] != 0 {
 		t.Errorf("counts %v, %v", n, err)

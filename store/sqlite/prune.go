@@ -73,10 +73,14 @@ func (b *batch) nextToPrune(before time.Time) (job, client int64, err error) {
 	if _, err := b.exec(sqlHide, job); err != nil {
 		return 0, 0, fmt.Errorf("hide job: %w", err)
 	}
-	if err := b.dropArtifacts(job); err != nil {
+	head, err := b.clientByID(client)
+	if err != nil {
 		return 0, 0, err
 	}
-	b.moved(status, gone)
+	if err := b.dropArtifacts(head, job); err != nil {
+		return 0, 0, err
+	}
+	b.moved(head, status, gone)
 	return job, client, nil
 }
 

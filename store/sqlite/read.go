@@ -111,8 +111,8 @@ func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs
 	}
 	return read(ctx, s, func(db *session) (jobs.JobPage, error) {
 		page := jobs.JobPage{Jobs: []jobs.Job{}}
-		var id, seq int64
-		found, err := db.row(sqlClientByName, []any{client}, &id, &seq)
+		var id, pruned int64
+		found, err := db.row(sqlLog, []any{client}, &id, &pruned)
 		if err != nil || !found {
 			return page, err
 		}

@@ -19,7 +19,7 @@ const (
 	sqlJobColumns = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, ` + sqlJobBytes + ` > ?1,
 	iif(` + sqlJobBytes + ` > ?1, NULL, s.actions), iif(` + sqlJobBytes + ` > ?1, NULL, s.payload),
 	iif(` + sqlJobBytes + ` > ?1, NULL, s.metadata),
-	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.attempt, iif(` + sqlJobBytes + ` > ?1, NULL, j.result), j.error, j.error_message,
+	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.expires_at, j.attempt, iif(` + sqlJobBytes + ` > ?1, NULL, j.result), j.error, j.error_message,
 	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
 	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
 	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
@@ -55,15 +55,16 @@ const wholeJob = maxRowID
 // scanJob reads one row of sqlJobColumns, and of what columns follow.
 func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	var (
-		r                               jobRow
-		queue                           string
-		actions, payload, meta, result  []byte
-		progress                        []byte
-		created                         int64
-		runAt, started, completed, next sql.NullInt64
+		r                              jobRow
+		queue                          string
+		actions, payload, meta, result []byte
+		progress                       []byte
+		created                        int64
+		runAt, expires                 sql.NullInt64
+		started, completed, next       sql.NullInt64
 	)
 	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta,
-		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
+		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &expires, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
 		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
@@ -75,7 +76,8 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	}
 	r.Actions, r.Payload, r.Metadata, r.Result = actions, payload, meta, result
 	r.CreatedAt = jobs.At(fromMillis(created))
-	r.RunAt, r.StartedAt, r.CompletedAt, r.NextAttemptAt = optTime(runAt), optTime(started), optTime(completed), optTime(next)
+	r.RunAt, r.ExpiresAt = optTime(runAt), optTime(expires)
+	r.StartedAt, r.CompletedAt, r.NextAttemptAt = optTime(started), optTime(completed), optTime(next)
 	r.Artifacts = []jobs.Artifact{}
 	if progress != nil {
 		var data struct {

@@ -70,6 +70,9 @@ func (s *Store) useSession(ctx context.Context, client, id string, rows int, fn 
 		return err
 	}
 	_, err := write(ctx, s, rows, func(b *batch) (struct{}, error) {
+		if b.st.storage.spent() {
+			return struct{}{}, refuse(b.st.storage.refusal(0, rowBytes))
+		}
 		head, err := b.ensureClient(client)
 		if err != nil {
 			return struct{}{}, err

@@ -47,6 +47,8 @@ type Options struct {
 	Now func() time.Time
 
 	DefaultLeaseTTL time.Duration // of a claim that names none; 0: 30 s
+
+	Limits jobs.Limits // what clients may fill
 }
 
 const defaultLeaseTTL = 30 * time.Second
@@ -99,6 +101,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if err := s.connect(ctx, dir); err != nil {
 		return nil, err
 	}
+	s.committer.measure()
 	go s.committer.loop()
 	if opts.Serving {
 		s.attending.Go(s.attend)
@@ -121,10 +124,14 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	}
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
-		db: writer, st: newState(newClock(s.opts.Now)), publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
+		db: writer, st: newState(newClock(s.opts.Now)), limits: s.opts.Limits, publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
 		renew: func(old *session) (*session, error) { return s.renew(s.writerDB, old) },
 	}
 	if s.opts.Serving {
+		s.committer.st.storage = newStorage(dir, s.opts.Limits.Storage)
+		if err := s.committer.st.boundExpiries(writer); err != nil {
+			return err
+		}
 		if err := s.committer.st.reload(writer); err != nil {
 			return fmt.Errorf("read open leases: %w", err)
 		}

@@ -49,8 +49,8 @@ func TestConformance(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		var disk faultyDisk
 		return storetest.Harness{
-			Open: func(p jobs.Publisher, now func() time.Time) storetest.Store {
-				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p, Now: now})
+			Open: func(p jobs.Publisher, now func() time.Time, limits jobs.Limits) storetest.Store {
+				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p, Now: now, Limits: limits})
 				if err != nil {
 					t.Fatal(err)
 				}

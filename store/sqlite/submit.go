@@ -12,9 +12,11 @@ import (
 const (
 	sqlByKey  = `SELECT id, idem_hash FROM jobs WHERE client = ? AND idem_key = ? AND idem_key IS NOT NULL`
 	sqlAddJob = `INSERT INTO jobs (uuid, client, queue, status, ready, due, priority, max_attempts, timeout_ms,
-	idem_key, idem_hash, run_at, created_at, retry_of) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlAddSpec  = `INSERT INTO specs (job, actions, payload, metadata) VALUES (?, ?, ?, ?)`
-	sqlCopySpec = `INSERT INTO specs (job, actions, payload, metadata) SELECT ?, actions, payload, metadata FROM specs WHERE job = ?`
+	idem_key, idem_hash, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
+	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata) VALUES (?, ?, ?, ?)`
+	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata) SELECT ?, actions, payload, metadata FROM specs WHERE job = ?`
+	sqlSpecBytes = `SELECT coalesce(length(actions), 0) + coalesce(length(payload), 0) + coalesce(length(metadata), 0) FROM specs WHERE job = ?`
 )
 
 // submitted is the outcome of Submit and Retry.
@@ -26,12 +28,18 @@ type submitted struct {
 // Submit implements jobs.Store.
 func (s *Store) Submit(ctx context.Context, client, id string, spec jobs.Spec, idem jobs.Idempotency) (jobs.Job, bool, error) {
 	out, err := write(ctx, s, 1, func(b *batch) (submitted, error) {
-		head, err := b.ensureClient(client)
+		head, err := b.client(client)
 		if err != nil {
 			return submitted{}, err
 		}
 		if out, err := b.replay(head, idem); err != nil || out.replayed {
 			return out, err
+		}
+		if err := b.admit(head, int64(len(spec.Actions)+len(spec.Payload)+len(spec.Metadata))); err != nil {
+			return submitted{}, err
+		}
+		if head, err = b.ensureClient(client); err != nil {
+			return submitted{}, err
 		}
 		return b.submit(head, id, spec, idem)
 	})
@@ -62,6 +70,13 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 			return submitted{}, refuse(&jobs.ConflictError{Job: old.Job,
 				Detail: fmt.Sprintf("only a failed or cancelled job can be retried; this one is %s", old.Status)})
 		}
+		var bytes int64
+		if _, err := b.row(sqlSpecBytes, []any{old.id}, &bytes); err != nil {
+			return submitted{}, err
+		}
+		if err := b.admit(head, bytes); err != nil {
+			return submitted{}, err
+		}
 		return b.repeat(head, id, old, idem)
 	})
 	return out.job, out.replayed, err
@@ -71,7 +86,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 // by the database.
 func (b *batch) repeat(head *logHead, uuid string, old *jobRow, idem jobs.Idempotency) (submitted, error) {
 	now := b.now()
-	id, cursor, err := b.insertJob(head, uuid, shellOf(old.Job), now, idem, func(id int64) error {
+	id, cursor, err := b.insertJob(head, uuid, b.withTTL(shellOf(old.Job)), now, idem, func(id int64) error {
 		_, err := b.exec(sqlCopySpec, id, old.id)
 		return err
 	})
@@ -92,12 +107,38 @@ func shellOf(j jobs.Job) jobs.Spec {
 	if j.Queue != nil {
 		spec.Queue = *j.Queue
 	}
+	if j.ExpiresAt != nil {
+		from := j.CreatedAt.Time
+		if j.RunAt != nil && j.RunAt.After(from) {
+			from = j.RunAt.Time
+		}
+		spec.ExpiresIn = j.ExpiresAt.Sub(from)
+	}
 	return spec
 }
 
-// replay answers a submit whose key was used before: replayed, or refused.
+// withTTL is spec with the expiry that jobs of queues have if they name none.
+func (b *batch) withTTL(spec jobs.Spec) jobs.Spec {
+	if spec.Queue != "" && spec.ExpiresIn == 0 {
+		spec.ExpiresIn = b.limits.QueueTTL
+	}
+	return spec
+}
+
+// admit refuses a job with so many bytes of actions, payload and metadata that the
+// client, nil if it is new, or the folder has no room for.
+func (b *batch) admit(head *logHead, bytes int64) error {
+	limit := b.limits.JobsPerClient
+	if head != nil && limit > 0 && head.open >= limit {
+		return refuse(&jobs.LimitError{What: jobs.LimitJobs, Max: limit, Used: head.open, Asked: 1})
+	}
+	return b.grow(bytes + rowBytes)
+}
+
+// replay answers a submit whose key was used before: replayed, or refused. head
+// is nil for a new client.
 func (b *batch) replay(head *logHead, idem jobs.Idempotency) (submitted, error) {
-	if idem.Key == "" {
+	if idem.Key == "" || head == nil {
 		return submitted{}, nil
 	}
 	var id int64
@@ -114,6 +155,7 @@ func (b *batch) replay(head *logHead, idem jobs.Idempotency) (submitted, error) 
 }
 
 func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Idempotency) (submitted, error) {
+	spec = b.withTTL(spec)
 	now := b.now()
 	_, cursor, err := b.insertJob(head, uuid, spec, now, idem, func(id int64) error {
 		var payload json.RawMessage
@@ -126,7 +168,8 @@ func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Ide
 	if err != nil {
 		return submitted{}, err
 	}
-	return submitted{job: newJob(head.name, uuid, spec, now, cursor)}, nil
+	expires, _ := b.expiry(spec, now)
+	return submitted{job: newJob(head.name, uuid, spec, now, expires, cursor)}, nil
 }
 
 // insertJob adds a job, what addSpec adds of it, and its job.created.
@@ -136,26 +179,31 @@ func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.T
 	if ms := spec.RunAt.UnixMilli(); !spec.RunAt.IsZero() && ms > now.UnixMilli() {
 		ready, due = 0, ms
 	}
+	expires, expiryDue := b.expiry(spec, now)
 	var key, hash any
 	if idem.Key != "" {
 		key, hash = idem.Key, idem.Hash[:]
 	}
 	id, err = b.inserted(sqlAddJob, uuid, head.id, spec.Queue, ready, due, spec.Priority, spec.MaxAttempts,
-		spec.Timeout.Milliseconds(), key, hash, millis(spec.RunAt), now.UnixMilli(), orNull(spec.RetryOf))
+		spec.Timeout.Milliseconds(), key, hash, millis(spec.RunAt), millis(expires), askedMillis(spec.ExpiresIn), expiryDue,
+		now.UnixMilli(), orNull(spec.RetryOf))
 	if err != nil {
 		return 0, "", fmt.Errorf("insert job %s: %w", uuid, err)
 	}
 	if err := addSpec(id); err != nil {
 		return 0, "", fmt.Errorf("insert spec of job %s: %w", uuid, err)
 	}
-	b.moved(-1, pending)
+	b.moved(head, -1, pending)
+	if due, ok := expiryDue.(int64); ok {
+		b.expires(head.id, due)
+	}
 	cursor, err = b.append(head, id, uuid, now, jobs.Created(now))
 	return id, cursor, err
 }
 
 // newJob is what briefByID would return right after a submit: reading it back would
 // take the committer's time for what is known.
-func newJob(client, uuid string, spec jobs.Spec, now time.Time, cursor string) jobs.Job {
+func newJob(client, uuid string, spec jobs.Spec, now, expires time.Time, cursor string) jobs.Job {
 	j := jobs.Job{
 		ID: uuid, ClientID: client, Status: jobs.Pending,
 		Actions: orAbsent(spec.Actions), Metadata: orAbsent(spec.Metadata),
@@ -168,6 +216,10 @@ func newJob(client, uuid string, spec jobs.Spec, now time.Time, cursor string) j
 	if !spec.RunAt.IsZero() {
 		at := jobs.At(spec.RunAt)
 		j.RunAt = &at
+	}
+	if !expires.IsZero() {
+		at := jobs.At(expires)
+		j.ExpiresAt = &at
 	}
 	if spec.RetryOf != "" {
 		j.RetryOf = &spec.RetryOf

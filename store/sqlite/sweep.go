@@ -141,6 +141,9 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, erro
 			if _, err := b.exec(sqlPromote, id); err != nil {
 				return swept{}, fmt.Errorf("promote job: %w", err)
 			}
+			if err := b.beginExpiry(id); err != nil {
+				return swept{}, err
+			}
 		}
 		next, err := b.nextDue()
 		return swept{n: len(ids), next: next}, err
@@ -209,7 +212,7 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 		if err != nil {
 			return jobs.Job{}, err
 		}
-		b.moved(r.status, cancelled)
+		b.moved(head, r.status, cancelled)
 		b.leases[r.id] = nil
 		if _, err := b.append(head, r.id, r.ID, now, jobs.CancelledAt(now)); err != nil {
 			return jobs.Job{}, err

@@ -14,6 +14,7 @@ import (
 // testModel runs random commands against the store and a model of it that is
 // simple enough to be right, on one store with fresh clients for each run.
 func testModel(w *world) {
+	w.limit(jobs.Limits{JobsPerClient: modelJobs})
 	run := 0
 	rapid.Check(w.T, func(t *rapid.T) {
 		run++
@@ -21,11 +22,14 @@ func testModel(w *world) {
 			logs: map[string][]string{}}
 		t.Repeat(map[string]func(*rapid.T){
 			"submit": m.submit, "claim": m.claim, "append": m.append, "complete": m.complete, "fail": m.fail,
-			"release": m.release, "cancel": m.cancel, "retry": m.retry, "": m.check,
+			"release": m.release, "cancel": m.cancel, "retry": m.retry, "expire": m.expire, "": m.check,
 		})
 		m.checkLogs(t)
 	})
 }
+
+// modelJobs is how many jobs a client may have pending or running.
+const modelJobs = 4
 
 // modelJob is a job as the model sees it.
 type modelJob struct {
@@ -35,7 +39,10 @@ type modelJob struct {
 	leases     []jobs.Leased // all it ever had, the open one last
 	ended      string        // how the last lease ended: complete, fail
 	key        string
+	expires    bool // soon, if nobody begins it
 }
+
+func (j *modelJob) open() bool { return j.status == jobs.Pending || j.status == jobs.Processing }
 
 type model struct {
 	*rapid.T
@@ -74,16 +81,46 @@ func (m *model) agree(t *rapid.T, j *modelJob, got jobs.Job) {
 	}
 }
 
+// open counts a client's jobs that are pending or running.
+func (m *model) open(client string) (n int64) {
+	for _, j := range m.jobs {
+		if j.client == client && j.open() {
+			n++
+		}
+	}
+	return n
+}
+
+// refused checks what becomes of one more job of a client, and reports whether it
+// was rightly refused.
+func (m *model) refused(t *rapid.T, client string, err error) bool {
+	var no *jobs.LimitError
+	full := m.open(client) >= modelJobs
+	if errors.As(err, &no) != full || full && no.Used != m.open(client) {
+		t.Fatalf("%s has %d jobs, and one more: %v", client, m.open(client), err)
+	}
+	if err != nil && !full {
+		t.Fatal(err)
+	}
+	return full
+}
+
 func (m *model) submit(t *rapid.T) {
 	j := &modelJob{client: rapid.SampledFrom(m.clients).Draw(t, "client"), id: newID(), status: jobs.Pending,
 		key: rapid.SampledFrom([]string{"", "", "k1", "k2"}).Draw(t, "key")}
 	spec := queued()
 	spec.MaxAttempts = 2
+	if j.expires = rapid.Bool().Draw(t, "expires"); j.expires {
+		spec.ExpiresIn = time.Millisecond
+	}
 	got, replayed, err := m.w.store.Submit(m.w.Context(), j.client, j.id, spec, jobs.Idempotency{Key: j.key})
-	if err != nil {
+	first := slices.IndexFunc(m.jobs, func(o *modelJob) bool { return j.key != "" && o.key == j.key && o.client == j.client })
+	if first >= 0 && err != nil {
 		t.Fatal(err)
 	}
-	first := slices.IndexFunc(m.jobs, func(o *modelJob) bool { return j.key != "" && o.key == j.key && o.client == j.client })
+	if first < 0 && m.refused(t, j.client, err) {
+		return
+	}
 	if replayed != (first >= 0) {
 		t.Fatalf("replayed is %v, first job with this key %d", replayed, first)
 	}
@@ -236,17 +273,41 @@ func (m *model) retry(t *rapid.T) {
 		}
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
+	if m.refused(t, j.client, err) {
+		return
 	}
-	copied := &modelJob{client: j.client, id: id, status: jobs.Pending}
+	copied := &modelJob{client: j.client, id: id, status: jobs.Pending, expires: j.expires}
 	m.jobs = append(m.jobs, copied)
 	m.event(copied, jobs.TypeCreated)
 	m.agree(t, copied, got)
 }
 
-// check compares one job, after each command.
+// expire ends what nobody has begun in time, once all of those times are over.
+func (m *model) expire(t *rapid.T) {
+	time.Sleep(2 * time.Millisecond)
+	for {
+		n, _, err := m.w.store.ExpireJobs(m.w.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for _, j := range m.jobs { // in the order in which they expire
+		if j.expires && j.status == jobs.Pending && len(j.leases) == 0 {
+			j.status = jobs.Failed
+			m.event(j, jobs.TypeFailed)
+		}
+	}
+}
+
+// check compares one job and what one client fills, after each command.
 func (m *model) check(t *rapid.T) {
+	client := rapid.SampledFrom(m.clients).Draw(t, "client")
+	if u, err := m.w.store.Usage(m.w.Context(), client); err != nil || u.Jobs != m.open(client) {
+		t.Fatalf("%s has %d jobs that are open, and %d are counted, %v", client, m.open(client), u.Jobs, err)
+	}
 	if len(m.jobs) == 0 {
 		return
 	}

@@ -25,10 +25,10 @@ type Store interface {
 
 // Harness gives a test one place where data is kept.
 type Harness struct {
-	// Open opens the store on that data, as a serving process that starts does.
-	// The store opened before is closed by then. now is the clock on the wall,
-	// which a test sets forward and back. Failures end the test.
-	Open func(p jobs.Publisher, now func() time.Time) Store
+	// Open opens the store on that data, as a serving process that starts does,
+	// with bounds. The store opened before is closed by then. now is the clock on
+	// the wall, which a test sets forward and back. Failures end the test.
+	Open func(p jobs.Publisher, now func() time.Time, limits jobs.Limits) Store
 	// Save is called while the store is closed. It copies the data and returns
 	// a function, also called while the store is closed, that puts them back.
 	Save func() (restore func())
@@ -58,6 +58,10 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
 		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
+		{"JobLimit", testJobLimit}, {"JobLimitEndings", testJobLimitEndings}, {"JobLimitRace", testJobLimitRace},
+		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
+		{"StorageFull", testStorageFull}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
+		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
 		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
 	}
 	for _, test := range tests {
@@ -103,11 +107,12 @@ func (f *feed) of(client string) []jobs.Event {
 // world is a test with its store.
 type world struct {
 	*testing.T
-	h     Harness
-	store Store
-	feed  feed
-	check func([]jobs.Event)
-	skew  atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
+	h      Harness
+	store  Store
+	limits jobs.Limits // of the store as it is opened
+	feed   feed
+	check  func([]jobs.Event)
+	skew   atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
 }
 
 // setClock sets the clock on the wall forward, or back, against the real one.
@@ -122,7 +127,14 @@ func (w *world) open() {
 			w.check(events)
 		}
 	}
-	w.store = w.h.Open(&w.feed, w.wall)
+	w.store = w.h.Open(&w.feed, w.wall, w.limits)
+}
+
+// limit opens the store anew with bounds.
+func (w *world) limit(l jobs.Limits) {
+	w.Helper()
+	w.limits = l
+	w.reopen()
 }
 
 func (w *world) close() {

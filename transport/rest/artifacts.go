@@ -28,7 +28,8 @@ const (
 
 // Artifacts is what this package asks of the job service for artifacts.
 type Artifacts interface {
-	SaveArtifact(ctx context.Context, l jobs.Lease, name, contentType string, r io.Reader, allow func(*jobs.StoredArtifact) error) (jobs.Saved, error)
+	SaveArtifact(ctx context.Context, l jobs.Lease, name, contentType string, size int64, r io.Reader,
+		allow func(*jobs.StoredArtifact) error) (jobs.Saved, error)
 	OpenArtifact(ctx context.Context, client, job, name string) (jobs.StoredArtifact, jobs.File, error)
 }
 
@@ -48,7 +49,8 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 		return transport.Refuse(transport.UnsupportedMediaType, "The body must not be compressed on its way.").
 			With(fiber.HeaderAcceptEncoding, "identity")
 	}
-	if c.Request().Header.ContentLength() > jobs.MaxArtifactBytes {
+	size := c.Request().Header.ContentLength() // negative: not known
+	if size > jobs.MaxArtifactBytes {
 		return artifactTooLarge()
 	}
 	slot, err := s.Streams.OpenWait(p)
@@ -62,7 +64,8 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), uploadTime)
 	defer cancel()
 	in := incoming(ctx, c.Context())
-	saved, err := s.Jobs.SaveArtifact(ctx, l, name, string(c.Request().Header.ContentType()), in, func(now *jobs.StoredArtifact) error {
+	contentType := string(c.Request().Header.ContentType())
+	saved, err := s.Jobs.SaveArtifact(ctx, l, name, contentType, int64(size), in, func(now *jobs.StoredArtifact) error {
 		var v transport.Validators
 		if now != nil {
 			v = validators(*now)
