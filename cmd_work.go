@@ -22,7 +22,7 @@ type workCmd struct {
 	Queue       []string      `required:"" help:"Queues to take jobs from." placeholder:"NAME"`
 	Concurrency int           `help:"Jobs at the same time." default:"1" placeholder:"N"`
 	Lease       time.Duration `help:"A job goes to another worker when this one is silent for so long; 5s to 10m." default:"30s"`
-	Grace       time.Duration `help:"How long commands may go on after SIGINT or SIGTERM." default:"25s"`
+	Grace       time.Duration `help:"How long commands may go on after SIGINT, SIGTERM or SIGHUP; a second signal kills them." default:"25s"`
 	Command     []string      `arg:"" name:"command" help:"The command and its arguments, behind --."`
 	remote
 }
@@ -75,6 +75,8 @@ func (c *workCmd) Run(ctx context.Context, std *stdio) error {
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE)
 	defer signal.Stop(pipes)
+	var commands groups
+	defer commands.guard()()
 	say := &talker{w: std.err}
 	log := slog.New(tint.NewTextHandler(say, &tint.Options{NoColor: true, TimeFormat: time.RFC3339}))
 	log.Info("working", "queues", c.Queue, "concurrency", c.Concurrency)
@@ -85,7 +87,7 @@ func (c *workCmd) Run(ctx context.Context, std *stdio) error {
 	err = client.Worker{
 		Client: cl, Queues: c.Queue, Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.GiveUp, Log: log,
 		Handle: func(ctx context.Context, j *client.Job) (any, error) {
-			return c.handle(ctx, j, say)
+			return c.handle(ctx, j, say, &commands)
 		},
 	}.Run(ctx)
 	return coded(err)
@@ -104,7 +106,7 @@ func (t *talker) Write(p []byte) (int, error) {
 }
 
 // handle runs the command for one attempt.
-func (c *workCmd) handle(ctx context.Context, j *client.Job, say *talker) (any, error) {
+func (c *workCmd) handle(ctx context.Context, j *client.Job, say *talker, commands *groups) (any, error) {
 	dir, err := os.MkdirTemp("", "jobcast-artifacts-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for artifacts: %w", err)
@@ -114,7 +116,7 @@ func (c *workCmd) handle(ctx context.Context, j *client.Job, say *talker) (any, 
 			fmt.Fprintf(say, "jobcast: remove folder of artifacts: %v\n", err)
 		}
 	}()
-	x := &execution{job: j, dir: dir, say: say}
+	x := &execution{job: j, dir: dir, say: say, commands: commands}
 	failed := x.run(ctx, c.Command)
 	if context.Cause(ctx) != nil {
 		return nil, failed

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +33,12 @@ const (
 
 // execution is one command run for one attempt.
 type execution struct {
-	job    *client.Job
-	dir    string // for artifacts
-	say    *talker
-	result json.RawMessage // of the last line, if it set one
+	job *client.Job
+	dir string // for artifacts
+	say *talker
+
+	commands *groups
+	result   json.RawMessage // of the last line, if it set one
 }
 
 // run runs the command to its end. The error says why the attempt failed.
@@ -49,13 +52,25 @@ func (x *execution) run(ctx context.Context, command []string) error {
 	errs := &lines{each: x.complain}
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.WaitDelay = pipeTime
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	// Should this process be killed, the command hears of it: the kernel tells it when
+	// the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	group, err := x.commands.start(func() (int, error) {
+		err := cmd.Start()
+		if err != nil {
+			return 0, err
+		}
+		return cmd.Process.Pid, nil
+	})
+	if err != nil {
 		return &client.JobError{Class: "CommandError", Err: fmt.Errorf("start command: %w", err)}
 	}
-	stop := x.endWith(ctx, cmd.Process.Pid)
-	err := cmd.Wait()
+	stop := x.endWith(ctx, group)
+	err = cmd.Wait()
 	stop()
+	x.commands.over(group)
 	out.flush()
 	errs.flush()
 	if errors.Is(err, exec.ErrWaitDelay) { // the command itself ended well

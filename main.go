@@ -82,6 +82,9 @@ func run(ctx context.Context, args []string, std *stdio) (code int) {
 		_, _ = fmt.Fprintf(std.err, "jobcast: %v; see %s --help\n", err, usageOf(err))
 		return exitUsage
 	}
+	hung, stop := hangup(ctx, k.Command())
+	defer stop()
+	k.BindTo(hung, (*context.Context)(nil))
 	if err := k.Run(); err != nil {
 		return fail(std.err, err)
 	}
