@@ -30,6 +30,10 @@ func (s *server) routes() {
 	for _, path := range []string{"/socket.io", "/socket.io/"} {
 		s.app.All(path, s.engine.Serve)
 	}
+	for _, name := range []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js"} {
+		s.app.Get("/socket.io/"+name, file(static.Client, "socketio/"+name))
+		s.app.Get("/socket.io/"+name+".map", file(static.Client, "socketio/"+name+".map"))
+	}
 	s.app.Post("/v1/workers/claim", s.claims.Serve)
 	rest.Mount(s.app, rest.Deps{
 		Door:    s.door,
@@ -118,18 +122,25 @@ func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// page serves one embedded file.
-func page(name string) fiber.Handler {
+// page serves one file of the page.
+func page(name string) fiber.Handler { return file(static.FS, name) }
+
+// file serves one embedded file.
+func file(files fs.FS, name string) fiber.Handler {
+	data, err := fs.ReadFile(files, path.Clean(name))
+	now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
+	kind := mime.TypeByExtension(path.Ext(name))
+	if path.Ext(name) == ".map" {
+		kind = fiber.MIMEApplicationJSON
+	}
 	return func(c *fiber.Ctx) error {
-		data, err := fs.ReadFile(static.FS, path.Clean(name))
 		if err != nil {
 			return fiber.ErrNotFound
 		}
-		c.Set(fiber.HeaderContentType, mime.TypeByExtension(path.Ext(name)))
+		c.Set(fiber.HeaderContentType, kind)
 		c.Set(fiber.HeaderContentSecurityPolicy, pagePolicy)
 		c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 		c.Set(fiber.HeaderCacheControl, "no-cache")
-		now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
 		now.Set(c)
 		switch fresh, err := transport.Conditions(c, now); {
 		case err != nil:

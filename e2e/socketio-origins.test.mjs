@@ -1,26 +1,12 @@
 // Pages of other origins in Chromium that send the browser's credentials along.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import http from "node:http";
 import { test } from "node:test";
 import { newPage } from "./jobcast.mjs";
-import { Server } from "./socketio.mjs";
+import { Server, application } from "./socketio.mjs";
 
 const bundle = readFileSync(new URL("node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url), "utf8");
-
-// application serves an empty page, and returns its address on another site than
-// the server's.
-async function application(t) {
-  const app = http.createServer((_, response) => {
-    response.writeHead(200, { "Content-Type": "text/html" });
-    response.end("<!doctype html><title>app</title>");
-  }).listen(0, "127.0.0.1");
-  await once(app, "listening");
-  t.after(() => { app.closeAllConnections(); app.close(); });
-  return `http://localhost:${app.address().port}`;
-}
 
 // use runs in the page: all that an application does with credentials.
 async function use(url, key) {

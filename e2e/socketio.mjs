@@ -305,3 +305,15 @@ async function trickle(from, to, it) {
     to.destroy();
   }
 }
+
+// application serves an empty page, and returns its address on another site than
+// the server's.
+export async function application(t) {
+  const app = http.createServer((_, response) => {
+    response.writeHead(200, { "Content-Type": "text/html" });
+    response.end("<!doctype html><title>app</title>");
+  }).listen(0, "127.0.0.1");
+  await once(app, "listening");
+  t.after(() => { app.closeAllConnections(); app.close(); });
+  return `http://localhost:${app.address().port}`;
+}

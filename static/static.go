@@ -5,6 +5,13 @@ package static
 
 import "embed"
 
+// Client holds the browser bundles of npm's socket.io-client and their source maps, as
+// Socket.IO servers hand them out beside their own path, with their licences. They are
+// not ours: scripts/vendor-client brings them, and SHA256SUMS pins them.
+//
+//go:embed socketio
+var Client embed.FS
+
 // FS holds index.html, style.css and the scripts at its root. The page is
 // meant for `/`; it asks for everything else below `/static/`.
 //

@@ -1,6 +1,8 @@
 package static_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -48,6 +50,32 @@ func TestNothingInline(t *testing.T) {
 	for _, bad := range []string{`<p onclick="x()">`, `<script>`, `<p style="color:red">`, `<style>`} {
 		if !inline.MatchString(bad) {
 			t.Errorf("the check does not see %q", bad)
+		}
+	}
+}
+
+// TestClientBundles: the vendored files are those that were pinned, and all of them.
+func TestClientBundles(t *testing.T) {
+	sums, err := fs.ReadFile(static.Client, "socketio/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"LICENSE": "", "SHA256SUMS": ""}
+	for line := range strings.Lines(string(sums)) {
+		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
+		if !ok {
+			t.Fatalf("line %q", line)
+		}
+		want[name] = sum
+	}
+	found, err := fs.ReadDir(static.Client, "socketio")
+	if err != nil || len(found) != len(want) || len(want) != 8 {
+		t.Errorf("%d files and %d sums: %v", len(found), len(want), err)
+	}
+	for _, f := range found {
+		data, err := fs.ReadFile(static.Client, "socketio/"+f.Name())
+		if sum := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || want[f.Name()] != "" && sum != want[f.Name()] {
+			t.Errorf("%s is not the file that was pinned: %v", f.Name(), err)
 		}
 	}
 }
