@@ -187,7 +187,7 @@ func (s *server) transports() (err error) {
 	})
 	s.gateway = gateway.New(gateway.Options{
 		Door: s.door, Streams: streams, Hub: s.hub, Sessions: s.store, Signer: s.signer,
-		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe, Offset: gateway.Offset(s.set.SocketIOOffset),
+		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe, Offset: gateway.Offset(s.set.SocketIOOffset), NestJS: s.set.Compat == "nestjs",
 	})
 	interval := min(engineio.DefaultPingInterval, s.set.PongTimeout/2)
 	s.engine = engineio.New(engineio.Options{

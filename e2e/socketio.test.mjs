@@ -29,6 +29,9 @@ describe("Socket.IO", { concurrency: 6 }, () => {
         query: { query: { apiKey: key } },
         Authorization: { extraHeaders: { Authorization: `Bearer ${key}` } },
         "x-api-key": { extraHeaders: { "x-api-key": key } },
+        "Bearer in auth.token": { auth: { token: `Bearer ${key}` } },
+        "Bearer in auth.apiKey": { auth: { apiKey: `bearer ${key}` } },
+        "Bearer in the query": { query: { apiKey: `Bearer ${key}` } },
         "two places, the same": { auth: { token: key }, query: { apiKey: key } },
       };
       for (const [place, more] of Object.entries(places)) {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -12,7 +13,8 @@ const maxSecretBytes = 4096
 
 // Credential returns a copy of the key or token of a request, or "" if there is
 // none. It looks at `Authorization: Bearer`, `X-API-Key`, `?apiKey=` and
-// `?token=`; empty values of the last three count as absent.
+// `?token=`; empty values of the last three count as absent, and a `Bearer ` before
+// them does not matter.
 //
 // The same secret in several places is one; two different ones are refused with
 // ambiguous_credentials, because whichever was chosen could be the wrong one. A
@@ -36,6 +38,19 @@ func Credential(c *fiber.Ctx) (string, error) {
 	return found, nil
 }
 
+// FirstCredential returns a copy of the first key or token of a request, or "" if there
+// is none: `?apiKey=`, then `Authorization: Bearer`, then `X-API-Key`. The others may be
+// anything.
+func FirstCredential(c *fiber.Ctx) string {
+	if secret := Secret(strings.Clone(c.Query("apiKey"))); secret != "" {
+		return secret
+	}
+	if secret, err := parseBearer(c.Request().Header.Peek(fiber.HeaderAuthorization)); err == nil && secret != "" {
+		return secret
+	}
+	return Secret(strings.Clone(c.Get("X-API-Key")))
+}
+
 type credential struct {
 	secret string
 	err    error
@@ -49,14 +64,24 @@ func credentials(c *fiber.Ctx) []credential {
 		all = append(all, credential{secret, err})
 	}
 	for _, v := range c.Request().Header.PeekAll("X-API-Key") {
-		all = append(all, credential{secret: string(v)})
+		all = append(all, credential{secret: Secret(string(v))})
 	}
 	for _, name := range []string{"apiKey", "token"} {
 		for _, v := range c.Context().QueryArgs().PeekMulti(name) {
-			all = append(all, credential{secret: string(v)})
+			all = append(all, credential{secret: Secret(string(v))})
 		}
 	}
 	return all
+}
+
+// Secret returns a key or token as it stands in a place of its own. Some clients put
+// what they would put into Authorization there, so a `Bearer ` before it is dropped.
+func Secret(value string) string {
+	scheme, secret, ok := strings.Cut(strings.TrimLeft(value, " \t"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return value
+	}
+	return strings.TrimLeft(secret, " \t")
 }
 
 // parseBearer returns the credential of an Authorization header (RFC 6750 2.1;

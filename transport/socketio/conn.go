@@ -35,6 +35,7 @@ type conn struct {
 
 	half *half // a packet whose attachments are still to come; of Receive
 	main bool  // it has joined the main namespace of Options.Main; of Receive
+	shut bool  // it was let into a namespace and out again, see Refusal.Joined; of Receive
 
 	mu       sync.Mutex // guards everything below
 	sockets  []*Socket  // never changed in place, so that it can be read without mu
@@ -59,6 +60,12 @@ const mainName = "/"
 // inMain reports whether a packet's namespace is that of Options.Main, and joined.
 func (c *conn) inMain(namespace string) bool { return c.main && namespace == mainName }
 
+// ignores reports whether packets for a namespace without a socket are passed over:
+// those for the main one, and what a peer has said before it heard that it is out.
+func (c *conn) ignores(namespace string) bool {
+	return c.inMain(namespace) || c.shut && c.srv.spaces[namespace] != nil
+}
+
 // Receive implements engineio.Application.
 func (c *conn) Receive(m engineio.Message) error {
 	if m.Binary {
@@ -72,7 +79,7 @@ func (c *conn) Receive(m engineio.Message) error {
 		return err
 	}
 	if p.attachments > 0 {
-		if c.socket(p.namespace) == nil && !c.inMain(p.namespace) {
+		if c.socket(p.namespace) == nil && !c.ignores(p.namespace) {
 			return errPacket
 		}
 		c.half = &half{packet: p}
@@ -107,13 +114,13 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 		}
 		return c.connect(p)
 	}
-	if s == nil && !c.inMain(p.namespace) {
+	if s == nil && !c.ignores(p.namespace) {
 		return errPacket
 	}
 	switch p.kind {
 	case typeDisconnect:
 		if s == nil {
-			c.main = false
+			c.main = c.main && p.namespace != mainName
 			return nil
 		}
 		c.remove(s)
@@ -181,6 +188,9 @@ func welcome(namespace, sid, pid string) ([]byte, error) {
 }
 
 func (c *conn) refuse(namespace string, r *Refusal) error {
+	if r.Joined != "" {
+		return c.refuseJoined(namespace, r)
+	}
 	text, err := encode(nil, typeConnectError, namespace, noID, r)
 	if err != nil {
 		return err
@@ -188,11 +198,25 @@ func (c *conn) refuse(namespace string, r *Refusal) error {
 	return c.push(message{text: text})
 }
 
-func (c *conn) push(m message) error {
+// refuseJoined lets a peer in, tells it why it is out again, and that it is.
+func (c *conn) refuseJoined(namespace string, r *Refusal) error {
+	in, err := welcome(namespace, newID(), "")
+	if err != nil {
+		return err
+	}
+	why, err := encode(nil, typeEvent, namespace, noID, []any{r.Joined, Refusal{Message: r.Message}})
+	if err != nil {
+		return err
+	}
+	c.shut = true
+	return c.push(message{text: in}, message{text: why}, message{text: head(nil, typeDisconnect, 0, namespace, noID)})
+}
+
+func (c *conn) push(m ...message) error {
 	c.mu.Lock()
 	full := len(c.control) >= maxPending
 	if !full {
-		c.control = append(c.control, m)
+		c.control = append(c.control, m...)
 	}
 	c.mu.Unlock()
 	if full {

@@ -79,6 +79,36 @@ func TestRefusedConnects(t *testing.T) {
 	})
 }
 
+// Refusal.Joined: the peer is let in, told why it is out again, and out. What it said
+// before it heard that ends nothing.
+func TestRefusedAfterJoining(t *testing.T) {
+	inBubble(t, options{Options: engineio.Options{PingInterval: time.Hour}}, func(t *testing.T, r *rig) {
+		begun := time.Now()
+		c := r.connection()
+		c.joins("/custom,")
+		for range 2 {
+			sid := c.joins("/out,")
+			c.Gets(`42/out,["error",{"message":"not today"}]`, "41/out,")
+			if sid == "" {
+				t.Error("no sid")
+			}
+			c.Send(`42/out,["subscribe",{}]`, `42/out,1["subscribe",{}]`, "41/out,")
+			c.talks("/custom,")
+		}
+		c.Send("41/custom,")
+		if c.Ended(); time.Since(begun).Truncate(time.Second) != 45*time.Second { // it counted as joined nowhere
+			t.Errorf("ended after %v", time.Since(begun))
+		}
+	})
+	inBubble(t, options{}, func(t *testing.T, r *rig) {
+		p := r.Open("")
+		p.Post("40/out,").Is(t, 200, "ok")
+		if got := p.Collect(3); got[1] != `42/out,["error",{"message":"not today"}]` || got[2] != "41/out," {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // A connection has several namespaces, each with its own socket.
 func TestSeveralNamespaces(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, r *rig) {

@@ -49,6 +49,7 @@ func inBubble(t *testing.T, o options, f func(t *testing.T, r *rig)) {
 		spaces := map[string]socketio.Namespace{
 			"/": open{r}, "/custom": open{r},
 			"/closed": refuses{&socketio.Refusal{Message: "not today", Data: map[string]int{"code": 7}}},
+			"/out":    refuses{&socketio.Refusal{Message: "not today", Data: 7, Joined: "error"}},
 			"/broken": refuses{errors.New("the reason")},
 		}
 		if o.Main {

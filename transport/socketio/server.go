@@ -50,6 +50,11 @@ var errUnjoined = errors.New("socketio: joined no namespace in time")
 type Refusal struct {
 	Message string `json:"message"`
 	Data    any    `json:"data,omitempty"`
+
+	// Joined, if not empty, is an event that is sent instead, with the message: the peer
+	// joins, hears it and is disconnected. Data is not sent then. No Peer comes of it, and
+	// the peer counts as one that is in no namespace.
+	Joined string `json:"-"`
 }
 
 // Error implements error.

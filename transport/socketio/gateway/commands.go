@@ -51,12 +51,8 @@ func (n *session) Event(e socketio.Event) error {
 	case "pong", "ping": // their arrival was the point
 		return nil
 	case "subscribe", "unsubscribe":
-		if e.Binary() || len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil {
-			err = transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
+		if q, err = n.argument(&e); err != nil {
 			break
-		}
-		if id, ok := jobs.ParseID(q.JobID); ok {
-			q.JobID = id
 		}
 		n.joining.Lock()
 		switch {
@@ -68,6 +64,9 @@ func (n *session) Event(e socketio.Event) error {
 		}
 		n.joining.Unlock()
 	default:
+		if n.g.opt.NestJS {
+			return nil
+		}
 		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
 	}
 	if err != nil {
@@ -75,6 +74,22 @@ func (n *session) Event(e socketio.Event) error {
 		n.answer(&e, errorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), ref{name, transport.Echo(q.JobID)}), false)
 	}
 	return nil
+}
+
+// argument reads what subscribe and unsubscribe take.
+func (n *session) argument(e *socketio.Event) (q request, err error) {
+	switch {
+	case n.g.opt.NestJS:
+		if len(e.Args) > 0 {
+			q = nestRequest(e.Args[0])
+		}
+	case e.Binary() || len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil:
+		return q, transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
+	}
+	if id, ok := jobs.ParseID(q.JobID); ok {
+		q.JobID = id
+	}
+	return q, nil
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in front

@@ -54,7 +54,7 @@ const (
 // peer was busy, and got an answer.
 const provenAfter = 2 * (engineio.DefaultPingInterval + engineio.DefaultPingTimeout)
 
-// Options are what a Gateway works with. All but Observe and Offset are required.
+// Options are what a Gateway works with. All but Observe, Offset and NestJS are required.
 type Options struct {
 	Door         *transport.Door
 	Streams      *auth.Streams
@@ -65,6 +65,7 @@ type Options struct {
 	Log          *slog.Logger
 	Observe      transport.Observer
 	Offset       Offset // default OffsetEvent
+	NestJS       bool   // the manners of a NestJS gateway where they differ
 }
 
 // Gateway is the namespace. Close it to stop its goroutine.
@@ -155,6 +156,7 @@ type visit struct {
 	addr    netip.Addr
 	request string
 	known   bool // it was let in
+	last    bool // the secret counts if CONNECT has none
 }
 
 // Admit belongs into socketio.Options.
@@ -167,7 +169,11 @@ func (g *Gateway) Admit(c *fiber.Ctx) (any, error) {
 		return nil, transport.Refuse(transport.Unavailable, "Too many connections wait to be let in.")
 	}
 	v := &visit{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
-	v.secret, v.err = transport.Credential(c)
+	if g.opt.NestJS {
+		v.nestSecret(c)
+	} else {
+		v.secret, v.err = transport.Credential(c)
+	}
 	return v, nil
 }
 
@@ -194,6 +200,7 @@ func (v *visit) credential(c credentials) (string, error) {
 	}
 	found := v.secret
 	for _, s := range []string{c.Token, c.APIKey} {
+		s = transport.Secret(s)
 		switch {
 		case s == "" || s == found:
 		case found != "":
@@ -203,6 +210,19 @@ func (v *visit) credential(c credentials) (string, error) {
 		}
 	}
 	return found, nil
+}
+
+// credentials reads the payload of CONNECT, and says which key or token counts.
+func (g *Gateway) credentials(v *visit, payload json.RawMessage) (c credentials, secret string, err error) {
+	if g.opt.NestJS {
+		c = nestCredentials(payload)
+		return c, v.nestCredential(c), nil
+	}
+	if payload != nil && jobs.DecodeKnown(payload, &c) != nil {
+		return c, "", transport.Refuse(transport.Malformed, "auth is {token?, apiKey?}, both strings.")
+	}
+	secret, err = v.credential(c)
+	return c, secret, err
 }
 
 // Connect implements socketio.Namespace.
@@ -224,11 +244,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 }
 
 func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*session, error) {
-	var c credentials
-	if payload != nil && jobs.DecodeKnown(payload, &c) != nil {
-		return nil, transport.Refuse(transport.Malformed, "auth is {token?, apiKey?}, both strings.")
-	}
-	secret, err := v.credential(c)
+	c, secret, err := g.credentials(v, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -271,6 +287,9 @@ func (g *Gateway) refusal(err error, v *visit) error {
 	message := p.Detail
 	if p.Code == transport.ConnectionLimit {
 		message = "Maximum connections exceeded"
+	}
+	if g.opt.NestJS {
+		return nestRefusal(message)
 	}
 	return &socketio.Refusal{Message: message, Data: p}
 }
