@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/client"
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // submitCmd is `jobcast submit`. The job is given in one of three ways: as
@@ -22,7 +23,7 @@ type submitCmd struct {
 	MaxAttempts int           `name:"max-attempts" help:"How often it may be tried, 1 to 25." placeholder:"N"`
 	Timeout     time.Duration `help:"How long one attempt may take, 1s to 24h." placeholder:"DURATION"`
 	Priority    int           `help:"-100 to 100, higher first."`
-	RunAt       *time.Time    `name:"run-at" help:"Not before this time, as in 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	RunAt       *jobs.Time    `name:"run-at" help:"Not before this time, as in 2026-01-01T00:00:00Z." placeholder:"TIME"`
 	ExpiresIn   time.Duration `name:"expires-in" help:"Fails if nobody has begun it after so long, 1s to 8760h." placeholder:"DURATION"`
 	Metadata    string        `help:"An object of your own, as JSON." placeholder:"JSON"`
 

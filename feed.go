@@ -35,7 +35,7 @@ func (f *feed) Publish(events []jobs.Event) {
 }
 
 func hubEvent(e *jobs.Event) *hub.Event {
-	h := &hub.Event{Client: e.Client, Job: e.JobID, Seq: e.Seq, ID: e.ID, JSON: e.JSON}
+	h := &hub.Event{Client: e.Client, Job: e.JobID, Seq: e.Seq, ID: e.ID, JSON: e.FrameJSON()}
 	switch {
 	case e.Type == jobs.TypeProgress:
 		h.Kind = hub.Progress

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -229,7 +228,7 @@ func (f *faults) leaf(v reflect.Value, raw json.RawMessage, at string) {
 
 // kindName says in a person's words what JSON a Go type takes.
 func kindName(t reflect.Type) string {
-	if t == reflect.TypeFor[time.Time]() {
+	if t == reflect.TypeFor[Time]() {
 		return "an RFC 3339 time"
 	}
 	switch t.Kind() {

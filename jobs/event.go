@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -53,8 +55,12 @@ const (
 // Limits on what one event may carry. They keep a single event from filling a
 // reader's memory or a page of history.
 const (
-	MaxEventBytes        = 64 << 10 // one encoded event
-	MaxResultBytes       = 64 << 10 // encoded result
+	// MaxFrameBytes bounds a line, a message and a block on every stream, with all
+	// that is around its data: many readers take no line of 64 KiB or more.
+	MaxFrameBytes = 65_000
+
+	MaxEventBytes        = 64_800   // one encoded event; no transport puts more than 200 bytes around it
+	MaxResultBytes       = 63 << 10 // encoded result
 	MaxMessageBytes      = 1 << 10  // progress message
 	MaxErrorClassBytes   = 128
 	MaxErrorMessageBytes = 8 << 10
@@ -162,7 +168,31 @@ func ArtifactAdded(a Artifact) Body { return body(TypeArtifact, a) }
 func (b Body) Fits() bool { return len(b.Data)+envelopeBytes <= MaxEventBytes }
 
 // envelopeBytes is more than an event has around its data.
-const envelopeBytes = 256
+const envelopeBytes = 192
+
+// FrameJSON is the event's JSON as streams give it out: at most MaxEventBytes. Logs
+// from before that bound may hold a job.completed that is larger; its result is left
+// out, and `omitted` in its data names it.
+func (e *Event) FrameJSON() []byte {
+	if len(e.JSON) <= MaxEventBytes {
+		return e.JSON
+	}
+	head, data, _ := bytes.Cut(e.JSON, []byte(`,"data":`)) // nothing before it holds text of a job
+	var in struct {
+		CompletedAt json.RawMessage `json:"completedAt"`
+		Artifacts   json.RawMessage `json:"artifacts"`
+		Omitted     []string        `json:"omitted"`
+	}
+	if json.Unmarshal(bytes.TrimSuffix(data, []byte("}")), &in) != nil {
+		return e.JSON
+	}
+	in.Omitted = []string{"result"}
+	short, err := encode(in)
+	if err != nil {
+		return e.JSON
+	}
+	return slices.Concat(head, []byte(`,"data":`), short, []byte("}"))
+}
 
 func body(t Type, data any) Body {
 	raw, err := encode(data)

@@ -64,7 +64,7 @@ func (s text) Shorten(limit int) any { return s[:max(0, limit-2)] }
 func TestActionsResultFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 5000), 1, MaxActions).Draw(t, "sizes")
-		limit := rapid.IntRange(6000, maxActionsResult).Draw(t, "limit")
+		limit := rapid.IntRange(6000, MaxResultBytes).Draw(t, "limit")
 		results, whole := make([]actionResult, len(sizes)), len(`{"actions":[]}`)
 		for i, n := range sizes {
 			var v any = text(strings.Repeat("x", n))
@@ -96,7 +96,7 @@ func TestActionsResultFits(t *testing.T) {
 
 func TestEventsFit(t *testing.T) {
 	wide := func(n int) string { return strings.Repeat("\x00", n) } // six bytes each on the wire
-	now, result := time.Now(), json.RawMessage(`{"x":"`+strings.Repeat("<", maxActionsResult-8)+`"}`)
+	now, result := time.Now(), json.RawMessage(`{"x":"`+strings.Repeat("<", MaxResultBytes-8)+`"}`)
 	for _, b := range []Body{
 		CompletedWith(now, nil, result),
 		FailedWith(now, wide(MaxErrorClassBytes), wide(MaxErrorMessageBytes)),

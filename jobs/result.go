@@ -9,11 +9,7 @@ import (
 
 // completedOverhead is more than a job.completed event needs around its result
 // and its artifacts.
-const completedOverhead = 1 << 10
-
-// maxActionsResult is how large a result may get: what fits both a result and,
-// with its envelope and no artifact, an event.
-const maxActionsResult = min(MaxResultBytes, MaxEventBytes-completedOverhead)
+const completedOverhead = envelopeBytes + 96
 
 // encode marshals v compactly. Unlike json.Marshal it leaves <, > and & alone,
 // so that text does not grow sixfold on its way into an event.

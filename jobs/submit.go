@@ -172,9 +172,9 @@ func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {
 	if o.Now != nil {
 		now = o.Now
 	}
-	var t time.Time
-	if err := t.UnmarshalText([]byte(*text)); err != nil {
-		f.add("/runAt", "must be an RFC 3339 time")
+	t, err := ParseTime(*text)
+	if err != nil {
+		f.add("/runAt", err.Error())
 		return
 	}
 	// TimeFormat cannot write a year before 0, which a zone may turn the year 0

@@ -139,8 +139,8 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 	var f faults
 	if result[0] != '{' {
 		f.add("/result", "must be an object")
-	} else if len(result) > maxActionsResult {
-		f.addf("/result", "must not be larger than %d bytes; leave more as an artifact", maxActionsResult)
+	} else if len(result) > MaxResultBytes {
+		f.addf("/result", "must not be larger than %d bytes; leave more as an artifact", MaxResultBytes)
 	}
 	if err := f.err(); err != nil {
 		return Job{}, err

@@ -49,7 +49,7 @@ type newKey struct {
 	Name           string       `json:"name"`
 	Scopes         []auth.Scope `json:"scopes"`
 	MaxConnections *int         `json:"maxConnections"`
-	ExpiresAt      *time.Time   `json:"expiresAt"`
+	ExpiresAt      *jobs.Time   `json:"expiresAt"`
 }
 
 func (s *server) listKeys(c *fiber.Ctx) error {
@@ -108,7 +108,7 @@ func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, erro
 	opts := auth.KeyOptions{MaxConnections: in.MaxConnections}
 	if in.ExpiresAt != nil {
 		// Below a millisecond the time left could round to "no end".
-		if opts.TTL = time.Until(*in.ExpiresAt); opts.TTL < time.Millisecond {
+		if opts.TTL = time.Until(in.ExpiresAt.Time); opts.TTL < time.Millisecond {
 			return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be in the future")
 		}
 	}
@@ -118,7 +118,7 @@ func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, erro
 		return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be one second to ten years ahead")
 	}
 	if err == nil && in.ExpiresAt != nil {
-		end := jobs.At(*in.ExpiresAt).Time // exactly as asked for, not as far from now
+		end := jobs.At(in.ExpiresAt.Time).Time // exactly as asked for, not as far from now
 		key.ExpiresAt = &end
 	}
 	return key, secret, err

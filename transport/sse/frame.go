@@ -30,11 +30,16 @@ func appendSSE(dst []byte, f transport.Frame) []byte {
 	return append(dst, "\n\n"...)
 }
 
+// appendRetry begins a block that a frame goes on with. Alone in a block it would be an
+// empty message to parsers that hand out whatever stands before a blank line.
 func appendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
-	return append(dst, "\n\n"...)
+	return append(dst, '\n')
 }
+
+// signOfLife is a comment. The next block begins with it, for the same reason.
+const signOfLife = ":\n"
 
 // appendLine appends an NDJSON frame.
 func appendLine(dst []byte, event string, data []byte) []byte {

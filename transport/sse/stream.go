@@ -165,7 +165,7 @@ func (s *stream) finish(buf []byte) []byte {
 // KeepAlive implements wire.Stream.
 func (s *stream) KeepAlive(buf []byte) []byte {
 	if s.format == transport.EventStream && !s.heartbeat {
-		return s.appendBody(buf, []byte(":\n\n"))
+		return s.appendBody(buf, []byte(signOfLife))
 	}
 	return s.appendChunk(buf, transport.PingFrame(time.Now()))
 }

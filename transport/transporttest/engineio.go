@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // Via says how a client of Engine.IO reaches the server.
@@ -164,6 +166,11 @@ func (e *engine) poll() error {
 	e.queue = strings.Split(body, "\x1e")
 	if len(e.queue) > 1 && slices.Contains(e.queue, string(packetClose)) { // clients close first, and hand over the rest too late
 		return fmt.Errorf("%w: a payload with a close and %q", ErrWire, e.queue[0])
+	}
+	for _, p := range e.queue {
+		if len(p) > jobs.MaxFrameBytes {
+			return fmt.Errorf("%w: a packet of %d bytes", ErrWire, len(p))
+		}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // Opcodes of RFC 6455 11.8.
@@ -121,6 +123,9 @@ func (f *frames) frame() (op byte, payload []byte, err error) {
 		for _, b := range ext {
 			n = n<<8 | uint64(b)
 		}
+	}
+	if n+10 > jobs.MaxFrameBytes {
+		return 0, nil, fmt.Errorf("%w: a message of %d bytes and its header", ErrWire, n)
 	}
 	payload = make([]byte, n)
 	if _, err := io.ReadFull(f.in, payload); err != nil {

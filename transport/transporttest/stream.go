@@ -9,15 +9,18 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // stream reads one long response.
 type stream struct {
-	body   io.ReadCloser
-	lines  *bufio.Reader
-	leave  func()
-	cursor string
-	parse  func(s *stream) (Item, error)
+	body    io.ReadCloser
+	lines   *bufio.Reader
+	leave   func()
+	cursor  string
+	pending []Item // the rest of what a block says
+	parse   func(s *stream) (Item, error)
 }
 
 func openSSE(ctx context.Context, c Caller, o Opening) (Reader, error) {
@@ -85,17 +88,27 @@ func (s *stream) line() (string, error) {
 	return strings.TrimSuffix(text, "\n"), err
 }
 
-// nextSSE reads one block of an event stream (WHATWG HTML 9.2.6).
+// nextSSE reads one block of an event stream (WHATWG HTML 9.2.6). Some parsers hand out
+// each block, whatever is in it, and many take no line of 64 KiB: so no block is
+// without data or too large, and a sign of life is a comment that begins a block.
 func (s *stream) nextSSE() (Item, error) {
+	if len(s.pending) > 0 {
+		it := s.pending[0]
+		s.pending = s.pending[1:]
+		return it, nil
+	}
 	var it Item
-	var retry, comment, data string
-	for n := 0; ; n++ {
+	var retry, data string
+	for n, size := 0, 0; ; n++ {
 		line, err := s.line()
 		if err != nil {
 			if n > 0 && errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF // a block that was never dispatched
 			}
 			return Item{}, err
+		}
+		if size += len(line) + len("\n"); size > jobs.MaxFrameBytes {
+			return Item{}, fmt.Errorf("%w: a block of more than %d bytes", ErrWire, size)
 		}
 		if line == "" {
 			break
@@ -104,7 +117,10 @@ func (s *stream) nextSSE() (Item, error) {
 		value = strings.TrimPrefix(value, " ")
 		switch field {
 		case "":
-			comment = Heartbeat
+			if n > 0 {
+				return Item{}, fmt.Errorf("%w: a comment inside of a block", ErrWire)
+			}
+			return Item{Name: Heartbeat}, nil
 		case "id":
 			it.ID = value
 		case "event":
@@ -114,18 +130,20 @@ func (s *stream) nextSSE() (Item, error) {
 		case "retry":
 			retry = value
 		default:
-			return Item{}, fmt.Errorf("unknown field in %q", line)
+			return Item{}, fmt.Errorf("%w: unknown field in %q", ErrWire, line)
 		}
 	}
 	switch {
-	case data != "" && it.Name == "":
+	case data == "":
+		return Item{}, fmt.Errorf("%w: a block without data", ErrWire)
+	case it.Name == "":
 		it.Event = json.RawMessage(data)
-	case data != "":
+	default:
 		it.Data = json.RawMessage(data)
-	case retry != "":
+	}
+	if retry != "" {
+		s.pending = append(s.pending, it)
 		return Item{Name: Retry, Data: json.RawMessage(retry)}, nil
-	case comment != "":
-		return Item{Name: comment}, nil
 	}
 	return it, nil
 }
@@ -135,6 +153,9 @@ func (s *stream) nextLine() (Item, error) {
 	line, err := s.line()
 	if err != nil {
 		return Item{}, err
+	}
+	if len(line)+len("\n") > jobs.MaxFrameBytes {
+		return Item{}, fmt.Errorf("%w: a line of %d bytes", ErrWire, len(line))
 	}
 	var frame struct {
 		Event string

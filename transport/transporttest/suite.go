@@ -51,7 +51,7 @@ func missed(tr Transport) bool { return tr.Requests && tr.Patience > 0 }
 func scenarios() []scenario {
 	var all []scenario
 	for _, part := range [][]scenario{
-		reading(), starting(), resets(), ending(), beating(), stalling(), upgrading(), guarding(), limiting(), draining(), surviving(), polling(), rooming(), spelling(),
+		reading(), starting(), resets(), ending(), beating(), stalling(), upgrading(), guarding(), limiting(), draining(), surviving(), polling(), rooming(), spelling(), bounding(),
 	} {
 		all = append(all, part...)
 	}
