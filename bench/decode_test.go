@@ -47,12 +47,12 @@ func readBy(t fataler, dec decoder, raw []byte, sizes ...int) []string {
 
 func TestDecodeWholeStream(t *testing.T) {
 	raw := stream(
-		"retry: 2000\n\nevent: connected\ndata: {}\n\n",
+		"retry: 2000\nevent: connected\ndata: {}\n\n",
 		"id: k3f9-17\ndata: {\"id\":\"k3f9-17\"}\n\n",
-		":\n\n",
+		":\n", ":\n",
 		"event: live\nid: k3f9-17\ndata: {\"cursor\":\"k3f9-17\"}\n\n",
 	)
-	want := []string{": 0 ", "connected 0 {}", " 17 {\"id\":\"k3f9-17\"}", ": 0 ", "live 17 {\"cursor\":\"k3f9-17\"}"}
+	want := []string{"connected 0 {}", " 17 {\"id\":\"k3f9-17\"}", "live 17 {\"cursor\":\"k3f9-17\"}"}
 	if diff := cmp.Diff(want, read(t, raw, len(raw))); diff != "" {
 		t.Errorf("frames: -want +got\n%s", diff)
 	}
