@@ -186,7 +186,7 @@ func TestDecodeObject(t *testing.T) {
 		Max   *int              `json:"max"`
 		On    bool              `json:"on"`
 		Rate  float64           `json:"rate"`
-		Until *time.Time        `json:"until"`
+		Until *Time        `json:"until"`
 		In    *inner            `json:"in"`
 		List  []inner           `json:"list"`
 		Map   map[string]string `json:"map"`
