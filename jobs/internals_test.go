@@ -186,7 +186,7 @@ func TestDecodeObject(t *testing.T) {
 		Max   *int              `json:"max"`
 		On    bool              `json:"on"`
 		Rate  float64           `json:"rate"`
-		Until *Time        `json:"until"`
+		Until *Time             `json:"until"`
 		In    *inner            `json:"in"`
 		List  []inner           `json:"list"`
 		Map   map[string]string `json:"map"`
@@ -194,7 +194,7 @@ func TestDecodeObject(t *testing.T) {
 	}
 	var got outer
 	seven := 7
-	until := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	until := Time{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	err := DecodeObject([]byte(` {"name":"n","max":7,"on":true,"rate":1e1,"until":"2026-01-01T00:00:00Z","in":{"a":1},`+
 		`"list":[{"a":2},{}],"map":{"k":"v"},"raw":null} `), &got)
 	want := outer{"n", &seven, true, 10, &until, &inner{1}, []inner{{2}, {}}, map[string]string{"k": "v"}, json.RawMessage("null")}
