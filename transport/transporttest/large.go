@@ -165,7 +165,7 @@ func manyArtifacts(s *stage) {
 	defer cancel()
 	for i := range jobs.MaxArtifacts {
 		name := fmt.Sprintf("%0*d", jobs.MaxArtifactName, i)
-		if _, err := s.Jobs().SaveArtifact(ctx, w.lease, name, "text/plain; charset=utf-8", strings.NewReader("x"), nil); err != nil {
+		if _, err := s.Jobs().SaveArtifact(ctx, w.lease, name, "text/plain; charset=utf-8", 1, strings.NewReader("x"), nil); err != nil {
 			s.Fatal(err)
 		}
 	}
