@@ -38,13 +38,17 @@ func (b *batch) expiry(spec jobs.Spec, now time.Time) (at time.Time, due any) {
 	case spec.RunAt.UnixMilli() > now.UnixMilli():
 		return fromMillis(spec.RunAt.UnixMilli()).Add(spec.ExpiresIn), nil
 	}
-	return fromMillis(now.UnixMilli()).Add(spec.ExpiresIn), b.steady() + spec.ExpiresIn.Milliseconds()
+	return fromMillis(now.UnixMilli()).Add(spec.ExpiresIn), b.within() + spec.ExpiresIn.Milliseconds()
 }
+
+// within is the steady time, rounded up: what lasts for some time from now on lasts
+// for no millisecond less on any clock.
+func (b *batch) within() int64 { return b.steady() + 1 }
 
 // beginExpiry starts the time of a job whose runAt has come.
 func (b *batch) beginExpiry(job int64) error {
 	var client, due int64
-	found, err := b.row(sqlBeginExpiry, []any{b.steady(), b.now().UnixMilli(), job}, &client, &due)
+	found, err := b.row(sqlBeginExpiry, []any{b.within(), b.now().UnixMilli(), job}, &client, &due)
 	if err != nil {
 		return fmt.Errorf("begin expiry: %w", err)
 	}
