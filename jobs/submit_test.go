@@ -38,11 +38,13 @@ func TestParseSubmit(t *testing.T) {
 		`{"queue":"q","payload":{ "a": "<é\u00e9" }}`: with(func(s *Spec) {
 			s.Queue, s.Payload = "q", json.RawMessage(`{"a":"<é\u00e9"}`)
 		}),
-		`{"queue":"q","payload":null,"actions":null,"maxAttempts":null,"timeoutMs":null,"runAt":null,"priority":null,"metadata":null}`: with(func(s *Spec) { s.Queue = "q" }),
+		`{"queue":"q","payload":null,"actions":null,"maxAttempts":null,"timeoutMs":null,"runAt":null,"expiresInMs":null,"priority":null,"metadata":null}`: with(func(s *Spec) { s.Queue = "q" }),
 		`{"queue":"q","maxAttempts":25,"timeoutMs":86400000,"priority":-100,"runAt":"2026-06-01T02:00:00.5+02:00","metadata":{"k": 1}}`: {
 			Queue: "q", Payload: json.RawMessage("null"), MaxAttempts: 25, Timeout: 24 * time.Hour, Priority: -100,
 			RunAt: time.Date(2026, 6, 1, 0, 0, 0, 5e8, time.UTC), Metadata: json.RawMessage(`{"k":1}`),
 		},
+		`{"queue":"q","expiresInMs":1000}`:        with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", time.Second }),
+		`{"queue":"q","expiresInMs":31536000000}`: with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", 365*24*time.Hour }),
 		`{"queue":"q","runAt":"2027-01-01T00:00:00Z","maxAttempts":1,"timeoutMs":1000,"priority":100}`: {
 			Queue: "q", Payload: json.RawMessage("null"), MaxAttempts: 1, Timeout: time.Second, Priority: 100,
 			RunAt: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
@@ -87,6 +89,11 @@ func TestParseSubmitCollectsFaults(t *testing.T) {
 		`{"queue":"q","timeoutMs":9223372036854775807}`:                                  "/timeoutMs",
 		`{"queue":"q","priority":101}`:                                                   "/priority",
 		`{"queue":"q","priority":true}`:                                                  "/priority",
+		`{"queue":"q","expiresInMs":999}`:                                                "/expiresInMs",
+		`{"queue":"q","expiresInMs":31536000001}`:                                        "/expiresInMs",
+		`{"queue":"q","expiresInMs":0}`:                                                  "/expiresInMs",
+		`{"queue":"q","expiresInMs":9223372036854775807}`:                                "/expiresInMs",
+		`{"queue":"q","expiresInMs":"5m"}`:                                               "/expiresInMs",
 		`{"queue":"q","runAt":"tomorrow"}`:                                               "/runAt",
 		`{"queue":"q","runAt":5}`:                                                        "/runAt",
 		`{"queue":"q","runAt":"2027-01-01T00:00:01Z"}`:                                   "/runAt",
