@@ -40,10 +40,9 @@ func excerptOf(head []byte, contentType string) excerpt {
 	var from encoding.Encoding
 	from, e.charset = encodingOf(head, contentType)
 	whole := decodeText(from, head, !e.truncated)
-	switch {
-	case from == unicode.UTF8: // where U+FFFD may have been sent
+	if from == unicode.UTF8 { // where U+FFFD may have been sent
 		e.lossy = !utf8.Valid(wholeRunes(head, e.truncated))
-	default:
+	} else {
 		e.lossy = strings.Contains(whole, "\uFFFD")
 	}
 	e.text = cut(whole, maxExcerpt)
