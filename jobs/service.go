@@ -45,6 +45,7 @@ type Service struct {
 	expiries *alarm // next ExpireJobs
 	expired  atomic.Int64
 	runs     runs
+	pace     pace
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by StopClaims
@@ -77,6 +78,11 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
+	weight := weigh(1, len(spec.Actions)+len(spec.Payload)+len(spec.Metadata))
+	if err := s.pace.enter(ctx, client, weight); err != nil {
+		return Job{}, false, err
+	}
+	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Submit(ctx, client, id.String(), spec, idem)
 	return j, replayed, s.made(j, replayed, err)
 }

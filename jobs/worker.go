@@ -68,6 +68,15 @@ func (s *Service) Progress(ctx context.Context, l Lease, reports []Report) (Rece
 			bodies = append(bodies, Progressed(*r.Progress, r.Message, r.Step))
 		}
 	}
+	size := 0
+	for _, b := range bodies {
+		size += len(b.Data)
+	}
+	weight := weigh(len(bodies), size)
+	if err := s.pace.enter(ctx, l.Client, weight); err != nil {
+		return Receipt{}, err
+	}
+	defer s.pace.leave(l.Client, weight)
 	return s.store.Append(ctx, l, bodies)
 }
 
@@ -145,6 +154,11 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 	if err := f.err(); err != nil {
 		return Job{}, err
 	}
+	weight := weigh(1, len(result))
+	if err := s.pace.enter(ctx, l.Client, weight); err != nil {
+		return Job{}, err
+	}
+	defer s.pace.leave(l.Client, weight)
 	return s.store.Complete(ctx, l, result)
 }
 
