@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -51,7 +50,7 @@ func (r *remote) client() (*client.Client, error) {
 
 func (r *remote) key() (string, error) {
 	if r.KeyFile == "" {
-		key := os.Getenv("JOBCAST_KEY")
+		key := trimSecret(os.Getenv("JOBCAST_KEY"))
 		if key == "" {
 			return "", errors.New("no key: set JOBCAST_KEY, or name a file with --key-file")
 		}
@@ -66,7 +65,7 @@ func (r *remote) key() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read key file: %w", err)
 	}
-	key := strings.TrimSpace(string(text))
+	key := trimSecret(string(text))
 	if key == "" {
 		return "", fmt.Errorf("key file %s is empty", r.KeyFile)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 // serveCmd holds the settings of `jobcast serve`. Durations are Go durations.
 type serveCmd struct {
-	Addr           string         `default:":3000" env:"JOBCAST_ADDR" help:"Address to listen on, host:port; port 0 picks a free one."`
+	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
 	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
 	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
 	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
@@ -30,7 +31,7 @@ type serveCmd struct {
 	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
 	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
-	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For is believed, comma-separated."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" placeholder:"NETWORK,…" help:"Networks (CIDR) and addresses whose X-Forwarded-For is believed, comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
 	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Jobs of a client that may be pending or running."`
 	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Bytes of all artifacts of a client together."`
@@ -54,6 +55,25 @@ const (
 	minMaxStorage  = 64 << 20 // below it the WAL alone, which is written anew at 16 MiB, would take too much of it
 	maxGrace       = time.Hour
 )
+
+const defaultAddr = ":3000"
+
+// AfterApply fills in the address. PORT is how many platforms tell a program where to
+// listen.
+func (s *serveCmd) AfterApply() error {
+	if s.Addr != "" {
+		return nil
+	}
+	s.Addr = defaultAddr
+	if text := strings.TrimSpace(os.Getenv("PORT")); text != "" {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || port == 0 {
+			return fmt.Errorf("the variable PORT is %q: write a port, 1 to 65535, or set JOBCAST_ADDR", text)
+		}
+		s.Addr = fmt.Sprint(":", port)
+	}
+	return nil
+}
 
 // check refuses settings that parse but cannot work, all at once.
 func (s *serveCmd) check() error {

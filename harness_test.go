@@ -119,7 +119,7 @@ func (b *booted) settings() *serveCmd {
 	if b.o.Offset != "" {
 		args = append(args, "--socketio-offset="+b.o.Offset)
 	}
-	parser, err := kong.New(&cmd, kong.Name("jobcast"))
+	parser, err := kong.New(&cmd, append(settings(), kong.Name("jobcast"))...)
 	if err == nil {
 		_, err = parser.Parse(append(args, b.flags...))
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -173,22 +172,18 @@ func waitSecret(ctx context.Context, std *stdio) (string, error) {
 	}
 }
 
-// readSecret reads one secret to the end of the input, less one newline.
+// maxAround is how much may stand around a secret, in bytes.
+const maxAround = 64
+
+// readSecret reads one secret to the end of the input, less what stands around it.
 func readSecret(std *stdio) (string, error) {
 	if file, ok := std.in.(*os.File); ok {
 		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprintln(std.err, "reading the secret from the terminal, which shows it; better redirect a file. End with Ctrl-D.")
 		}
 	}
-	const newline = 2 // CR LF
-	raw, err := io.ReadAll(io.LimitReader(std.in, auth.MaxSecretBytes+newline+1))
-	if err != nil {
-		return "", err
-	}
-	if raw, ok := bytes.CutSuffix(raw, []byte("\n")); ok {
-		return string(bytes.TrimSuffix(raw, []byte("\r"))), nil
-	}
-	return string(raw), nil
+	raw, err := io.ReadAll(io.LimitReader(std.in, auth.MaxSecretBytes+maxAround))
+	return trimSecret(string(raw)), err
 }
 
 type keysListCmd struct {

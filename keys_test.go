@@ -123,6 +123,7 @@ func TestKeysImport(t *testing.T) {
 	const canary = "canary-of-the-old-gateway"
 	for name, stdin := range map[string]string{
 		"LF": canary + "\n", "CR LF": canary + "\r\n", "no newline": canary,
+		"two newlines": canary + "\n\n", "spaces": " " + canary + " \n", "a byte order mark": "\uFEFF" + canary + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -144,8 +145,8 @@ func TestKeysImport(t *testing.T) {
 		})
 	}
 	for name, stdin := range map[string]string{
-		"empty": "", "short": "canary\n", "two lines": canary + "\n" + canary + "\n", "two newlines": canary + "\n\n",
-		"spaces": canary + " \n", "long": strings.Repeat("canary", 1000), "a token": "jct_" + canary + canary,
+		"empty": "", "short": "canary\n", "two lines": canary + "\n" + canary + "\n", "a space within": canary + " " + canary,
+		"long": strings.Repeat("canary", 1000), "a token": "jct_" + canary + canary,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -62,17 +62,20 @@ func main() {
 func run(ctx context.Context, args []string, std *stdio) (code int) {
 	var cmd commands
 	exited := -1
-	parser, err := kong.New(&cmd,
+	parser, err := kong.New(&cmd, append(settings(),
 		kong.Name("jobcast"), kong.Description(description),
 		kong.Writers(std.out, std.err), kong.Exit(func(c int) { exited = c }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
+	)...)
 	if err != nil {
 		return fail(std.err, err)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if err := refuseEmptyFlags(parser, args); err != nil {
+		return fail(std.err, &usageError{err})
 	}
 	k, err := parser.Parse(args)
 	if exited >= 0 { // --help has printed what was asked for

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -25,7 +26,11 @@ func LoadSecret(dir string) ([]byte, error) {
 		return makeSecret(dir, path)
 	case err != nil:
 		return nil, fmt.Errorf("read signing secret: %w", err)
-	case len(secret) != secretFileBytes:
+	}
+	if len(secret) != secretFileBytes { // an editor or a copy may have put something around it
+		secret = bytes.TrimRight(bytes.TrimPrefix(secret, []byte("\uFEFF")), "\r\n")
+	}
+	if len(secret) != secretFileBytes {
 		return nil, fmt.Errorf("signing secret %s has %d bytes instead of %d; delete it to end all tokens and make a new one",
 			path, len(secret), secretFileBytes)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 )
 
 // Transport is how events are read.
@@ -41,7 +42,7 @@ const DefaultURL = "http://localhost:3000"
 // each field is useful.
 type Options struct {
 	URL        string        // http or https, without a path or with that of a proxy; empty: DefaultURL
-	Key        string        // a key or a token; sent as a header, never in a URL
+	Key        string        // a key or a token, less blanks, line ends and a byte order mark around it; sent as a header, never in a URL
 	HTTPClient *http.Client  // its Timeout must be 0, else it cuts streams; nil: one of our own
 	UserAgent  string        // empty: "jobcast-client"
 	Transport  Transport     // how Watch reads; empty: Auto
@@ -82,6 +83,7 @@ func New(o Options) (*Client, error) {
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, errors.New("URL: want http://host:port or https://host, without credentials or query")
 	}
+	o.Key = strings.TrimFunc(o.Key, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 	if strings.TrimFunc(o.Key, func(r rune) bool { return r > ' ' && r < 0x7f }) != "" {
 		return nil, errors.New("key: has characters that no key has")
 	}

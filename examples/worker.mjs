@@ -13,7 +13,8 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { JOBCAST_URL: url, JOBCAST_KEY: key, JOBCAST_GRACE: grace } = process.env;
+const { JOBCAST_URL: url, JOBCAST_GRACE: grace } = process.env;
+const key = process.env.JOBCAST_KEY?.trim();
 const queue = process.argv[2];
 if (!url || !key || process.argv.length !== 3) {
   console.error("usage: JOBCAST_URL=http://... JOBCAST_KEY=jc_... worker.mjs QUEUE");

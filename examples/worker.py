@@ -17,7 +17,7 @@ from http.client import HTTPException
 if len(sys.argv) != 2 or not os.environ.get("JOBCAST_URL") or not os.environ.get("JOBCAST_KEY"):
     print("usage: JOBCAST_URL=http://... JOBCAST_KEY=jc_... worker.py QUEUE", file=sys.stderr)
     sys.exit(2)
-URL, KEY, QUEUE = os.environ["JOBCAST_URL"].rstrip("/"), os.environ["JOBCAST_KEY"].strip(), sys.argv[1]
+URL, KEY, QUEUE = os.environ["JOBCAST_URL"].rstrip("/"), os.environ["JOBCAST_KEY"].strip("\ufeff \t\r\n"), sys.argv[1]
 GRACE = float(os.environ.get("JOBCAST_GRACE") or 10)
 idle = True      # no job is at hand: a signal may end the program where it stands
 deadline = None  # set by the first signal: until then the job at hand may go on

@@ -13,6 +13,9 @@
 set -euo pipefail
 
 say() { echo "worker: $*" >&2; }
+JOBCAST_KEY=${JOBCAST_KEY:-}
+JOBCAST_KEY=${JOBCAST_KEY//[[:space:]]/}
+JOBCAST_KEY=${JOBCAST_KEY#$'\xef\xbb\xbf'} # the byte order mark of some editors
 if [ $# -ne 1 ] || [ -z "${JOBCAST_URL:-}" ] || [ -z "${JOBCAST_KEY:-}" ]; then
   echo "usage: JOBCAST_URL=http://... JOBCAST_KEY=jc_... worker.sh QUEUE" >&2
   exit 2

@@ -1,12 +1,16 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/net/idna"
 )
 
 // What the answer to a preflight grants (Fetch standard, CORS protocol).
@@ -89,20 +93,64 @@ func extraHeaders(c *fiber.Ctx) string {
 	return ", " + asked
 }
 
-// parseOrigins checks and lowers a list of origins; nil means all. `null` is
+// parseOrigins reads a list of origins as browsers write them; nil means all. `null` is
 // the origin of pages that have none.
 func parseOrigins(list []string) ([]string, error) {
 	var origins []string
-	for _, o := range list {
-		o = strings.ToLower(strings.TrimSpace(o))
-		if o == "*" {
+	for _, text := range list {
+		if text = strings.TrimSpace(text); text == "*" {
 			return nil, nil
 		}
-		u, err := url.Parse(o)
-		if o != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
-			return nil, fmt.Errorf("origin %q is not scheme://host[:port], null or *", o)
+		origin, err := parseOrigin(text)
+		if err != nil {
+			return nil, fmt.Errorf("origin %q: %w", text, err)
 		}
-		origins = append(origins, o)
+		origins = append(origins, origin)
 	}
 	return origins, nil
+}
+
+// parseOrigin writes an origin as a browser does (WHATWG URL, "serialization of an
+// origin"): in lower case, its host in ASCII, without the scheme's own port. What can
+// never come from a browser is refused, with what to write.
+func parseOrigin(text string) (string, error) {
+	if strings.EqualFold(text, "null") {
+		return "null", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		if strings.HasPrefix(strings.ToLower(text), "file:") {
+			return "", errors.New("pages from files have the origin null: write null")
+		}
+		return "", errors.New("write scheme://host or scheme://host:port, null, or * for all")
+	}
+	host, port := u.Hostname(), u.Port()
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" {
+		return "", fmt.Errorf("an origin ends with its host and port: write %s://%s", u.Scheme, u.Host)
+	}
+	if strings.Contains(host, "*") {
+		return "", errors.New("no browser sends a wildcard: write each origin, or * for all")
+	}
+	if port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", errors.New("its port is not 1 to 65535")
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.WithZone("").String()
+		if ip.Is6() {
+			host = "[" + host + "]"
+		}
+	} else if ascii := strings.ToLower(host); strings.IndexFunc(ascii, func(r rune) bool { return r > '~' }) < 0 {
+		host = ascii
+	} else if host, err = idna.Lookup.ToASCII(host); err != nil {
+		return "", fmt.Errorf("no browser knows such a host: %w", err)
+	}
+	if u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
+		port = ""
+	}
+	if port != "" {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host, nil
 }

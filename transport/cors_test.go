@@ -93,6 +93,41 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// TestOriginsAreNormal: an origin of the list is what a browser sends, or it is refused
+// with what to write.
+func TestOriginsAreNormal(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://App.Example":         "https://app.example",
+		" https://a.example:443 ":     "https://a.example",
+		"HTTP://a.example:80":         "http://a.example",
+		"http://a.example:443":        "http://a.example:443",
+		"https://b\u00fccher.example": "https://xn--bcher-kva.example",
+		"http://[::0001]:8080":        "http://[::1]:8080",
+		"http://my_host:3000":         "http://my_host:3000",
+		"NULL":                        "null",
+		"chrome-extension://abcdefg":  "chrome-extension://abcdefg",
+	} {
+		if got, err := parseOrigins([]string{text}); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"https://*.example.com":    "write each origin",
+		"a.example":                "write scheme://host",
+		"a.example:443":            "write scheme://host",
+		"https://a.example/":       "write https://a.example",
+		"https://a.example/page":   "write https://a.example",
+		"https://me@a.example":     "write https://a.example",
+		"file:///home/me":          "write null",
+		"https://a.example:0":      "1 to 65535",
+		"https://a.example:123456": "1 to 65535",
+	} {
+		if got, err := parseOrigins([]string{text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is %q, %v; want an error with %q", text, got, err, want)
+		}
+	}
+}
+
 func TestOriginsAreChecked(t *testing.T) {
 	for _, bad := range []string{"app.example.com", "https://a.example/", "https://a.example/path", "https://", "a b", ""} {
 		if _, err := New(Options{Auth: testKeys(), Origins: []string{bad}}); err == nil {
