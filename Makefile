@@ -11,12 +11,18 @@ export CGO_ENABLED := 1
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 
+# After so long a package's tests are taken for hanging. `make chaos` does
+# CHAOS times as much as `make test` where chance has a part, from SEED on.
+TESTTIME ?= 14m
+CHAOS ?= 5
+SEED := $(or $(SEED),$(shell date +%s))
+
 # The linter is built from source once and kept outside the tree.
 LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race tools lint fuzz bench bench-peers ci clean
+.PHONY: help build run test race chaos tools lint fuzz bench bench-peers ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +34,15 @@ run: build ## build, serve on :3000 and run a sample job (Ctrl-C stops it)
 	./bin/jobcast serve --demo
 
 test: tools ## run every test: Go with the race detector, documents, npm clients, Chromium
-	go test -race -timeout 14m ./...
+	go test -race -timeout $(TESTTIME) ./...
 
 race: ## run the Go tests twice with the race detector, without documents, browsers and networks
 	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e /e2e -e '/docs$$')
+
+chaos: ## the tests in which chance has a part, in their long form; prints the seed (SEED=, CHAOS=)
+	@echo "SEED=$(SEED) CHAOS=$(CHAOS)"
+	JOBCAST_CHAOS=$(CHAOS) JOBCAST_CRASH_ROUNDS=30 go test -race -count 1 -timeout 60m \
+	  -run 'Conformance|Readers|Recovery|Rooms|Kill|Churn' . -rapid.seed=$(SEED) -churned-connections=5000
 
 tools: ## install what the tests need (as root), or say what is missing
 	@scripts/test-tools

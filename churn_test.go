@@ -18,7 +18,7 @@ import (
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
-var churned = flag.Int("churned-connections", 1000, "how many connections TestChurn opens and drops, 200 a second")
+var churned = flag.Int("churned-connections", 400, "how many connections TestChurn opens and drops, 200 a second")
 
 const (
 	churnRate = 200                  // connections a second

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,16 +17,27 @@ import (
 	"time"
 )
 
-// binary builds the program once per test that needs it, as users run it.
+// binary returns the path of the program as users run it. It is built once, by the
+// first test that needs it; TestMain removes it.
 func binary(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "jobcast")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-cover=false", "-o", path, ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+var built = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(binaryDir, "jobcast")
+	if out, err := exec.Command("go", "build", "-cover=false", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// binaryDir is a folder for built.
+var binaryDir string
 
 // process is a running `jobcast serve`.
 type process struct {

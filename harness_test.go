@@ -3,11 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 	"github.com/jobcast/jobcast/transport/wire"
 )
@@ -31,10 +33,25 @@ func TestMain(m *testing.M) {
 		os.Exit(runKeys(os.Stdin, os.Stdout, os.Stderr, os.Args[1:]...))
 	}
 	keepDateOutside()
+	var err error
+	if binaryDir, err = os.MkdirTemp("", "jobcast-test-"); err != nil {
+		panic(err)
+	}
+	if err := flag.Set("rapid.checks", strconv.Itoa(rapidChecks*transporttest.Chaos())); err != nil { // the command line still wins
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			_ = os.RemoveAll(binaryDir)
+			os.Exit(code)
+		}),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see napTime
 }
+
+// rapidChecks is how many stories each property test tells. Every run tells others,
+// and `make chaos` tells five times as many.
+const rapidChecks = 30
 
 // keepDateOutside makes fasthttp start the goroutine that keeps its Date header
 // fresh, which it does once per process and never ends. Started by the first
@@ -88,7 +105,7 @@ func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
 	if o.Grace == 0 {
 		o.Grace = time.Second
 	}
-	b := &booted{t: t, o: o, dir: filepath.Join(t.TempDir(), "data"), flags: flags}
+	b := &booted{t: t, o: o, dir: sqlitetest.Folder(t), flags: flags}
 	b.Start()
 	t.Cleanup(func() {
 		if b.up {

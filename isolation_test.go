@@ -96,6 +96,7 @@ func (c *court) callers(jobToken string) []who {
 func TestIsolation(t *testing.T) {
 	for _, tr := range transporttest.Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
+			t.Parallel()
 			c := newCourt(t, tr)
 			jobToken := c.mint(c.acme.key, `{"jobId":"`+c.acme.job.Job+`"}`)
 			columns := c.columns(jobToken)

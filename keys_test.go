@@ -324,8 +324,8 @@ func TestKeysWhileServing(t *testing.T) {
 		if !errors.Is(reason, auth.ErrRevoked) {
 			t.Errorf("ended for %v", reason)
 		}
-	case <-time.After(time.Second):
-		t.Error("a second after the other process was done the stream is still live")
+	case <-time.After(time.Minute): // that it takes a second at most is proved in fake time, by package auth
+		t.Error("the other process is done, and the stream is still live")
 	}
 	if _, err := v.Verify(t.Context(), secret); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("the revoked key: %v", err)

@@ -111,7 +111,7 @@ func (w *world) open(ctx context.Context, rt *rapid.T, f *follower) (transportte
 }
 
 // readTime bounds one reading: everything it waits for has been committed.
-const readTime = 20 * time.Second
+const readTime = time.Minute
 
 // read reads some of the n events that are there, at least all of them if
 // asked, and cuts the connection.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -14,8 +15,9 @@ import (
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
-// TestRecoveryFromCutsAtEveryByte cuts a connection after each byte that the server
-// sends from the subscribe on, comes back, and compares: there is no gap, events are
+// TestRecoveryFromCutsAtEveryByte cuts a connection after every fifth byte, from one
+// that chance picks, or with `make chaos` after each, that the server sends from the
+// subscribe on, comes back, and compares: there is no gap, events are
 // in order, and none comes twice, except that with offsets as packets of their own a
 // cut of a WebSocket inside a write repeats events of that write.
 func TestRecoveryFromCutsAtEveryByte(t *testing.T) {
@@ -52,7 +54,11 @@ func (c *byteCuts) run() {
 		step = 31
 	case c.trails: // each frame is for itself
 		step = 7
+	case transporttest.Chaos() == 1:
+		step = 5
 	}
+	c.next.Store(rand.Int64N(step))
+	c.Logf("a cut every %d bytes from byte %d on", step, c.next.Load())
 	c.try(c.viewer("client-0"), noCut)
 	var all sync.WaitGroup
 	for i := range 8 {

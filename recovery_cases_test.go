@@ -28,7 +28,10 @@ func newSessionTest(t *testing.T) *sessionTest { return newSessionTestWith(t, "e
 // eachOffset tells a story of recovery with each way of offsets.
 func eachOffset(t *testing.T, story func(s *sessionTest)) {
 	for _, mode := range offsets {
-		t.Run(mode, func(t *testing.T) { story(newSessionTestWith(t, mode)) })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			story(newSessionTestWith(t, mode))
+		})
 	}
 }
 

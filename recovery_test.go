@@ -24,6 +24,7 @@ import (
 func TestRecovery(t *testing.T) {
 	for _, mode := range offsets {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			server := boot(t, transporttest.Options{Grace: time.Millisecond, Offset: mode})
 			plans := plan()
 			runs := 0

@@ -113,7 +113,7 @@ func (s *starved) watch() (next func()) {
 			if !ok || e == "" {
 				s.t.Errorf("the stream ended: %v", lines.Err())
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			s.t.Error("no event on the stream")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // openStore opens a real store in a folder of its own.
 func openStore(t testing.TB) auth.Store {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), t.TempDir(), sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
+	store, err := sqlite.Open(t.Context(), sqlitetest.Folder(t), sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

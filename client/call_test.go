@@ -234,7 +234,7 @@ func TestCallsEnd(t *testing.T) {
 			if _, err := c.Get(t.Context(), "x"); !tc.want(err) {
 				t.Errorf("got %v", err)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %s", took)
 			}
 			for _, err := range c.Watch(t.Context(), "x", client.WatchOptions{GiveUp: 300 * time.Millisecond}) {

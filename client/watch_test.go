@@ -180,7 +180,7 @@ func TestWatchThroughRestarts(t *testing.T) {
 				if g != want {
 					t.Errorf("round %d: %s got %+v, want %+v", round, tr, g, want)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatalf("round %d: %s got nothing", round, tr)
 			}
 		}

@@ -39,7 +39,7 @@ func run(t *testing.T, w client.Worker) (stop func() error) {
 // story is a job's events, told shortly.
 func story(t *testing.T, c *client.Client, id string) (told []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for e, err := range c.Watch(ctx, id, client.WatchOptions{}) {
 		if err != nil {
@@ -198,7 +198,7 @@ func TestWorkerContext(t *testing.T) {
 	c := s.client("", client.Options{})
 	begun := make(chan string, 2)
 	cause := make(chan error, 2)
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Lease: 5 * time.Second, Concurrency: 2,
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Lease: 15 * time.Second, Concurrency: 2,
 		Handle: func(ctx context.Context, j *client.Job) (any, error) {
 			begun <- j.ID
 			<-ctx.Done()

@@ -18,7 +18,7 @@ import (
 
 // scriptTimeout bounds one document's commands. An example that hangs is a
 // fault of the example or of the server.
-const scriptTimeout = 90 * time.Second
+const scriptTimeout = 5 * time.Minute
 
 // command is one `$ …` line of a console block and what it must print.
 type command struct {

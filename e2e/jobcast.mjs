@@ -28,14 +28,19 @@ export const eventsPath = (job) => `/v1/jobs/${job.id}/events?apiKey=${encodeURI
 
 let running; // Promise of the one Chromium of this process, once somebody wants it
 
+// patience bounds every single waiting of these tests, in ms. It is long enough for a
+// busy machine: what is waited for is an event, and comes or does not.
+export const patience = 120_000;
+
 // newPage opens a page with nothing from other tests in it; test t closes it.
 export async function newPage(t, options = {}) {
   running ||= (await import("playwright-core")).chromium.launch({
-    executablePath: process.env.CHROMIUM,
+    executablePath: process.env.CHROMIUM, timeout: patience,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   const context = await (await running).newContext(options);
+  context.setDefaultTimeout(patience);
   t.after(() => context.close());
   return context.newPage();
 }
@@ -87,7 +92,7 @@ export const parsers = {
 
 // until polls ask every 20 ms until it returns something true, at most for ms.
 // what says what that is; it may be a function, which then can tell how it stands.
-export async function until(what, ask, ms = 20_000) {
+export async function until(what, ask, ms = patience) {
   const end = Date.now() + ms;
   for (;;) {
     const got = await ask();

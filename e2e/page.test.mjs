@@ -22,7 +22,7 @@ async function open(t, fragment = "", options = {}) {
 }
 
 async function allAre(page, state) {
-  for (const id of ["ws", "sse", "poll"]) await page.waitForSelector(`#${id}[data-state=${state}]`, { timeout: 20_000 });
+  for (const id of ["ws", "sse", "poll"]) await page.waitForSelector(`#${id}[data-state=${state}]`);
 }
 
 const lines = (page, id) => page.locator(`#${id} .events b`).allTextContents();

@@ -7,6 +7,7 @@ import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { patience } from "./jobcast.mjs";
 import { Server } from "./socketio.mjs";
 
 const paper = readFileSync(new URL("../docs/socketio.md", import.meta.url), "utf8");
@@ -23,7 +24,7 @@ test("every block has what it prints", () => {
 
 // run returns what a module prints until it ends by itself.
 const run = (file) => new Promise((resolve) => {
-  execFile(process.execPath, [file], { timeout: 60_000 }, (error, stdout, stderr) => resolve({ error, stdout, stderr }));
+  execFile(process.execPath, [file], { timeout: patience }, (error, stdout, stderr) => resolve({ error, stdout, stderr }));
 });
 
 describe("docs/socketio.md", { concurrency: 2 }, () => {

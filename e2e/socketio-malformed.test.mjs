@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import http from "node:http";
 import net from "node:net";
 import { after, test } from "node:test";
-import { until } from "./jobcast.mjs";
+import { patience, until } from "./jobcast.mjs";
 import { Server, connected, modes, sameEvents } from "./socketio.mjs";
 
 const server = await Server.start({ after });
@@ -155,7 +155,7 @@ function frame(first, payload) {
 
 function send(method, target, body, headers = {}) {
   return new Promise((resolve, reject) => {
-    const request = http.request(server.url + target, { method, headers, agent: false, timeout: 20_000 }, async (response) => {
+    const request = http.request(server.url + target, { method, headers, agent: false, timeout: patience }, async (response) => {
       let answer = "";
       for await (const chunk of response.setEncoding("utf8")) answer += chunk;
       resolve({ status: response.statusCode, text: answer });

@@ -10,7 +10,7 @@ import net from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { io } from "socket.io-client";
-import { pause, until } from "./jobcast.mjs";
+import { patience, pause, until } from "./jobcast.mjs";
 
 const binary = process.env.JOBCAST_BINARY;
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(JOBCAST_|MAX_CONNECTIONS)/.test(name)));
@@ -84,7 +84,7 @@ export class Server {
   call(method, path, key, body, headers = {}) {
     return new Promise((resolve, reject) => {
       const request = http.request(this.url + path, {
-        method, agent: false, timeout: 20_000,
+        method, agent: false, timeout: patience,
         headers: { ...key && { "X-API-Key": key }, ...body && { "Content-Type": "application/json" }, ...headers },
       }, async (response) => {
         try {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
 import { Manager } from "socket.io-client";
-import { pause, until, waits } from "./jobcast.mjs";
+import { patience, pause, until, waits } from "./jobcast.mjs";
 import { Client, Server, connect, connected, modes } from "./socketio.mjs";
 
 // A client that wrongly tried again would do so sooner: its delay is at most 75 ms.
@@ -143,12 +143,12 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       assert.equal(all.jobId, undefined);
       assert.match(all.cursor, cursor);
 
-      const acknowledged = await socket.timeout(10_000).emitWithAck("subscribe", { jobId: job.id });
+      const acknowledged = await socket.timeout(patience).emitWithAck("subscribe", { jobId: job.id });
       assert.deepEqual(acknowledged, await client.next("subscribed"), "the callback gets what the event says");
       assert.equal(acknowledged.jobId, job.id);
       assert.equal(acknowledged.job.id, job.id);
       await client.next("live");
-      assert.deepEqual((await socket.timeout(10_000).emitWithAck("subscribe", { jobId: job.id })).jobId, job.id, "again");
+      assert.deepEqual((await socket.timeout(patience).emitWithAck("subscribe", { jobId: job.id })).jobId, job.id, "again");
       await client.next("subscribed");
 
       const both = (await job.report()).lastEventId;
@@ -162,15 +162,15 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       await client.hears(own);
       assert.deepEqual(client.ids, [both, own], "only the room of the client was left");
 
-      const left = await socket.timeout(10_000).emitWithAck("unsubscribe", { jobId: job.id });
+      const left = await socket.timeout(patience).emitWithAck("unsubscribe", { jobId: job.id });
       assert.equal(left.jobId, job.id);
       assert.deepEqual(left, await client.next("unsubscribed"));
       await job.complete();
       await other.complete();
-      const again = await socket.timeout(10_000).emitWithAck("unsubscribe", { jobId: job.id });
+      const again = await socket.timeout(patience).emitWithAck("unsubscribe", { jobId: job.id });
       assert.deepEqual(again, { room: `job:${job.id}`, jobId: job.id }, "who is out is out");
       assert.deepEqual(again, await client.next("unsubscribed"));
-      const gone = await socket.timeout(10_000).emitWithAck("subscribe", { jobId: "nothing like it" });
+      const gone = await socket.timeout(patience).emitWithAck("subscribe", { jobId: "nothing like it" });
       assert.equal(gone.code, "not_found", "the callback hears a refusal too");
       assert.deepEqual(gone, await client.next("error"));
       assert.deepEqual(client.ids, [both, own], "silence after it");
@@ -275,7 +275,7 @@ describe("Socket.IO", { concurrency: 6 }, () => {
       assert.equal((await client.next("error")).code, "malformed");
       socket.emit("binary", Buffer.from([1, 2, 3]));
       assert.deepEqual((await client.next("error")).ref, { event: "binary" });
-      assert.equal((await socket.timeout(10_000).emitWithAck("nonsense")).code, "invalid");
+      assert.equal((await socket.timeout(patience).emitWithAck("nonsense")).code, "invalid");
       assert.ok((await client.subscribe({})).clientId, "nothing was closed by it");
       assert.equal(client.all("disconnect").length, 0);
     });

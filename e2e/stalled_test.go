@@ -117,7 +117,7 @@ func newFollower(t *testing.T, s *program.Server, key string) *follower {
 	case err := <-f.fail:
 		f.fail <- err
 		t.Fatal(err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the follower does not connect")
 	}
 	return f

@@ -47,7 +47,7 @@ func TestExamples(t *testing.T) {
 	}
 	require(t, "curl")
 	require(t, "jq")
-	server := program.Start(t, program.Build(t), "--lease-ttl=5s", "--max-connections-per-key=100")
+	server := program.Start(t, program.Build(t), "--max-connections-per-key=100")
 	cl, err := client.New(client.Options{URL: server.URL, Key: server.Key})
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +55,7 @@ func TestExamples(t *testing.T) {
 	t.Cleanup(cl.Close)
 	for i, e := range examples {
 		t.Run(e.file, func(t *testing.T) {
+			t.Parallel()
 			for name, test := range map[string]func(*testing.T, stage){
 				"completes": completes, "fails": fails, "cancelled": cancelled, "idle": idle, "finishes": finishes,
 				"hands-back": handsBack, "killed": killed, "refused": refused, "invalid": invalid,

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	patience = 30 * time.Second // bounds every single waiting of these tests
+	patience = 2 * time.Minute  // bounds every single waiting of these tests; a lease runs out in 30 s
 	leaving  = 15 * time.Second // how long an end may take: less than a worker waits for a job
 )
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 // leased submits a job of the queue q and claims it.
@@ -50,7 +51,7 @@ func (r *rig) read(t *testing.T, job, name string) string {
 }
 
 func TestSaveArtifact(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	l := r.leased(t, "a")
 	save := func(name, said, body string) (jobs.Saved, error) {
 		return r.svc.SaveArtifact(t.Context(), l.Lease, name, said, -1, iotest.OneByteReader(strings.NewReader(body)), nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,7 +119,7 @@ func openBounded(t *testing.T, dir string, limits jobs.Limits, wrap func(jobs.St
 
 // inFakeTime runs f with a rig in a bubble whose clock moves only when all wait.
 func inFakeTime(t *testing.T, f func(t *testing.T, r *rig)) {
-	dir := t.TempDir()
+	dir := sqlitetest.Folder(t)
 	synctest.Test(t, func(t *testing.T) { f(t, openRig(t, dir, nil)) })
 }
 

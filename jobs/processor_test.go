@@ -15,6 +15,7 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 func TestProcessorTellsTheStory(t *testing.T) {
@@ -67,7 +68,7 @@ func TestProcessorRunsBuiltinActions(t *testing.T) {
 
 // A client with a thousand waiting jobs does not keep another's from being next.
 func TestProcessorIsFairBetweenClients(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	ran, gate := make(chan string, 2000), make(chan struct{})
 	r.start(t, jobs.ProcessorOptions{Concurrency: 1}, func(_ context.Context, _ string, env jobs.Env) (any, error) {
 		ran <- env.Client
@@ -147,7 +148,7 @@ func TestCancelStopsARunningAction(t *testing.T) {
 
 // Whoever commits first wins, and the other one hears of it.
 func TestCancelRacesCompletion(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	began := make(chan chan struct{}, 1)
 	p := r.start(t, jobs.ProcessorOptions{}, func(_ context.Context, _ string, _ jobs.Env) (any, error) {
 		gate := make(chan struct{})

@@ -13,10 +13,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 func TestSubmitIsIdempotent(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	idem := jobs.Idempotency{Key: "k", Hash: [32]byte{1}}
 	first, replayed, err := r.svc.Submit(t.Context(), "a", queued("q"), idem)
 	if err != nil || replayed {
@@ -152,7 +153,7 @@ func TestLeaseEndsOnTime(t *testing.T) {
 }
 
 func TestWorkerReports(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	id := r.submit(t, "a", queued("q"))
 	l, err := r.svc.Claim(t.Context(), "a", jobs.ClaimRequest{Queues: []string{"q"}})
 	if err != nil || len(l) != 1 {
@@ -178,7 +179,7 @@ func TestWorkerReports(t *testing.T) {
 }
 
 func TestWorkerLimits(t *testing.T) {
-	r := openRig(t, t.TempDir(), nil)
+	r := openRig(t, sqlitetest.Folder(t), nil)
 	ctx, nan, fine := t.Context(), math.NaN(), 1.0
 	claim := func(c jobs.ClaimRequest) error { _, err := r.svc.Claim(ctx, "a", c); return err }
 	progress := func(rs ...jobs.Report) error { _, err := r.svc.Progress(ctx, jobs.Lease{}, rs); return err }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 )
 
 func TestStopHandsBackWithoutAnAttempt(t *testing.T) {
@@ -71,7 +72,7 @@ func TestStopLetsRunningJobsFinish(t *testing.T) {
 
 // A process that ends without a word has used up the attempt.
 func TestCrashCountsTheAttempt(t *testing.T) {
-	dir := t.TempDir()
+	dir := sqlitetest.Folder(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := openRig(t, dir, nil)
 		began, ended := make(chan jobs.Env, 1), make(chan error, 1)
@@ -136,7 +137,7 @@ func (f *faulty) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error)
 }
 
 func faultyRig(t *testing.T, f func(t *testing.T, r *rig, store *faulty)) {
-	dir := t.TempDir()
+	dir := sqlitetest.Folder(t)
 	synctest.Test(t, func(t *testing.T) {
 		var store *faulty
 		r := openRig(t, dir, func(s jobs.Store) jobs.Store {

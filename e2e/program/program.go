@@ -20,11 +20,11 @@ import (
 
 // startTimeout is how long a server may take to say its address: building is
 // not included, migrating an empty folder is.
-const startTimeout = 30 * time.Second
+const startTimeout = 2 * time.Minute
 
 // stopTimeout is how long a server may take to go down after SIGTERM before
 // the test fails. It is longer than the server's own grace of one second.
-const stopTimeout = 20 * time.Second
+const stopTimeout = 2 * time.Minute
 
 // Server is a running `jobcast serve` on a free port, over an empty data folder
 // of its own.

@@ -143,7 +143,7 @@ func (r *reader) pull(maxEvents, maxBytes int) []Item {
 func (r *reader) until(t *testing.T, ok func(Item) bool) []Item {
 	t.Helper()
 	var all []Item
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		items := r.pull(100, 1<<20)
 		all = append(all, items...)

@@ -21,6 +21,7 @@ import (
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/rest/claim"
 	"github.com/jobcast/jobcast/transport/wire"
@@ -56,7 +57,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 // newSiteWithLeases is newSite with leases of ttl for claims that name none.
 func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
+	s := &site{t: t, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	s.store, err = sqlite.Open(t.Context(), s.dir, sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})

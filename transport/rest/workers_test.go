@@ -69,7 +69,7 @@ func (s *site) events(client, id string) []string {
 // until waits for what another goroutine does.
 func (s *site) until(what string, done func() bool) {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {

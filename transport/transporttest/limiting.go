@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 )
 
@@ -135,13 +134,9 @@ func gone(s *stage) {
 	}
 }
 
-// churns is how many readers come and go in each telling: 10,000 in all.
-func churns() int {
-	if testing.Short() {
-		return 100
-	}
-	return 750
-}
+// churns is how many readers come and go in each telling: 2,000 in all, and 10,000
+// with `make chaos`.
+func churns() int { return 150 * Chaos() }
 
 // churn: readers come and leave in every way, while events flow.
 func churn(s *stage) {

@@ -166,12 +166,12 @@ func take(s *stage, o Opening, n int) ([]Item, bool) {
 }
 
 // seamRounds is how many joins meet the writer.
-const seamRounds = 32
+func seamRounds() int { return 12 * Chaos() }
 
 func seamJob(s *stage) {
 	var mu sync.Mutex // guards reads
 	var reads [][]Item
-	hammer(s, seamRounds, func(w *Work) {
+	hammer(s, seamRounds(), func(w *Work) {
 		n := len(s.log.Entries(w.Job)) + 30 // some of history, some live
 		if got, ok := take(s, Opening{Job: w.Job}, n); ok {
 			mu.Lock()
@@ -183,15 +183,15 @@ func seamJob(s *stage) {
 	for _, got := range reads {
 		Same(s, got, want[:len(got)])
 	}
-	if len(reads) != seamRounds {
-		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	if len(reads) != seamRounds() {
+		s.Errorf("%d of %d readers read", len(reads), seamRounds())
 	}
 }
 
 func seamClient(s *stage) {
 	var mu sync.Mutex // guards reads
 	var reads [][]Item
-	hammer(s, seamRounds, func(*Work) {
+	hammer(s, seamRounds(), func(*Work) {
 		if got, ok := take(s, Opening{}, 30); ok {
 			mu.Lock()
 			reads = append(reads, got)
@@ -203,8 +203,8 @@ func seamClient(s *stage) {
 		at := cursorOf(s, got[0].ID).Seq - 1
 		Same(s, got, want[at:at+uint64(len(got))])
 	}
-	if len(reads) != seamRounds {
-		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	if len(reads) != seamRounds() {
+		s.Errorf("%d of %d readers read", len(reads), seamRounds())
 	}
 }
 
@@ -212,7 +212,8 @@ func seamClient(s *stage) {
 // follows, so that nothing later can make up for one that slips through. Each
 // client has one reader, because a second one would keep the tail alive.
 func seamLast(s *stage) {
-	const clients, rounds = 6, 40
+	const clients = 6
+	rounds := 20 * Chaos()
 	var all sync.WaitGroup
 	for i := range clients {
 		l := s.client(fmt.Sprintf("client-%d", i))

@@ -14,7 +14,7 @@ import (
 // else notices.
 func stalling() []scenario {
 	return []scenario{
-		{name: "stalled readers", run: stalled},
+		{name: "stalled readers", alone: true, run: stalled},
 	}
 }
 

@@ -23,8 +23,10 @@ type scenario struct {
 	mode mode
 	opts Options
 	on   func(Transport) bool // nil: every transport
-	miss bool                 // its clients leave at any moment: those that are missed must be so soon
-	run  func(*stage)
+	// alone: it measures memory, and nothing else may run beside it.
+	alone bool
+	miss  bool // its clients leave at any moment: those that are missed must be so soon
+	run   func(*stage)
 }
 
 // The choices of scenario.on.
@@ -79,11 +81,21 @@ func RunInFakeTime(t *testing.T, boot Boot, transports ...Transport) {
 	}
 }
 
+// each tells a scenario on the transports it is about, several at a time: every
+// telling has a server of its own.
 func (sc scenario) each(t *testing.T, transports []Transport, f func(*testing.T, Transport)) {
 	t.Run(sc.name, func(t *testing.T) {
+		if !sc.alone {
+			t.Parallel()
+		}
 		for _, tr := range transports {
 			if sc.on == nil || sc.on(tr) {
-				t.Run(tr.Name, func(t *testing.T) { f(t, tr) })
+				t.Run(tr.Name, func(t *testing.T) {
+					if !sc.alone {
+						t.Parallel()
+					}
+					f(t, tr)
+				})
 			}
 		}
 	})
@@ -94,7 +106,7 @@ func limit(fake bool) time.Duration {
 	if fake {
 		return time.Hour
 	}
-	return time.Minute
+	return 5 * time.Minute
 }
 
 func (sc scenario) tell(t *testing.T, boot Boot, tr Transport, fake bool) {

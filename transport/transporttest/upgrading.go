@@ -21,7 +21,7 @@ func upgradeMidStream(s *stage) {
 	var mu sync.Mutex // guards reads and mid
 	var reads [][]Item
 	mid := 0
-	hammer(s, seamRounds, func(w *Work) {
+	hammer(s, seamRounds(), func(w *Work) {
 		r, err := s.tr.Open(s.ctx, s.caller(), Opening{Job: w.Job})
 		if err != nil {
 			s.Errorf("open: %v", err)
@@ -55,11 +55,11 @@ func upgradeMidStream(s *stage) {
 	for _, got := range reads {
 		Same(s, got, want[:len(got)])
 	}
-	if mid < seamRounds/2 {
-		s.Errorf("only %d of %d readers had events before the upgrade", mid, seamRounds)
+	if mid < seamRounds()/2 {
+		s.Errorf("only %d of %d readers had events before the upgrade", mid, seamRounds())
 	}
-	if len(reads) != seamRounds {
-		s.Errorf("%d of %d readers read", len(reads), seamRounds)
+	if len(reads) != seamRounds() {
+		s.Errorf("%d of %d readers read", len(reads), seamRounds())
 	}
 }
 

@@ -93,7 +93,7 @@ func answered(t *testing.T, p *Pool, server, client net.Conn) *repeater {
 func reads(t *testing.T, nc net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := io.ReadFull(nc, got); string(got[:n]) != want {
 		t.Errorf("got %q (%v), want %q", got[:n], err, want)
 	}
@@ -274,7 +274,7 @@ func TestAPeerLeavesWithItsNextRequest(t *testing.T) {
 			if r.asked > 0 && cause == nil {
 				t.Error("a request is lost, and nobody is told")
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the stream does not end")
 		}
 	}
@@ -397,7 +397,7 @@ func TestNextRequestsRaceWithEverything(t *testing.T) {
 				_ = client.Close()
 				select {
 				case <-r.closed:
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					r.conn.mu.Lock()
 					t.Errorf("does not end: %+v %+v", r.conn.state, r.conn.parked)
 					r.conn.mu.Unlock()

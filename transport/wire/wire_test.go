@@ -70,7 +70,7 @@ func (s *script) ended(t *testing.T, want error) {
 		if !errors.Is(got, want) || want == nil && got != nil {
 			t.Errorf("closed with %v, want %v", got, want)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("not closed; want %v", want)
 	}
 	s.mu.Lock()
