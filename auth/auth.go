@@ -86,8 +86,15 @@ type Store interface {
 	// KeyByHash returns the key with this hash, also a revoked or expired one;
 	// ErrNoKey if there is none.
 	KeyByHash(ctx context.Context, hash [32]byte) (Stored, error)
+	// Key returns a client's key by its id, also a revoked or expired one; ErrNoKey
+	// if there is none.
+	Key(ctx context.Context, client, id string) (Key, error)
 	// Keys lists a client's keys, oldest first; client "" lists all.
 	Keys(ctx context.Context, client string) ([]Key, error)
+	// KeyPage lists at most limit of a client's keys, oldest first, after the one
+	// with the id after, or (empty) from the oldest on. ErrNoKey if the client has
+	// none of that id.
+	KeyPage(ctx context.Context, client, after string, limit int) ([]Key, error)
 	// RevokeKey sets RevokedAt (once). client "" matches any. ErrNoKey.
 	RevokeKey(ctx context.Context, client, id string, at time.Time) error
 	// TouchKeys records when keys were last used; it does not raise the revision.

@@ -35,7 +35,7 @@ func openStore(t testing.TB) auth.Store {
 type watched struct {
 	auth.Store
 	byHash atomic.Int64 // calls of KeyByHash
-	lists  atomic.Int64 // calls of Keys
+	lists  atomic.Int64 // calls of Key
 	touch  chan map[string]time.Time
 	fail   atomic.Pointer[error]         // if set, what every read returns
 	before atomic.Pointer[func()]        // called before Keys reads
@@ -62,19 +62,19 @@ func (w *watched) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, er
 	return w.Store.KeyByHash(ctx, hash)
 }
 
-func (w *watched) Keys(ctx context.Context, client string) ([]auth.Key, error) {
+func (w *watched) Key(ctx context.Context, client, id string) (auth.Key, error) {
 	w.lists.Add(1)
 	if f := w.before.Load(); f != nil {
 		(*f)()
 	}
 	if err := w.failure(); err != nil {
-		return nil, err
+		return auth.Key{}, err
 	}
-	keys, err := w.Store.Keys(ctx, client)
+	key, err := w.Store.Key(ctx, client, id)
 	if f := w.after.Load(); f != nil {
 		(*f)()
 	}
-	return keys, err
+	return key, err
 }
 
 func (w *watched) Revision(ctx context.Context) (int64, error) {

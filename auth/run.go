@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -82,16 +83,13 @@ func (v *Verifier) follow(ctx context.Context) error {
 	// The ids are taken before the keys are read: one that is missing there
 	// was not just created, it is gone.
 	for client, ids := range v.streams.held() {
-		keys, err := v.store.Keys(ctx, client)
-		if err != nil {
-			return fmt.Errorf("reading the keys of live streams: %w", err)
-		}
-		good := make(map[string]bool, len(keys))
-		for _, k := range keys {
-			good[k.ID] = k.RevokedAt == nil
-		}
-		for _, id := range ids {
-			if !good[id] {
+		slices.Sort(ids)
+		for _, id := range slices.Compact(ids) {
+			key, err := v.store.Key(ctx, client, id)
+			if err != nil && !errors.Is(err, ErrNoKey) {
+				return fmt.Errorf("reading the keys of live streams: %w", err)
+			}
+			if err != nil || key.RevokedAt != nil {
 				v.streams.revoked(id)
 			}
 		}

@@ -123,15 +123,14 @@ func (v *Verifier) current(ctx context.Context, p Principal) (Key, error) {
 	now := time.Now()
 	key, found, generation := v.cache.keyByID(p.KeyID, now)
 	if !found {
-		keys, err := v.store.Keys(ctx, p.ClientID)
+		var err error
+		key, err = v.store.Key(ctx, p.ClientID, p.KeyID)
+		if errors.Is(err, ErrNoKey) {
+			return Key{}, ErrUnauthenticated
+		}
 		if err != nil {
 			return Key{}, fmt.Errorf("checking a key again: %w", err)
 		}
-		i := slices.IndexFunc(keys, func(k Key) bool { return k.ID == p.KeyID })
-		if i < 0 {
-			return Key{}, ErrUnauthenticated
-		}
-		key = keys[i]
 		v.cache.putByID(key, generation)
 	}
 	if key.ClientID != p.ClientID || ended(key, now) != nil {

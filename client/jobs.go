@@ -135,11 +135,21 @@ func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*Job, error]
 
 // Keys returns the client's keys, oldest first; it needs the scope admin.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	var list struct {
-		Keys []Key `json:"keys"`
+	var all []Key
+	for path := "/v1/keys"; ; {
+		var page struct {
+			Keys []Key   `json:"keys"`
+			Next *string `json:"next"`
+		}
+		if _, err := c.do(ctx, call{method: http.MethodGet, path: path}, &page); err != nil {
+			return nil, wrap("list keys", err)
+		}
+		all = append(all, page.Keys...)
+		if page.Next == nil || *page.Next == "" {
+			return all, nil
+		}
+		path = "/v1/keys?after=" + url.QueryEscape(*page.Next)
 	}
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/keys"}, &list)
-	return list.Keys, wrap("list keys", err)
 }
 
 // CreateKey makes a key; it needs the scope admin. Its Secret is not shown

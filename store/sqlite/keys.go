@@ -16,6 +16,9 @@ const (
 	sqlKeyByHash = sqlKeyColumns + `WHERE k.hash = ?`
 	sqlKeys      = sqlKeyColumns + `ORDER BY k.id`
 	sqlKeysOf    = sqlKeyColumns + `WHERE c.name = ? ORDER BY k.id`
+	sqlKeyByID   = sqlKeyColumns + `WHERE k.key_id = ? AND c.name = ?`
+	sqlKeyRow    = `SELECT k.id FROM api_keys k JOIN clients c ON c.id = k.client WHERE k.key_id = ? AND c.name = ?`
+	sqlKeyPage   = sqlKeyColumns + `WHERE c.name = ? AND k.id > ? ORDER BY k.id LIMIT ?`
 	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, created_at, expires_at,
 	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
@@ -82,6 +85,47 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, erro
 	})
 }
 
+// Key implements auth.Store.
+func (s *Store) Key(ctx context.Context, client, id string) (auth.Key, error) {
+	return read(ctx, s, func(db *session) (auth.Key, error) {
+		found, err := db.keys(sqlKeyByID, id, client)
+		if err == nil && len(found) == 0 {
+			err = auth.ErrNoKey
+		}
+		if err != nil {
+			return auth.Key{}, err
+		}
+		return found[0].Key, nil
+	})
+}
+
+// KeyPage implements auth.Store.
+func (s *Store) KeyPage(ctx context.Context, client, after string, limit int) ([]auth.Key, error) {
+	return read(ctx, s, func(db *session) ([]auth.Key, error) {
+		var row int64
+		if after != "" {
+			found, err := db.row(sqlKeyRow, []any{after, client}, &row)
+			if err == nil && !found {
+				err = auth.ErrNoKey
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		found, err := db.keys(sqlKeyPage, client, row, limit)
+		return bare(found), err
+	})
+}
+
+// bare returns the keys without their hashes.
+func bare(found []auth.Stored) []auth.Key {
+	keys := make([]auth.Key, len(found))
+	for i, k := range found {
+		keys[i] = k.Key
+	}
+	return keys
+}
+
 // Keys implements auth.Store.
 func (s *Store) Keys(ctx context.Context, client string) ([]auth.Key, error) {
 	query, args := sqlKeys, []any(nil)
@@ -90,11 +134,7 @@ func (s *Store) Keys(ctx context.Context, client string) ([]auth.Key, error) {
 	}
 	return read(ctx, s, func(db *session) ([]auth.Key, error) {
 		found, err := db.keys(query, args...)
-		keys := make([]auth.Key, len(found))
-		for i, k := range found {
-			keys[i] = k.Key
-		}
-		return keys, err
+		return bare(found), err
 	})
 }
 

@@ -81,6 +81,24 @@ func createKeys(w *world, raised func(string, bool), now time.Time) {
 		[][]string{ids("a"), ids("b"), ids("nobody"), ids("")}); diff != "" {
 		w.Errorf("lists (-want +got):\n%s", diff)
 	}
+	for after, want := range map[string][]string{"": {"k1"}, "k1": {"k3"}, "k3": nil} {
+		var got []string
+		for _, k := range must(w.store.KeyPage(w.Context(), "a", after, 1))(w) {
+			got = append(got, k.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			w.Errorf("page after %q (-want +got):\n%s", after, diff)
+		}
+	}
+	if _, err := w.store.KeyPage(w.Context(), "a", "k2", 1); !errors.Is(err, auth.ErrNoKey) {
+		w.Errorf("page after a foreign key: %v", err)
+	}
+	if diff := cmp.Diff(keys[2].Key, must(w.store.Key(w.Context(), "a", "k3"))(w)); diff != "" {
+		w.Errorf("key by id (-want +got):\n%s", diff)
+	}
+	if _, err := w.store.Key(w.Context(), "b", "k3"); !errors.Is(err, auth.ErrNoKey) {
+		w.Errorf("a foreign key by id: %v", err)
+	}
 }
 
 // changeKeys revokes k1 and k2, each once, and notes that k1 was used.

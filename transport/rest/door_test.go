@@ -51,6 +51,35 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestKeyPages: the list of keys comes in pages, and every key is on one.
+func TestKeyPages(t *testing.T) {
+	s := newSite(t) // acme has four keys
+	var ids []string
+	next := ""
+	for pages := 0; pages < 3; pages++ {
+		a := s.call("GET", "/v1/keys?limit=2&after="+next, s.admin, "")
+		var page struct {
+			Keys []struct{ ID string }
+			Next *string
+		}
+		if err := json.Unmarshal([]byte(a.body), &page); err != nil || len(page.Keys) != 2 {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		ids = append(ids, page.Keys[0].ID, page.Keys[1].ID)
+		if page.Next == nil {
+			break
+		}
+		next = *page.Next
+	}
+	want := []string{s.keyID(s.admin), s.keyID(s.plain), s.keyID(s.watcher), s.keyID(s.submitter)}
+	if fmt.Sprint(ids) != fmt.Sprint(want) {
+		t.Errorf("pages have %v, want %v", ids, want)
+	}
+	for _, query := range []string{"limit=0", "limit=501", "limit=x", "after=x", "after=" + s.keyID(s.foreign)} {
+		s.call("GET", "/v1/keys?"+query, s.admin, "").problem(t, transport.Invalid)
+	}
+}
+
 func TestKeysRefused(t *testing.T) {
 	s := newSite(t)
 	for body, pointer := range map[string]string{
@@ -58,6 +87,7 @@ func TestKeysRefused(t *testing.T) {
 		`{"maxConnections":0}`:                        "/maxConnections",
 		`{"expiresAt":"2001-01-01T00:00:00Z"}`:        "/expiresAt",
 		`{"expiresAt":"2999-01-01T00:00:00Z"}`:        "/expiresAt",
+		`{"expiresAt":"2999-01-01T00:00:00+24:00"}`:   "/expiresAt",
 		`{"name":"` + strings.Repeat("n", 101) + `"}`: "/name",
 		`{"clientId":"umbra"}`:                        "/clientId",
 	} {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,20 +58,61 @@ func (s *server) listKeys(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	after, limit, err := keyQuery(c)
+	if err != nil {
+		return err
+	}
 	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	if err := s.Door.Turn(c, p); err != nil {
 		return err
 	}
 	ctx, cancel := command()
 	defer cancel()
-	keys, err := s.Keys.Keys(ctx, p.ClientID)
+	keys, err := s.Keys.KeyPage(ctx, p.ClientID, after, limit+1)
+	if errors.Is(err, auth.ErrNoKey) {
+		return transport.InvalidField("?after", "must be the id of a key")
+	}
 	if err != nil {
 		return err
 	}
-	list := make([]keyObject, len(keys))
-	for i, k := range keys {
-		list[i] = asObject(k)
+	var page keyPage
+	if len(keys) > limit {
+		keys = keys[:limit]
+		page.Next = &keys[limit-1].ID
 	}
-	return transport.JSON(c, fiber.StatusOK, fiber.Map{"keys": list})
+	page.Keys = make([]keyObject, len(keys))
+	for i, k := range keys {
+		page.Keys[i] = asObject(k)
+	}
+	return transport.JSON(c, fiber.StatusOK, page)
+}
+
+// maxKeyPage keys have less than 1 MiB.
+const maxKeyPage = 500
+
+// keyPage is one page of the list of keys. Next is nil on the last page.
+type keyPage struct {
+	Keys []keyObject `json:"keys"`
+	Next *string     `json:"next"`
+}
+
+// keyQuery reads `?limit=&after=`; empty is absent.
+func keyQuery(c *fiber.Ctx) (after string, limit int, err error) {
+	limit = maxKeyPage
+	if text := c.Query("limit"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n < 1 || n > maxKeyPage {
+			return "", 0, transport.InvalidField("?limit", "must be 1 to 500")
+		}
+		limit = int(n)
+	}
+	after = strings.Clone(c.Query("after"))
+	if len(after) > maxKeyID {
+		return "", 0, transport.InvalidField("?after", "must be the id of a key")
+	}
+	return after, limit, nil
 }
 
 // createKey makes a key of the caller's own client and shows its secret, once.

@@ -31,7 +31,7 @@ type Jobs interface {
 // Keys is what this package asks of the key store; see [auth.Store].
 type Keys interface {
 	CreateKey(ctx context.Context, k auth.Stored) error
-	Keys(ctx context.Context, client string) ([]auth.Key, error)
+	KeyPage(ctx context.Context, client, after string, limit int) ([]auth.Key, error)
 	RevokeKey(ctx context.Context, client, id string, at time.Time) error
 }
 
