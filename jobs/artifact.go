@@ -34,7 +34,8 @@ type Files interface {
 	Create() (Draft, error)
 	// Open opens a file that was kept.
 	Open(id string) (File, error)
-	// Remove deletes a file; one that is gone already is no error.
+	// Remove deletes a file; one that is gone already is no error. ErrInUse while
+	// it is read, because the disk would keep its bytes all the same.
 	Remove(id string) error
 }
 
@@ -52,6 +53,9 @@ type Draft interface {
 	Keep() (id string, err error)
 	Discard()
 }
+
+// ErrInUse: a file is being read and cannot be removed yet.
+var ErrInUse = errors.New("the file is being read")
 
 // ErrNoArtifact: the job has no artifact of this name.
 var ErrNoArtifact = fmt.Errorf("no such artifact: %w", ErrNotFound)
@@ -189,7 +193,7 @@ func (s *Service) removeReplaced(ctx context.Context, id string) {
 	if err == nil {
 		err = s.store.ForgetGarbage(context.WithoutCancel(ctx), []string{id})
 	}
-	if err != nil && !errors.Is(err, ErrClosed) {
+	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrInUse) {
 		s.log.Warn("a replaced file waits for the next sweep", "file", id, "err", err)
 	}
 }
@@ -299,23 +303,31 @@ func (s *Service) OpenArtifact(ctx context.Context, client, job, name string) (S
 }
 
 // RemoveGarbage deletes the files of artifacts that were replaced or whose job
-// is gone. It returns how many.
+// is gone, but for those that are being read. It returns how many.
 func (s *Service) RemoveGarbage(ctx context.Context) (int, error) {
-	removed := 0
+	removed, after := 0, ""
 	for s.files != nil {
-		ids, err := s.store.Garbage(ctx, garbageBatch)
+		ids, err := s.store.Garbage(ctx, after, garbageBatch)
 		if err != nil || len(ids) == 0 {
 			return removed, err
 		}
+		after = ids[len(ids)-1]
+		gone := make([]string, 0, len(ids))
 		for _, id := range ids {
-			if err := s.files.Remove(id); err != nil {
+			switch err := s.files.Remove(id); {
+			case err == nil:
+				gone = append(gone, id)
+			case !errors.Is(err, ErrInUse):
 				return removed, err
 			}
 		}
-		if err := s.store.ForgetGarbage(ctx, ids); err != nil {
+		if len(gone) == 0 {
+			continue
+		}
+		if err := s.store.ForgetGarbage(ctx, gone); err != nil {
 			return removed, err
 		}
-		removed += len(ids)
+		removed += len(gone)
 	}
 	return removed, nil
 }

@@ -104,6 +104,37 @@ func TestSaveArtifactWithinTheLimit(t *testing.T) {
 	}
 }
 
+// A replaced file that is still read keeps its bytes on the disk: it stays garbage,
+// which counts as storage, and does not keep the sweep from the rest.
+func TestReplacedFileInUse(t *testing.T) {
+	r := openRig(t, t.TempDir(), nil)
+	l := r.leased(t, "a")
+	for range 2 {
+		if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "f", "", -1, strings.NewReader("bytes"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, file, err := r.svc.OpenArtifact(t.Context(), "a", l.Job.ID, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.svc.SaveArtifact(t.Context(), l.Lease, "f", "", -1, strings.NewReader("other"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.svc.RemoveGarbage(t.Context()); n != 0 || err != nil || r.onDisk(t) != 2 {
+		t.Errorf("while it is read: removed %d, %v; %d files", n, err, r.onDisk(t))
+	}
+	if text, err := io.ReadAll(file); err != nil || string(text) != "bytes" {
+		t.Errorf("the reader got %q, %v", text, err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.svc.RemoveGarbage(t.Context()); n != 1 || err != nil || r.onDisk(t) != 1 {
+		t.Errorf("afterwards: removed %d, %v; %d files", n, err, r.onDisk(t))
+	}
+}
+
 // Uploads at the same time share the room: together they never write more.
 func TestUploadsShareTheLimit(t *testing.T) {
 	const limit, each, uploads = 4 << 20, 1 << 20, 16

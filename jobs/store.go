@@ -82,9 +82,10 @@ type Store interface {
 	// of this name.
 	Artifact(ctx context.Context, client, jobID, name string) (StoredArtifact, error)
 
-	// Garbage returns files of artifacts that were replaced or pruned, at most
-	// limit, until ForgetGarbage says that they are deleted.
-	Garbage(ctx context.Context, limit int) (files []string, err error)
+	// Garbage returns files of artifacts that were replaced or pruned, in order of
+	// their names those after one, at most limit, until ForgetGarbage says that they
+	// are deleted. Their bytes count as the storage's as long.
+	Garbage(ctx context.Context, after string, limit int) (files []string, err error)
 	ForgetGarbage(ctx context.Context, files []string) error
 
 	// KnownFiles returns those of files that belong to an artifact.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -31,6 +32,9 @@ const (
 type Files struct {
 	path string
 	root *os.Root
+
+	mu      sync.Mutex // guards readers
+	readers map[string]int
 }
 
 // Open opens the folder `artifacts` in the data folder dir, and makes it if it
@@ -52,7 +56,7 @@ func Open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open artifacts folder: %w", err)
 	}
-	return &Files{path, root}, nil
+	return &Files{path: path, root: root, readers: make(map[string]int)}, nil
 }
 
 // Close gives the folder back. Files that are open stay so.
@@ -155,17 +159,52 @@ func (f *Files) Open(id string) (jobs.File, error) {
 	if !valid(id) {
 		return nil, fmt.Errorf("open file: %q is no file's name", id)
 	}
+	f.read(id, 1)
 	file, err := f.root.Open(id)
 	if err != nil {
+		f.read(id, -1)
 		return nil, fmt.Errorf("open file: %w", passing(err))
 	}
-	return file, nil
+	return &reader{File: file, closed: func() { f.read(id, -1) }}, nil
+}
+
+// reader is a file that is being read.
+type reader struct {
+	*os.File
+	once   sync.Once
+	closed func()
+}
+
+// Close implements jobs.File.
+func (r *reader) Close() error {
+	defer r.once.Do(r.closed)
+	return r.File.Close()
+}
+
+// read counts the readers of a file.
+func (f *Files) read(id string, more int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.readers[id] += more; f.readers[id] == 0 {
+		delete(f.readers, id)
+	}
+}
+
+// inUse reports whether a file is being read: the disk would keep the bytes of one
+// that is removed.
+func (f *Files) inUse(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.readers[id] > 0
 }
 
 // Remove implements jobs.Files.
 func (f *Files) Remove(id string) error {
 	if !valid(id) {
 		return fmt.Errorf("remove file: %q is no file's name", id)
+	}
+	if f.inUse(id) {
+		return jobs.ErrInUse
 	}
 	if err := f.root.Remove(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove file: %w", passing(err))

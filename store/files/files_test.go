@@ -2,11 +2,14 @@ package files
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 func open(t *testing.T, dir string) *Files {
@@ -57,12 +60,18 @@ func TestKeepOpenRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	if err := f.Remove(id); err != nil {
+	if err := f.Remove(id); !errors.Is(err, jobs.ErrInUse) {
+		t.Fatalf("removed while it was read: %v", err)
+	}
+	if data, err := io.ReadAll(file); err != nil || string(data) != "text" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := io.ReadAll(file); err != nil || string(data) != "text" { // a reader keeps what it has
-		t.Errorf("%q, %v", data, err)
+	_ = file.Close() // counts once
+	if err := f.Remove(id); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := f.Open(id); !os.IsNotExist(err) && err == nil {
 		t.Errorf("opened a removed file: %v", err)

@@ -18,7 +18,7 @@ const (
 	sqlAddGarbage     = `INSERT INTO garbage (file, size) VALUES (?, ?)`
 	sqlArtifactsGone  = `INSERT INTO garbage (file, size) SELECT file, size FROM artifacts WHERE job = ?`
 	sqlDelArtifacts   = `DELETE FROM artifacts WHERE job = ?`
-	sqlGarbage        = `SELECT file FROM garbage LIMIT ?`
+	sqlGarbage        = `SELECT file FROM garbage WHERE file > ? ORDER BY file LIMIT ?`
 	sqlForget         = `DELETE FROM garbage WHERE file = ? RETURNING size`
 	sqlKnownFile      = `SELECT id FROM artifacts WHERE file = ?`
 	sqlStoredArtifact = `SELECT a.name, a.size, a.content_type, a.file, a.digest FROM jobs j
@@ -165,10 +165,10 @@ func (s *Store) Artifact(ctx context.Context, client, jobID, name string) (jobs.
 }
 
 // Garbage implements jobs.Store.
-func (s *Store) Garbage(ctx context.Context, limit int) ([]string, error) {
+func (s *Store) Garbage(ctx context.Context, after string, limit int) ([]string, error) {
 	return read(ctx, s, func(db *session) ([]string, error) {
 		var files []string
-		err := db.each(sqlGarbage, []any{limit}, func(rows *sql.Rows) (bool, error) {
+		err := db.each(sqlGarbage, []any{after, limit}, func(rows *sql.Rows) (bool, error) {
 			var file string
 			err := rows.Scan(&file)
 			files = append(files, file)

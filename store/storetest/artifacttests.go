@@ -41,7 +41,7 @@ func testArtifacts(w *world) {
 	if diff := cmp.Diff([]jobs.Artifact{again.Artifact, two.Artifact}, w.get("a", l.Job.ID).Artifacts); diff != "" {
 		w.Errorf("artifacts (-want +got):\n%s", diff)
 	}
-	if g := must(w.store.Garbage(w.Context(), 10))(w); !slices.Equal(g, []string{"f1"}) {
+	if g := must(w.store.Garbage(w.Context(), "", 10))(w); !slices.Equal(g, []string{"f1"}) {
 		w.Errorf("garbage %v, want the replaced file", g)
 	}
 	if k := must(w.store.KnownFiles(w.Context(), []string{"f1", "f02", "file3", "other"}))(w); !slices.Equal(k, []string{"f02", "file3"}) {
@@ -50,7 +50,7 @@ func testArtifacts(w *world) {
 	if err := w.store.ForgetGarbage(w.Context(), []string{"f1", "never"}); err != nil {
 		w.Error(err)
 	}
-	if g := must(w.store.Garbage(w.Context(), 10))(w); len(g) != 0 {
+	if g := must(w.store.Garbage(w.Context(), "", 10))(w); len(g) != 0 {
 		w.Errorf("garbage %v after it was forgotten", g)
 	}
 	for what, only := range map[string]*jobs.Replaced{"another file": {File: "f1"}, "none": {}} {
@@ -61,7 +61,7 @@ func testArtifacts(w *world) {
 	if _, err := w.store.AddArtifact(w.Context(), l.Lease, stored(l.Job.ID, "new", "f7"), &jobs.Replaced{File: "f1"}); !errors.Is(err, jobs.ErrArtifactChanged) {
 		w.Errorf("in the place of what is not there: %v", err)
 	}
-	if g := must(w.store.Garbage(w.Context(), 10))(w); len(g) != 0 {
+	if g := must(w.store.Garbage(w.Context(), "", 10))(w); len(g) != 0 {
 		w.Errorf("garbage %v of what was refused", g)
 	}
 	file4 := stored(l.Job.ID, "one.txt", "file4")
@@ -105,7 +105,7 @@ func testArtifactsGo(w *world) {
 	if n := w.pruneAll(later()); n != 1 {
 		w.Fatalf("pruned %d", n)
 	}
-	g := must(w.store.Garbage(w.Context(), 10))(w)
+	g := must(w.store.Garbage(w.Context(), "", 10))(w)
 	slices.Sort(g)
 	if !slices.Equal(g, []string{"gone1", "gone2"}) {
 		w.Errorf("garbage %v", g)

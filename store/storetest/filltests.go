@@ -223,7 +223,7 @@ func testStorageFull(w *world) {
 		}
 	}
 	w.pruneAll(later()) // the job with the artifact has ended
-	g := must(w.store.Garbage(w.Context(), 10))(w)
+	g := must(w.store.Garbage(w.Context(), "", 10))(w)
 	if err := w.hold(last, "h", "g", 18<<20); !errors.Is(err, jobs.ErrStorageFull) {
 		w.Errorf("while the file is still there: %v", err)
 	}

@@ -41,7 +41,7 @@ func everything(s Store, l jobs.Lease) []asked {
 			return called(s.AddArtifact(ctx, l, jobs.StoredArtifact{Artifact: jobs.Artifact{Name: "x"}, File: newID()}, nil))
 		}},
 		{"Artifact", func(ctx context.Context) error { return called(s.Artifact(ctx, "a", l.JobID, "x")) }},
-		{"Garbage", func(ctx context.Context) error { return called(s.Garbage(ctx, 1)) }},
+		{"Garbage", func(ctx context.Context) error { return called(s.Garbage(ctx, "", 1)) }},
 		{"ForgetGarbage", func(ctx context.Context) error { return s.ForgetGarbage(ctx, []string{"x"}) }},
 		{"KnownFiles", func(ctx context.Context) error { return called(s.KnownFiles(ctx, []string{"x"})) }},
 		{"Prune", func(ctx context.Context) error {
