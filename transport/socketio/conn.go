@@ -21,10 +21,12 @@ type message struct {
 	attachments [][]byte
 }
 
-// half is a binary packet and those of its attachments that are there.
+// half is a binary packet and those of its attachments that are there. Of one that is
+// ignored nothing is kept: its peer may be a stranger.
 type half struct {
 	packet
-	parts [][]byte
+	parts   [][]byte
+	ignored bool
 }
 
 // conn is the application of one session.
@@ -83,6 +85,9 @@ func (c *conn) Receive(m engineio.Message) error {
 			return errPacket
 		}
 		c.half = &half{packet: p}
+		if c.socket(p.namespace) == nil {
+			c.half.data, c.half.ignored = nil, true
+		}
 		return nil
 	}
 	return c.handle(p, nil)
@@ -94,11 +99,17 @@ func (c *conn) attach(data []byte) error {
 	if h == nil {
 		return errPacket
 	}
+	if h.ignored {
+		data = nil
+	}
 	h.parts = append(h.parts, data)
 	if len(h.parts) < h.attachments {
 		return nil
 	}
 	c.half = nil
+	if h.ignored {
+		return nil
+	}
 	if err := checkPlaceholders(h.data, len(h.parts)); err != nil {
 		return err
 	}
@@ -127,8 +138,11 @@ func (c *conn) handle(p packet, attachments [][]byte) error {
 		s.close(ErrLeft)
 		return nil
 	case typeEvent, typeBinaryEvent:
+		if s == nil {
+			return nil
+		}
 		name, args, err := parseEvent(p.data)
-		if err != nil || s == nil {
+		if err != nil {
 			return err
 		}
 		return s.event(Event{Name: name, Args: args, ID: p.id, attachments: attachments})

@@ -346,11 +346,10 @@ func TestMainNamespace(t *testing.T) {
 		})
 	})
 	for name, packets := range map[string][]string{
-		"twice":           {"40", "40"},
-		"before joining":  {`42["say"]`},
-		"after leaving":   {"40", "41", `42["say"]`},
-		"a reserved name": {"40", `42["connect"]`},
-		"bad JSON":        {"40", `42["say"`},
+		"twice":          {"40", "40"},
+		"before joining": {`42["say"]`},
+		"after leaving":  {"40", "41", `42["say"]`},
+		"bad JSON":       {"40", `42["say"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, main, func(t *testing.T, r *rig) {
@@ -384,6 +383,40 @@ func TestMainNamespace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever is in the main namespace may be a stranger, so nothing is kept of what it sends.
+func TestMainNamespaceHoldsNothing(t *testing.T) {
+	inBubble(t, options{Main: true, Options: engineio.Options{PingInterval: time.Hour}}, func(t *testing.T, r *rig) {
+		heap := func() uint64 {
+			synctest.Wait()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		const peers, large = 20, 100_000
+		var all []*client
+		for range peers {
+			all = append(all, r.connection())
+			all[len(all)-1].joins("")
+		}
+		before := heap()
+		for _, c := range all {
+			c.Send(`4510-["x",{"_placeholder":true,"num":0},"` + strings.Repeat("x", large) + `"]`)
+			for range 9 { // of ten
+				c.SendBinary(make([]byte, large))
+			}
+		}
+		if grown := int64(heap() - before); grown > peers*large*10/4 {
+			t.Errorf("%d bytes are kept", grown)
+		}
+		for _, c := range all {
+			c.SendBinary(nil)
+			c.joins("/custom,")
+			c.talks("/custom,")
+		}
+	})
 }
 
 func TestThePeerLeaves(t *testing.T) {
