@@ -41,9 +41,9 @@ type timeParser struct {
 }
 
 // after takes one of some characters.
-func (p *timeParser) after(any string) *timeParser {
+func (p *timeParser) after(chars string) *timeParser {
 	if p.rest != "" {
-		for _, c := range []byte(any) {
+		for _, c := range []byte(chars) {
 			if p.rest[0] == c {
 				p.rest = p.rest[1:]
 				return p
