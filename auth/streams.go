@@ -104,8 +104,15 @@ func orDefault(n, fallback int) int {
 // Errors: ErrConnectionLimit; ErrUnauthenticated if the key has ended since p
 // was made; what the store said if it could not be asked.
 func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(reason error)) (*Slot, error) {
+	return s.OpenInstead(ctx, nil, p, kind, end)
+}
+
+// OpenInstead is Open of a stream that takes the place of another, which does not
+// count against it as long as it is open. The caller releases old soon, or this one:
+// for that moment both are held.
+func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind string, end func(reason error)) (*Slot, error) {
 	slot := &Slot{streams: s, kind: kind, end: end}
-	if err := s.take(slot, p); err != nil {
+	if err := s.take(slot, p, old); err != nil {
 		return nil, err
 	}
 	// Registered first, checked second: whatever ends the key before this check
@@ -188,16 +195,24 @@ func (slot *Slot) Release() {
 	}
 }
 
-// take counts and registers a live stream, or refuses it.
-func (s *Streams) take(slot *Slot, p Principal) error {
+// take counts and registers a live stream, or refuses it; old (nil: none) is about to
+// make room.
+func (s *Streams) take(slot *Slot, p Principal, old *Slot) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit := orDefault(p.MaxConnections, s.limits.PerKey)
 	h := s.holder(p)
-	if len(h.live) >= limit {
+	ofKey, ofClient := len(h.live), s.clients[p.ClientID]
+	if old != nil && !old.released && old.holder.client == p.ClientID {
+		ofClient--
+		if old.holder == h {
+			ofKey--
+		}
+	}
+	if ofKey >= limit {
 		return fmt.Errorf("%w: this credential has %d of at most %d", ErrConnectionLimit, len(h.live), limit)
 	}
-	if n := s.clients[p.ClientID]; n >= s.limits.PerClient {
+	if n := ofClient; n >= s.limits.PerClient {
 		return fmt.Errorf("%w: this client has %d of at most %d", ErrConnectionLimit, n, s.limits.PerClient)
 	}
 	slot.holder = h

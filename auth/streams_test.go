@@ -227,3 +227,32 @@ func TestLimiterInvariants(t *testing.T) {
 		})
 	})
 }
+
+// A stream that takes the place of another is let in where only that one is in the
+// way, and nowhere else.
+func TestOpenInstead(t *testing.T) {
+	store := openStore(t)
+	_, first := newKey(t, store, "acme", auth.KeyOptions{MaxConnections: ptr(1)})
+	_, second := newKey(t, store, "acme", auth.KeyOptions{})
+	v := auth.NewVerifier(store, auth.VerifierOptions{Limits: auth.Limits{PerClient: 2}})
+	defer run(t, v)()
+	a, b := verify(t, v, first), verify(t, v, second)
+	open := func(old *auth.Slot, p auth.Principal, want error) *auth.Slot {
+		t.Helper()
+		slot, err := v.Streams().OpenInstead(t.Context(), old, p, "test", ignore)
+		if !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+		return slot
+	}
+	old := open(nil, a, nil)
+	again := open(old, a, nil)
+	open(old, a, auth.ErrConnectionLimit) // there are two of that key now
+	old.Release()
+	open(old, a, auth.ErrConnectionLimit) // it has made room already
+	open(nil, b, nil)
+	open(nil, b, auth.ErrConnectionLimit) // of the client
+	open(again, b, nil)
+	again.Release()
+	open(nil, a, auth.ErrConnectionLimit)
+}

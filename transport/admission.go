@@ -23,8 +23,18 @@ type Admission struct {
 // OpenStream takes a slot for a live stream of p; kind names the transport, for
 // metrics. The errors are those of [auth.Streams.Open]. Release it.
 func OpenStream(ctx context.Context, s *auth.Streams, p auth.Principal, kind string) (*Admission, error) {
+	return OpenStreamInstead(ctx, s, nil, p, kind)
+}
+
+// OpenStreamInstead is OpenStream for a stream that takes the place of old, as
+// [auth.Streams.OpenInstead] has it; nil: of none.
+func OpenStreamInstead(ctx context.Context, s *auth.Streams, old *Admission, p auth.Principal, kind string) (*Admission, error) {
+	var making *auth.Slot
+	if old != nil {
+		making = old.slot
+	}
 	a := &Admission{}
-	slot, err := s.Open(ctx, p, kind, a.finish)
+	slot, err := s.OpenInstead(ctx, making, p, kind, a.finish)
 	if err != nil {
 		return nil, fmt.Errorf("admit stream: %w", err)
 	}
@@ -33,8 +43,7 @@ func OpenStream(ctx context.Context, s *auth.Streams, p auth.Principal, kind str
 }
 
 // OnEnd sets what ends the stream when its key is revoked or expires: it is
-// called once, at once if that has happened already, and must not block. A later
-// OnEnd hands the slot to another stream: only its end is called from then on.
+// called once, at once if that has happened already, and must not block.
 func (a *Admission) OnEnd(end func(reason error)) {
 	a.mu.Lock()
 	a.end = end

@@ -40,18 +40,23 @@ func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 	p := newPID(start, n.opened)
 	n.id, n.joins = p.id, p.base()
 	n.place = place{position: start.String()}
-	if err := n.admit(by); err != nil {
+	if err := n.admit(by, nil); err != nil {
 		return pid{}, err
 	}
 	n.g.register(n)
 	return p, nil
 }
 
-// admit takes a slot, unless an older connection of the session left its own.
-func (n *session) admit(by auth.Principal) (err error) {
-	if n.admission == nil {
-		n.admission, err = transport.OpenStream(context.Background(), n.g.opt.Streams, by, kind)
+// admit takes a slot, beside that of an older connection (nil: there is none) which
+// will give its own back.
+func (n *session) admit(by auth.Principal, old *session) (err error) {
+	var instead *transport.Admission
+	if old != nil {
+		old.mu.Lock()
+		instead = old.admission
+		old.mu.Unlock()
 	}
+	n.admission, err = transport.OpenStreamInstead(context.Background(), n.g.opt.Streams, instead, by, kind)
 	return err
 }
 
@@ -64,14 +69,17 @@ func (g *Gateway) register(n *session) {
 }
 
 // resume goes on with an older session. done is false if that is not possible
-// and a new one must begin.
+// and a new one must begin. A connection that the session still has stands still
+// meanwhile, as far as its rooms go, and ends when nothing can be refused any more:
+// a refusal of whatever kind leaves it alone.
 func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal) (done bool, err error) {
 	g := n.g
 	g.mu.Lock()
 	old := g.live[p.id]
 	g.mu.Unlock()
-	if old != nil { // its client is here, so the old connection is of no use
-		n.admission = old.yield(n.who)
+	if old != nil {
+		old.joining.Lock() // what is being committed is committed then
+		defer old.joining.Unlock()
 	}
 	state, err := g.opt.Sessions.Session(ctx, n.who.ClientID, p.id)
 	if err != nil {
@@ -85,11 +93,15 @@ func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal
 		return false, nil
 	}
 	n.id, n.joins = p.id, p.base()
-	return n.revive(ctx, p, o, state.Rooms, by)
+	done, err = n.revive(ctx, p, o, state.Rooms, by, old)
+	if done && old != nil { // its client is here, so the old connection is of no use
+		old.yield()
+	}
+	return done, err
 }
 
 // revive gives n its rooms back.
-func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.SessionRoom, by auth.Principal) (done bool, err error) {
+func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.SessionRoom, by auth.Principal, old *session) (done bool, err error) {
 	for _, r := range rooms {
 		if !n.who.Sees(r.Job) {
 			return false, nil // whoever is told that the session goes on takes all its rooms for joined
@@ -117,7 +129,7 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 	default:
 		return false, nil
 	}
-	if err := n.admit(by); err != nil {
+	if err := n.admit(by, old); err != nil {
 		return false, err
 	}
 	n.place = o.place()
@@ -129,13 +141,10 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 	return true, nil
 }
 
-// restore commits how the rooms go on, and lets them.
+// restore lets the rooms go on, once that is committed.
 func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
 	if len(rooms) == 0 {
 		return nil
-	}
-	if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.id, rooms); err != nil {
-		return err
 	}
 	for _, r := range resumed {
 		n.rooms.put(room{job: r.Job, n: r.N})
@@ -152,7 +161,10 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 		}
 		return out
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.id, rooms)
 }
 
 func hasClientRoom(rooms []jobs.SessionRoom) bool {

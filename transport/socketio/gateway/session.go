@@ -188,21 +188,13 @@ func (n *session) revoke(reason error) {
 	n.g.running.Go(n.socket.Disconnect)                                             // it waits for a Fill, and whoever ends streams must not
 }
 
-// yield ends the connection in favour of a newer one of the same session, and
-// hands over its slot if that came with the same credential.
-func (n *session) yield(to auth.Identity) (a *transport.Admission) {
-	n.joining.Lock() // what is being committed is committed then
+// yield ends the connection in favour of a newer one of the same session. joining is
+// held.
+func (n *session) yield() {
 	n.superseded = true
-	n.joining.Unlock()
 	n.sub.Close()
-	if n.who.KeyID == to.KeyID && n.who.TokenID == to.TokenID {
-		n.mu.Lock()
-		a, n.admission = n.admission, nil
-		n.mu.Unlock()
-	}
 	n.release()
 	n.socket.Fail(errTakenOver)
-	return a
 }
 
 // release gives the slot back, once.
