@@ -31,7 +31,7 @@ func TestOffsetsOnTheWire(t *testing.T) {
 		},
 	} {
 		t.Run(offset, func(t *testing.T) {
-			s := newSessionTestWith(t, offset)
+			s := newSessionTestWith(t, offset, false)
 			p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
 			p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `","pid":"x","offset":"0-0"}`)
 			shape := func(body string) string { // leaves out what differs from run to run

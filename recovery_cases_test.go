@@ -23,20 +23,20 @@ type sessionTest struct {
 	caller transporttest.Caller
 }
 
-func newSessionTest(t *testing.T) *sessionTest { return newSessionTestWith(t, "event") }
+func newSessionTest(t *testing.T) *sessionTest { return newSessionTestWith(t, "event", false) }
 
 // eachOffset tells a story of recovery with each way of offsets.
 func eachOffset(t *testing.T, story func(s *sessionTest)) {
 	for _, mode := range offsets {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			story(newSessionTestWith(t, mode))
+			story(newSessionTestWith(t, mode, false))
 		})
 	}
 }
 
-func newSessionTestWith(t *testing.T, offset string) *sessionTest {
-	server, ok := boot(t, transporttest.Options{Offset: offset}).(*booted)
+func newSessionTestWith(t *testing.T, offset string, memory bool) *sessionTest {
+	server, ok := boot(t, transporttest.Options{Offset: offset, Memory: memory}).(*booted)
 	if !ok {
 		t.Fatal("another server")
 	}

@@ -228,8 +228,11 @@ for (const way of ["event", "argument"]) describe(`recovery, offsets by ${way}`,
     const job = await server.work(key);
     await job.complete();
     const [terminal] = (await server.history(key, job.id)).slice(-1);
-    const cable = await wire(t, server);
-    for (const client of await inEveryMode(t, cable.url, key)) {
+    for (const [mode, options] of Object.entries(modes)) {
+      const cable = await wire(t, server);
+      const client = await connected(t, cable.url, key, options);
+      client.mode = mode;
+      await until(`${mode}: it is settled`, () => client.settled);
       for (let i = 1; i <= 3; i++) {
         await client.subscribe({ jobId: job.id });
         await client.next("end");
@@ -244,6 +247,58 @@ for (const way of ["event", "argument"]) describe(`recovery, offsets by ${way}`,
       const more = await server.work(key);
       await client.hears((await more.report()).lastEventId);
       assert.equal(client.ids.filter((id) => id === terminal).length, 3, `${client.mode}: it is not told once more`);
+    }
+  });
+
+  test("a page that subscribes in each connect hears each event once", async (t) => {
+    const server = await start(t);
+    const key = await server.key("acme");
+    const cable = await wire(t, server);
+    const [ended, late] = [await server.work(key), await server.work(key)];
+    const clients = await inEveryMode(t, cable.url, key);
+    for (const client of clients) {
+      const join = () => { for (const job of [ended, late]) client.socket.emit("subscribe", { jobId: job.id }); };
+      client.socket.on("connect", join);
+      join();
+      for (const _ of [ended, late]) await client.next("live");
+      client.socket.on("job.event", (e) => { if (e.type === "job.completed") client.socket.emit("unsubscribe", { jobId: e.jobId }); });
+    }
+    await ended.complete();
+    for (const client of clients) await client.next("end");
+    const endsOf = (client, job) => client.all("end").filter((e) => e.jobId === job.id).length;
+    const drop = async (meanwhile = () => {}) => {
+      // Not while anything is on its way: what a client reads in the turn in which it
+      // closes does not count in its offset.
+      await quiet(clients);
+      const told = clients.map((c) => endsOf(c, ended));
+      cable.plugged = false;
+      cable.cut();
+      for (const client of clients) client.socket.io.engine.close();
+      await until("they are away", () => clients.every((c) => !c.socket.connected));
+      await meanwhile();
+      cable.plugged = true;
+      await until("the ended job is answered", () => clients.every((c, i) => endsOf(c, ended) > told[i]));
+    };
+    for (let i = 0; i < 3; i++) await drop();
+    await drop(() => late.complete());
+    await drop(async () => {
+      await server.kill();
+      await server.start();
+    });
+    await drop();
+    const sentinel = await server.work(key);
+    for (const client of clients) {
+      recovered(client, 6);
+      client.socket.emit("subscribe", { jobId: sentinel.id });
+    }
+    await until("the last is joined", () => clients.every((c) => c.all("live").some((l) => l.room === `job:${sentinel.id}`)));
+    const mark = (await sentinel.report()).lastEventId;
+    for (const client of clients) {
+      await client.hears(mark);
+      for (const job of [ended, late]) {
+        const log = (await server.history(key, job.id)).slice(2);
+        heard(client, log, (e) => e.jobId === job.id);
+      }
     }
   });
 

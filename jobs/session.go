@@ -12,7 +12,18 @@ type SessionRoom struct {
 	Job      string // empty: the client's room
 	Start    Cursor // events at or below it are not for this room
 	JoinedAt uint64 // the session's position (a seq) when it joined
+	End      uint64 // the seq of its job's last event, once the room is over because that was sent; 0: it is not
 }
+
+// RoomEnd says that a room is over.
+type RoomEnd struct {
+	N   int64  // of its join
+	End uint64 // the seq of its job's last event
+}
+
+// MaxSessionEnds is how many rooms that are over a session remembers, as many as a
+// connection may join; then it forgets those that ended first.
+const MaxSessionEnds = 100
 
 // SessionState is what the store knows of a session.
 type SessionState struct {
@@ -43,6 +54,11 @@ type Sessions interface {
 	// LeaveRooms removes rooms by number. Those that are not there are passed
 	// over. The session stays known, even without a room, until it is swept.
 	LeaveRooms(ctx context.Context, client, session string, ns []int64) error
+
+	// EndRooms notes that rooms are over. They are remembered among the session's
+	// rooms: of each job the newest, and of the session MaxSessionEnds. Those that
+	// are not there are passed over.
+	EndRooms(ctx context.Context, client, session string, ends []RoomEnd) error
 
 	// Session reads a session.
 	Session(ctx context.Context, client, session string) (SessionState, error)

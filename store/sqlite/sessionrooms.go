@@ -20,13 +20,19 @@ const (
 	sqlLeaveSession = `INSERT INTO sessions (id, client, seen_at, was_left) VALUES (?, ?, ?, 1)
 	ON CONFLICT (id, client) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at), was_left = 1`
 	sqlTouchSession = `UPDATE sessions SET seen_at = max(seen_at, ?) WHERE id = ?`
-	sqlPutRoom      = `INSERT OR REPLACE INTO session_rooms (session, client, n, job, start_epoch, start_seq, joined_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?)`
+	sqlPutRoom      = `INSERT OR REPLACE INTO session_rooms (session, client, n, job, start_epoch, start_seq, joined_at, end_seq)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlEndRoom = `UPDATE session_rooms SET end_seq = ? WHERE session = ? AND client = ? AND n = ?`
+	// Of a job's rooms that are over the newest is enough.
+	sqlDelEnded = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 AND n < ?
+	AND job = (SELECT job FROM session_rooms WHERE session = ? AND client = ? AND n = ?)`
+	sqlTrimEnded = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 AND end_seq <=
+	(SELECT end_seq FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 ORDER BY end_seq DESC LIMIT 1 OFFSET ?)`
 	sqlDelRoom  = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND n = ?`
 	sqlDelRooms = `DELETE FROM session_rooms WHERE session = ? AND client = ?`
 	sqlSession  = `SELECT s.client, s.seen_at, s.was_left FROM sessions s CROSS JOIN clients c ON c.id = s.client
 	WHERE s.id = ? AND c.name = ?`
-	sqlRooms = `SELECT n, job, start_epoch, start_seq, joined_at FROM session_rooms
+	sqlRooms = `SELECT n, job, start_epoch, start_seq, joined_at, end_seq FROM session_rooms
 	WHERE session = ? AND client = ? ORDER BY n`
 	sqlUnseen     = `SELECT id, client FROM sessions WHERE seen_at < ? ORDER BY seen_at LIMIT ?`
 	sqlDelSession = `DELETE FROM sessions WHERE id = ? AND client = ?`
@@ -97,7 +103,7 @@ func checkSessionID(id string) error {
 }
 
 func (b *batch) putRoom(own ownSession, r jobs.SessionRoom) error {
-	_, err := b.exec(sqlPutRoom, own.id, own.client, r.N, r.Job, r.Start.Epoch, r.Start.Seq, r.JoinedAt)
+	_, err := b.exec(sqlPutRoom, own.id, own.client, r.N, r.Job, r.Start.Epoch, r.Start.Seq, r.JoinedAt, r.End)
 	if err != nil {
 		return fmt.Errorf("insert room of a session: %w", err)
 	}
@@ -123,6 +129,33 @@ func (s *Store) LeaveRooms(ctx context.Context, client, id string, ns []int64) e
 		return struct{}{}, b.dropRooms(ownSession{id, head.id}, ns)
 	})
 	return err
+}
+
+// EndRooms implements jobs.Sessions.
+func (s *Store) EndRooms(ctx context.Context, client, id string, ends []jobs.RoomEnd) error {
+	_, err := write(ctx, s, 2*len(ends)+1, func(b *batch) (struct{}, error) {
+		head, err := b.client(client)
+		if err != nil || head == nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, b.endRooms(ownSession{id, head.id}, ends)
+	})
+	return err
+}
+
+func (b *batch) endRooms(own ownSession, ends []jobs.RoomEnd) error {
+	for _, e := range ends {
+		if _, err := b.exec(sqlEndRoom, e.End, own.id, own.client, e.N); err != nil {
+			return fmt.Errorf("end room of a session: %w", err)
+		}
+		if _, err := b.exec(sqlDelEnded, own.id, own.client, e.N, own.id, own.client, e.N); err != nil {
+			return fmt.Errorf("delete older room of a session: %w", err)
+		}
+	}
+	if _, err := b.exec(sqlTrimEnded, own.id, own.client, own.id, own.client, jobs.MaxSessionEnds); err != nil {
+		return fmt.Errorf("delete oldest rooms of a session: %w", err)
+	}
+	return nil
 }
 
 // LeaveSession implements jobs.Sessions.
@@ -158,7 +191,7 @@ func (s *Store) Session(ctx context.Context, client, id string) (jobs.SessionSta
 		state.SeenAt = fromMillis(seen)
 		err = db.each(sqlRooms, []any{id, owner}, func(rows *sql.Rows) (bool, error) {
 			var r jobs.SessionRoom
-			err := rows.Scan(&r.N, &r.Job, &r.Start.Epoch, &r.Start.Seq, &r.JoinedAt)
+			err := rows.Scan(&r.N, &r.Job, &r.Start.Epoch, &r.Start.Seq, &r.JoinedAt, &r.End)
 			state.Rooms = append(state.Rooms, r)
 			return true, err
 		})

@@ -22,7 +22,7 @@ func testSessionModel(w *world) {
 		m := &sessionModel{w: w, known: map[sessionKey]*modelSession{},
 			keys: []sessionKey{{"a", shared}, {"b", shared}, {"a", own}}}
 		t.Repeat(map[string]func(*rapid.T){
-			"join": m.join, "leave rooms": m.leaveRooms, "replace": m.replace, "leave": m.leave, "": m.check,
+			"join": m.join, "leave rooms": m.leaveRooms, "end rooms": m.endRooms, "replace": m.replace, "leave": m.leave, "": m.check,
 		})
 	})
 }
@@ -89,6 +89,27 @@ func (m *sessionModel) leaveRooms(t *rapid.T) {
 	wantOK(t, m.w.store.LeaveRooms(m.w.Context(), k.client, k.id, ns))
 	if s := m.known[k]; s != nil {
 		s.drop(ns)
+	}
+}
+
+func (m *sessionModel) endRooms(t *rapid.T) {
+	k := m.key(t)
+	ends := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) jobs.RoomEnd {
+		return jobs.RoomEnd{N: rapid.Int64Range(1, 4).Draw(t, "n"), End: rapid.Uint64Range(1, 99).Draw(t, "end")}
+	}), 0, 3).Draw(t, "ends")
+	wantOK(t, m.w.store.EndRooms(m.w.Context(), k.client, k.id, ends))
+	s := m.known[k]
+	if s == nil {
+		return
+	}
+	for _, e := range ends {
+		r, ok := s.rooms[e.N]
+		if !ok {
+			continue
+		}
+		maps.DeleteFunc(s.rooms, func(n int64, old jobs.SessionRoom) bool { return old.Job == r.Job && old.End > 0 && n < r.N })
+		r.End = e.End
+		s.rooms[e.N] = r
 	}
 }
 

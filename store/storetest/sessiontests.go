@@ -141,6 +141,52 @@ func testSessionOwner(w *world) {
 	w.wantSession("b's own, left", "b", "s", true)
 }
 
+// testSessionEnds: rooms that are over are remembered, of each job the newest, and
+// no more than a session may have.
+func testSessionEnds(w *world) {
+	over := func(n int64, end uint64) jobs.SessionRoom {
+		r := joined(n)
+		r.Job, r.End = fmt.Sprint("job", n), end
+		return r
+	}
+	open := func(n int64) jobs.SessionRoom { return over(n, 0) }
+	for n := range int64(4) {
+		w.ok(w.store.JoinRoom(w.Context(), "a", "s", open(n+1), nil))
+	}
+	again := over(9, 0)
+	again.Job = "job2"
+	w.ok(w.store.JoinRoom(w.Context(), "a", "s", again, nil))
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", []jobs.RoomEnd{{N: 2, End: 50}, {N: 1, End: 60}, {N: 77, End: 70}}))
+	w.wantSession("after two ended", "a", "s", false, over(1, 60), over(2, 50), open(3), open(4), again)
+	w.reopen()
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", []jobs.RoomEnd{{N: 9, End: 55}}))
+	again.End = 55
+	w.wantSession("after one ended that was joined again", "a", "s", false, over(1, 60), open(3), open(4), again)
+	w.ok(w.store.LeaveRooms(w.Context(), "a", "s", []int64{1}))
+	w.wantSession("after it was left", "a", "s", false, open(3), open(4), again)
+	w.ok(w.store.EndRooms(w.Context(), "b", "s", []jobs.RoomEnd{{N: 3, End: 1}}))
+	w.ok(w.store.EndRooms(w.Context(), "a", "never", []jobs.RoomEnd{{N: 3, End: 1}}))
+	w.wantSession("after others' rooms ended", "a", "s", false, open(3), open(4), again)
+	w.wantNoSession("of which nothing is known", "a", "never")
+
+	var rooms []jobs.SessionRoom
+	var ends []jobs.RoomEnd
+	for n := range int64(jobs.MaxSessionEnds + 20) {
+		rooms = append(rooms, open(n+100))
+		ends = append(ends, jobs.RoomEnd{N: n + 100, End: uint64(2000 - n)}) // the last joined ends first
+	}
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", append(rooms, over(1, 10))))
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", ends[:30]))
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", ends[30:]))
+	var want []jobs.SessionRoom
+	for _, e := range ends[:jobs.MaxSessionEnds] {
+		want = append(want, over(e.N, e.End))
+	}
+	w.wantSession("after many ended", "a", "s", false, want...)
+	w.ok(w.store.LeaveSession(w.Context(), "a", "s"))
+	w.wantSession("left", "a", "s", true)
+}
+
 // testSessionLeft: nothing brings back what was left.
 func testSessionLeft(w *world) {
 	w.join("a", "s", 1, 2)

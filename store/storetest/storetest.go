@@ -56,7 +56,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
-		{"SessionLeft", testSessionLeft}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
+		{"SessionLeft", testSessionLeft}, {"SessionEnds", testSessionEnds}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
 		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
 		{"JobLimit", testJobLimit}, {"JobLimitEndings", testJobLimitEndings}, {"JobLimitRace", testJobLimitRace},
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},

@@ -172,7 +172,7 @@ func (s *Subscription) finishReplay(items []Item, m *member) []Item {
 
 func (s *Subscription) end(items []Item, m *member, cursor, status string) []Item {
 	s.remove(m)
-	return append(items, Item{Mark: &Mark{Kind: End, Room: m.name, N: m.n, Cursor: cursor, Status: status}})
+	return append(items, Item{Mark: &Mark{Kind: End, Room: m.name, N: m.n, Cursor: cursor, Status: status, Seq: m.end}})
 }
 
 // follow takes what came after the position, from the tail or, if the tail no
@@ -348,7 +348,7 @@ func (s *Subscription) endings(items []Item, i int) []Item {
 		}
 		if m := s.member(e.Job); m != nil && m.live {
 			s.remove(m)
-			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Status}
+			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Status, Seq: e.Seq}
 			items = slices.Insert(items, i+1, Item{Mark: mark})
 		}
 	}

@@ -64,6 +64,7 @@ type Mark struct {
 	Reason string // Reset: pruned, epoch, future or invalid
 	Oldest string // Reset: cursor before the oldest event kept
 	Status string // End: the job's final status
+	Seq    uint64 // End: the number of the job's last event
 	Joined Joined // Started: how the room was joined
 }
 

@@ -101,20 +101,8 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	st := start.HubStart()
-	if st.From == hub.Default && st.Cursor == nil && !st.Invalid {
-		st.From = hub.FromNowOrEnd // as the old gateway did, but nobody waits for a job that is over
-	}
-	st.N, st.Hold = n.joins+1, true
-	joined, err := n.sub.Join(ctx, q.JobID, st)
-	for errors.Is(err, hub.ErrJoined) {
-		told, failed := n.again(ctx, q.JobID, e)
-		if told || failed != nil {
-			return failed
-		}
-		joined, err = n.sub.Join(ctx, q.JobID, st) // its job has ended meanwhile
-	}
-	if err != nil {
+	joined, answered, err := n.join(ctx, q.JobID, start, e)
+	if answered || err != nil {
 		return err
 	}
 	n.joins++
@@ -126,11 +114,41 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 	if r := n.rooms.of(q.JobID); r != nil { // its end is being sent
 		n.outlive(*r)
 	}
-	n.rooms.put(room{job: q.JobID, n: st.N, waits: e.WantsAck(), ack: e.ID})
+	n.rooms.put(room{job: q.JobID, n: joined.N, waits: e.WantsAck(), ack: e.ID})
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
 	n.g.opt.Observe.Resumed(kind, start, joined)
 	return nil
+}
+
+// join joins a room, and holds it; answered says that it was joined before, and that is
+// the answer. Its job may end at any moment, which leaves the room and may be what
+// decides where to start.
+func (n *session) join(ctx context.Context, job string, start transport.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
+	st := start.HubStart()
+	st.N, st.Hold = n.joins+1, true
+	plain := st.From == hub.Default && st.Cursor == nil && !st.Invalid
+	for {
+		told := n.knowsEnd(job)
+		switch {
+		case plain && told:
+			st.From = hub.FromNow
+		case plain:
+			st.From = hub.FromNowOrEnd // as the old gateway did, but nobody waits for a job that is over
+		}
+		j, err = n.sub.Join(ctx, job, st)
+		if errors.Is(err, hub.ErrJoined) {
+			if answered, err = n.again(ctx, job, e); answered || err != nil {
+				return j, answered, err
+			}
+			continue
+		}
+		if err == nil && plain && !told && n.knowsEnd(job) {
+			n.sub.Leave(job)
+			continue
+		}
+		return j, false, err
+	}
 }
 
 // check refuses what this connection may not join.
@@ -158,7 +176,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	if !ok {
 		return errors.New("gateway: a room starts nowhere")
 	}
-	gone := n.settled(j.Room.Job)
+	gone := n.crowded(j.Room.Job)
 	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.id, jobs.SessionRoom{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
 	}, numbers(gone))
@@ -192,7 +210,7 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	n.mu.Lock()
 	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	if r := n.rooms.of(q.JobID); r != nil {
-		gone = append(gone, over{n: r.n, job: r.job})
+		gone = append(gone, over{n: r.n, job: r.job, end: r.end})
 		if r.waits {
 			n.control = append(n.control, frame{ack: r.ack, data: leftFrame(q.JobID).MarshalData()})
 		}
@@ -202,7 +220,7 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	if len(gone) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 		defer cancel()
-		if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(gone)); err != nil {
+		if err := n.drop(ctx, gone); err != nil {
 			n.keep(gone)
 			return err
 		}

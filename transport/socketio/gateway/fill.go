@@ -41,6 +41,9 @@ func (n *session) collect(b *batch, left int) (control []frame, more bool) {
 	b.items, more = n.sub.Next(b.items[:0], transport.BatchEvents, left)
 	b.acks = b.acks[:0]
 	for _, it := range b.items {
+		if it.Mark != nil && it.Mark.Kind == hub.End {
+			n.ends(it.Mark)
+		}
 		if it.Mark == nil || it.Mark.Kind != hub.Started {
 			continue
 		}

@@ -34,8 +34,9 @@ type forgetful struct{ jobs.Sessions }
 func (forgetful) JoinRoom(context.Context, string, string, jobs.SessionRoom, []int64) error {
 	return nil
 }
-func (forgetful) LeaveRooms(context.Context, string, string, []int64) error { return nil }
-func (forgetful) LeaveSession(context.Context, string, string) error        { return nil }
+func (forgetful) LeaveRooms(context.Context, string, string, []int64) error      { return nil }
+func (forgetful) EndRooms(context.Context, string, string, []jobs.RoomEnd) error { return nil }
+func (forgetful) LeaveSession(context.Context, string, string) error             { return nil }
 
 // offset is what a client has received of a session.
 type offset struct {
@@ -96,6 +97,26 @@ func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) 
 		resumed = append(resumed, h)
 	}
 	return o, resumed
+}
+
+// toldOf returns which rooms that are over have given the client their job's end. Of
+// the others it left before that had arrived, or it comes with an old offset.
+func (o offset) toldOf(over []jobs.SessionRoom) (told []jobs.SessionRoom) {
+	for _, r := range over {
+		upTo := r.Start.Seq
+		switch { // as in revive
+		case r.JoinedAt < o.position.Seq, r.N < o.n:
+			upTo = max(upTo, o.position.Seq)
+		case r.N == o.n:
+			upTo = max(upTo, o.backlog)
+		default:
+			continue
+		}
+		if r.End <= upTo {
+			told = append(told, r)
+		}
+	}
+	return told
 }
 
 // oneOfEach leaves one join of each job. There are several where a job's end was on

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport/hub"
 )
 
@@ -16,12 +17,33 @@ const (
 	maxCleaned = 200  // rooms in one transaction, which the commits of others wait for
 )
 
-// over is a room that has ended. It stays in the store until the client must have
-// received its end: if the connection is cut before, it is read once more.
+// over is a room that has ended. In the store it is as it was until the client must
+// have received its end: if the connection is cut before, it is read once more.
 type over struct {
 	n   int64 // of its join
 	job string
-	due time.Time // it may leave the store then
+	end uint64    // see room; 0: the job is no more
+	due time.Time // the client must have been told by then
+}
+
+// ends notes that a room's end is taken, and with it the job's last event. mu is held.
+func (n *session) ends(m *hub.Mark) {
+	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
+		r.end = m.Seq
+	}
+	if !n.recovered {
+		return
+	}
+	n.told = append(slices.DeleteFunc(n.told, func(job string) bool { return job == m.Room.Job }), m.Room.Job)
+	n.told = n.told[max(0, len(n.told)-jobs.MaxSessionEnds):]
+}
+
+// knowsEnd reports whether the client was told of a job's end, and this is a recovered
+// session: then nothing of the job is news to it.
+func (n *session) knowsEnd(job string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.told, job)
 }
 
 // ended are rooms of a session that may leave the store.
@@ -42,12 +64,11 @@ func (n *session) ended(m *hub.Mark) {
 
 // outlive puts a room to those that are over. mu is held.
 func (n *session) outlive(r room) {
-	n.over = append(n.over, over{r.n, r.job, time.Now().Add(provenAfter)})
+	n.over = append(n.over, over{r.n, r.job, r.end, time.Now().Add(provenAfter)})
 }
 
-// settled takes rooms that may leave the store when a job is joined: those whose
-// ends the client has received, and the oldest of the job if they are many.
-func (n *session) settled(job string) []over {
+// crowded takes the oldest rooms of a job that is joined once more, if they are many.
+func (n *session) crowded(job string) []over {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	crowd := 1 - maxRejoins
@@ -56,16 +77,11 @@ func (n *session) settled(job string) []over {
 			crowd++
 		}
 	}
-	now, left := time.Now(), maxCleaned
 	return n.takeOver(func(o over) bool {
 		if o.job == job {
 			crowd--
 		}
-		out := left > 0 && (!o.due.After(now) || o.job == job && crowd >= 0)
-		if out {
-			left--
-		}
-		return out
+		return o.job == job && crowd >= 0
 	})
 }
 
@@ -96,7 +112,7 @@ func numbers(rooms []over) []int64 {
 	return ns
 }
 
-// cleanUp has rooms removed whose ends the client has received: its connection
+// cleanUp has rooms noted as over whose ends the client has received: its connection
 // stands.
 func (n *session) cleanUp(now time.Time) {
 	n.mu.Lock()
@@ -131,7 +147,7 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 		if !g.has(n) { // whoever has it now has read its rooms anew
 			return
 		}
-		err := g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(rooms))
+		err := n.drop(ctx, rooms)
 		if err == nil {
 			continue
 		}
@@ -140,6 +156,29 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 			g.opt.Log.Warn("remove ended rooms", "error", err)
 		}
 	}
+}
+
+// drop takes rooms out of the store that are joined no more. Those that have ended are
+// remembered.
+func (n *session) drop(ctx context.Context, gone []over) error {
+	var left []over
+	var ends []jobs.RoomEnd
+	for _, o := range gone {
+		if o.end == 0 {
+			left = append(left, o)
+		} else {
+			ends = append(ends, jobs.RoomEnd{N: o.n, End: o.end})
+		}
+	}
+	if len(left) > 0 {
+		if err := n.g.opt.Sessions.LeaveRooms(ctx, n.who.ClientID, n.id, numbers(left)); err != nil {
+			return err
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	return n.g.opt.Sessions.EndRooms(ctx, n.who.ClientID, n.id, ends)
 }
 
 // has reports whether n is the live connection of its session.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -39,6 +40,7 @@ func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 	}
 	p := newPID(start, n.opened)
 	n.id, n.joins = p.id, p.base()
+	n.recovered, n.told = false, nil // it is not the session that was asked for
 	n.place = place{position: start.String()}
 	if err := n.admit(by, nil); err != nil {
 		return pid{}, err
@@ -102,13 +104,19 @@ func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal
 
 // revive gives n its rooms back.
 func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.SessionRoom, by auth.Principal, old *session) (done bool, err error) {
+	var over []jobs.SessionRoom
 	for _, r := range rooms {
-		if !n.who.Sees(r.Job) {
+		n.joins = max(n.joins, r.N)
+		if r.End > 0 {
+			over = append(over, r)
+		} else if !n.who.Sees(r.Job) {
 			return false, nil // whoever is told that the session goes on takes all its rooms for joined
 		}
-		n.joins = max(n.joins, r.N)
 	}
+	rooms = slices.DeleteFunc(rooms, func(r jobs.SessionRoom) bool { return r.End > 0 })
 	o, resumed := p.revive(o, rooms)
+	ended := o.toldOf(over)
+	n.remember(ended)
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
 	rooms, resumed = oneOfEach(o, rooms, resumed)
 	at := hubCursor(o.position)
@@ -136,12 +144,26 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 	if err := n.restore(ctx, at, rooms, resumed); err != nil {
 		return false, err
 	}
+	if len(rooms) > 0 || len(ended) < len(over) {
+		if err := n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.id, slices.Concat(rooms, ended)); err != nil {
+			return false, err
+		}
+	}
 	n.g.register(n)
 	n.g.opt.Observe.Outcome(kind, "resumed")
 	return true, nil
 }
 
-// restore lets the rooms go on, once that is committed.
+// remember sets which jobs have ended for the client.
+func (n *session) remember(ended []jobs.SessionRoom) {
+	n.recovered, n.told = true, nil
+	slices.SortFunc(ended, func(a, b jobs.SessionRoom) int { return cmp.Compare(a.End, b.End) })
+	for _, r := range ended {
+		n.told = append(n.told, r.Job)
+	}
+}
+
+// restore lets the rooms go on.
 func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
 	if len(rooms) == 0 {
 		return nil
@@ -161,10 +183,7 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 		}
 		return out
 	})
-	if err != nil {
-		return err
-	}
-	return n.g.opt.Sessions.ReplaceRooms(ctx, n.who.ClientID, n.id, rooms)
+	return err
 }
 
 func hasClientRoom(rooms []jobs.SessionRoom) bool {

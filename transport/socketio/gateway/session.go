@@ -55,8 +55,10 @@ type session struct {
 	admission *transport.Admission
 	control   []frame
 	rooms     rooms
-	over      []over // rooms that have ended and are still in the store, oldest first
-	revoked   bool   // the credential has ended, and not the session
+	over      []over   // rooms that have ended and are still in the store, oldest first
+	recovered bool     // it goes on with an older connection's session
+	told      []string // of a recovered one: jobs whose end the client was told, oldest first; at most jobs.MaxSessionEnds
+	revoked   bool     // the credential has ended, and not the session
 }
 
 // place is an offset as it is sent.
@@ -77,8 +79,9 @@ func (p place) String() string {
 type room struct {
 	job   string
 	n     int64
-	waits bool  // an acknowledgement, for `subscribed`
-	ack   int64 // its id
+	waits bool   // an acknowledgement, for `subscribed`
+	ack   int64  // its id
+	end   uint64 // the seq of its job's last event, once the room's end is being sent
 }
 
 // rooms are those of one session, each job once: few, and mostly one, for which a
