@@ -21,7 +21,6 @@ import (
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/poll"
-	"github.com/jobcast/jobcast/transport/rest"
 	"github.com/jobcast/jobcast/transport/rest/claim"
 	"github.com/jobcast/jobcast/transport/socketio"
 	"github.com/jobcast/jobcast/transport/socketio/gateway"
@@ -90,7 +89,6 @@ type server struct {
 	engine    *engineio.Server
 	gateway   *gateway.Gateway
 	claims    *claim.Handler
-	uploads   *rest.Uploads
 	metrics   *metrics
 	app       *fiber.App
 
@@ -173,7 +171,6 @@ func (s *server) transports() (err error) {
 		return err
 	}
 	s.app = s.door.App()
-	s.uploads = rest.StreamUploads(s.app)
 	s.pool = wire.NewPool(wire.Options{Logger: s.log, Serve: s.app.Server().ServeConn, IdleTimeout: s.app.Config().IdleTimeout})
 	streams, observe := s.verifier.Streams(), s.metrics.observer()
 	s.sse = sse.New(sse.Options{
@@ -191,7 +188,7 @@ func (s *server) transports() (err error) {
 	})
 	interval := min(engineio.DefaultPingInterval, s.set.PongTimeout/2)
 	s.engine = engineio.New(engineio.Options{
-		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, Revisit: s.door.Revisit, MaxPayload: min(gateway.MaxMessage, s.door.MaxBody()), Log: s.log,
+		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, Revisit: s.door.Revisit, Payload: s.door.Payload, MaxPayload: min(gateway.MaxMessage, s.door.MaxBody()), Log: s.log,
 		PingInterval: interval, PingTimeout: min(engineio.DefaultPingTimeout, s.set.PongTimeout-interval),
 	})
 	s.claims = claim.New(claim.Options{
@@ -246,7 +243,8 @@ func (s *server) stop() error {
 	if err := s.app.ShutdownWithContext(requests); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("some requests were not finished", "error", err)
 	}
-	s.uploads.Close(requests)
+	s.ln.Cut() // what has not ended by now does not by itself
+	s.door.Wait()
 	err := s.processor.Stop(grace)
 	if err != nil {
 		s.log.Error("some jobs wait for the end of their lease", "error", err)

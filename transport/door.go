@@ -18,7 +18,7 @@ import (
 // Settings of the HTTP server that no operator needs to turn.
 const (
 	maxHeaderBytes = 16 << 10         // request line and headers; 431 beyond. A JWT and cookies fit
-	readTimeout    = 10 * time.Second // one whole request; without it slow senders hold sockets for ever
+	readTimeout    = wire.HeadTime    // the first byte; then a head; then a body that is read at once: without it slow senders hold sockets for ever
 	idleTimeout    = 75 * time.Second // between requests of a connection; longer than common proxies keep theirs
 	loginTimeout   = 5 * time.Second  // looking one credential up in the store
 )
@@ -58,6 +58,9 @@ type Door struct {
 
 	turns turns
 
+	handlers *wire.Handlers // of App
+	bodies   bodies
+
 	draining context.Context // ends when Drain is called
 	drain    context.CancelFunc
 }
@@ -82,6 +85,7 @@ func New(o Options) (*Door, error) {
 	if d.log == nil {
 		d.log = slog.Default()
 	}
+	d.bodies = newBodies(d.maxBody)
 	d.draining, d.drain = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -93,6 +97,9 @@ func New(o Options) (*Door, error) {
 // KeepHijackedConns is on: whoever hijacks a connection owns it and must close
 // it. With it off, fasthttp would lend a closed stream's wrapper to the next
 // caller, and a late write would reach another tenant.
+//
+// Handlers run when a request's head was read, and ask for its body themselves (Body);
+// so connections have to come from a wire.Guard.
 func (d *Door) App() *fiber.App {
 	app := fiber.New(fiber.Config{
 		BodyLimit:                    d.maxBody,
@@ -110,8 +117,8 @@ func (d *Door) App() *fiber.App {
 	})
 	server := app.Server()
 	server.KeepHijackedConns = true
-	server.ConnState = wire.NoteState
 	server.Handler = d.knownMethods(app, server.Handler)
+	d.handlers = wire.Prepare(server)
 	app.Use(d.gate)
 	return app
 }

@@ -18,6 +18,10 @@ func (d *Door) Draining() bool { return d.draining.Err() != nil }
 // commands: a command that has begun is let finish.
 func (d *Door) Context() context.Context { return d.draining }
 
+// Wait returns when no request is being handled. Requests that wait have to be ended
+// before, and the connections cut of those that are not to be waited for.
+func (d *Door) Wait() { d.handlers.Wait() }
+
 // Admit refuses with draining once Drain was called. It is the last check
 // before a request takes effect.
 func (d *Door) Admit() error {

@@ -51,6 +51,9 @@ func (d *Door) Holder(peer net.Addr) netip.Addr {
 	return auth.Network(addr)
 }
 
+// Sharer is Holder for a request: it looks behind trusted proxies.
+func (d *Door) Sharer(c *fiber.Ctx) string { return auth.Network(d.ClientAddr(c)).String() }
+
 // Local reports whether a request came straight from this machine: a loopback
 // peer, no trace of a proxy, and not from a web page (a page of any site can
 // make its visitor's browser call loopback).

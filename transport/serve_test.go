@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // logbook is a log sink that tests read while the server writes.
@@ -94,11 +95,13 @@ func openSite(t *testing.T, o Options, mount func(d *Door, app *fiber.App)) *sit
 	}
 	s.addr = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- s.app.Listener(ln) }()
+	guard := wire.NewGuard(ln, wire.GuardOptions{})
+	go func() { served <- s.app.Listener(guard) }()
 	t.Cleanup(func() {
 		if err := s.app.Shutdown(); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
+		guard.Cut()
 		_ = ln.Close() // a shutdown that came before Serve closes nothing
 		<-served
 	})

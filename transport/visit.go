@@ -2,12 +2,9 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -34,6 +31,7 @@ type visit struct {
 	refused   func(Code)
 	who       auth.Principal // zero until authenticated
 	turn      *turn          // nil: its answer is not large, or not known to be
+	bodies    *bodies        // nil: outside the gate
 }
 
 type visitKey struct{}
@@ -66,7 +64,7 @@ func RequestID(c *fiber.Ctx) string { return visitOf(c).id }
 
 // open begins the visit: request id, and the headers that every answer has.
 func (d *Door) open(c *fiber.Ctx) *visit {
-	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c)}
+	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c), bodies: &d.bodies}
 	c.Locals(visitKey{}, v)
 	c.Set(fiber.HeaderXRequestID, v.id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
@@ -122,25 +120,7 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 func (d *Door) handleError(c *fiber.Ctx, err error) error {
 	v := d.open(c)
 	defer d.logVisit(c, v)
-	if errors.Is(err, fiber.ErrRequestEntityTooLarge) { // from the server, before any handler
-		hearOut(c.Context().Conn())
-	}
 	return Write(c, err)
-}
-
-// Bounds of what is read of a body that is refused for its size.
-const (
-	hearTime  = 250 * time.Millisecond
-	hearBytes = 4 << 20
-)
-
-// hearOut reads on for a moment. A client that is answered and closed on in the
-// middle of its body would get a reset instead of the answer.
-func hearOut(nc net.Conn) {
-	if nc == nil || nc.SetReadDeadline(time.Now().Add(hearTime)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, nc, hearBytes) // ends with the deadline
 }
 
 // logVisit writes the access line. It holds no query at all: the query is where

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"mime"
 	"strings"
 	"time"
 
@@ -55,39 +54,6 @@ func send(c *fiber.Ctx, status int, contentType string, v any) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Response().SetBodyRaw(buf.Bytes())
 	return nil
-}
-
-// Body returns a copy of the request's JSON body of at most limit bytes. An
-// empty body is returned as nil whatever its Content-Type. It refuses another
-// Content-Type (415), any Content-Encoding (415: inflating is how a small
-// request becomes a large one) and a longer body (413).
-func Body(c *fiber.Ctx, limit int) ([]byte, error) {
-	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, Refuse(UnsupportedMediaType, "The body must not be compressed.").
-			With(fiber.HeaderAcceptEncoding, "identity")
-	}
-	// c.Body() would inflate; this one does not.
-	raw := c.Request().Body()
-	if len(raw) > limit {
-		return nil, Refuse(TooLarge, fmt.Sprintf("The request body is larger than %d bytes.", limit))
-	}
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	if !isJSON(c.Get(fiber.HeaderContentType)) {
-		return nil, Refuse(UnsupportedMediaType, "The body must be application/json.").
-			With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
-	}
-	return bytes.Clone(raw), nil
-}
-
-func isJSON(contentType string) bool {
-	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != fiber.MIMEApplicationJSON {
-		return false
-	}
-	charset, ok := params["charset"]
-	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
 // HeaderLines returns the headers of the refusal as they stand in a response, for

@@ -3,6 +3,7 @@ package engineio
 import (
 	"bytes"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -301,30 +302,65 @@ func (p *poll) Closed(cause error) {
 	}
 }
 
-// servePost takes packets of the peer.
+// servePost takes packets of the peer. Nothing of them is read, and the session does not
+// know of them, before they may come.
 func (s *Session) servePost(c *fiber.Ctx) error {
-	s.mu.Lock()
-	switch {
-	case s.over != nil:
-		s.mu.Unlock()
-		return refuse(c, faultSession)
-	case s.ws != nil:
-		s.mu.Unlock()
-		return refuse(c, faultRequest)
-	case s.posting:
-		s.mu.Unlock()
+	if f := s.deaf(); f != nil {
+		return refuse(c, *f)
+	}
+	if strings.HasPrefix(c.Get(fiber.HeaderContentType), fiber.MIMEOctetStream) {
 		s.end(ErrTransport)
 		return c.Status(fiber.StatusBadRequest).Send(nil)
 	}
+	body, err := s.srv.opt.Payload(c, s.srv.opt.MaxPayload)
+	var ne net.Error
+	switch {
+	case errors.Is(err, wire.ErrBodyTooLarge):
+		return c.Status(fiber.StatusRequestEntityTooLarge).Send(nil)
+	case errors.Is(err, wire.ErrDisplaced):
+		return c.Status(fiber.StatusServiceUnavailable).Send(nil)
+	case errors.As(err, &ne) && ne.Timeout():
+		return c.Status(fiber.StatusRequestTimeout).Send(nil)
+	case err != nil:
+		return c.Status(fiber.StatusBadRequest).Send(nil)
+	}
+	return s.post(c, body)
+}
+
+// deaf says why the session takes no POST; nil: it does.
+func (s *Session) deaf() *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over != nil:
+		return &faultSession
+	case s.ws != nil:
+		return &faultRequest
+	}
+	return nil
+}
+
+// post handles the packets of a POST, one POST at a time.
+func (s *Session) post(c *fiber.Ctx, body []byte) error {
+	s.mu.Lock()
+	twice := s.posting
 	s.posting = true
 	s.mu.Unlock()
-	err := s.take(c)
+	if twice {
+		s.end(ErrTransport)
+		return c.Status(fiber.StatusBadRequest).Send(nil)
+	}
+	if f := s.deaf(); f != nil { // meanwhile
+		s.mu.Lock()
+		s.posting = false
+		s.mu.Unlock()
+		return refuse(c, *f)
+	}
+	err := s.take(body)
 	s.mu.Lock()
 	s.posting = false
 	s.mu.Unlock()
 	switch {
-	case errors.Is(err, errTooBig):
-		return c.Status(fiber.StatusRequestEntityTooLarge).Send(nil)
 	case errors.Is(err, ErrPeerClosed):
 		s.end(ErrPeerClosed)
 	case err != nil:
@@ -336,18 +372,8 @@ func (s *Session) servePost(c *fiber.Ctx) error {
 	return c.SendString("ok")
 }
 
-var errTooBig = errors.New("engineio: payload too big")
-
-// take handles the packets of a POST, in order.
-func (s *Session) take(c *fiber.Ctx) error {
-	if strings.HasPrefix(c.Get(fiber.HeaderContentType), fiber.MIMEOctetStream) {
-		return ErrTransport
-	}
-	body := c.Request().Body()
-	if len(body) > s.srv.opt.MaxPayload {
-		return errTooBig
-	}
-	body = bytes.Clone(body) // packets outlive the request
+// take handles packets, in order. They outlive the request.
+func (s *Session) take(body []byte) error {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
 	err := splitPayload(body, s.receive)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -62,6 +63,10 @@ type Options struct {
 	// each time when it has, and returns a request id. Default: there is none.
 	Revisit func(c *fiber.Ctx) func() (requestID string)
 
+	// Payload reads the body of a POST, of at most limit bytes. Its errors are those of
+	// wire.ReadBody. Default: wire.ReadBody, without a limit on those that are on their way.
+	Payload func(c *fiber.Ctx, limit int) ([]byte, error)
+
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
 	UpgradeTimeout time.Duration // default 10 s
@@ -94,6 +99,10 @@ func New(o Options) *Server {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Payload == nil {
+		all := wire.NewShares[int](math.MaxInt64)
+		o.Payload = func(c *fiber.Ctx, limit int) ([]byte, error) { return wire.ReadBody(c.Context(), limit, all, 0) }
 	}
 	return &Server{opt: o, upgrade: rfc6455.NewUpgrader(), clock: newClock(), sessions: make(map[string]*Session)}
 }

@@ -1,12 +1,10 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 const (
@@ -49,7 +48,7 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 		return transport.Refuse(transport.UnsupportedMediaType, "The body must not be compressed on its way.").
 			With(fiber.HeaderAcceptEncoding, "identity")
 	}
-	size := c.Request().Header.ContentLength() // negative: not known
+	size := wire.BodyLength(c.Context()) // negative: not known
 	if size > jobs.MaxArtifactBytes {
 		return artifactTooLarge()
 	}
@@ -65,7 +64,7 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 	defer cancel()
 	in := incoming(ctx, c.Context())
 	contentType := string(c.Request().Header.ContentType())
-	saved, err := s.Jobs.SaveArtifact(ctx, l, name, contentType, int64(size), in, func(now *jobs.StoredArtifact) error {
+	saved, err := s.Jobs.SaveArtifact(ctx, l, name, contentType, size, in, func(now *jobs.StoredArtifact) error {
 		var v transport.Validators
 		if now != nil {
 			v = validators(*now)
@@ -78,7 +77,7 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 	case errors.Is(err, jobs.ErrTooLarge):
 		return artifactTooLarge()
 	case in.err != nil:
-		return broken(in.err)
+		return transport.BrokenBody(in.err)
 	default:
 		return s.lost(l, err)
 	}
@@ -91,44 +90,25 @@ func artifactTooLarge() error {
 	return transport.Refuse(transport.TooLarge, fmt.Sprintf("An artifact has at most %d bytes.", jobs.MaxArtifactBytes))
 }
 
-// broken says why a body did not arrive.
-func broken(err error) error {
-	var ne net.Error
-	if (errors.As(err, &ne) && ne.Timeout()) || errors.Is(err, context.DeadlineExceeded) {
-		return transport.Refuse(transport.Timeout, "The body did not arrive in time.")
-	}
-	return transport.Refuse(transport.Malformed, "The body ended before its time, or its chunks are broken.")
-}
-
 // sender reads a request's body and does not wait for ever.
 type sender struct {
-	ctx  context.Context
-	r    io.Reader
-	rc   *fasthttp.RequestCtx // nil: the body is here already
-	left int                  // bytes announced and not read; negative: unknown
-	err  error                // what ended the reading, io.EOF excepted
+	ctx context.Context
+	r   io.Reader
+	rc  *fasthttp.RequestCtx
+	err error // what ended the reading, io.EOF excepted
 }
 
-// incoming returns the body of a request, whether it is streamed or not.
+// incoming returns the body of a request, as it comes.
 func incoming(ctx context.Context, rc *fasthttp.RequestCtx) *sender {
-	if !rc.Request.IsBodyStream() {
-		return &sender{ctx: ctx, r: bytes.NewReader(rc.Request.Body()), left: -1}
-	}
-	return &sender{ctx: ctx, r: rc.RequestBodyStream(), rc: rc, left: rc.Request.Header.ContentLength()}
+	return &sender{ctx: ctx, r: wire.BodyReader(rc), rc: rc}
 }
 
 func (s *sender) Read(p []byte) (n int, err error) {
-	if err = s.ctx.Err(); err == nil && s.rc != nil {
+	if err = s.ctx.Err(); err == nil {
 		err = s.rc.SetReadDeadline(time.Now().Add(stallTime))
 	}
 	if err == nil {
 		n, err = s.r.Read(p)
-	}
-	if s.left >= 0 {
-		// fasthttp calls it the end when a peer leaves in the middle.
-		if s.left -= n; s.left > 0 && errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err

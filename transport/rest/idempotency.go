@@ -13,20 +13,32 @@ import (
 // maxIdempotencyKey bounds what the store keeps and indexes for each job.
 const maxIdempotencyKey = 255
 
-// idempotency reads the header Idempotency-Key; without it the result is zero.
-// path is that of the request in its one spelling.
+// idempotencyKey reads the header Idempotency-Key; without it the result is "".
 // A value that is not 1..255 visible ASCII characters is invalid.
-func idempotency(c *fiber.Ctx, path string, body []byte) (jobs.Idempotency, error) {
+func idempotencyKey(c *fiber.Ctx) (string, error) {
 	values := c.Request().Header.PeekAll("Idempotency-Key")
 	if len(values) == 0 {
-		return jobs.Idempotency{}, nil
+		return "", nil
 	}
 	key := string(values[0])
 	visible := func(r rune) bool { return r > ' ' && r < 0x7f }
 	if key == "" || len(key) > maxIdempotencyKey || strings.TrimFunc(key, visible) != "" {
-		return jobs.Idempotency{}, transport.Refuse(transport.Invalid, "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+		return "", transport.Refuse(transport.Invalid, "Idempotency-Key must be 1 to 255 visible ASCII characters.")
 	}
-	return jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), path, body)}, nil
+	return key, nil
+}
+
+// idempotentBody reads a request's body, and its Idempotency-Key before that; without
+// one the second result is zero. path is that of the request in its one spelling.
+func (s *server) idempotentBody(c *fiber.Ctx, path string) (body []byte, idem jobs.Idempotency, err error) {
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return nil, idem, err
+	}
+	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil || key == "" {
+		return body, idem, err
+	}
+	return body, jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), path, body)}, nil
 }
 
 // fingerprint is what makes two requests the same: method, path and body. The

@@ -122,7 +122,14 @@ func listQuery(c *fiber.Ctx) (jobs.ListQuery, error) {
 }
 
 func (s *server) cancel(c *fiber.Ctx) error {
-	p, id, _, err := s.order(c)
+	p, id, err := s.order(c)
+	if err != nil {
+		return err
+	}
+	body, err := transport.Body(c, s.Door.MaxBody())
+	if err == nil {
+		err = s.empty(body)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,11 +143,14 @@ func (s *server) cancel(c *fiber.Ctx) error {
 }
 
 func (s *server) retry(c *fiber.Ctx) error {
-	p, id, body, err := s.order(c)
+	p, id, err := s.order(c)
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(c, "/v1/jobs/"+id+"/retry", body)
+	body, idem, err := s.idempotentBody(c, "/v1/jobs/"+id+"/retry")
+	if err == nil {
+		err = s.empty(body)
+	}
 	if err != nil {
 		return err
 	}
@@ -154,24 +164,23 @@ func (s *server) retry(c *fiber.Ctx) error {
 	return s.answer(c, p, fiber.StatusAccepted, job)
 }
 
-// order reads a request that orders something of an existing job: who, which
-// job, and its body, which is empty or {}.
-func (s *server) order(c *fiber.Ctx) (p auth.Principal, id string, body []byte, err error) {
-	if p, err = s.Door.Principal(c, auth.Submit); err != nil {
-		return p, "", nil, err
+// order reads the head of a request that orders something of an existing job.
+func (s *server) order(c *fiber.Ctx) (p auth.Principal, id string, err error) {
+	if p, err = s.Door.Principal(c, auth.Submit); err == nil {
+		id, err = jobID(c)
 	}
-	if id, err = jobID(c); err != nil {
-		return p, "", nil, err
-	}
-	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil {
-		return p, "", nil, err
-	}
+	return p, id, err
+}
+
+// empty refuses the body of an order unless it is empty or {}, and lets the order take
+// effect.
+func (s *server) empty(body []byte) error {
 	if body != nil {
-		if err = jobs.DecodeObject(body, &struct{}{}); err != nil {
-			return p, "", nil, err
+		if err := jobs.DecodeObject(body, &struct{}{}); err != nil {
+			return err
 		}
 	}
-	return p, id, body, s.Door.Admit()
+	return s.Door.Admit()
 }
 
 // locate says where a new job is, and whether the answer repeats an earlier one.

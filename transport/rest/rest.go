@@ -63,7 +63,7 @@ type server struct{ Deps }
 
 // Mount adds the routes. Transports that have paths of their own below these
 // (/v1/jobs/{id}/events, /v1/ws, /v1/workers/claim, /socket.io/) are mounted
-// before. An application that takes artifacts is prepared by StreamUploads.
+// before.
 func Mount(r fiber.Router, d Deps) {
 	s := &server{d}
 	r.Post("/v1/jobs", s.submit)

@@ -118,7 +118,6 @@ func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log,
 	})
 	app.Post("/v1/workers/claim", claims.Serve)
-	uploads := StreamUploads(app)
 	Mount(app, d)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,15 +125,17 @@ func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 	}
 	s.addr = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- app.Listener(ln) }()
+	guard := wire.NewGuard(ln, wire.GuardOptions{})
+	go func() { served <- app.Listener(guard) }()
 	s.t.Cleanup(func() {
 		if err := app.Shutdown(); err != nil {
 			s.t.Errorf("shutdown: %v", err)
 		}
-		uploads.Close(context.Background())
+		s.door.Wait()
 		s.pool.Close() // connections that it gave back are the server's, and gone by now
 		claims.Close()
-		_ = ln.Close() // a shutdown that came before Serve closes nothing
+		_ = guard.Close() // a shutdown that came before Serve closes nothing
+		guard.Cut()
 		<-served
 	})
 }

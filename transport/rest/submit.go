@@ -44,13 +44,11 @@ func (s *server) submit(c *fiber.Ctx) error {
 }
 
 func (s *server) readSubmission(c *fiber.Ctx) (in submission, err error) {
-	body, err := transport.Body(c, s.Door.MaxBody())
+	body, idem, err := s.idempotentBody(c, "/v1/jobs")
 	if err != nil {
 		return in, err
 	}
-	if in.idem, err = idempotency(c, "/v1/jobs", body); err != nil {
-		return in, err
-	}
+	in.idem = idem
 	in.spec, err = jobs.ParseSubmit(body, s.Submit)
 	return in, err
 }

@@ -73,7 +73,7 @@ func inBubble(t *testing.T, o options, f func(t *testing.T, r *rig)) {
 	})
 }
 
-func (r *rig) admit(*fiber.Ctx) (any, error) {
+func (r *rig) admit(*fiber.Ctx, func(error)) (any, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.admitted++

@@ -78,8 +78,9 @@ func (e *Event) Binary() bool { return len(e.attachments) > 0 }
 type Options struct {
 	Namespaces map[string]Namespace // by name, which begins with a slash
 	// Admit is asked at each handshake, before anything else. What it returns is
-	// kept for Socket.Visit; its error refuses the handshake.
-	Admit func(c *fiber.Ctx) (visit any, err error)
+	// kept for Socket.Visit; its error refuses the handshake. end ends the session,
+	// soon; it never blocks.
+	Admit func(c *fiber.Ctx, end func(error)) (visit any, err error)
 	// Released is called when a session that was admitted is over.
 	Released       func(visit any)
 	ConnectTimeout time.Duration // longest time in none of the namespaces; default 45 s
@@ -118,7 +119,7 @@ func New(o Options) *Server {
 func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Application, error) {
 	conn := &conn{srv: srv, session: session, deadline: srv.deadline()}
 	if srv.opt.Admit != nil {
-		visit, err := srv.opt.Admit(c)
+		visit, err := srv.opt.Admit(c, session.Fail)
 		if err != nil {
 			return nil, err
 		}

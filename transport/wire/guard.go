@@ -58,6 +58,7 @@ type Guard struct {
 	opt       GuardOptions
 	limit     int
 	strangers *Shares[netip.Addr]
+	heard     *Shares[netip.Addr] // connections in a lingering close
 
 	closing chan struct{} // closed by Close
 	close   sync.Once
@@ -84,6 +85,7 @@ func NewGuard(ln net.Listener, o GuardOptions) *Guard {
 		g.limit = affordable()
 	}
 	g.strangers = NewShares[netip.Addr](int64(min(g.limit, maxStrangers)))
+	g.heard = NewShares[netip.Addr](maxHeard)
 	return g
 }
 
@@ -109,7 +111,7 @@ func (g *Guard) Accept() (net.Conn, error) {
 		nc, err := g.Listener.Accept()
 		if err == nil {
 			if c := g.admit(nc); c != nil {
-				return c, nil
+				return newIncoming(c), nil
 			}
 			pause = firstPause
 			continue
@@ -217,6 +219,13 @@ func (g *Guard) turnAway(c *guarded) {
 	})
 }
 
+// hear gives a connection a lingering close, up to the close.
+func (g *Guard) hear(c *guarded) {
+	share := g.heard.Take(g.opt.Holder(c.RemoteAddr()), 1, func() { _ = c.Close() })
+	defer share.Release()
+	hearOut(c)
+}
+
 // Close implements net.Listener. Connections stay open.
 func (g *Guard) Close() error {
 	g.close.Do(func() { close(g.closing) })
@@ -321,9 +330,9 @@ func LetIn(nc net.Conn) {
 	}
 }
 
-// NoteState is a fasthttp.Server's ConnState: it tells between which requests a
+// noteState is a fasthttp.Server's ConnState: it tells between which requests a
 // connection can be done without.
-func NoteState(nc net.Conn, state fasthttp.ConnState) {
+func noteState(nc net.Conn, state fasthttp.ConnState) {
 	if c := guardedOf(nc); c != nil {
 		c.idle.Store(state == fasthttp.StateIdle)
 	}
@@ -334,7 +343,7 @@ func guardedOf(nc net.Conn) *guarded {
 		switch c := nc.(type) {
 		case *guarded:
 			return c
-		case *resumed:
+		case *Incoming:
 			nc = c.Conn
 		default:
 			return nil

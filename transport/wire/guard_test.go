@@ -208,6 +208,7 @@ func TestGuardedSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c = unwrap(c)
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil || raw.Control(func(uintptr) {}) != nil {
 		t.Errorf("no descriptor: %v", err)

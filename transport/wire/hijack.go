@@ -77,7 +77,7 @@ func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, bo
 func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 	http11 := ctx.Request.Header.IsHTTP11()
 	keep := http11 && !ctx.Request.Header.ConnectionClose()
-	back, _ := ctx.Conn().(*resumed)
+	back, _ := ctx.Conn().(*Incoming)
 	first := ctx.ConnRequestNum() == 1
 	// Without this the handler would not run at all for HTTP/1.0 and for
 	// requests with Connection: close.
@@ -96,7 +96,7 @@ func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 			return
 		}
 		hj := &Hijacked{Conn: nc, Early: early, HTTP11: http11, Keep: keep, common: unique.Make(string(common)), own: own}
-		if back != nil && first && len(early) == 0 {
+		if back != nil && first && len(early) == 0 && back.request != nil {
 			hj.Request = back.request
 		}
 		take(hj)

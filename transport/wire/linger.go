@@ -13,6 +13,8 @@ const (
 	hearPause = time.Second
 	// hearBytes is more than the largest body that anybody may send.
 	hearBytes = 128 << 20
+	// maxHeard bounds the connections that linger at once; they share that.
+	maxHeard = 256
 )
 
 // earshot is the scratch space of those who listen.

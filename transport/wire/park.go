@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -163,12 +164,14 @@ func (k *parking) read(c *Conn, passing bool) (rests bool) {
 }
 
 // requests are buffers for a whole request, mostly.
-var requests = sync.Pool{New: func() any { return new([2 << 10]byte) }}
+var requests = sync.Pool{New: func() any { return new([requestBytes]byte) }}
+
+const requestBytes = 2 << 10
 
 // take reads what there is. If the connection cannot be watched, it waits for that,
 // unless it is nudged.
 func (k *parking) take(c *Conn) error {
-	buf := requests.Get().(*[2 << 10]byte)
+	buf := requests.Get().(*[requestBytes]byte)
 	defer requests.Put(buf)
 	c.mu.Lock()
 	c.missed = false
@@ -242,41 +245,7 @@ func (k *parking) serve(c *Conn) {
 		_ = c.nc.Close()
 		return
 	}
-	_ = c.pool.opt.Serve(&resumed{Conn: unwrap(c.nc), first: k.early, request: k.early}) // its error is the connection's end
-}
-
-// resumed is a connection whose next bytes were read ahead.
-type resumed struct {
-	net.Conn
-	first   []byte // what is left of them
-	request []byte // all of them; nil if there were more
-}
-
-// NetConn returns the connection below.
-func (r *resumed) NetConn() net.Conn { return r.Conn }
-
-func (r *resumed) Read(p []byte) (int, error) {
-	if len(r.first) > 0 {
-		n := copy(p, r.first)
-		if r.first = r.first[n:]; len(r.first) == 0 {
-			r.first = nil
-		}
-		return n, nil
-	}
-	n, err := r.Conn.Read(p)
-	if n > 0 {
-		r.request = nil
-	}
-	return n, err
-}
-
-// unwrap returns the socket below earlier read-aheads, so that they do not pile
-// up on a connection that is parked again and again.
-func unwrap(nc net.Conn) net.Conn {
-	if r, ok := nc.(*resumed); ok && len(r.first) == 0 {
-		return r.Conn
-	}
-	return nc
+	_ = c.pool.opt.Serve(resume(c.nc, k.early)) // its error is the connection's end
 }
 
 // Take detaches the socket from the HTTP server: hijacked is what a fasthttp
@@ -289,6 +258,11 @@ func Take(hijacked net.Conn) (nc net.Conn, early []byte, err error) {
 		return nc, nil, nil
 	}
 	nc = u.UnsafeConn()
+	if c, ok := nc.(*Incoming); ok { // nothing but heads is in the server's buffer
+		early = bytes.Clone(c.ahead)
+		c.free()
+		return c.Conn, early, c.Conn.SetReadDeadline(time.Time{})
+	}
 	// With a deadline in the past only what is in the server's buffer can be read.
 	if err := nc.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return nil, nil, err
@@ -301,7 +275,7 @@ func Take(hijacked net.Conn) (nc net.Conn, early []byte, err error) {
 			break
 		}
 	}
-	return unwrap(nc), early, nc.SetReadDeadline(time.Time{})
+	return nc, early, nc.SetReadDeadline(time.Time{})
 }
 
 // maxEarly bounds the read-ahead that Take collects: the server's own buffer.

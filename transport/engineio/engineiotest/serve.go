@@ -23,6 +23,7 @@ type Dial func(ctx context.Context) (net.Conn, error)
 func NewApp() (*fiber.App, *wire.Pool) {
 	app := fiber.New(fiber.Config{BodyLimit: 4 << 20, DisableStartupMessage: true, StrictRouting: true})
 	app.Server().KeepHijackedConns = true
+	wire.Prepare(app.Server())
 	return app, wire.NewPool(wire.Options{Serve: app.Server().ServeConn})
 }
 
@@ -54,9 +55,10 @@ const napTime = 11 * time.Second
 
 func serve(t *testing.T, app *fiber.App, pool *wire.Pool, ln net.Listener) {
 	served := make(chan error, 1)
-	go func() { served <- app.Listener(ln) }()
+	guard := wire.NewGuard(ln, wire.GuardOptions{})
+	go func() { served <- app.Listener(guard) }()
 	t.Cleanup(func() {
-		_ = ln.Close()
+		_ = guard.Close()
 		pool.Close()
 		_ = app.ShutdownWithTimeout(patience) // its listener is closed already
 		<-served

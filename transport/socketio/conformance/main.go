@@ -48,7 +48,7 @@ func run(ctx context.Context, addr string) error {
 	app, pool := newApp(official)
 	defer pool.Close()
 	served := make(chan error, 1)
-	go func() { served <- app.Listener(ln) }()
+	go func() { served <- app.Listener(wire.NewGuard(ln, wire.GuardOptions{})) }()
 	fmt.Fprintf(os.Stdout, "listening on http://%s\n", ln.Addr())
 	select {
 	case err := <-served:
@@ -68,6 +68,7 @@ var official = times{300 * time.Millisecond, 200 * time.Millisecond, time.Second
 func newApp(t times) (*fiber.App, *wire.Pool) {
 	app := fiber.New(fiber.Config{BodyLimit: 4 << 20, DisableStartupMessage: true, StrictRouting: true})
 	app.Server().KeepHijackedConns = true
+	wire.Prepare(app.Server())
 	pool := wire.NewPool(wire.Options{Serve: app.Server().ServeConn})
 	engine := func(o engineio.Options) *engineio.Server {
 		o.Pool, o.PingInterval, o.PingTimeout = pool, t.interval, t.timeout

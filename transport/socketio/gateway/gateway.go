@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -22,6 +21,7 @@ import (
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/socketio"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // Name is the namespace.
@@ -72,8 +72,8 @@ type Options struct {
 type Gateway struct {
 	opt       Options
 	ages      jobs.Ages
-	batches   sync.Pool // *batch, the scratch space of one Fill
-	strangers atomic.Int64
+	batches   sync.Pool            // *batch, the scratch space of one Fill
+	strangers *wire.Shares[string] // by address
 	seed      maphash.Seed
 	resuming  [64]sync.Mutex // by session: two CONNECTs with one pid take turns
 
@@ -94,7 +94,7 @@ func New(o Options) *Gateway {
 	if o.Offset == OffsetOff {
 		o.Sessions = forgetful{o.Sessions}
 	}
-	g := &Gateway{opt: o, ages: jobs.NewAges(nil), live: make(map[string]*session), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
+	g := &Gateway{opt: o, ages: jobs.NewAges(nil), live: make(map[string]*session), strangers: wire.NewShares[string](maxStrangers), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
 	g.batches.New = func() any { return &batch{items: make([]hub.Item, 0, transport.BatchEvents)} }
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
@@ -157,16 +157,18 @@ type visit struct {
 	request string
 	known   bool // it was let in
 	last    bool // the secret counts if CONNECT has none
+
+	stranger *wire.Share[string] // until then
 }
 
-// Admit belongs into socketio.Options.
-func (g *Gateway) Admit(c *fiber.Ctx) (any, error) {
+// errCrowded ends a session that had to make room before it was let in.
+var errCrowded = errors.New("others waited to be let in")
+
+// Admit belongs into socketio.Options. When as many strangers wait as may, the one that
+// has waited longest, of the address that has most of them, makes room.
+func (g *Gateway) Admit(c *fiber.Ctx, end func(error)) (any, error) {
 	if err := g.opt.Door.Admit(); err != nil {
 		return nil, err
-	}
-	if g.strangers.Add(1) > maxStrangers {
-		g.strangers.Add(-1)
-		return nil, transport.Refuse(transport.Unavailable, "Too many connections wait to be let in.")
 	}
 	v := &visit{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
 	if g.opt.NestJS {
@@ -174,13 +176,14 @@ func (g *Gateway) Admit(c *fiber.Ctx) (any, error) {
 	} else {
 		v.secret, v.err = transport.Credential(c)
 	}
+	v.stranger = g.strangers.Take(g.opt.Door.Sharer(c), 1, func() { end(errCrowded) })
 	return v, nil
 }
 
 // Released belongs into socketio.Options.
 func (g *Gateway) Released(v any) {
-	if v, ok := v.(*visit); ok && !v.known {
-		g.strangers.Add(-1)
+	if v, ok := v.(*visit); ok {
+		v.stranger.Release()
 	}
 }
 
@@ -238,7 +241,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 	if !v.known {
 		v.known = true
 		s.LetIn()
-		g.strangers.Add(-1)
+		v.stranger.Release()
 	}
 	return p, nil
 }

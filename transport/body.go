@@ -1,0 +1,117 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// How much memory bodies may take while they arrive, in bytes. A body that has arrived
+// is judged and done with at once, and is not counted.
+const (
+	leastBodies   = 64 << 20 // of clients; of four bodies of the largest size if that is more
+	strangeBodies = 16 << 20 // of all others: Engine.IO's packets
+)
+
+// bodies are what is on its way. They belong to a client, or else to an address.
+type bodies struct {
+	clients   *wire.Shares[string]
+	strangers *wire.Shares[string]
+}
+
+func newBodies(maxBody int) bodies {
+	return bodies{
+		clients:   wire.NewShares[string](int64(max(leastBodies, 4*maxBody))),
+		strangers: wire.NewShares[string](strangeBodies),
+	}
+}
+
+// Body returns the request's JSON body of at most limit bytes. It is for handlers that
+// have let the caller in: only then anything of the body is read, and memory is taken as
+// it arrives. An empty body is returned as nil whatever its Content-Type. It refuses, at
+// once where the headers tell, another Content-Type (415), any Content-Encoding (415:
+// inflating is how a small request becomes a large one), a longer body (413), and one
+// that does not come (408) or not whole (400).
+func Body(c *fiber.Ctx, limit int) ([]byte, error) {
+	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, Refuse(UnsupportedMediaType, "The body must not be compressed.").
+			With(fiber.HeaderAcceptEncoding, "identity")
+	}
+	length := wire.BodyLength(c.Context())
+	known := isJSON(c.Get(fiber.HeaderContentType))
+	switch {
+	case length > int64(limit):
+		return nil, bodyTooLarge(limit)
+	case length > 0 && !known:
+		return nil, notJSON()
+	case length < 0 && !known: // in chunks, and perhaps of no bytes
+		limit = 0
+	}
+	body, err := readBody(c, limit)
+	switch {
+	case errors.Is(err, wire.ErrBodyTooLarge) && !known:
+		return nil, notJSON()
+	case errors.Is(err, wire.ErrBodyTooLarge):
+		return nil, bodyTooLarge(limit)
+	case err != nil:
+		return nil, BrokenBody(err)
+	case len(body) == 0:
+		return nil, nil
+	}
+	return body, nil
+}
+
+func bodyTooLarge(limit int) error {
+	return Refuse(TooLarge, fmt.Sprintf("The request body is larger than %d bytes.", limit))
+}
+
+func notJSON() error {
+	return Refuse(UnsupportedMediaType, "The body must be application/json.").
+		With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
+}
+
+// readBody reads a body of at most limit bytes, on the account of who sends it.
+func readBody(c *fiber.Ctx, limit int) ([]byte, error) {
+	v := visitOf(c)
+	switch {
+	case v.bodies == nil:
+		return nil, errors.New("a body is read outside the gate")
+	case v.who.ClientID != "":
+		return wire.ReadBody(c.Context(), limit, v.bodies.clients, v.who.ClientID)
+	}
+	return wire.ReadBody(c.Context(), limit, v.bodies.strangers, "")
+}
+
+// Payload returns the request's body of at most limit bytes whatever it is, for a
+// protocol that knows its peers itself. Its errors are those of [wire.ReadBody].
+func (d *Door) Payload(c *fiber.Ctx, limit int) ([]byte, error) {
+	return wire.ReadBody(c.Context(), limit, d.bodies.strangers, d.Sharer(c))
+}
+
+// BrokenBody is the refusal of a body that could not be read.
+func BrokenBody(err error) *Problem {
+	var ne net.Error
+	switch {
+	case errors.Is(err, wire.ErrDisplaced):
+		return Refuse(Unavailable, "So many request bodies are on their way that the oldest had to make room.").Because(err)
+	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return Refuse(Timeout, "The body did not arrive in time.")
+	}
+	return Refuse(Malformed, "The body ended before its time, or its chunks are broken.")
+}
+
+func isJSON(contentType string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil || media != fiber.MIMEApplicationJSON {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
