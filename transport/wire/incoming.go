@@ -126,7 +126,7 @@ func headEnd(text []byte, seen int) int {
 // receive adds what comes next to ahead.
 func (c *Incoming) receive() {
 	c.n, c.err = 0, nil
-	err := error(nil)
+	var err error
 	if c.raw == nil {
 		c.n, err = c.Conn.Read(c.room())
 	} else if err = c.raw.Read(c.try); err == nil {
