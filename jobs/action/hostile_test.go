@@ -184,7 +184,7 @@ func TestHTTPHostileTargets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHTTP(Options{AllowPrivateAddresses: true})
-			h.limit = patience / 8
+			h.limit = patience / 2
 			if c.class == ClassTimeout {
 				h.limit = 200 * time.Millisecond
 			}
@@ -226,7 +226,7 @@ func TestHTTPHostileTargetsOfArtifacts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHTTP(Options{AllowPrivateAddresses: true})
-			h.limit = patience / 8
+			h.limit = patience / 2
 			if c.class == ClassTimeout {
 				h.limit = 200 * time.Millisecond
 			}
@@ -283,7 +283,7 @@ func TestHTTPHostileTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHTTP(Options{AllowPrivateAddresses: true})
-			h.limit = patience / 8
+			h.limit = patience / 2
 			if c.class == ClassTimeout {
 				h.limit = 500 * time.Millisecond
 			}
