@@ -40,7 +40,7 @@ var schema = sync.OnceValues(func() (files map[string][]byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // the files are in memory then
 	store, err := sqlite.Open(context.Background(), dir, sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
