@@ -101,8 +101,8 @@ type Handlers struct {
 // Wait returns when no handler runs. Who does not want to wait for peers cuts their
 // connections before.
 func (h *Handlers) Wait() {
-	h.running.Lock() //nolint:staticcheck // it is waited for, no more
-	h.running.Unlock()
+	h.running.Lock()
+	h.running.Unlock() //nolint:gocritic // it is waited for, no more
 }
 
 // hide keeps the server from reading a body.
