@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,11 +31,20 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 				return err
 			}
 			if err := d.Turn(c, p); err != nil {
-				refused <- err
+				select {
+				case refused <- err:
+				case <-t.Context().Done():
+				}
 				return err
 			}
-			entered <- c.Params("name")
-			<-leave
+			select {
+			case entered <- strings.Clone(c.Params("name")):
+			case <-t.Context().Done():
+			}
+			select {
+			case <-leave:
+			case <-t.Context().Done(): // the test has failed
+			}
 			return c.Send(make([]byte, LargeAnswer+1))
 		})
 		whoami(d, app)
@@ -70,6 +80,8 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 	ask(ctx, "first", watchKey)
 	enters("first")
 	gone, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := time.Now()
 	ask(gone, "gone", watchKey)
 	s.waiting(t, 2)
 	ask(ctx, "third", watchKey)
@@ -80,8 +92,8 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 		t.Errorf("a small answer beside a large one: %d", a.StatusCode)
 	}
 	cancel()
-	if err := <-refused; FromError(err).Code != ConnectionLimit {
-		t.Errorf("whoever left: %v", err)
+	if err := <-refused; FromError(err).Code != ConnectionLimit || time.Since(asked) >= maxTurnWait {
+		t.Errorf("whoever left is waited for until %v: %v", time.Since(asked), err)
 	}
 	leave <- struct{}{}
 	leave <- struct{}{}
