@@ -328,6 +328,9 @@ func TestStorageFull(t *testing.T) {
 			r = acme.submit(`"` + strings.Repeat("x", size) + `"`)
 		}
 	}
+	if r := acme.call("GET", "/readyz", nil); r.status != 503 {
+		t.Errorf("readyz while submits are refused: %d %s", r.status, r.text)
+	}
 	acme.full("a key", acme.call("POST", "/v1/keys", strings.NewReader(`{"name":"more"}`)))
 	umbra.full("a report", umbra.call("POST", "/v1/jobs/"+id+"/progress", strings.NewReader(`{"log":{"line":"`+strings.Repeat("x", 8<<10)+`"}}`), lease))
 	umbra.full("an upload", umbra.call("PUT", "/v1/jobs/"+id+"/artifacts/f", bytes.NewReader(make([]byte, 1<<20)), lease))
@@ -346,6 +349,9 @@ func TestStorageFull(t *testing.T) {
 	b.Prune()
 	if r := acme.submit(big); r.status != 202 {
 		t.Errorf("after retention: %d %s", r.status, r.text)
+	}
+	if r := acme.call("GET", "/readyz", nil); r.status != 200 {
+		t.Errorf("readyz after retention: %d %s", r.status, r.text)
 	}
 }
 
