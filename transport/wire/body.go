@@ -102,7 +102,7 @@ type Handlers struct {
 // connections before.
 func (h *Handlers) Wait() {
 	h.running.Lock()
-	h.running.Unlock() //nolint:gocritic // it is waited for, no more
+	h.running.Unlock() //nolint:gocritic,staticcheck // it is waited for, no more
 }
 
 // hide keeps the server from reading a body.
