@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,11 +16,13 @@ import (
 	"github.com/lmittmann/tint"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // serveCmd holds the settings of `jobcast serve`. Durations are Go durations.
 type serveCmd struct {
-	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
+	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port or unix:/path/of/a/socket; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
+	BasePath       string         `name:"base-path" env:"JOBCAST_BASE_PATH" help:"What every path begins with, behind a proxy that passes on a part of a site only."`
 	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
 	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
 	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
@@ -31,7 +34,7 @@ type serveCmd struct {
 	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
 	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
-	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" placeholder:"NETWORK,…" help:"Networks (CIDR) and addresses whose X-Forwarded-For is believed, comma-separated."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) and addresses whose X-Forwarded-For is believed, comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
 	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Jobs of a client that may be pending or running."`
 	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Bytes of all artifacts of a client together."`
@@ -58,6 +61,9 @@ const (
 
 const defaultAddr = ":3000"
 
+// basePath leaves out what would have two spellings in a URL.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){1,8}$`)
+
 // AfterApply fills in the address. PORT is how many platforms tell a program where to
 // listen.
 func (s *serveCmd) AfterApply() error {
@@ -82,6 +88,11 @@ func (s *serveCmd) check() error {
 		if !ok {
 			all = append(all, fmt.Errorf("--%s must be %s", flag, want))
 		}
+	}
+	s.BasePath = strings.TrimRight(s.BasePath, "/")
+	bad(s.BasePath == "" || basePath.MatchString(s.BasePath), "base-path", "as in /jobs: parts of A-Z, a-z, 0-9, underscore and hyphen, each behind a slash")
+	if path, ok := strings.CutPrefix(s.Addr, wire.UnixPrefix); ok {
+		bad(strings.HasPrefix(path, "/"), "addr", "unix: and an absolute path, as in unix:/run/jobcast.sock")
 	}
 	bad(s.PingInterval >= time.Second, "ping-interval", "at least 1s")
 	bad(s.PongTimeout >= s.PingInterval, "pong-timeout", "at least --ping-interval")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 // demo runs one sample job and prints its events as they arrive, through the
 // front door like any client. A key of its own is made if the caller has none,
 // because the store keeps no secrets.
-func (s *server) demo(ctx context.Context, std *stdio, url, secret string) error {
+func (s *server) demo(ctx context.Context, std *stdio, url, socket, secret string) error {
 	if secret == "" {
 		var err error
 		if secret, err = s.makeKey(ctx, "one demo run", auth.KeyOptions{TTL: demoKeyTTL}); err != nil {
@@ -31,7 +32,14 @@ func (s *server) demo(ctx context.Context, std *stdio, url, secret string) error
 	req.Header.Set("Authorization", "Bearer "+secret)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream")
-	resp, err := http.DefaultClient.Do(req)
+	dial := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if socket != "" {
+			network, addr = "unix", socket
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}}
+	defer dial.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: dial}).Do(req)
 	if err != nil {
 		return fmt.Errorf("demo job: %w", err)
 	}

@@ -90,7 +90,7 @@ func between(text, before, after string) string {
 	return found
 }
 
-// put uploads an artifact.
+// put uploads an artifact and returns the status and where the artifact is.
 func (s *site) put(path, lease, body string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, "http://"+s.addr+path, strings.NewReader(body))
@@ -104,7 +104,7 @@ func (s *site) put(path, lease, body string) (int, string) {
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode, resp.Status
+	return resp.StatusCode, resp.Header.Get("Location")
 }
 
 // nobody is a user who owns nothing; root becomes him, everybody else is nobody enough.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // demoClient is made at the very first start, so that there is something to try.
@@ -14,8 +15,12 @@ const demoClient = "demo"
 
 // greet prints where the server is and, at a first start, a key to use it with.
 func (s *server) greet(ctx context.Context, std *stdio) error {
-	url := baseURL(s.ln.Addr())
-	if _, err := fmt.Fprintln(std.out, "listening on "+url); err != nil {
+	url, socket := baseURL(s.ln.Addr()), ""
+	if addr, ok := s.ln.Addr().(*net.UnixAddr); ok {
+		socket = addr.Name
+	}
+	url += s.set.BasePath
+	if _, err := fmt.Fprintln(std.out, "listening on "+listening(url, socket, s.set.BasePath)); err != nil {
 		return err
 	}
 	// A signal must not come between a key that is made and the words that show it.
@@ -29,12 +34,19 @@ func (s *server) greet(ctx context.Context, std *stdio) error {
 		if secret, err = s.makeKey(begun, "made at the first start", auth.KeyOptions{}); err != nil {
 			return err
 		}
-		fmt.Fprintf(std.out, "key: %s\npage: %s/#key=%s\ntry: %s\n", secret, url, secret, tryLine(url, secret))
-	} else {
+		fmt.Fprintf(std.out, "key: %s\n", secret)
+	}
+	switch { // a browser cannot open a socket
+	case socket == "" && secret != "":
+		fmt.Fprintf(std.out, "page: %s/#key=%s\n", url, secret)
+	case socket == "":
 		fmt.Fprintf(std.out, "page: %s/\n", url)
 	}
+	if secret != "" {
+		fmt.Fprintf(std.out, "try: %s\n", tryLine(url, socket, secret))
+	}
 	if s.set.Demo {
-		return s.demo(ctx, std, url, secret)
+		return s.demo(ctx, std, url, socket, secret)
 	}
 	return nil
 }
@@ -54,16 +66,31 @@ func (s *server) makeKey(ctx context.Context, name string, o auth.KeyOptions) (s
 // sampleJob is what `try` and the demo submit.
 const sampleJob = `{"actions":[{"type":"wait","ms":500},{"type":"wait","ms":500},{"type":"wait","ms":500},{"type":"wait","ms":500}]}`
 
-func tryLine(url, secret string) string {
-	return fmt.Sprintf("curl -N -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
+// listening is the address of a server, as client.Options takes it.
+func listening(url, socket, base string) string {
+	if socket == "" {
+		return url
+	}
+	if base != "" {
+		base = ":" + base
+	}
+	return wire.UnixPrefix + socket + base
+}
+
+func tryLine(url, socket, secret string) string {
+	over := ""
+	if socket != "" {
+		over = "--unix-socket " + socket + " "
+	}
+	return fmt.Sprintf("curl -N "+over+"-H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
 		"-H 'Accept: text/event-stream' -d '%s' %s/v1/jobs", secret, sampleJob, url)
 }
 
 // baseURL is how a browser on this machine reaches the listener.
 func baseURL(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return "http://" + addr.String()
+	if err != nil { // a unix socket: the host does not matter
+		return "http://localhost"
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost"

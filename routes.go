@@ -54,6 +54,9 @@ func (s *server) routes() {
 		Metrics: s.metrics.handler(),
 	})
 	s.app.Get("/", page("index.html"))
+	if base := s.set.BasePath; base != "" { // the page's links are relative to its folder
+		s.app.Get(base, func(c *fiber.Ctx) error { return c.Redirect(base+"/", fiber.StatusPermanentRedirect) })
+	}
 	s.app.Get("/static/:name", func(c *fiber.Ctx) error { return page(c.Params("name"))(c) })
 }
 

@@ -104,7 +104,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
 	f := &feed{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
 	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
-		Publisher: f, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL,
+		Publisher: f, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
 		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
 		Limits:  set.limits(),
 	})
@@ -118,7 +118,7 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 		s.discard()
 		return nil, err
 	}
-	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, Logger: log})
+	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
 	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
 		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
@@ -165,7 +165,7 @@ func (s *server) openFiles(ctx context.Context) (err error) {
 func (s *server) transports() (err error) {
 	s.door, err = transport.New(transport.Options{
 		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
-		MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
+		BasePath: s.set.BasePath, MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jobcast/jobcast/transport"
 )
 
 // settings are what all flags and environment variables of all commands have in
@@ -31,7 +33,8 @@ func ignoreEmptyVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
 		if flag, ok := node.(*kong.Flag); ok {
 			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(name string) bool {
-				return strings.TrimSpace(os.Getenv(name)) == ""
+				value, set := os.LookupEnv(name)
+				return set && strings.TrimSpace(value) == ""
 			})
 		}
 		return next(nil)
@@ -118,7 +121,8 @@ func (l listMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error 
 }
 
 // readNetwork reads a network or a single address, which is a network of its own. IPv4
-// in IPv6 is IPv4, and a zone means nothing to a peer's address.
+// in IPv6 is IPv4, and a zone means nothing to a peer's address. The word unix stands
+// for those who connect over the unix socket.
 func readNetwork(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("network", &text); err != nil {
@@ -133,6 +137,9 @@ func readNetwork(ctx *kong.DecodeContext, target reflect.Value) error {
 }
 
 func parseNetwork(text string) (netip.Prefix, bool) {
+	if text == "unix" {
+		return netip.PrefixFrom(transport.UnixPeer, transport.UnixPeer.BitLen()), true
+	}
 	address, bits, whole := strings.Cut(text, "/")
 	addr, err := netip.ParseAddr(strings.Trim(address, "[]"))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,7 +42,7 @@ const DefaultURL = "http://localhost:3000"
 // Options say which server a client speaks with, and how. The zero value of
 // each field is useful.
 type Options struct {
-	URL        string        // http or https, without a path or with that of a proxy; empty: DefaultURL
+	URL        string        // http or https, without a path or with that of a proxy or of --base-path; or unix:/run/jobcast.sock, with /path after a second colon; empty: DefaultURL
 	Key        string        // a key or a token, less blanks, line ends and a byte order mark around it; sent as a header, never in a URL
 	HTTPClient *http.Client  // its Timeout must be 0, else it cuts streams; nil: one of our own
 	UserAgent  string        // empty: "jobcast-client"
@@ -76,6 +77,14 @@ func New(o Options) (*Client, error) {
 	if o.URL == "" {
 		o.URL = DefaultURL
 	}
+	socket := ""
+	if rest, ok := strings.CutPrefix(o.URL, "unix:"); ok {
+		path, base, _ := strings.Cut(rest, ":")
+		if !strings.HasPrefix(path, "/") || o.HTTPClient != nil {
+			return nil, errors.New("URL: want unix:/path/of/the/socket, and no HTTPClient")
+		}
+		socket, o.URL = path, "http://localhost"+base
+	}
 	u, err := url.Parse(o.URL)
 	if err != nil {
 		return nil, errors.New("URL: cannot be parsed") // err would repeat a password in it
@@ -102,6 +111,12 @@ func New(o Options) (*Client, error) {
 	c := &Client{opt: o, base: strings.TrimRight(u.String(), "/"), http: o.HTTPClient}
 	if c.http == nil {
 		c.own = http.DefaultTransport.(*http.Transport).Clone()
+		if socket != "" {
+			c.own.Proxy = nil
+			c.own.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			}
+		}
 		c.http = &http.Client{Transport: c.own, CheckRedirect: sameHost}
 	}
 	return c, nil

@@ -104,8 +104,11 @@ func ValidArtifactName(name string) bool {
 	return true
 }
 
-// ArtifactURL is where an artifact can be fetched, a path of this server.
-func ArtifactURL(jobID, name string) string { return "/v1/jobs/" + jobID + "/artifacts/" + name }
+// ArtifactURL is where an artifact can be fetched, a path of this server, which begins
+// with base.
+func ArtifactURL(base, jobID, name string) string {
+	return base + "/v1/jobs/" + jobID + "/artifacts/" + name
+}
 
 // SaveArtifact reads r to its end into an artifact of a running job and commits
 // job.artifact. An artifact of the same name is replaced at once. While it
@@ -147,7 +150,7 @@ func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType s
 		return Saved{}, err
 	}
 	defer draft.Discard()
-	a := StoredArtifact{Artifact: Artifact{Name: name, URL: ArtifactURL(l.JobID, name)}, Hold: in.hold.ID}
+	a := StoredArtifact{Artifact: Artifact{Name: name, URL: ArtifactURL(s.basePath, l.JobID, name)}, Hold: in.hold.ID}
 	if err := a.read(draft, in, contentType); err != nil {
 		return Saved{}, err
 	}

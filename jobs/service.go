@@ -26,6 +26,7 @@ const (
 type ServiceOptions struct {
 	LeaseTTL time.Duration // of claims that name none; 0: DefaultLeaseTTL
 	Files    Files         // the bytes of artifacts; nil: none can be saved
+	BasePath string        // what URLs of artifacts begin with
 	Logger   *slog.Logger  // nil: slog.Default()
 }
 
@@ -34,10 +35,11 @@ type ServiceOptions struct {
 // and knows when the next sweep is due. All methods are safe for concurrent
 // use. Their errors are those of the Store.
 type Service struct {
-	store Store
-	files Files // nil: none
-	ttl   time.Duration
-	log   *slog.Logger
+	store    Store
+	files    Files // nil: none
+	basePath string
+	ttl      time.Duration
+	log      *slog.Logger
 
 	bell     bell
 	due      *alarm // next PromoteDue
@@ -62,6 +64,7 @@ func NewService(store Store, o ServiceOptions) *Service {
 	return &Service{
 		store:    store,
 		files:    o.Files,
+		basePath: o.BasePath,
 		ttl:      o.LeaseTTL,
 		log:      o.Logger,
 		due:      newAlarm(),

@@ -13,6 +13,10 @@ export class Refusal extends Error {
   }
 }
 
+// at is the address of a path of the server that this page is of, which may stand
+// below a path of its own.
+export const at = (path) => new URL(`.${path}`, document.baseURI);
+
 // call sends one request with the key in a header (it never stands in a URL
 // here) and returns the Response. It throws a Refusal, or the AbortError of
 // options.signal.
@@ -20,7 +24,7 @@ export async function call(key, path, options = {}) {
   const headers = { Authorization: `Bearer ${key}`, Accept: "application/json", ...options.headers };
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", ...options, headers });
+    response = await fetch(at(path), { cache: "no-store", ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, {}, 0);

@@ -1,10 +1,10 @@
 // The page: a key, a job, and three panels that watch it.
 
-import { call } from "/static/api.js";
-import { Panel } from "/static/panel.js";
-import { followWebSocket } from "/static/socket.js";
-import { followEventSource, followLongPoll } from "/static/watch.js";
-import { work } from "/static/worker.js";
+import { call } from "./api.js";
+import { Panel } from "./panel.js";
+import { followWebSocket } from "./socket.js";
+import { followEventSource, followLongPoll } from "./watch.js";
+import { work } from "./worker.js";
 
 const $ = (id) => document.getElementById(id);
 const keySlot = "jobcast.key"; // in sessionStorage: this tab only

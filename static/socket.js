@@ -1,6 +1,6 @@
 // The same job followed over a WebSocket.
 
-import { backoff, call, pause, Refusal, words } from "/static/api.js";
+import { at, backoff, call, pause, Refusal, words } from "./api.js";
 
 // followWebSocket reports to a panel (see panel.js) until the job has ended or
 // signal fires, and never throws.
@@ -19,7 +19,7 @@ export async function followWebSocket(job, key, panel, signal) {
 // oneWebSocket resolves to "ended", "stopped" (by signal), or {code, after}:
 // the close code, and how long the server asked to wait, in ms.
 function oneWebSocket(job, key, panel, signal) {
-  const address = new URL(`/v1/ws?${new URLSearchParams({ apiKey: key })}`, location.href);
+  const address = at(`/v1/ws?${new URLSearchParams({ apiKey: key })}`);
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address);
   const send = (event, data) => socket.send(JSON.stringify({ event, data }));

@@ -1,7 +1,7 @@
 // The same job followed over EventSource and long-poll. Every transport delivers
 // the same events with the same ids, so the cursor of one would do for another.
 
-import { backoff, call, pause, Refusal, words } from "/static/api.js";
+import { at, backoff, call, pause, Refusal, words } from "./api.js";
 
 const terminal = new Set(["job.completed", "job.failed", "job.cancelled"]);
 
@@ -28,7 +28,7 @@ export async function followEventSource(job, key, panel, signal) {
 function oneEventSource(job, key, panel, signal) {
   const query = new URLSearchParams({ apiKey: key, conflate: "1" });
   if (panel.cursor) query.set("lastEventId", panel.cursor);
-  const source = new EventSource(`/v1/jobs/${job}/events?${query}`);
+  const source = new EventSource(at(`/v1/jobs/${job}/events?${query}`));
   return new Promise((resolve) => {
     let over = false; // the terminal event is here: a close or a 204 is the end
     let parting = false; // the server said why it will close; that text stays

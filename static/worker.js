@@ -1,6 +1,6 @@
 // A worker in the browser, for those who have none at hand: it runs one job.
 
-import { call, pause, Refusal } from "/static/api.js";
+import { call, pause, Refusal } from "./api.js";
 
 const steps = ["Open the letter", "Read it", "Think of an answer", "Write the answer"];
 const stepMs = 700;

@@ -41,8 +41,11 @@ type Options struct {
 	// Origins lists the web origins (`https://app.example.com`) that browsers
 	// may call from; empty or "*": all. The server's own origin always may.
 	Origins []string
-	MaxBody int          // bytes of a request body; 0: DefaultMaxBody
-	Log     *slog.Logger // nil: slog.Default()
+	// BasePath is what paths begin with, as in `/jobs`; empty: nothing. Routes are
+	// mounted without it, and answers name paths with it.
+	BasePath string
+	MaxBody  int          // bytes of a request body; 0: DefaultMaxBody
+	Log      *slog.Logger // nil: slog.Default()
 
 	OnRefused func(Code) // is told of each refused request and must not block; nil: nobody is
 }
@@ -52,6 +55,7 @@ type Door struct {
 	auth    Authenticator
 	proxies []netip.Prefix
 	origins []string // empty: all
+	base    string
 	maxBody int
 	log     *slog.Logger
 	refused func(Code)
@@ -75,7 +79,7 @@ func New(o Options) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, maxBody: o.MaxBody, log: o.Log, refused: o.OnRefused}
+	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, base: o.BasePath, maxBody: o.MaxBody, log: o.Log, refused: o.OnRefused}
 	if d.refused == nil {
 		d.refused = func(Code) {}
 	}
@@ -123,13 +127,17 @@ func (d *Door) App() *fiber.App {
 	return app
 }
 
-// knownMethods gives each request the one spelling of its path and answers methods
+// knownMethods gives each request the one spelling of its path, without the base path,
+// and answers methods
 // that fiber does not know, which it would refuse with a text of its own before any
 // middleware.
 func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	methods := app.Config().RequestMethods
 	return func(rc *fasthttp.RequestCtx) {
 		plainTarget(rc)
+		if d.base != "" {
+			rc.Request.SetRequestURIBytes(Based(d.base, rc.Request.Header.RequestURI()))
+		}
 		if slices.Contains(methods, string(rc.Method())) {
 			next(rc)
 			return
@@ -142,6 +150,9 @@ func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fastht
 		}
 	}
 }
+
+// BasePath returns what the paths in answers begin with.
+func (d *Door) BasePath() string { return d.base }
 
 // MaxBody returns the largest request body in bytes.
 func (d *Door) MaxBody() int { return d.maxBody }

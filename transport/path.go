@@ -60,3 +60,14 @@ func plainTarget(rc *fasthttp.RequestCtx) {
 		rc.Request.SetRequestURIBytes(plain)
 	}
 }
+
+// Based returns a request's target without the base path that it begins with, and any
+// other as it is: some proxies take the base path away themselves, and probes come
+// past them.
+func Based(base string, target []byte) []byte {
+	rest, ok := bytes.CutPrefix(PlainTarget(target), []byte(base))
+	if base == "" || !ok || len(rest) == 0 || rest[0] != '/' {
+		return target
+	}
+	return rest
+}

@@ -58,7 +58,8 @@ func (d *Door) Sharer(c *fiber.Ctx) string { return auth.Network(d.ClientAddr(c)
 // peer, no trace of a proxy, and not from a web page (a page of any site can
 // make its visitor's browser call loopback).
 func Local(c *fiber.Ctx) bool {
-	if !peerAddr(c).IsLoopback() || c.Get(fiber.HeaderOrigin) != "" {
+	_, socket := c.Context().RemoteAddr().(*net.UnixAddr)
+	if !socket && !peerAddr(c).IsLoopback() || c.Get(fiber.HeaderOrigin) != "" {
 		return false
 	}
 	for name := range strings.FieldsSeq(proxyHeaders) {
@@ -78,10 +79,14 @@ func (d *Door) trusts(addr netip.Addr) bool {
 	return false
 }
 
+// UnixPeer stands for the address of whoever connects over a unix socket, or in memory:
+// no peer over TCP has it.
+var UnixPeer = netip.IPv4Unspecified()
+
 func peerAddr(c *fiber.Ctx) netip.Addr {
 	tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return netip.IPv4Unspecified() // an in-memory or unix connection
+		return UnixPeer
 	}
 	addr, _ := netip.AddrFromSlice(tcp.IP)
 	return addr.Unmap()

@@ -132,7 +132,7 @@ func (s *session) artifacts(job int64, uuid string) ([]jobs.Artifact, error) {
 	err := s.each(sqlArtifacts, []any{job}, func(rows *sql.Rows) (bool, error) {
 		var a jobs.Artifact
 		err := rows.Scan(&a.Name, &a.Size, &a.ContentType)
-		a.URL = jobs.ArtifactURL(uuid, a.Name)
+		a.URL = jobs.ArtifactURL(s.base, uuid, a.Name)
 		list = append(list, a)
 		return true, err
 	})
@@ -150,7 +150,7 @@ func (s *Store) Artifact(ctx context.Context, client, jobID, name string) (jobs.
 			return a, err
 		}
 		if found {
-			a.URL, a.Digest = jobs.ArtifactURL(jobID, a.Name), [32]byte(digest)
+			a.URL, a.Digest = jobs.ArtifactURL(s.opts.BasePath, jobID, a.Name), [32]byte(digest)
 			return a, nil
 		}
 		var id int64

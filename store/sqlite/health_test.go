@@ -207,7 +207,7 @@ func TestTroubleHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
 		s := openServing(t, dir, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-		other, err := newSession(context.Background(), s.writerDB)
+		other, err := newSession(context.Background(), s.writerDB, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,21 +65,22 @@ func readerConnector(dir string) connector {
 // a goroutine for each statement, and an interrupt would tear a transaction.
 type session struct {
 	conn  *sql.Conn
+	base  string               // Options.BasePath
 	stmts map[string]*sql.Stmt // by SQL text
 }
 
-func newSession(ctx context.Context, db *sql.DB) (*session, error) {
+func newSession(ctx context.Context, db *sql.DB, base string) (*session, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+	return &session{conn: conn, base: base, stmts: make(map[string]*sql.Stmt)}, nil
 }
 
 // renewed makes a new session in the place of old, whose connection ends. On an error
 // old stays as it is.
 func renewed(db *sql.DB, old *session) (*session, error) {
-	fresh, err := newSession(context.Background(), db)
+	fresh, err := newSession(context.Background(), db, old.base)
 	if err != nil {
 		return old, err
 	}

@@ -46,6 +46,7 @@ type Options struct {
 	// Now is the clock on the wall; nil: time.Now. Tests set it forward and back.
 	Now func() time.Time
 
+	BasePath        string        // what URLs of artifacts begin with
 	DefaultLeaseTTL time.Duration // of a claim that names none; 0: 30 s
 
 	Limits jobs.Limits // what clients may fill
@@ -118,7 +119,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 // read-only connection cannot make the files that WAL needs.
 func (s *Store) connect(ctx context.Context, dir string) error {
 	s.writerDB = sql.OpenDB(writerConnector(dir))
-	writer, err := newSession(ctx, s.writerDB)
+	writer, err := newSession(ctx, s.writerDB, s.opts.BasePath)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	}
 	s.readerDB = sql.OpenDB(readerConnector(dir))
 	for range readers {
-		db, err := newSession(ctx, s.readerDB)
+		db, err := newSession(ctx, s.readerDB, s.opts.BasePath)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 // stored is an artifact of a job whose bytes are in a file.
 func stored(job, name, file string) jobs.StoredArtifact {
 	return jobs.StoredArtifact{
-		Artifact: jobs.Artifact{Name: name, Size: int64(len(file)), ContentType: "text/plain", URL: jobs.ArtifactURL(job, name)},
+		Artifact: jobs.Artifact{Name: name, Size: int64(len(file)), ContentType: "text/plain", URL: jobs.ArtifactURL("", job, name)},
 		File:     file, Digest: [32]byte{byte(len(file))},
 	}
 }

@@ -74,7 +74,7 @@ func (w *world) listArtifacts() {
 		l := w.claim("b")
 		for i := range 20 {
 			name := fmt.Sprintf("%0128d", i)
-			a := jobs.StoredArtifact{File: newID(), Artifact: jobs.Artifact{Name: name, ContentType: "text/plain", URL: jobs.ArtifactURL(l.Job.ID, name)}}
+			a := jobs.StoredArtifact{File: newID(), Artifact: jobs.Artifact{Name: name, ContentType: "text/plain", URL: jobs.ArtifactURL("", l.Job.ID, name)}}
 			must(w.store.AddArtifact(w.Context(), l.Lease, a, nil))(w)
 		}
 	}

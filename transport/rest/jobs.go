@@ -160,7 +160,7 @@ func (s *server) retry(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	locate(c, job, replayed)
+	s.locate(c, job, replayed)
 	return s.answer(c, p, fiber.StatusAccepted, job)
 }
 
@@ -184,8 +184,8 @@ func (s *server) empty(body []byte) error {
 }
 
 // locate says where a new job is, and whether the answer repeats an earlier one.
-func locate(c *fiber.Ctx, job jobs.Job, replayed bool) {
-	c.Set(fiber.HeaderLocation, "/v1/jobs/"+job.ID)
+func (s *server) locate(c *fiber.Ctx, job jobs.Job, replayed bool) {
+	c.Set(fiber.HeaderLocation, s.Door.BasePath()+"/v1/jobs/"+job.ID)
 	if replayed {
 		c.Set("Idempotent-Replayed", "true")
 	}

@@ -65,7 +65,7 @@ func (s *server) commit(c *fiber.Ctx, p auth.Principal, in submission) (jobs.Job
 	if err != nil {
 		return jobs.Job{}, err
 	}
-	locate(c, job, replayed)
+	s.locate(c, job, replayed)
 	return job, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -22,8 +23,12 @@ const (
 )
 
 // Listen opens a TCP listener whose connections notice a dead peer within 20 s.
-// Multipath TCP is off, because there the option that does it fails.
+// Multipath TCP is off, because there the option that does it fails. An address
+// that begins with UnixPrefix is the path of a unix socket.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+		return listenUnix(ctx, path)
+	}
 	lc := net.ListenConfig{
 		KeepAlive: -1, // is set below
 		Control: func(_, _ string, c syscall.RawConn) error { // accepted sockets inherit the options, which saves calls for each
