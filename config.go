@@ -43,7 +43,7 @@ type serveCmd struct {
 	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
 	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
-	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients get what they need to recover: event (a packet of its own), argument (a last argument of each event) or off (they cannot)."`
+	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients get what they need to recover: event, as a packet of its own; argument, as the last argument of each event; off, not at all."`
 	Compat         string         `default:"" enum:",nestjs" env:"JOBCAST_COMPAT" help:"nestjs: Socket.IO keeps the manners of a NestJS gateway where they differ, so that its clients need no change."`
 	Demo           bool           `env:"JOBCAST_DEMO" help:"Also run one sample job and print its live events."`
 }
