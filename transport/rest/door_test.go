@@ -56,7 +56,7 @@ func TestKeyPages(t *testing.T) {
 	s := newSite(t) // acme has four keys
 	var ids []string
 	next := ""
-	for pages := 0; pages < 3; pages++ {
+	for range 3 {
 		a := s.call("GET", "/v1/keys?limit=2&after="+next, s.admin, "")
 		var page struct {
 			Keys []struct{ ID string }
