@@ -163,6 +163,9 @@ func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
 			}
 		}
 		receipt, err := a.p.svc.store.Append(ctx, a.l.Lease, []Body{body})
+		if err != nil { // what is refused renews nothing, and nobody else renews the lease of a parked attempt
+			_, _ = a.p.svc.store.Extend(ctx, a.l.Lease) // whether it is lost, the next command hears too
+		}
 		var limit *LimitError
 		if errors.As(err, &limit) { // the job goes on: its end makes room, its progress does not
 			a.log.Debug("an event was left out", "err", err)

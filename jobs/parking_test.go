@@ -13,10 +13,14 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// pausing is a runner for which actions named "rest" wait an hour.
+// pausing is a runner for which actions named "rest" wait an hour, and those named
+// "nap" much less than until a lease is renewed.
 type pausing struct{ runner }
 
 func (pausing) Pause(raw json.RawMessage) (time.Duration, any, bool) {
+	if strings.Contains(string(raw), `"nap"`) {
+		return jobs.DefaultLeaseTTL / 6, json.RawMessage(`{"type":"nap"}`), true
+	}
 	return time.Hour, json.RawMessage(`{"type":"rest"}`), strings.Contains(string(raw), `"rest"`)
 }
 
@@ -155,6 +159,33 @@ func TestParkedAttemptsEndLikeOthers(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// Events that are refused renew no lease; whoever waits keeps it all the same.
+func TestParkedAttemptsKeepTheirLease(t *testing.T) {
+	naps := restful(strings.Split(strings.Repeat("nap nap nap x ", 5)+"nap", " ")...)
+	for name, c := range map[string]struct {
+		spec    jobs.Spec
+		trouble func(*faulty)
+		want    string
+	}{
+		"beyond the bound on storage": {naps, func(f *faulty) { f.bounded.Store(true) }, "created started completed"},
+		"while the disk is full":      {restful("rest"), func(f *faulty) { f.full.Store(1 << 30) }, "created started progress completed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+				c.trouble(store)
+				r.startPausing(t, jobs.ProcessorOptions{Concurrency: 1}, nothing)
+				id := r.submit(t, "a", c.spec)
+				time.Sleep(4 * jobs.DefaultLeaseTTL)
+				store.full.Store(0)
+				time.Sleep(2 * time.Hour)
+				if got := r.story(id); got != c.want {
+					t.Errorf("%s, want %s", got, c.want)
+				}
+			})
+		})
+	}
 }
 
 // What does not fit among the parked waits on its runner.

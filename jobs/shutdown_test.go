@@ -104,6 +104,7 @@ type faulty struct {
 	lost     atomic.Int64 // that many commits are done but reported as ErrUnavailable
 	full     atomic.Int64 // that many commands are refused with ErrStorageFull
 	silenced atomic.Bool  // renewals are lost on the way
+	bounded  atomic.Bool  // events are refused, because storage has reached its bound
 }
 
 func (f *faulty) spoil(command func() error) error {
@@ -118,6 +119,9 @@ func (f *faulty) spoil(command func() error) error {
 }
 
 func (f *faulty) Append(ctx context.Context, l jobs.Lease, b []jobs.Body) (r jobs.Receipt, err error) {
+	if f.bounded.Load() {
+		return r, &jobs.LimitError{What: jobs.LimitStorage}
+	}
 	return r, f.spoil(func() error { r, err = f.Store.Append(ctx, l, b); return err })
 }
 
