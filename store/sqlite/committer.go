@@ -25,6 +25,7 @@ type command struct {
 	at   time.Time          // when it was asked for
 	rows int                // about how many event rows it writes
 	run  func(*batch) error // runs in the committer, maybe twice: see committer.commit
+	drop string             // id of the hold that it ends, whatever becomes of the transaction; empty: none
 	err  chan error         // buffered; sent to once, by the committer
 }
 
@@ -53,35 +54,44 @@ type committer struct {
 // do runs fn in the committer and returns what it returned, once that is durable.
 func do[T any](ctx context.Context, c *committer, rows int, fn func(*batch) (T, error)) (T, error) {
 	var value, zero T
-	cmd := &command{at: time.Now(), rows: rows, err: make(chan error, 1)}
-	cmd.run = func(b *batch) (err error) {
+	cmd := &command{rows: rows, run: func(b *batch) (err error) {
 		value, err = fn(b)
 		return err
+	}}
+	answered, err := c.ask(ctx, cmd)
+	if !answered { // fn may still be at work
+		return zero, err
 	}
+	return value, err
+}
+
+// ask has cmd executed. Without an answer its fate is open.
+func (c *committer) ask(ctx context.Context, cmd *command) (answered bool, err error) {
+	cmd.at, cmd.err = time.Now(), make(chan error, 1)
 	select {
 	case <-c.closing:
-		return zero, jobs.ErrClosed
+		return false, jobs.ErrClosed
 	default:
 	}
 	select {
 	case c.queue <- cmd:
 	case <-c.closing:
-		return zero, jobs.ErrClosed
+		return false, jobs.ErrClosed
 	case <-ctx.Done():
-		return zero, ctx.Err()
+		return false, ctx.Err()
 	}
 	select {
 	case err := <-cmd.err:
-		return value, err
+		return true, err
 	case <-ctx.Done():
-		return zero, fmt.Errorf("%w: %w", jobs.ErrUnavailable, ctx.Err())
+		return false, fmt.Errorf("%w: %w", jobs.ErrUnavailable, ctx.Err())
 	case <-c.done:
 	}
 	select { // the answer may have come just before the end
 	case err := <-cmd.err:
-		return value, err
+		return true, err
 	default: // enqueued after the last look into the queue: never ran
-		return zero, jobs.ErrClosed
+		return false, jobs.ErrClosed
 	}
 }
 
@@ -241,6 +251,11 @@ func (c *committer) fail(cmds []*command, err error) {
 func (c *committer) refuse(cmds []*command, err error) {
 	if errors.Is(err, jobs.ErrUnavailable) || errors.Is(err, jobs.ErrStorageFull) {
 		c.health.refused(err)
+	}
+	for _, cmd := range cmds {
+		if cmd.drop != "" {
+			c.st.drop(cmd.drop)
+		}
 	}
 	answer(cmds, nil, err)
 }

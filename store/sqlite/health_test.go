@@ -240,3 +240,59 @@ func TestTroubleHeals(t *testing.T) {
 		}
 	})
 }
+
+// TestHoldsEndInTrouble: room that was held is free again, also if it is given back
+// while nothing can be written, or together with a commit that fails.
+func TestHoldsEndInTrouble(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := openServing(t, dir, Options{
+		Logger: slog.New(slog.DiscardHandler), Limits: jobs.Limits{ArtifactsPerClient: 1000, Storage: 1 << 30},
+	})
+	l := leased(t, s, "a")
+	hold := func(id string) error {
+		_, _, err := s.HoldArtifact(t.Context(), l.Lease, jobs.Hold{ID: id, Name: "f", Least: 1000, Most: 1000})
+		return err
+	}
+	if err := hold("one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropHold(t.Context(), "one"); !errors.Is(err, jobs.ErrLost) {
+		t.Errorf("while the folder is away: %v", err)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold("two"); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+
+	added := &command{rows: 1, err: make(chan error, 1), run: func(b *batch) error {
+		r, err := b.holding(l.Lease)
+		if err == nil {
+			_, err = b.putArtifact(r, jobs.StoredArtifact{Artifact: jobs.Artifact{Name: "f", Size: 1000}, File: "f", Hold: "two"}, nil)
+		}
+		return errors.Join(err, os.Rename(dir, dir+".away"))
+	}}
+	dropped := &command{drop: "two", err: make(chan error, 1), run: func(b *batch) error {
+		b.st.drop("two")
+		return nil
+	}}
+	s.committer.queue <- added
+	s.committer.queue <- dropped
+	if err := <-added.err; !errors.Is(err, jobs.ErrLost) {
+		t.Errorf("an artifact in a folder that goes: %v", err)
+	}
+	<-dropped.err
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Extend(t.Context(), l.Lease); err != nil {
+		t.Fatal(err)
+	}
+	if n, held := len(s.committer.st.holds), s.committer.st.storage.held; n != 0 || held != 0 {
+		t.Errorf("%d holds are left, of %d bytes", n, held)
+	}
+}

@@ -134,11 +134,16 @@ func (b *batch) restoreHolds() {
 	}
 }
 
-// DropHold implements jobs.Store.
+// DropHold implements jobs.Store. It goes through the committer because that has the
+// holds, and behind the commands that came before it; a database in trouble does not
+// keep room from being given back.
 func (s *Store) DropHold(ctx context.Context, id string) error {
-	_, err := write(ctx, s, 0, func(b *batch) (struct{}, error) {
+	if !s.opts.Serving {
+		return errNotServing
+	}
+	_, err := s.committer.ask(ctx, &command{drop: id, run: func(b *batch) error {
 		b.st.drop(id)
-		return struct{}{}, nil
-	})
+		return nil
+	}})
 	return err
 }
