@@ -9,14 +9,14 @@ import "time"
 type clock struct {
 	wall  func() time.Time
 	began time.Time // has a monotonic reading
-	base  int64     // the wall's time then, Unix milliseconds
+	base  int64     // the wall's time then, Unix nanoseconds: so both turn to the next millisecond together
 }
 
 func newClock(wall func() time.Time) clock {
 	if wall == nil {
 		wall = time.Now
 	}
-	return clock{wall: wall, began: time.Now(), base: wall().UnixMilli()}
+	return clock{wall: wall, began: time.Now(), base: wall().UnixNano()}
 }
 
 // now returns the wall's time. Leases take time.Now instead: they live in memory,
@@ -24,4 +24,6 @@ func newClock(wall func() time.Time) clock {
 func (c clock) now() time.Time { return c.wall() }
 
 // steady returns the steady time in milliseconds.
-func (c clock) steady() int64 { return c.base + time.Since(c.began).Milliseconds() }
+func (c clock) steady() int64 {
+	return (c.base + time.Since(c.began).Nanoseconds()) / int64(time.Millisecond)
+}
