@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -162,6 +165,27 @@ func TestJobIsJoinedAgainAtEachConnect(t *testing.T) {
 			p.heard = p.heard[len(p.heard)-1:] // before it the sentinel's
 			p.heardOnce(1)
 		},
+		"it asks many times, and nothing had arrived": func(p *pageTest) {
+			p.cut()
+			p.back()
+			p.read()
+			old := p.io.Recovery()
+			p.job.Emit(p, 2, 1)
+			p.job.Finish(p)
+			p.read()
+			for range 40 {
+				p.subscribe(p.job.Job)
+				for _, frame := range []string{"subscribed", "live", "end"} {
+					p.until(p.io, frame)
+				}
+			}
+			p.cut()
+			p.heard = nil
+			p.io = p.come(old)
+			p.read()
+			p.heard = p.heard[:len(p.heard)-1] // behind it the sentinel's
+			p.heardOnce(1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) { eachOffset(t, func(s *sessionTest) { story(opened(s)) }) })
 	}
@@ -189,5 +213,28 @@ func TestEndsAreRememberedForLong(t *testing.T) {
 			p.read()
 		}
 		p.heardOnce(3)
+	})
+}
+
+// TestEndsAreNotedWithoutPings: rooms that are over do not gather until the next ping of
+// the application, which may be far away: a join notes those of before.
+func TestEndsAreNotedWithoutPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(newSessionTestWith(t, "event", true, "--ping-interval=24h", "--pong-timeout=24h"))
+		p.job.Finish(p)
+		for range 10 {
+			p.read()
+			time.Sleep(15 * time.Second)
+		}
+		p.subscribe(p.log.Begin(p).Job)
+		p.until(p.io, "subscribed")
+		p.until(p.io, "live")
+		time.Sleep(time.Second)
+		id, _, _ := strings.Cut(p.io.Recovery().PID, ".")
+		state, err := p.server.running().store.Session(t.Context(), "acme", id)
+		i := slices.IndexFunc(state.Rooms, func(r jobs.SessionRoom) bool { return r.Job == p.job.Job })
+		if err != nil || i < 0 || state.Rooms[i].End == 0 {
+			t.Errorf("%+v, %v; the room that ended is not noted as over", state.Rooms, err)
+		}
 	})
 }

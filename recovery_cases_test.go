@@ -35,11 +35,8 @@ func eachOffset(t *testing.T, story func(s *sessionTest)) {
 	}
 }
 
-func newSessionTestWith(t *testing.T, offset string, memory bool) *sessionTest {
-	server, ok := boot(t, transporttest.Options{Offset: offset, Memory: memory}).(*booted)
-	if !ok {
-		t.Fatal("another server")
-	}
+func newSessionTestWith(t *testing.T, offset string, memory bool, flags ...string) *sessionTest {
+	server := bootWith(t, transporttest.Options{Offset: offset, Memory: memory}, flags...)
 	id, secret := server.Key("acme", auth.KeyOptions{})
 	return &sessionTest{
 		T: t, server: server, key: id, log: transporttest.NewLog(server, "acme"),

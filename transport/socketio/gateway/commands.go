@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -106,7 +107,8 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 		return err
 	}
 	n.joins++
-	if err := n.commit(ctx, joined); err != nil {
+	at, err := n.commit(ctx, joined)
+	if err != nil {
 		n.sub.Leave(q.JobID)
 		return err
 	}
@@ -114,9 +116,14 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 	if r := n.rooms.of(q.JobID); r != nil { // its end is being sent
 		n.outlive(*r)
 	}
-	n.rooms.put(room{job: q.JobID, n: joined.N, waits: e.WantsAck(), ack: e.ID})
+	r := room{job: q.JobID, n: joined.N, start: at}
+	if e.WantsAck() {
+		r.waits = e.ID + 1
+	}
+	n.rooms.put(r)
 	n.mu.Unlock()
 	n.sub.Release(q.JobID)
+	n.cleanUp(time.Now())
 	n.g.opt.Observe.Resumed(kind, start, joined)
 	return nil
 }
@@ -170,11 +177,11 @@ func (n *session) check(q request) (transport.Start, error) {
 }
 
 // commit puts a joined room into the store. An earlier join of the job stays there
-// until the client must have received its end.
-func (n *session) commit(ctx context.Context, j hub.Joined) error {
+// until the client must have received its end. It returns the seq where the room starts.
+func (n *session) commit(ctx context.Context, j hub.Joined) (uint64, error) {
 	start, ok := jobs.ParseCursor(j.Cursor)
 	if !ok {
-		return errors.New("gateway: a room starts nowhere")
+		return 0, errors.New("gateway: a room starts nowhere")
 	}
 	gone := n.crowded(j.Room.Job)
 	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.id, jobs.SessionRoom{
@@ -183,7 +190,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) error {
 	if err != nil {
 		n.keep(gone)
 	}
-	return err
+	return start.Seq, err
 }
 
 // again answers a subscribe to a room that is joined; told is false if it was left
@@ -210,9 +217,9 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 	n.mu.Lock()
 	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })
 	if r := n.rooms.of(q.JobID); r != nil {
-		gone = append(gone, over{n: r.n, job: r.job, end: r.end})
-		if r.waits {
-			n.control = append(n.control, frame{ack: r.ack, data: leftFrame(q.JobID).MarshalData()})
+		gone = append(gone, over{n: r.n, job: r.job, start: r.start, end: r.end})
+		if r.waits != 0 {
+			n.control = append(n.control, frame{ack: r.waits - 1, data: leftFrame(q.JobID).MarshalData()})
 		}
 		n.rooms.remove(q.JobID)
 	}

@@ -47,9 +47,9 @@ func (n *session) collect(b *batch, left int) (control []frame, more bool) {
 		if it.Mark == nil || it.Mark.Kind != hub.Started {
 			continue
 		}
-		if r := n.rooms.of(it.Mark.Room.Job); r != nil && r.n == it.Mark.N && r.waits {
+		if r := n.rooms.of(it.Mark.Room.Job); r != nil && r.n == it.Mark.N && r.waits != 0 {
 			b.acks = append(b.acks, *r)
-			r.waits = false
+			r.waits = 0
 		}
 	}
 	return control, more
@@ -197,7 +197,7 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 	n.write(w, frame{event: f.Event, data: data, offset: true})
 	for _, r := range acks {
 		if r.n == m.N {
-			n.write(w, frame{ack: r.ack, data: data})
+			n.write(w, frame{ack: r.waits - 1, data: data})
 		}
 	}
 }

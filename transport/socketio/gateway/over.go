@@ -12,7 +12,7 @@ import (
 // Limits of rooms that have ended.
 const (
 	maxEnded   = 1024 // sessions whose rooms wait to be removed; others do it with their next join
-	maxRejoins = 16   // joins of one job that has ended; with more, the oldest leaves the store early
+	maxRejoins = 16   // joins of one job that has ended; with more, some leave the store early
 	cleaners   = 4    // who remove rooms
 	maxCleaned = 200  // rooms in one transaction, which the commits of others wait for
 )
@@ -20,10 +20,11 @@ const (
 // over is a room that has ended. In the store it is as it was until the client must
 // have received its end: if the connection is cut before, it is read once more.
 type over struct {
-	n   int64 // of its join
-	job string
-	end uint64    // see room; 0: the job is no more
-	due time.Time // the client must have been told by then
+	n     int64 // of its join
+	job   string
+	start uint64    // see room
+	end   uint64    // see room; 0: the job is no more
+	due   time.Time // the client must have been told by then
 }
 
 // ends notes that a room's end is taken, and with it the job's last event. mu is held.
@@ -64,24 +65,31 @@ func (n *session) ended(m *hub.Mark) {
 
 // outlive puts a room to those that are over. mu is held.
 func (n *session) outlive(r room) {
-	n.over = append(n.over, over{r.n, r.job, r.end, time.Now().Add(provenAfter)})
+	n.over = append(n.over, over{r.n, r.job, r.start, r.end, time.Now().Add(provenAfter)})
 }
 
 // crowded takes the oldest rooms of a job that is joined once more, if they are many.
+// The one that goes back furthest stays: it owes all that the others owe.
 func (n *session) crowded(job string) []over {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	crowd := 1 - maxRejoins
+	var far over
 	for _, o := range n.over {
-		if o.job == job {
-			crowd++
+		if o.job != job {
+			continue
+		}
+		crowd++
+		if far.n == 0 || o.start < far.start {
+			far = o
 		}
 	}
 	return n.takeOver(func(o over) bool {
-		if o.job == job {
+		out := o.job == job && o.n != far.n && crowd > 0
+		if out {
 			crowd--
 		}
-		return o.job == job && crowd >= 0
+		return out
 	})
 }
 

@@ -168,8 +168,8 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 	if len(rooms) == 0 {
 		return nil
 	}
-	for _, r := range resumed {
-		n.rooms.put(room{job: r.Job, n: r.N})
+	for i, r := range resumed {
+		n.rooms.put(room{job: r.Job, n: r.N, start: rooms[i].Start.Seq})
 		if r.Live {
 			n.begun = max(n.begun, r.N)
 		}

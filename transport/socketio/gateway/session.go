@@ -79,8 +79,8 @@ func (p place) String() string {
 type room struct {
 	job   string
 	n     int64
-	waits bool   // an acknowledgement, for `subscribed`
-	ack   int64  // its id
+	start uint64 // the seq it was joined behind
+	waits int64  // for `subscribed`: an acknowledgement, its id plus one; 0: none
 	end   uint64 // the seq of its job's last event, once the room's end is being sent
 }
 
