@@ -5,9 +5,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +28,11 @@ const scriptsTime = 2 * time.Minute
 func TestScripts(t *testing.T) {
 	b := boot(t, transporttest.Options{MaxConnections: 1000}).(*booted)
 	bin := filepath.Dir(binary(t))
+	// Where the tests run under nohup, commands would heed no SIGHUP either. Those that
+	// a process handles are as ever for its children.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) }) // the scripts run when this function has returned
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", Deadline: time.Now().Add(scriptsTime),
 		Setup: func(env *testscript.Env) error {

@@ -22,7 +22,7 @@ import (
 // serveCmd holds the settings of `jobcast serve`. Durations are Go durations.
 type serveCmd struct {
 	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port or unix:/path/of/a/socket; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
-	BasePath       string         `name:"base-path" env:"JOBCAST_BASE_PATH" help:"What every path begins with, behind a proxy that passes on a part of a site only."`
+	BasePath       string         `name:"base-path" placeholder:"PATH" env:"JOBCAST_BASE_PATH" help:"What every path begins with, behind a proxy that passes on a part of a site only."`
 	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
 	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
 	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`

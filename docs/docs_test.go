@@ -86,7 +86,7 @@ func TestSettings(t *testing.T) {
 	offered := map[string][2]string{}
 	for _, m := range settingHelp.FindAllStringSubmatch(strings.Join(strings.Fields(flags), " "), -1) {
 		fallback := strings.TrimSuffix(strings.Trim(m[2], `"`), ",...")
-		if strings.ToUpper(fallback) == fallback && strings.HasPrefix(m[1][2:], strings.ToLower(fallback)) {
+		if strings.ToUpper(fallback) == fallback && strings.Contains(m[1], strings.ToLower(fallback)) {
 			fallback = "" // the name of the value stands where a default would
 		}
 		offered[m[1]] = [2]string{strings.NewReplacer("$", "", ",", "").Replace(m[3]), fallback}
