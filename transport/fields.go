@@ -129,8 +129,12 @@ func (f field) join(c *fiber.Ctx) error {
 	case f.kind == single:
 		return Refuse(Malformed, "The header "+f.name+" is given more than once, with different values.")
 	}
-	h.Del(f.name) // Set replaces the first line only
+	closes := h.ConnectionClose() // which the framing may ask for as well, and Del and Set forget
+	h.Del(f.name)                 // Set replaces the first line only
 	h.Set(f.name, strings.Join(values, ", "))
+	if closes {
+		h.SetConnectionClose()
+	}
 	return nil
 }
 

@@ -74,6 +74,22 @@ func TestCloseInSeveralLines(t *testing.T) {
 	}
 }
 
+// A request whose framing asks for the end of its connection keeps that, whatever its
+// lines of Connection say together (RFC 9112 6.1).
+func TestCloseBecauseOfTheFraming(t *testing.T) {
+	closes := false
+	s := openSite(t, Options{}, func(_ *Door, app *fiber.App) {
+		app.All("/", func(c *fiber.Ctx) error {
+			closes = c.Request().Header.ConnectionClose()
+			return nil
+		})
+	})
+	s.raw("POST / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: x-hop\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	if !closes {
+		t.Error("the handler sees a connection that may be used again")
+	}
+}
+
 // A request's many headers cost no more than reading them.
 func BenchmarkJoinFields(b *testing.B) {
 	app := fiber.New()

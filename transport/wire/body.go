@@ -236,6 +236,9 @@ func (c *Incoming) readChunks(p []byte) (int, error) {
 func (b *body) trailer() error {
 	for left := maxTrailer; ; {
 		line, err := b.buf.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,14 @@ func echo(t testing.TB, all *Shares[string]) (addr string) {
 			body, err := io.ReadAll(BodyReader(rc))
 			rc.SetBodyString(fmt.Sprintf("%s %v", body, err))
 			return
+		case "/taken":
+			Hijack(rc, func(h *Hijacked) {
+				answer, _ := h.Respond(nil, fasthttp.StatusOK, "text/plain", "", []byte("taken"), true)
+				_, _ = h.Conn.Write(answer)
+				hearOut(h.Conn)
+				_ = h.Conn.Close()
+			})
+			return
 		}
 		body, err := ReadBody(rc, 1<<20, all, string(rc.Path()))
 		switch {
@@ -216,7 +224,10 @@ func TestLyingBodies(t *testing.T) {
 // A body that ends before its time is broken, however it is read.
 func TestShortBodies(t *testing.T) {
 	addr := echo(t, anything())
-	for _, framing := range []string{"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\na\r\nhello"} {
+	for _, framing := range []string{
+		"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\na\r\nhello",
+		"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n",
+	} {
 		for path, want := range map[string]string{"/echo": "HTTP/1.1 400 ", "/reader": ErrBodyBroken.Error()} {
 			conn, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -296,5 +307,39 @@ func TestUnwantedBody(t *testing.T) {
 		"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nworld")
 	if strings.Count(got, "HTTP/1.1 ") != 2 || !strings.HasSuffix(got, "world") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A connection that leaves the server with a part of a body before it is not used
+// again: nothing of the body is a request.
+func TestTakenWithABody(t *testing.T) {
+	addr := echo(t, anything())
+	large := strings.Repeat("GET /evil HTTP/1.1\r\nHost: x\r\n\r\n", 3000)
+	for framing, keeps := range map[string]bool{
+		"\r\n": true, "Content-Length: 5\r\n\r\nhello": true, "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": true,
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(large), large):                            false,
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(large), large): false,
+		"Transfer-Encoding: chunked\r\n\r\nzz\r\n":                                                false,
+		"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello":                                  false,
+	} {
+		got := talk(t, addr, "GET /taken HTTP/1.1\r\nHost: x\r\n"+framing)
+		if !strings.HasSuffix(got, "taken") || strings.Contains(got, "Connection: keep-alive\r\n") != keeps {
+			t.Errorf("%.60q: %q", framing, got)
+		}
+	}
+}
+
+// A head ends with CRLF CRLF. One with another end is refused at once, and what follows
+// it is neither a part of it nor a request.
+func TestOtherEndsOfAHead(t *testing.T) {
+	addr := echo(t, anything())
+	const next = "GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, end := range []string{"\n\n", "\r\n\n", "\n\r\n"} {
+		for _, body := range []string{"", next} {
+			got := talk(t, addr, fmt.Sprintf("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d%s%s%s", len(body), end, body, next))
+			if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
+				t.Errorf("%q: %q", end+body, got)
+			}
+		}
 	}
 }

@@ -76,7 +76,7 @@ func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, bo
 // The server must have KeepHijackedConns set.
 func Hijack(ctx *fasthttp.RequestCtx, take func(*Hijacked)) {
 	http11 := ctx.Request.Header.IsHTTP11()
-	keep := http11 && !ctx.Request.Header.ConnectionClose()
+	keep := http11 && !ctx.Request.Header.ConnectionClose() && BodyLength(ctx) == 0 // what is left of a body is no request
 	back, _ := ctx.Conn().(*Incoming)
 	first := ctx.ConnRequestNum() == 1
 	// Without this the handler would not run at all for HTTP/1.0 and for

@@ -20,6 +20,8 @@ const HeadTime = 10 * time.Second
 // is more than the server takes, which refuses such a head.
 const maxHead = 64 << 10
 
+var errHeadEnd = errors.New("wire: the head does not end with CRLF CRLF")
+
 // Incoming is a connection while the HTTP server reads requests from it. It hands a
 // head on only when it is whole, and nothing of what follows. So a peer that is slow
 // with its head costs what it has sent, not the server's buffers, and a body waits in the
@@ -92,7 +94,11 @@ func (c *Incoming) Read(p []byte) (int, error) {
 // look reads until a head is whole, or there is nothing more to be had.
 func (c *Incoming) look() {
 	for seen, begun := 0, false; ; {
-		if c.head = headEnd(c.ahead, seen); c.head > 0 || c.failed != nil || len(c.ahead) >= maxHead {
+		if c.head = headEnd(c.ahead, seen); c.head > 0 && !bytes.HasSuffix(c.ahead[:c.head], []byte("\r\n\r\n")) {
+			// The server would read on, and take a body for a part of the head.
+			c.ahead, c.failed = c.ahead[:c.head], errHeadEnd
+		}
+		if c.head > 0 || c.failed != nil || len(c.ahead) >= maxHead {
 			return
 		}
 		if seen = len(c.ahead); seen > 0 && !begun {
