@@ -96,6 +96,14 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
+	weight := 1
+	if old, err := s.store.Get(ctx, client, of); err == nil { // else Retry says what is wrong
+		weight = weigh(1, len(old.Actions)+len(old.Payload)+len(old.Metadata))
+	}
+	if err := s.pace.enter(ctx, client, weight); err != nil {
+		return Job{}, false, err
+	}
+	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Retry(ctx, client, of, id.String(), idem)
 	return j, replayed, s.made(j, replayed, err)
 }

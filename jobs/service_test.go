@@ -6,8 +6,10 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -221,5 +223,54 @@ func TestWorkerLimits(t *testing.T) {
 	var malformed *jobs.MalformedError
 	if err := complete(`{"x":"\ud800"}`); !errors.As(err, &malformed) {
 		t.Error(err)
+	}
+}
+
+// crowded counts the retries that are on their way to a store at the same time.
+type crowded struct {
+	jobs.Store
+	now, most atomic.Int64
+}
+
+func (c *crowded) Retry(ctx context.Context, client, of, id string, idem jobs.Idempotency) (jobs.Job, bool, error) {
+	c.most.Store(max(c.most.Load(), c.now.Add(1)))
+	defer c.now.Add(-1)
+	time.Sleep(time.Second) // fake time: all others come meanwhile
+	return c.Store.Retry(ctx, client, of, id, idem)
+}
+
+// A retry weighs as much as the submit that it repeats: large ones of one client wait
+// for each other, and small ones do not.
+func TestRetriesWaitForThemselves(t *testing.T) {
+	for size, want := range map[int]int64{250 << 10: 1, 0: 8} {
+		dir := sqlitetest.Folder(t)
+		synctest.Test(t, func(t *testing.T) {
+			var store *crowded
+			r := openRig(t, dir, func(s jobs.Store) jobs.Store {
+				store = &crowded{Store: s}
+				return store
+			})
+			spec := queued("q")
+			spec.Payload = json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
+			j, _, err := r.svc.Submit(t.Context(), "a", spec, jobs.Idempotency{})
+			if err == nil {
+				_, err = r.svc.Cancel(t.Context(), "a", j.ID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					if _, _, err := r.svc.Retry(t.Context(), "a", j.ID, jobs.Idempotency{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if got := store.most.Load(); got != want {
+				t.Errorf("%d retries of %d bytes at the same time, want %d", got, size, want)
+			}
+		})
 	}
 }
