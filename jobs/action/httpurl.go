@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	whatwgerrors "github.com/nlnwa/whatwg-url/errors"
 	whatwg "github.com/nlnwa/whatwg-url/url"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -17,6 +18,8 @@ import (
 var (
 	errNotAbsolute = errors.New("must be an absolute http or https URL")
 	errNoHost      = errors.New("must name a host")
+	errBadHost     = errors.New("names a host that cannot be one")
+	errEscape      = errors.New("has a % in its path that two hexadecimal digits must follow")
 	errControls    = errors.New("has a control character")
 	errOddIPv4     = errors.New("must write an IPv4 address as four decimal numbers")
 	errUserinfo    = errors.New("must not carry a user name or password; use a header")
@@ -42,10 +45,15 @@ func browserURL(text string) (*url.URL, error) {
 		return nil, errNoHost
 	}
 	w, err := whatwg.Parse(text)
-	if err != nil {
-		return nil, errNotAbsolute
+	switch whatwgerrors.Type(err) {
+	case "":
+		return sendable(w)
+	case whatwgerrors.PortOutOfRange, whatwgerrors.PortInvalid:
+		return nil, errPort
+	case whatwgerrors.HostMissing:
+		return nil, errNoHost
 	}
-	return sendable(w)
+	return nil, errBadHost // with its scheme and slashes in place nothing else stops the parser
 }
 
 // browserRedirect reads the Location of an answer from base, alike.
@@ -60,10 +68,15 @@ func browserRedirect(base *url.URL, location string) (*url.URL, error) {
 func sendable(w *whatwg.Url) (*url.URL, error) {
 	w.SetPathname(strictPath(w.Pathname()))
 	u, err := url.Parse(w.Href(true))
-	if err != nil || u.Opaque != "" {
+	var escape url.EscapeError
+	switch {
+	case errors.As(err, &escape):
+		return nil, errEscape
+	case err != nil: // net/url takes fewer characters in a host
+		return nil, errBadHost
+	case u.Opaque != "":
 		return nil, errNotAbsolute
-	}
-	if u.Hostname() == "" {
+	case u.Hostname() == "":
 		return nil, errNoHost
 	}
 	return u, nil

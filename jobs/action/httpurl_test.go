@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -149,6 +150,23 @@ func TestHTTPRefusesWhatCannotBeSent(t *testing.T) {
 		f := r.ValidateAction(json.RawMessage(action))
 		if got := len(f) > 0 && f[0].Pointer == pointer; got != (pointer != "") || (pointer == "" && len(f) > 0) {
 			t.Errorf("%s: %v, want %q", action, f, pointer)
+		}
+	}
+}
+
+// A refusal says what is wrong with the address.
+func TestHTTPSaysWhatIsWrongWithAURL(t *testing.T) {
+	for text, want := range map[string]error{
+		"a/b": errNotAbsolute, "ftp://a/": errNotAbsolute, "http:a": errNotAbsolute,
+		"http://": errNoHost, "http:///a": errNoHost, "http://?": errNoHost, "http://:80/": errNoHost,
+		"http://a b/": errBadHost, "http://a%00b/": errBadHost, "http://[::1/": errBadHost, "http://[::1%25lo]/": errBadHost,
+		"http://a{b/": errBadHost, "http://1.2.3.4.5/": errBadHost, "http://xn--zz--/": errBadHost,
+		"http://a:65536/": errPort, "http://a:x/": errPort, "http://a:-1/": errPort,
+		"http://a/100%": errEscape, "http://a/%zz": errEscape,
+		"http://a/\n": errControls,
+	} {
+		if _, err := browserURL(text); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", text, err, want)
 		}
 	}
 }
