@@ -182,7 +182,11 @@ func readSecret(std *stdio) (string, error) {
 			fmt.Fprintln(std.err, "reading the secret from the terminal, which shows it; better redirect a file. End with Ctrl-D.")
 		}
 	}
-	raw, err := io.ReadAll(io.LimitReader(std.in, auth.MaxSecretBytes+maxAround))
+	const most = auth.MaxSecretBytes + maxAround
+	raw, err := io.ReadAll(io.LimitReader(std.in, most+1))
+	if err == nil && len(raw) > most { // its end may be missing
+		err = fmt.Errorf("there are more than %d bytes", most)
+	}
 	return trimSecret(string(raw)), err
 }
 

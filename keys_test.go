@@ -146,7 +146,7 @@ func TestKeysImport(t *testing.T) {
 	}
 	for name, stdin := range map[string]string{
 		"empty": "", "short": "canary\n", "two lines": canary + "\n" + canary + "\n", "a space within": canary + " " + canary,
-		"long": strings.Repeat("canary", 1000), "a token": "jct_" + canary + canary,
+		"long": strings.Repeat("canary", 1000), "far behind": strings.Repeat(" ", 100) + strings.Repeat("canary", 80), "a token": "jct_" + canary + canary,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -20,13 +20,15 @@ import (
 
 func TestOptions(t *testing.T) {
 	for name, o := range map[string]client.Options{
-		"no scheme":    {URL: "localhost:3000"},
-		"other scheme": {URL: "ftp://localhost"},
-		"credentials":  {URL: "http://user:secret@localhost"},
-		"query":        {URL: "http://localhost/?apiKey=secret"},
-		"no URL":       {URL: "http://secret\x00"},
-		"key":          {Key: "secret\nkey"},
-		"transport":    {Transport: "pigeon"},
+		"no scheme":       {URL: "localhost:3000"},
+		"other scheme":    {URL: "ftp://localhost"},
+		"credentials":     {URL: "http://user:secret@localhost"},
+		"query":           {URL: "http://localhost/?apiKey=secret"},
+		"no URL":          {URL: "http://secret\x00"},
+		"a socket here":   {URL: "unix:j.sock"},
+		"a socket's host": {URL: "unix:/j.sock:secret"},
+		"key":             {Key: "secret\nkey"},
+		"transport":       {Transport: "pigeon"},
 	} {
 		if _, err := client.New(o); err == nil {
 			t.Errorf("%s: no error", name)

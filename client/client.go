@@ -80,8 +80,8 @@ func New(o Options) (*Client, error) {
 	socket := ""
 	if rest, ok := strings.CutPrefix(o.URL, "unix:"); ok {
 		path, base, _ := strings.Cut(rest, ":")
-		if !strings.HasPrefix(path, "/") || o.HTTPClient != nil {
-			return nil, errors.New("URL: want unix:/path/of/the/socket, and no HTTPClient")
+		if !strings.HasPrefix(path, "/") || (base != "" && base[0] != '/') || o.HTTPClient != nil {
+			return nil, errors.New("URL: want unix:/path/of/the/socket or unix:/path/of/the/socket:/base/path, and no HTTPClient")
 		}
 		socket, o.URL = path, "http://localhost"+base
 	}
