@@ -57,7 +57,7 @@ func refused(err error) bool {
 	var conflict *ConflictError
 	var invalid *InvalidError
 	var limit *LimitError
-	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) ||
+	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) || errors.Is(err, ErrIdempotencyMismatch) ||
 		errors.Is(err, ErrArtifactChanged) || errors.As(err, &conflict) || errors.As(err, &invalid) || errors.As(err, &limit)
 }
 

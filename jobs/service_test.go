@@ -274,3 +274,57 @@ func TestRetriesWaitForThemselves(t *testing.T) {
 		})
 	}
 }
+
+// asked counts the claims that a store gets.
+type asked struct {
+	jobs.Store
+	claims atomic.Int64
+}
+
+func (a *asked) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
+	a.claims.Add(1)
+	return a.Store.Claim(ctx, c)
+}
+
+// What the store has refused makes no job, so nobody who waits for one looks.
+func TestRefusalsWakeNobody(t *testing.T) {
+	dir := sqlitetest.Folder(t)
+	synctest.Test(t, func(t *testing.T) {
+		var store *asked
+		r := openBounded(t, dir, jobs.Limits{JobsPerClient: 1}, func(s jobs.Store) jobs.Store {
+			store = &asked{Store: s}
+			return store
+		})
+		idem := jobs.Idempotency{Key: "k", Hash: [32]byte{1}}
+		j, _, err := r.svc.Submit(t.Context(), "a", queued("q"), idem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if got, err := r.svc.Claim(t.Context(), "b", jobs.ClaimRequest{Queues: []string{"q"}, Max: 1, Wait: time.Minute}); len(got) > 0 || err != nil {
+				t.Errorf("%v, %v", got, err)
+			}
+		}()
+		settle()
+		before := store.claims.Load()
+		idem.Hash[0]++
+		if _, _, err := r.svc.Submit(t.Context(), "a", queued("q"), idem); !errors.Is(err, jobs.ErrIdempotencyMismatch) {
+			t.Error(err)
+		}
+		if _, _, err := r.svc.Submit(t.Context(), "a", queued("q"), jobs.Idempotency{}); err == nil {
+			t.Error("two jobs were accepted")
+		}
+		for _, id := range []string{j.ID, uuid.NewString()} {
+			if _, _, err := r.svc.Retry(t.Context(), "a", id, jobs.Idempotency{}); err == nil {
+				t.Error("a retry was accepted")
+			}
+		}
+		settle()
+		if n := store.claims.Load() - before; n != 0 {
+			t.Errorf("%d claims were made for nothing", n)
+		}
+		<-done
+	})
+}
