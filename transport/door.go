@@ -128,9 +128,8 @@ func (d *Door) App() *fiber.App {
 }
 
 // knownMethods gives each request the one spelling of its path, without the base path,
-// and answers methods
-// that fiber does not know, which it would refuse with a text of its own before any
-// middleware.
+// and answers methods that fiber does not know, which it would refuse with a text of its
+// own before any middleware.
 func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	methods := app.Config().RequestMethods
 	return func(rc *fasthttp.RequestCtx) {

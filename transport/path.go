@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 )
@@ -61,13 +62,29 @@ func plainTarget(rc *fasthttp.RequestCtx) {
 	}
 }
 
-// Based returns a request's target without the base path that it begins with, and any
-// other as it is: some proxies take the base path away themselves, and probes come
+// Based returns a request's target without the base path that its path begins with, and
+// any other as it is: some proxies take the base path away themselves, and probes come
 // past them.
 func Based(base string, target []byte) []byte {
-	rest, ok := bytes.CutPrefix(PlainTarget(target), []byte(base))
+	plain := PlainTarget(target)
+	at := pathAt(plain)
+	rest, ok := bytes.CutPrefix(plain[at:], []byte(base))
 	if base == "" || !ok || len(rest) == 0 || rest[0] != '/' {
 		return target
 	}
+	if at > 0 {
+		return slices.Concat(plain[:at], rest)
+	}
 	return rest
+}
+
+// pathAt returns where the path of a target begins: at its start, or behind the
+// authority of the absolute form (RFC 9112 3.2.2).
+func pathAt(target []byte) int {
+	const mark = "://"
+	scheme := bytes.Index(target, []byte(mark))
+	if len(target) == 0 || target[0] == '/' || scheme < 0 {
+		return 0
+	}
+	return len(target) - len(bytes.TrimLeftFunc(target[scheme+len(mark):], func(r rune) bool { return r != '/' && r != '?' }))
 }

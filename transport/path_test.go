@@ -23,3 +23,27 @@ func TestPlainTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestBased(t *testing.T) {
+	for target, want := range map[string]string{
+		"/a/b/v1/jobs":               "/v1/jobs",
+		"/%61/b/v1?x=/a/b/":          "/v1?x=/a/b/",
+		"/a/b":                       "/a/b",
+		"/a/b?x":                     "/a/b?x",
+		"/a/bc/v1":                   "/a/bc/v1",
+		"/a%2Fb/v1":                  "/a%2Fb/v1",
+		"/v1/http://h/a/b/v1":        "/v1/http://h/a/b/v1",
+		"http://h:1/a/b/v1?x":        "http://h:1/v1?x",
+		"http://h/a/b":               "http://h/a/b",
+		"http://h/v1":                "http://h/v1",
+		"http://h":                   "http://h",
+		"http://h?x=/a/b/v1":         "http://h?x=/a/b/v1",
+		"http://h/v1?x=http:///a/b/": "http://h/v1?x=http:///a/b/",
+		"*":                          "*",
+		"":                           "",
+	} {
+		if got := string(Based("/a/b", []byte(target))); got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+	}
+}

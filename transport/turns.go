@@ -112,7 +112,7 @@ func (w *turn) leave(n int) {
 // ones before it with the same credential are made, and most of them taken by their
 // readers. What the request holds meanwhile should be little. Nobody waits for more
 // than 30 s, nor longer than the caller stays, and at most 256 do. The refusal is
-// connection_limit. The turn ends with the answer.
+// connection_limit, or draining. The turn ends with the answer.
 func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 	v := visitOf(c)
 	if v.turn != nil {
@@ -131,6 +131,9 @@ func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 	} {
 		if err := w.take(ctx, lane.name, lane.width); err != nil {
 			w.leave(0)
+			if d.Draining() { // then nobody waits, and nothing took too long
+				return refuseDraining()
+			}
 			return err
 		}
 	}
