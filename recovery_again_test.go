@@ -238,3 +238,24 @@ func TestEndsAreNotedWithoutPings(t *testing.T) {
 		}
 	})
 }
+
+// TestDeletedJobIsToldUntilItHasArrived: what is joined meanwhile does not count as a
+// sign that the client knows.
+func TestDeletedJobIsToldUntilItHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(newSessionTestWith(t, "event", true))
+		p.job.Finish(p)
+		if n, _, err := p.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+			t.Fatalf("deleted %d jobs, %v", n, err)
+		}
+		p.cut()
+		back := p.io.Recovery()
+		for range 2 { // nothing of the first time arrives
+			p.io = p.come(back)
+			p.until(p.io, "problem")
+			p.subscribe(p.log.Begin(p).Job)
+			time.Sleep(time.Second)
+			p.cut()
+		}
+	})
+}

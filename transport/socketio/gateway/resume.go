@@ -178,7 +178,7 @@ func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.Sessi
 	n.rooms = slices.DeleteFunc(n.rooms, func(r room) bool {
 		out := slices.Contains(lost, r.n) // retention has deleted its job
 		if out {
-			n.over = append(n.over, over{n: r.n, job: r.job})
+			n.outlive(r)
 			n.control = append(n.control, answers(nil, goneFrame(r.job), false)...)
 		}
 		return out
