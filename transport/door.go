@@ -17,7 +17,7 @@ import (
 
 // Settings of the HTTP server that no operator needs to turn.
 const (
-	maxHeaderBytes = 16 << 10         // request line and headers; 431 beyond. A JWT and cookies fit
+	maxHeaderBytes = wire.MaxHead     // request line and headers; 431 beyond. A JWT and cookies fit
 	readTimeout    = wire.HeadTime    // the first byte; then a head; then a body that is read at once: without it slow senders hold sockets for ever
 	idleTimeout    = 75 * time.Second // between requests of a connection; longer than common proxies keep theirs
 	loginTimeout   = 5 * time.Second  // looking one credential up in the store

@@ -24,7 +24,7 @@ func echo(t testing.TB, all *Shares[string]) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &fasthttp.Server{ReduceMemoryUsage: true, KeepHijackedConns: true, ReadTimeout: 10 * time.Second, ReadBufferSize: 16 << 10, Handler: func(rc *fasthttp.RequestCtx) {
+	srv := &fasthttp.Server{ReduceMemoryUsage: true, KeepHijackedConns: true, ReadTimeout: 10 * time.Second, ReadBufferSize: MaxHead, Handler: func(rc *fasthttp.RequestCtx) {
 		switch string(rc.Path()) {
 		case "/refused":
 			rc.SetStatusCode(fasthttp.StatusForbidden)
@@ -341,5 +341,26 @@ func TestOtherEndsOfAHead(t *testing.T) {
 				t.Errorf("%q: %q", end+body, got)
 			}
 		}
+	}
+}
+
+// A head may have MaxHead bytes. Of a longer one no more is kept.
+func TestLongHeads(t *testing.T) {
+	addr := echo(t, anything())
+	const begin, end = "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nA: ", "\r\n\r\n"
+	for more, want := range []string{"HTTP/1.1 200 ", "HTTP/1.1 400 "} {
+		got := talk(t, addr, begin+strings.Repeat("a", MaxHead-len(begin+end)+more)+end)
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%d bytes too many: %.100q", more, got)
+		}
+	}
+	server, client := pair(t)
+	defer client.Close()
+	go func() { _, _ = io.WriteString(client, strings.Repeat("a", 4*MaxHead)) }()
+	in := newIncoming(server)
+	defer in.Close()
+	in.look()
+	if in.head != 0 || in.failed != nil || len(in.store) > MaxHead {
+		t.Errorf("%d bytes are kept, %v", len(in.store), in.failed)
 	}
 }

@@ -16,9 +16,9 @@ import (
 // HeadTime is how long a peer may take for a request's head, once it has begun it.
 const HeadTime = 10 * time.Second
 
-// maxHead is how much of a request's head is waited for before the server sees it. It
-// is more than the server takes, which refuses such a head.
-const maxHead = 64 << 10
+// MaxHead is how much of a request's head is waited for, in bytes. A server refuses a
+// longer one if its ReadBufferSize is MaxHead, and it may not be larger.
+const MaxHead = 16 << 10
 
 var errHeadEnd = errors.New("wire: the head does not end with CRLF CRLF")
 
@@ -98,7 +98,7 @@ func (c *Incoming) look() {
 			// The server would read on, and take a body for a part of the head.
 			c.ahead, c.failed = c.ahead[:c.head], errHeadEnd
 		}
-		if c.head > 0 || c.failed != nil || len(c.ahead) >= maxHead {
+		if c.head > 0 || c.failed != nil || len(c.ahead) >= MaxHead {
 			return
 		}
 		if seen = len(c.ahead); seen > 0 && !begun {
