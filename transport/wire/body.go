@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http/httputil"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -276,17 +276,41 @@ func ReadBody[K comparable](rc *fasthttp.RequestCtx, limit int, s *Shares[K], ho
 		c.forgo()
 		return all, nil
 	}
-	var displaced atomic.Bool
-	share := s.Take(holder, bodyCost, func() {
-		displaced.Store(true)
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
-	})
+	d := displacement{conn: c.Conn}
+	share := s.Take(holder, bodyCost, d.displace)
 	defer share.Release()
 	all, err := readAll(bodyReader{c}, int(left), limit, func(n int) { share.Grow(int64(n)) })
-	if displaced.Load() && err != nil {
+	if d.over() && err != nil {
 		err = ErrDisplaced
 	}
 	return all, err
+}
+
+// displacement is the end of reading a body that has to make room. It may come too
+// late, and then does nothing to the request that follows.
+type displacement struct {
+	conn net.Conn
+
+	mu        sync.Mutex // guards the fields below
+	displaced bool
+	read      bool // the reading is over
+}
+
+func (d *displacement) displace() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.read {
+		d.displaced = true
+		_ = d.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// over says that the reading is over, and reports whether it had to end.
+func (d *displacement) over() (displaced bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = true
+	return d.displaced
 }
 
 // readAll reads at most limit bytes; grown is told of the memory that it takes. left is

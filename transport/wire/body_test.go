@@ -287,6 +287,46 @@ func TestBodiesShare(t *testing.T) {
 	}
 }
 
+// A body that has come nevertheless, before it was told to make room, is taken, and the
+// connection goes on.
+func TestDisplacedTooLate(t *testing.T) {
+	all := NewShares[string](bodyCost + 1)
+	addr := echo(t, all)
+	busy := make(chan struct{})
+	all.Take("/late", 1, func() { <-busy })
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprint(conn, "POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nhel")
+	for taken := int64(0); taken <= bodyCost; taken, _ = all.Used() {
+		time.Sleep(time.Millisecond)
+	}
+	told := make(chan struct{})
+	go func() {
+		all.Take("other", bodyCost, func() {}) // both have to go, the body second
+		close(told)
+	}()
+	for displaced := int64(0); displaced < 2; _, displaced = all.Used() {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Fprint(conn, "lo!")
+	r := bufio.NewReader(conn)
+	first, err := http.ReadResponse(r, nil)
+	if err != nil || first.StatusCode != 200 {
+		t.Fatalf("the body: %v, %v", first, err)
+	}
+	_, _ = io.Copy(io.Discard, first.Body)
+	close(busy)
+	<-told
+	fmt.Fprint(conn, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+	if next, err := http.ReadResponse(r, nil); err != nil || next.StatusCode != 200 {
+		t.Errorf("the next request: %v, %v", next, err)
+	}
+}
+
 // A buffer grows with what arrives, not with what is announced.
 func TestBodyMemory(t *testing.T) {
 	for _, tt := range []struct{ left, sent, most int }{{1 << 20, 1, 1024}, {1 << 20, 5000, 16 << 10}, {-1, 5000, 16 << 10}, {700, 700, 700}} {
