@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("JOBCAST_URL", "http://"+b.ln.Addr().String())
 			env.Setenv("JOBCAST_KEY", key)
 			env.Setenv("READER", reader)
+			env.Setenv("TOMORROW", time.Now().UTC().AddDate(0, 0, 1).Format(time.RFC3339))
 			env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "tmp"), 0o700)
 		},
