@@ -42,10 +42,11 @@ func TestParkedAnswersWhenWokenAndAtItsEnd(t *testing.T) {
 }
 
 func TestParkedConnectionGoesBackWithItsNextRequest(t *testing.T) {
+	const next = "next\r\n\r\n" // the server is given whole heads
 	served := make(chan string, 1)
 	p := pool(t, Options{Serve: func(nc net.Conn) error {
 		defer func() { _ = nc.Close() }()
-		b := make([]byte, 4)
+		b := make([]byte, len(next))
 		_, err := io.ReadFull(nc, b)
 		served <- string(b)
 		return err
@@ -59,10 +60,10 @@ func TestParkedConnectionGoesBackWithItsNextRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.ended(t, nil) // its slot is free although the connection lives on
-			if _, err := client.Write([]byte("next")[len(early):]); err != nil {
+			if _, err := client.Write([]byte(next)[len(early):]); err != nil {
 				t.Fatal(err)
 			}
-			if got := <-served; got != "next" {
+			if got := <-served; got != next {
 				t.Errorf("the server read %q", got)
 			}
 		})

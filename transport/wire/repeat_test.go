@@ -142,8 +142,8 @@ func TestAStreamTakesTheNextRequests(t *testing.T) {
 			writes(t, client, "again...")
 			reads(t, client, "AGAIN...")
 		}
-		writes(t, client, "another.")
-		reads(t, client, "served another.")
+		writes(t, client, "anot\r\n\r\n")
+		reads(t, client, "served anot\r\n\r\n")
 		r.ended(t, nil)
 		if r.asked != rounds+1 {
 			t.Errorf("asked %d times", r.asked)
@@ -156,12 +156,12 @@ func TestTheNextRequestIsThereBeforeTheAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEnds(t, func(t *testing.T, server, client net.Conn) {
 				p := pool(t, Options{Serve: served})
-				r, first := repeating(p, server, "another."[:early])
+				r, first := repeating(p, server, "anot\r\n\r\n"[:early])
 				if early < 8 {
-					writes(t, client, "another."[early:])
+					writes(t, client, "anot\r\n\r\n"[early:])
 				}
 				first()
-				reads(t, client, "AGAIN..0served another.")
+				reads(t, client, "AGAIN..0served anot\r\n\r\n")
 				r.ended(t, nil)
 			})
 		})
@@ -324,7 +324,7 @@ func TestResetWhileTheServerHasTheConnection(t *testing.T) {
 	}})
 	server, client := pair(t)
 	r := answered(t, p, server, client)
-	writes(t, client, "another.")
+	writes(t, client, "anot\r\n\r\n")
 	<-begun
 	_ = client.(*net.TCPConn).SetLinger(0)
 	_ = client.Close()
@@ -357,7 +357,7 @@ func TestResetWhileTheServerHasTheConnection(t *testing.T) {
 func TestNextRequestsRaceWithEverything(t *testing.T) {
 	p := NewPool(Options{Serve: served})
 	pieces := []string{
-		"again..1", "again..1", "again..1", "again..1", "again..1again..2", "aga", "in..1", "another.",
+		"again..1", "again..1", "again..1", "again..1", "again..1again..2", "aga", "in..1", "anot\r\n\r\n",
 		strings.Repeat("again..1", 400), strings.Repeat("again..1", 9000),
 	}
 	var wg sync.WaitGroup
@@ -365,7 +365,7 @@ func TestNextRequestsRaceWithEverything(t *testing.T) {
 		wg.Go(func() {
 			for range 40 {
 				server, client := pair(t)
-				r, first := repeating(p, server, []string{"", "again..1", "aga", "another."}[rand.N(4)])
+				r, first := repeating(p, server, []string{"", "again..1", "aga", "anot\r\n\r\n"}[rand.N(4)])
 				stop := make(chan struct{})
 				var beside sync.WaitGroup
 				beside.Go(first)
