@@ -46,6 +46,7 @@ func tryClient(t *testing.T, url, key string) {
 
 // TestBasePath: everything is found below the base path, and names itself so.
 func TestBasePath(t *testing.T) {
+	t.Parallel()
 	const base = "/tools/jobcast"
 	s := newSite(t, binary(t), t.TempDir(), "--base-path="+base+"/")
 	host, path, _ := strings.Cut(s.addr, "/")

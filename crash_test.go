@@ -135,6 +135,7 @@ func crashRounds(t *testing.T) int {
 // acknowledged may be lost: no job whose 202 arrived, no event that any reader
 // got; no log may have a gap, no job a second end.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	bin, dir := binary(t), t.TempDir()
 	made := mustKeys(t, "", "create", "--client", "acme", "--data", dir)
 	l := newLedger(t, strings.TrimSpace(made.out))

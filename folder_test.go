@@ -189,6 +189,7 @@ func must(t *testing.T, path string, errs ...error) string {
 // TestSignalWhileStarting: a signal at any moment of a start ends it well, and leaves
 // no key that nobody was shown.
 func TestSignalWhileStarting(t *testing.T) {
+	t.Parallel()
 	bin := binary(t)
 	began := time.Now()
 	s := newSite(t, bin, t.TempDir())

@@ -125,9 +125,9 @@ func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
 
 // settings parses a command line, so that the defaults are those of the program.
 func (b *booted) settings() *serveCmd {
-	var cmd commands
+	var set serveCmd
 	args := []string{
-		"serve", "--addr=127.0.0.1:0", "--data=" + b.dir, "--log-level=warn",
+		"--addr=127.0.0.1:0", "--data=" + b.dir, "--log-level=warn",
 		fmt.Sprintf("--max-connections-per-key=%d", b.o.MaxConnections), "--shutdown-grace=" + b.o.Grace.String(),
 	}
 	if b.o.PongTimeout > 0 {
@@ -136,17 +136,17 @@ func (b *booted) settings() *serveCmd {
 	if b.o.Offset != "" {
 		args = append(args, "--socketio-offset="+b.o.Offset)
 	}
-	parser, err := kong.New(&cmd, append(settings(), kong.Name("jobcast"))...)
+	parser, err := kong.New(&set, settings()...)
 	if err == nil {
 		_, err = parser.Parse(append(args, b.flags...))
 	}
 	if err == nil {
-		err = cmd.Serve.check()
+		err = set.check()
 	}
 	if err != nil {
 		b.t.Fatalf("settings: %v", err)
 	}
-	return &cmd.Serve
+	return &set
 }
 
 func (b *booted) Start() {

@@ -120,6 +120,7 @@ func TestKeysCreateUnseen(t *testing.T) {
 }
 
 func TestKeysImport(t *testing.T) {
+	t.Parallel()
 	const canary = "canary-of-the-old-gateway"
 	for name, stdin := range map[string]string{
 		"LF": canary + "\n", "CR LF": canary + "\r\n", "no newline": canary,
@@ -294,6 +295,7 @@ func keysProcess(t *testing.T, args ...string) string {
 // One process serves, another one makes and revokes a key: the first one lets
 // it in at once, and ends its stream within a second.
 func TestKeysWhileServing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	v := auth.NewVerifier(openFolder(t, dir, true), auth.VerifierOptions{})
 	ctx, cancel := context.WithCancel(t.Context())

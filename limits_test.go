@@ -289,6 +289,7 @@ func folderSize(t *testing.T, dir string) (n int, bytes int64) {
 // TestStorageFull: when the folder is full, what adds is refused, what ends is not,
 // and when retention has deleted what ended there is room again.
 func TestStorageFull(t *testing.T) {
+	t.Parallel()
 	b := bootWith(t, transporttest.Options{}, "--max-storage=64MiB")
 	dir := b.dir
 	_, acmeKey := b.Key("acme", auth.KeyOptions{}, auth.Submit, auth.Work, auth.Admin)

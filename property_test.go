@@ -20,6 +20,7 @@ import (
 // crashes. What a reader got over all its resumes, put together, is exactly
 // what the writers were told was committed.
 func TestReadersSeeWhatWasCommitted(t *testing.T) {
+	t.Parallel()
 	server := boot(t, transporttest.Options{Grace: time.Millisecond})
 	checks := 0
 	rapid.Check(t, func(rt *rapid.T) {

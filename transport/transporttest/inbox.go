@@ -63,20 +63,15 @@ func refusalOf(problem json.RawMessage) error {
 
 // take turns an event of the server into an item.
 func (b *inbox) take(event string, data json.RawMessage) (Item, error) {
-	var place struct{ ID, Cursor, LastEventID string }
-	if err := json.Unmarshal(data, &place); err != nil {
-		return Item{}, fmt.Errorf("data %q of %s: %w", data, event, err)
-	}
+	it, err := newItem(event, data)
 	switch event {
-	case "job.event":
-		return Item{Event: data, ID: place.ID}, nil
 	case "error": // what other transports call a problem
 		b.told = true
-		return Item{Name: "problem", Data: data}, nil
+		it.Name = "problem"
 	case "reconnect":
 		b.told = true
 	}
-	return Item{Name: event, Data: data, ID: place.Cursor + place.LastEventID}, nil
+	return it, err
 }
 
 // next is the Next of a connection. A connection that the server closes after it

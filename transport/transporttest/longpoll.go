@@ -105,11 +105,11 @@ func (p *poller) take(body []byte, retryAfter string) error {
 		return fmt.Errorf("answer %q: %w", body, err)
 	}
 	for _, e := range a.Events {
-		var place struct{ ID string }
-		if err := json.Unmarshal(e, &place); err != nil {
-			return fmt.Errorf("event %q: %w", e, err)
+		it, err := newItem("job.event", e)
+		if err != nil {
+			return err
 		}
-		p.queue = append(p.queue, Item{Event: e, ID: place.ID})
+		p.queue = append(p.queue, it)
 	}
 	if a.LastEventID == "" {
 		return fmt.Errorf("answer %q has no lastEventId", body)

@@ -164,12 +164,5 @@ func (s *stream) nextLine() (Item, error) {
 	if err := json.Unmarshal([]byte(line), &frame); err != nil {
 		return Item{}, fmt.Errorf("line %q: %w", line, err)
 	}
-	var place struct{ ID, Cursor, LastEventID string }
-	if err := json.Unmarshal(frame.Data, &place); err != nil {
-		return Item{}, fmt.Errorf("data of line %q: %w", line, err)
-	}
-	if frame.Event == "job.event" {
-		return Item{Event: frame.Data, ID: place.ID}, nil
-	}
-	return Item{Name: frame.Event, Data: frame.Data, ID: place.Cursor + place.LastEventID}, nil
+	return newItem(frame.Event, frame.Data)
 }

@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,24 @@ type Item struct {
 	ID    string          // the cursor it carries, if any
 	Name  string          // of a control frame
 	Data  json.RawMessage // of a control frame
+}
+
+// newItem makes an item of a message. The id of a job event is its first member, and
+// all of it is read once, where it is compared: see entriesOf.
+func newItem(name string, data json.RawMessage) (Item, error) {
+	if name == "job.event" {
+		rest, first := bytes.CutPrefix(data, []byte(`{"id":"`))
+		id, _, whole := bytes.Cut(rest, []byte(`"`))
+		if !first || !whole {
+			return Item{}, fmt.Errorf("%w: an event that does not begin with its id: %q", ErrWire, data)
+		}
+		return Item{Event: data, ID: string(id)}, nil
+	}
+	var place struct{ Cursor, LastEventID string }
+	if err := json.Unmarshal(data, &place); err != nil {
+		return Item{}, fmt.Errorf("data %q of %s: %w", data, name, err)
+	}
+	return Item{Name: name, Data: data, ID: place.Cursor + place.LastEventID}, nil
 }
 
 // ErrCut is the end of a reader that was not told it was over.
