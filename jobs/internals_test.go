@@ -237,6 +237,24 @@ func TestDecodeOneOrMany(t *testing.T) {
 	}
 }
 
+// Once claiming has stopped no runner is taken for a new job, although some are free,
+// and they go to attempts that were parked.
+func TestRunnersAreNotTakenAfterTheStop(t *testing.T) {
+	r := newRunners(2, 2, func() {})
+	stop := make(chan struct{})
+	close(stop)
+	for range 2 {
+		if n, _ := r.take(stop, MaxClaim); n != 0 {
+			t.Fatalf("%d runners were taken", n)
+		}
+		select {
+		case <-r.queue("a").ready:
+		default:
+			t.Error("an attempt that goes on gets none")
+		}
+	}
+}
+
 // Whatever happens in whatever order, no runner is lost or given twice, and no
 // client holds more than its share.
 func TestRunnersAreSharedOut(t *testing.T) {

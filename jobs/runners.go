@@ -41,6 +41,15 @@ func newRunners(n, share int, relief func()) *runners {
 // limit, with who holds the others; 0 once stop is closed. gave must follow.
 func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]int) {
 	for {
+		select {
+		case <-stop: // even if runners are free
+			r.mu.Lock()
+			r.hungry = false
+			r.deal()
+			r.mu.Unlock()
+			return 0, nil
+		default:
+		}
 		r.mu.Lock()
 		r.hungry = true
 		r.deal()
@@ -58,11 +67,6 @@ func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]
 		}
 		select {
 		case <-stop:
-			r.mu.Lock()
-			r.hungry = false
-			r.deal()
-			r.mu.Unlock()
-			return 0, nil
 		case <-r.roused:
 		}
 	}

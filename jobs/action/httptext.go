@@ -3,6 +3,7 @@ package action
 import (
 	"errors"
 	"mime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -55,7 +56,7 @@ func excerptOf(head []byte, contentType string) excerpt {
 // windows-1252. Everything else is UTF-8, as JSON is.
 func encodingOf(head []byte, contentType string) (encoding.Encoding, string) {
 	// A letter behind what is looked at makes the library tell UTF-8 from nothing.
-	probe := append(wholeRunes(head[:min(len(head), sniffed):min(len(head), sniffed)], true), "ü"...)
+	probe := slices.Concat(wholeRunes(head[:min(len(head), sniffed)], true), []byte("ü"))
 	found, name, certain := charset.DetermineEncoding(probe, contentType)
 	media, _, _ := mime.ParseMediaType(contentType)
 	html := media == "text/html" || media == "application/xhtml+xml"

@@ -44,6 +44,8 @@ func TestHTTPDecodesText(t *testing.T) {
 		"unknown charset":     {"text/plain; charset=klingon", "ok", excerpt{text: "ok", charset: "utf-8"}},
 		"no type":             {"", "gr\xfc", excerpt{text: "gr\uFFFD", charset: "utf-8", lossy: true}},
 		"nothing":             {"text/plain", "", excerpt{charset: "utf-8"}},
+		"where meta ends": {"text/plain", strings.Repeat("x", sniffed-2) + "€",
+			excerpt{text: strings.Repeat("x", sniffed-2) + "€", charset: "utf-8"}},
 		"grows": {"text/plain; charset=iso-8859-1", strings.Repeat("\xfc", maxExcerpt),
 			excerpt{text: strings.Repeat("ü", maxExcerpt/2), truncated: true, charset: "windows-1252"}},
 		"shrinks": {"text/plain; charset=utf-16be", utf16(strings.Repeat("x", maxExcerpt)),
