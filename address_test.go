@@ -92,6 +92,14 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
+// The command to try is one whatever is in the path of the socket.
+func TestTryLineOverAPercentSign(t *testing.T) {
+	line := tryLine("http://localhost", "/run/50%d.sock", "secret")
+	if !strings.HasPrefix(line, "curl -N --unix-socket /run/50%d.sock -H 'Authorization: Bearer secret' ") {
+		t.Error(line)
+	}
+}
+
 // TestUnixSocket: a server that is reached over a socket in the file system, by its
 // clients and its command line, and leaves nothing behind.
 func TestUnixSocket(t *testing.T) {

@@ -82,8 +82,8 @@ func tryLine(url, socket, secret string) string {
 	if socket != "" {
 		over = "--unix-socket " + socket + " "
 	}
-	return fmt.Sprintf("curl -N "+over+"-H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
-		"-H 'Accept: text/event-stream' -d '%s' %s/v1/jobs", secret, sampleJob, url)
+	return fmt.Sprintf("curl -N %s-H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
+		"-H 'Accept: text/event-stream' -d '%s' %s/v1/jobs", over, secret, sampleJob, url)
 }
 
 // baseURL is how a browser on this machine reaches the listener.

@@ -87,8 +87,9 @@ func foreignID(c *fiber.Ctx) string {
 	return strings.Clone(s)
 }
 
-// gate is the outermost middleware: it opens the visit, joins header
-// fields that came in several lines, checks the origin, turns errors and panics into problems and writes one access line.
+// gate is the outermost middleware: it opens the visit, joins header fields that came
+// in several lines, checks the origin, turns errors and panics into problems and writes
+// one access line.
 func (d *Door) gate(c *fiber.Ctx) (err error) {
 	v := d.open(c)
 	defer func() {

@@ -213,9 +213,8 @@ func (f *Files) Remove(id string) error {
 }
 
 // Sweep takes from others what they may do with the files, removes everything that
-// known does not name, and returns how many files
-// went. known gets names of files and returns those that belong to something.
-// It is called before anything is written.
+// known does not name, and returns how many files went. known gets names of files and
+// returns those that belong to something. It is called before anything is written.
 func (f *Files) Sweep(ctx context.Context, known func(ctx context.Context, ids []string) ([]string, error)) (int, error) {
 	dir, err := f.root.Open(".")
 	if err != nil {
