@@ -38,7 +38,8 @@ func newBodies(maxBody int) bodies {
 // it arrives. An empty body is returned as nil whatever its Content-Type. It refuses, at
 // once where the headers tell, another Content-Type (415), any Content-Encoding (415:
 // inflating is how a small request becomes a large one), a longer body (413), and one
-// that does not come (408) or not whole (400).
+// that does not come (408) or not whole (400). A body that waits for "100 Continue" while
+// the door drains is refused with draining instead.
 func Body(c *fiber.Ctx, limit int) ([]byte, error) {
 	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, Refuse(UnsupportedMediaType, "The body must not be compressed.").
@@ -53,6 +54,13 @@ func Body(c *fiber.Ctx, limit int) ([]byte, error) {
 		return nil, notJSON()
 	case length < 0 && !known: // in chunks, and perhaps of no bytes
 		limit = 0
+	}
+	door := visitOf(c).door
+	if door == nil {
+		return nil, errors.New("a body is read outside the gate")
+	}
+	if err := door.invite(c); err != nil {
+		return nil, err
 	}
 	body, err := readBody(c, limit)
 	switch {
@@ -80,13 +88,19 @@ func notJSON() error {
 // readBody reads a body of at most limit bytes, on the account of who sends it.
 func readBody(c *fiber.Ctx, limit int) ([]byte, error) {
 	v := visitOf(c)
-	switch {
-	case v.bodies == nil:
-		return nil, errors.New("a body is read outside the gate")
-	case v.who.ClientID != "":
-		return wire.ReadBody(c.Context(), limit, v.bodies.clients, v.who.ClientID)
+	if v.who.ClientID != "" {
+		return wire.ReadBody(c.Context(), limit, v.door.bodies.clients, v.who.ClientID)
 	}
-	return wire.ReadBody(c.Context(), limit, v.bodies.strangers, "")
+	return wire.ReadBody(c.Context(), limit, v.door.bodies.strangers, "")
+}
+
+// invite is Admit for a body that waits for "100 Continue": who is told to send it would
+// do so for nothing.
+func (d *Door) invite(c *fiber.Ctx) error {
+	if wire.Invites(c.Context()) {
+		return d.Admit()
+	}
+	return nil
 }
 
 // Payload returns the request's body of at most limit bytes whatever it is, for a

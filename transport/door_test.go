@@ -192,6 +192,7 @@ func TestServerRefusals(t *testing.T) {
 		{"headers too large", "GET /who HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", maxHeaderBytes) + "\r\n\r\n", 431, HeadersTooLarge, ""},
 		{"slow body", post("Content-Type: application/json\r\nContent-Length: 10", "12345"), 408, Timeout, ""},
 		{"no HTTP", "GET\r\n\r\n", 400, Malformed, ""},
+		{"a coding that is not chunked", post("Content-Type: application/json\r\nTransfer-Encoding: identity", "{}"), 400, Malformed, ""},
 		{"no Host", "GET /who HTTP/1.1\r\n\r\n", 400, Malformed, ""},
 		{"form", post("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3", "a=b"), 415, UnsupportedMediaType, "Accept"},
 		{"other charset", post("Content-Type: application/json; charset=latin1\r\nContent-Length: 2", "{}"), 415, UnsupportedMediaType, "Accept"},

@@ -31,7 +31,7 @@ type visit struct {
 	refused   func(Code)
 	who       auth.Principal // zero until authenticated
 	turn      *turn          // nil: its answer is not large, or not known to be
-	bodies    *bodies        // nil: outside the gate
+	door      *Door          // nil: outside the gate
 }
 
 type visitKey struct{}
@@ -64,7 +64,7 @@ func RequestID(c *fiber.Ctx) string { return visitOf(c).id }
 
 // open begins the visit: request id, and the headers that every answer has.
 func (d *Door) open(c *fiber.Ctx) *visit {
-	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c), bodies: &d.bodies}
+	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c), door: d}
 	c.Locals(visitKey{}, v)
 	c.Set(fiber.HeaderXRequestID, v.id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")

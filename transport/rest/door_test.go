@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +99,33 @@ func TestKeysRefused(t *testing.T) {
 		}
 	}
 	s.call("POST", "/v1/keys", s.admin, "[").problem(t, transport.Malformed)
+}
+
+// TestDrainInvitesNoBody: while the server drains, nobody is told to send a body that the
+// drain then refuses.
+func TestDrainInvitesNoBody(t *testing.T) {
+	s := newSite(t)
+	g := s.running()
+	s.door.Drain()
+	job := "/v1/jobs/" + g.ID
+	for _, call := range []string{
+		"POST /v1/jobs", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
+		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/keys", "POST /v1/tokens",
+	} {
+		for _, framing := range []string{"Content-Length: 2", "Transfer-Encoding: chunked"} {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nX-Lease-Token: %s\r\nContent-Type: application/json\r\n"+
+				"Expect: 100-continue\r\n%s\r\n\r\n", call, s.admin, g.Lease.Token, framing)
+			first, err := bufio.NewReader(conn).ReadString('\n')
+			if err != nil || !strings.HasPrefix(first, "HTTP/1.1 503 ") {
+				t.Errorf("%s, %s: %q, %v", call, framing, first, err)
+			}
+			_ = conn.Close()
+		}
+	}
 }
 
 func TestHealthAndMetrics(t *testing.T) {

@@ -46,6 +46,7 @@ type Caller struct {
 	Second string // sent besides, in a second place; empty: there is none
 
 	Protocols []string // of WebSocket: what is offered, each in a line; the first must be selected
+	Framed    string   // of WebSocket: the end of the handshake's head and a body, instead of the blank line
 	Trails    bool     // Socket.IO: offsets are arguments of events, not packets of their own
 }
 

@@ -2,7 +2,9 @@ package transporttest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -11,6 +13,7 @@ func upgrading() []scenario {
 	return []scenario{
 		{name: "upgrade in mid-stream", on: upgrades, run: upgradeMidStream},
 		{name: "subprotocols", on: sockets, run: subprotocols},
+		{name: "handshake with a body", on: sockets, run: handshakeWithBody},
 	}
 }
 
@@ -60,6 +63,38 @@ func upgradeMidStream(s *stage) {
 	}
 	if len(reads) != seamRounds() {
 		s.Errorf("%d of %d readers read", len(reads), seamRounds())
+	}
+}
+
+// handshakeWithBody: nothing of a handshake's body is read as frames. A small one is passed
+// over; one that is large, waits to be invited or is broken is refused.
+func handshakeWithBody(s *stage) {
+	c := s.caller()
+	frame := "\x88\x80\x00\x00\x00\x00" // the end
+	large := strings.Repeat(frame, 20_000)
+	for framed, taken := range map[string]bool{
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(frame), frame):                            true,
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(frame), frame): true,
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(large), large):                            false,
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(large), large): false,
+		fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n\r\n%s", len(frame), frame):    false,
+		"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + frame:                                        false,
+		"Transfer-Encoding: identity\r\n\r\n" + frame:                                             false,
+	} {
+		c.Framed = framed
+		conn, err := s.tr.Connect(s.ctx, c)
+		var refused *Refusal
+		switch {
+		case !taken && (!errors.As(err, &refused) || refused.Status != http.StatusBadRequest):
+			s.Errorf("%.50q: %v", framed, err)
+		case taken && err != nil:
+			s.Errorf("%.50q: %v", framed, err)
+		case taken:
+			s.until(conn, "connected")
+		}
+		if err == nil {
+			conn.Close()
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ var (
 	ErrBodyBroken   = errors.New("wire: the body ended before its time, or its chunks are broken")
 	ErrDisplaced    = errors.New("wire: the body had to make room for others")
 
+	errCoding     = errors.New("wire: the body has a transfer coding other than chunked")
 	errUnprepared = errors.New("wire: the connection of this request was not accepted by a Guard")
 )
 
@@ -47,6 +48,7 @@ type body struct {
 const (
 	fieldLength = ":length"
 	fieldExpect = ":expect"
+	fieldCoding = ":coding"
 )
 
 const continued = "HTTP/1.1 100 Continue\r\n\r\n"
@@ -56,22 +58,30 @@ const continued = "HTTP/1.1 100 Continue\r\n\r\n"
 // ReadBody or BodyReader, and until then nothing of it is read, no memory is taken for it,
 // and "100 Continue" is not sent. After a handler that has left a body unread, and after
 // a head that the server refuses, the connection is closed, but not before the peer could
-// read the answer. Connections must come from a Guard.
+// read the answer. A transfer coding other than chunked is such a head: nobody knows where
+// its body ends (RFC 9112 6.3). Connections must come from a Guard.
 func Prepare(s *fasthttp.Server) *Handlers {
 	handler, h := s.Handler, &Handlers{}
 	s.ConnState = noteState
 	s.HeaderReceived = hide
-	if refuse := s.ErrorHandler; refuse != nil {
-		s.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
-			if c, ok := rc.Conn().(*Incoming); ok && !isTimeout(err) { // the peer may be in the middle of what it sends
-				c.lingers.Store(true)
-			}
-			refuse(rc, err)
+	refuse := s.ErrorHandler
+	if refuse == nil {
+		refuse = func(rc *fasthttp.RequestCtx, _ error) { rc.SetStatusCode(fasthttp.StatusBadRequest) }
+	}
+	s.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
+		if c, ok := rc.Conn().(*Incoming); ok && !isTimeout(err) { // the peer may be in the middle of what it sends
+			c.lingers.Store(true)
 		}
+		refuse(rc, err)
 	}
 	s.Handler = func(rc *fasthttp.RequestCtx) {
 		h.running.RLock()
 		defer h.running.RUnlock()
+		if rc.Request.Header.Peek(fieldCoding) != nil {
+			rc.SetConnectionClose()
+			s.ErrorHandler(rc, errCoding)
+			return
+		}
 		c, ok := rc.Conn().(*Incoming)
 		if !ok {
 			if rc.Request.Header.Peek(fieldLength) != nil { // what follows is no request
@@ -108,6 +118,9 @@ func (h *Handlers) Wait() {
 // hide keeps the server from reading a body.
 func hide(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	n := h.ContentLength()
+	if n != -1 && coded(h.RawHeaders()) {
+		h.SetCanonical([]byte(fieldCoding), []byte("1"))
+	}
 	some := n == -1 || n > 0
 	if some {
 		h.SetContentLength(0)
@@ -120,6 +133,18 @@ func hide(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		}
 	}
 	return fasthttp.RequestConfig{}
+}
+
+// coded reports whether a head names a transfer coding. Of all there are the server takes
+// chunked and, as if it were none, identity.
+func coded(raw []byte) bool {
+	for line := range bytes.SplitSeq(raw, []byte("\n")) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		if bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)) {
+			return true
+		}
+	}
+	return false
 }
 
 // begin reads what hide has noted.
@@ -155,6 +180,12 @@ func BodyLength(rc *fasthttp.RequestCtx) int64 {
 		return c.body.left
 	}
 	return int64(len(rc.Request.Body()))
+}
+
+// Invites reports whether reading the request's body sends "100 Continue" first.
+func Invites(rc *fasthttp.RequestCtx) bool {
+	c, ok := rc.Conn().(*Incoming)
+	return ok && c.body.expects && len(c.ahead) == 0
 }
 
 // BodyReader returns the request's body as it comes. Of a body that ends before its time
@@ -204,7 +235,7 @@ func (c *Incoming) invite() error {
 		return nil
 	}
 	c.body.expects = false
-	if len(c.ahead) > 0 { // it has not waited (RFC 9110 10.1.1)
+	if len(c.ahead) > 0 { // it has not waited (RFC 9110 10.1.1); see Invites
 		return nil
 	}
 	_, err := c.Conn.Write([]byte(continued))

@@ -204,10 +204,19 @@ func TestLyingBodies(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("e", 10_000) + "\r\nx\r\n0\r\n\r\n",
 		"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + strings.Repeat("A: b\r\n", 2000) + "\r\n",
 		"Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+strings.Repeat("e", 1000)+"\r\nx\r\n", 300) + "0\r\n\r\n",
+		"Transfer-Encoding: identity\r\n\r\n", "transfer-encoding:\tIDENTITY \r\n\r\n", "Transfer-Encoding: identity\r\nExpect: 100-continue\r\n\r\n",
+		"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", "Content-Length: 5\r\nTransfer-Encoding: identity\r\n\r\nhello",
+		"Transfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "Transfer-Encoding: \r\n\r\n",
+		"Transfer-Encoding: \r\n identity\r\n\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
 	} {
-		got := talk(t, addr, "POST /echo HTTP/1.1\r\nHost: x\r\n"+framing+next)
-		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
-			t.Errorf("%.60q: %.200q", framing, got)
+		for _, path := range []string{"POST /echo", "PUT /reader", "POST /refused", "GET /taken"} {
+			if path != "POST /echo" && !strings.Contains(framing, "dentity") { // of these not the head lies
+				continue
+			}
+			got := talk(t, addr, path+" HTTP/1.1\r\nHost: x\r\n"+framing+next)
+			if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
+				t.Errorf("%s %.60q: %.200q", path, framing, got)
+			}
 		}
 	}
 	for _, both := range []string{

@@ -81,6 +81,9 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if _, ok := rfc6455.Protocol(c); !ok {
 		return transport.Refuse(transport.Malformed, "Sec-WebSocket-Protocol is not a list of different tokens.")
 	}
+	if wire.BodyLength(c.Context()) != 0 {
+		return transport.Refuse(transport.Malformed, "A WebSocket handshake has no body.")
+	}
 	if !rfc6455.Acceptable(c) {
 		return upgradeRequired()
 	}

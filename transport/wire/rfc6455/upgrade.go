@@ -78,11 +78,12 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// Acceptable reports whether the request is a handshake that Upgrade can answer.
+// Acceptable reports whether the request is a handshake that Upgrade can answer. One with
+// a body before it is not: what is left of that would be read as frames.
 func Acceptable(c *fiber.Ctx) bool {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
 	_, protocols := Protocol(c)
-	return protocols && websocket.IsWebSocketUpgrade(c) && c.Request().Header.IsHTTP11() && c.Get("Sec-WebSocket-Version") == "13" && err == nil && len(key) == 16
+	return protocols && wire.BodyLength(c.Context()) == 0 && websocket.IsWebSocketUpgrade(c) && c.Request().Header.IsHTTP11() && c.Get("Sec-WebSocket-Version") == "13" && err == nil && len(key) == 16
 }
 
 // Upgrade prepares the answer to a handshake. Of the subprotocols that are offered the
