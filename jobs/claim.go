@@ -31,9 +31,9 @@ func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]L
 	if err != nil {
 		return nil, err
 	}
-	sources := make([]source, len(r.Queues))
+	sources := make([]Source, len(r.Queues))
 	for i, q := range r.Queues {
-		sources[i] = source{client, q}
+		sources[i] = Source{client, q}
 	}
 	wake, stop := s.bell.listen(sources...)
 	defer stop()

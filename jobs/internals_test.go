@@ -145,8 +145,8 @@ func TestAlarm(t *testing.T) {
 
 func TestBell(t *testing.T) {
 	var b bell
-	q, stopQ := b.listen(source{"a", "q"}, source{"a", "p"})
-	all, stopAll := b.listen(source{})
+	q, stopQ := b.listen(Source{"a", "q"}, Source{"a", "p"})
+	all, stopAll := b.listen(Source{})
 	rang := func(ch <-chan struct{}) bool {
 		select {
 		case <-ch:
@@ -159,10 +159,10 @@ func TestBell(t *testing.T) {
 		ring   func()
 		q, all bool
 	}{
-		{func() { b.ring(source{"a", "q"}) }, true, false},
-		{func() { b.ring(source{"a", "p"}); b.ring(source{"a", "q"}) }, true, false},
-		{func() { b.ring(source{"b", "q"}) }, false, false},
-		{func() { b.ring(source{}) }, false, true},
+		{func() { b.ring(Source{"a", "q"}) }, true, false},
+		{func() { b.ring(Source{"a", "p"}); b.ring(Source{"a", "q"}) }, true, false},
+		{func() { b.ring(Source{"b", "q"}) }, false, false},
+		{func() { b.ring(Source{}) }, false, true},
 		{b.ringAll, true, true},
 	} {
 		c.ring()

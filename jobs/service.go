@@ -87,7 +87,7 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	}
 	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Submit(ctx, client, id.String(), spec, idem)
-	return j, replayed, s.made(j, replayed, err)
+	return j, replayed, s.made(j, replayed, err, func() { s.bell.ring(SourceIn(client, spec.Queue)) })
 }
 
 // Retry makes a new job like a failed or cancelled one, with RetryOf set.
@@ -96,8 +96,9 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
-	weight := 1
+	weight, ring := 1, s.bell.ringAll
 	if old, err := s.store.Get(ctx, client, of); err == nil { // else Retry says what is wrong
+		ring = func() { s.bell.ring(sourceOf(old)) }
 		weight = weigh(1, len(old.Actions)+len(old.Payload)+len(old.Metadata))
 	}
 	if err := s.pace.enter(ctx, client, weight); err != nil {
@@ -105,19 +106,19 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 	}
 	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Retry(ctx, client, of, id.String(), idem)
-	return j, replayed, s.made(j, replayed, err)
+	return j, replayed, s.made(j, replayed, err, ring)
 }
 
-// made lets a new job be found. If the fate of its commit is unknown, all who
-// wait look for it.
-func (s *Service) made(j Job, replayed bool, err error) error {
+// made lets a new job be found. If the fate of its commit is unknown, ring makes
+// those who wait look for it.
+func (s *Service) made(j Job, replayed bool, err error, ring func()) error {
 	switch {
 	case err == nil && !replayed:
 		s.announce(j)
 	case err != nil && !refused(err):
 		s.due.at(time.Now())
 		s.expiries.at(time.Now())
-		s.bell.ringAll()
+		ring()
 	}
 	return err
 }
@@ -206,10 +207,12 @@ func (s *Service) Release(ctx context.Context, l Leased) error {
 	if errors.Is(err, ErrLeaseLost) {
 		return nil
 	}
+	if err == nil || !refused(err) { // it may have been committed
+		s.due.at(time.Now()) // whether a job handed back must be promoted is the store's affair
+		s.bell.ring(sourceOf(l.Job))
+	}
 	if err != nil {
 		return fmt.Errorf("release job %s: %w", l.Job.ID, err)
 	}
-	s.due.at(time.Now()) // whether a job handed back must be promoted is the store's affair
-	s.bell.ring(sourceOf(l.Job))
 	return nil
 }

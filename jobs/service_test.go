@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -275,26 +276,9 @@ func TestRetriesWaitForThemselves(t *testing.T) {
 	}
 }
 
-// asked counts the claims that a store gets.
-type asked struct {
-	jobs.Store
-	claims atomic.Int64
-}
-
-func (a *asked) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
-	a.claims.Add(1)
-	return a.Store.Claim(ctx, c)
-}
-
 // What the store has refused makes no job, so nobody who waits for one looks.
 func TestRefusalsWakeNobody(t *testing.T) {
-	dir := sqlitetest.Folder(t)
-	synctest.Test(t, func(t *testing.T) {
-		var store *asked
-		r := openBounded(t, dir, jobs.Limits{JobsPerClient: 1}, func(s jobs.Store) jobs.Store {
-			store = &asked{Store: s}
-			return store
-		})
+	askedRig(t, jobs.Limits{JobsPerClient: 1}, func(t *testing.T, r *rig, store *asked) {
 		idem := jobs.Idempotency{Key: "k", Hash: [32]byte{1}}
 		j, _, err := r.svc.Submit(t.Context(), "a", queued("q"), idem)
 		if err != nil {
@@ -308,7 +292,7 @@ func TestRefusalsWakeNobody(t *testing.T) {
 			}
 		}()
 		settle()
-		before := store.claims.Load()
+		before := store.counted()
 		idem.Hash[0]++
 		if _, _, err := r.svc.Submit(t.Context(), "a", queued("q"), idem); !errors.Is(err, jobs.ErrIdempotencyMismatch) {
 			t.Error(err)
@@ -322,8 +306,8 @@ func TestRefusalsWakeNobody(t *testing.T) {
 			}
 		}
 		settle()
-		if n := store.claims.Load() - before; n != 0 {
-			t.Errorf("%d claims were made for nothing", n)
+		if d := cmp.Diff(before, store.counted()); d != "" {
+			t.Error("claims were made for nothing:", d)
 		}
 		<-done
 	})

@@ -111,13 +111,13 @@ type Store interface {
 	// ExpireLeases ends every lease whose time is over, as Fail with
 	// ClassLeaseExpired would, at most limit of them, and as Fail with TimedOut
 	// would those whose attempt has run longer than the job's timeout, unless
-	// the holder is this process, which keeps that time itself. It returns how
-	// many it ended and when the next open lease runs out (zero: none is open).
-	ExpireLeases(ctx context.Context, limit int) (n int, next time.Time, err error)
+	// the holder is this process, which keeps that time itself. Next is when
+	// the next open lease runs out.
+	ExpireLeases(ctx context.Context, limit int) (Swept, error)
 
 	// PromoteDue makes jobs whose runAt or nextAttemptAt has come claimable, at
-	// most limit. It returns how many, and when the next one is due (zero: none).
-	PromoteDue(ctx context.Context, limit int) (n int, next time.Time, err error)
+	// most limit. Next is when the next one is due.
+	PromoteDue(ctx context.Context, limit int) (Swept, error)
 
 	// Prune deletes jobs whose terminal event is older than before, with their
 	// events, at most 200 event rows a transaction, and raises each log's
@@ -127,8 +127,8 @@ type Store interface {
 
 	// ExpireJobs ends pending jobs that nobody has begun by their expiresAt, as
 	// failed with ClassExpired, at most limit of them, going round among clients.
-	// It returns how many, and when the next one expires (zero: none does).
-	ExpireJobs(ctx context.Context, limit int) (n int, next time.Time, err error)
+	// Next is when the next one expires.
+	ExpireJobs(ctx context.Context, limit int) (Swept, error)
 
 	// Counts returns the number of jobs by state, for metrics.
 	Counts(ctx context.Context) (map[Status]int64, error)
@@ -219,6 +219,13 @@ type Claim struct {
 	// take, 0 for any number, and how many each has already, by its name.
 	Share int
 	Held  map[string]int
+}
+
+// Swept is what a sweep has done.
+type Swept struct {
+	N     int       // how many jobs it changed
+	Next  time.Time // when there is something to sweep again; zero: nothing is known to be due
+	Ready []Source  // where jobs became claimable by it, each once
 }
 
 // Lease is a holder's proof.

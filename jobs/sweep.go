@@ -26,7 +26,6 @@ const (
 func (p *Processor) expireLoop() {
 	p.sweepLoop("end leases", p.svc.leases, p.svc.store.ExpireLeases, func() {
 		p.svc.due.at(time.Now()) // the next attempts may be due at once
-		p.svc.bell.ringAll()
 	})
 }
 
@@ -34,39 +33,48 @@ func (p *Processor) expireLoop() {
 func (p *Processor) promoteLoop() {
 	p.sweepLoop("make jobs due", p.svc.due, p.svc.store.PromoteDue, func() {
 		p.svc.expiries.at(time.Now()) // the time of some that expire begins now
-		p.svc.bell.ringAll()
 	})
 }
 
 // expiryLoop ends jobs that nobody has begun in time.
 func (p *Processor) expiryLoop() {
-	p.sweepLoop("end expired jobs", p.svc.expiries, func(ctx context.Context, limit int) (int, time.Time, error) {
-		n, next, err := p.svc.store.ExpireJobs(ctx, limit)
-		p.svc.expired.Add(int64(n))
-		return n, next, err
+	p.sweepLoop("end expired jobs", p.svc.expiries, func(ctx context.Context, limit int) (Swept, error) {
+		out, err := p.svc.store.ExpireJobs(ctx, limit)
+		p.svc.expired.Add(int64(out.N))
+		return out, err
 	}, func() {})
 }
 
-// sweepLoop runs sweep at its start, when a goes off, and every safetyTick. It
-// calls found after each batch that was not empty.
+// sweepLoop runs sweep at its start, when a goes off, and every safetyTick. After
+// each batch that was not empty it calls found and wakes those for whom there is a
+// job now: everyone, if a batch before it failed, which may have taken effect.
 func (p *Processor) sweepLoop(what string, a *alarm,
-	sweep func(context.Context, int) (int, time.Time, error), found func(),
+	sweep func(context.Context, int) (Swept, error), found func(),
 ) {
+	doubt := false
 	for {
-		n, next, err := sweep(p.sweeping, sweepBatch)
+		out, err := sweep(p.sweeping, sweepBatch)
 		switch {
 		case p.sweeping.Err() != nil || errors.Is(err, ErrClosed):
 			return
 		case err != nil:
 			p.log.Warn("a sweep failed", "doing", what, "err", err)
 			a.at(time.Now().Add(sweepRetry))
+			doubt = true
 		default:
-			a.at(next)
+			a.at(out.Next)
+			if out.N > 0 || doubt {
+				found()
+			}
+			for _, s := range out.Ready {
+				p.svc.bell.ring(s)
+			}
+			if doubt {
+				p.svc.bell.ringAll()
+			}
+			doubt = false
 		}
-		if n > 0 {
-			found()
-		}
-		if n >= sweepBatch {
+		if out.N >= sweepBatch {
 			continue
 		}
 		if !a.wait(p.sweeping, sweepFloor, safetyTick) {

@@ -6,34 +6,43 @@ import (
 	"time"
 )
 
-// source names where claimable jobs come from: one client's queue, or (both
+// Source names where claimable jobs come from: one client's queue, or (both
 // empty) the action jobs of all clients.
-type source struct{ client, queue string }
+type Source struct{ Client, Queue string }
 
-// sourceOf returns the source a job is claimed from.
-func sourceOf(j Job) source {
-	if j.Queue == nil {
-		return source{}
+// SourceIn returns the source that a client's job is claimed from, by the queue it
+// is in (empty: none, because it has actions).
+func SourceIn(client, queue string) Source {
+	if queue == "" {
+		return Source{}
 	}
-	return source{j.ClientID, *j.Queue}
+	return Source{client, queue}
+}
+
+// sourceOf returns the source that j is claimed from.
+func sourceOf(j Job) Source {
+	if j.Queue == nil {
+		return Source{}
+	}
+	return SourceIn(j.ClientID, *j.Queue)
 }
 
 // bell wakes those who wait for jobs. A ring may be in vain; it is never
 // missed by a waiter who listens before looking.
 type bell struct {
 	mu      sync.Mutex // guards waiters
-	waiters map[source]map[chan struct{}]struct{}
+	waiters map[Source]map[chan struct{}]struct{}
 }
 
 // listen returns a channel that receives after each ring of one of the sources
 // (rings in quick succession count as one), and a function that ends it. The
 // bell is the only sender; nobody closes the channel.
-func (b *bell) listen(sources ...source) (<-chan struct{}, func()) {
+func (b *bell) listen(sources ...Source) (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiters == nil {
-		b.waiters = make(map[source]map[chan struct{}]struct{})
+		b.waiters = make(map[Source]map[chan struct{}]struct{})
 	}
 	for _, s := range sources {
 		if b.waiters[s] == nil {
@@ -54,13 +63,14 @@ func (b *bell) listen(sources ...source) (<-chan struct{}, func()) {
 }
 
 // ring wakes everyone who listens to s.
-func (b *bell) ring(s source) {
+func (b *bell) ring(s Source) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wakeAll(b.waiters[s])
 }
 
-// ringAll wakes everyone.
+// ringAll wakes everyone, which costs a claim of each: it is for when a job may have
+// become claimable and nobody knows where.
 func (b *bell) ringAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -188,8 +188,8 @@ func TestCommitFails(t *testing.T) {
 	if c, ok := jobs.ParseCursor(r.LastEventID); !ok || c.Seq != 3 || head(t, s, "a") != 3 {
 		t.Errorf("the log goes on at %s, head %d", r.LastEventID, head(t, s, "a"))
 	}
-	if n, next, err := s.ExpireLeases(t.Context(), 10); n != 0 || time.Until(next) < 59*time.Minute || err != nil {
-		t.Errorf("lease after a failed commit: %d %v %v", n, next, err)
+	if out, err := s.ExpireLeases(t.Context(), 10); out.N != 0 || time.Until(out.Next) < 59*time.Minute || err != nil {
+		t.Errorf("lease after a failed commit: %+v %v", out, err)
 	}
 }
 
@@ -284,9 +284,9 @@ func TestLeaseClock(t *testing.T) {
 		expire := func(after time.Duration, want int) {
 			t.Helper()
 			time.Sleep(after) // fake time
-			n, _, err := s.ExpireLeases(t.Context(), 10)
-			if err != nil || n != want {
-				t.Errorf("ended %d leases, want %d, error %v", n, want, err)
+			out, err := s.ExpireLeases(t.Context(), 10)
+			if err != nil || out.N != want {
+				t.Errorf("ended %d leases, want %d, error %v", out.N, want, err)
 			}
 		}
 		expire(29*time.Second, 0)

@@ -103,25 +103,24 @@ func (b *batch) firstExpiry(client int64) (due int64, ok bool) {
 // ExpireJobs implements jobs.Store. It goes by what is known of each client's first
 // expiry, so its cost does not grow with the jobs that wait, and takes as many of
 // each client, so that those of one do not wait for the thousands of another.
-func (s *Store) ExpireJobs(ctx context.Context, limit int) (int, time.Time, error) {
-	out, err := write(ctx, s, limit, func(b *batch) (swept, error) {
-		var out swept
+func (s *Store) ExpireJobs(ctx context.Context, limit int) (jobs.Swept, error) {
+	return write(ctx, s, limit, func(b *batch) (jobs.Swept, error) {
+		var out jobs.Swept
 		due := b.expiring()
 		for i, client := range due[:min(limit, len(due))] {
-			share := (limit - out.n) / (len(due) - i)
+			share := (limit - out.N) / (len(due) - i)
 			n, err := b.expireOf(client, max(1, share))
 			if err != nil {
-				return swept{}, err
+				return jobs.Swept{}, err
 			}
 			b.expired = client
-			if out.n += n; out.n >= limit {
+			if out.N += n; out.N >= limit {
 				break
 			}
 		}
-		out.next = b.nextExpiry()
+		out.Next = b.nextExpiry()
 		return out, nil
 	})
-	return out.n, out.next, err
 }
 
 // expiring returns the clients that may have an expired job, in turn: those after

@@ -13,6 +13,7 @@ import (
 
 const (
 	sqlRunning   = `SELECT uuid, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
+	sqlSource    = `SELECT client, queue FROM jobs WHERE id = ? AND ready = 1`
 	sqlLocal     = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
 	sqlDue       = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
 	sqlNextDue   = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
@@ -25,27 +26,44 @@ const (
 	WHERE id = ? AND status IN (0, 1)`
 )
 
-// swept is the outcome of ExpireLeases and PromoteDue.
-type swept struct {
-	n    int
-	next time.Time
+// ExpireLeases implements jobs.Store.
+func (s *Store) ExpireLeases(ctx context.Context, limit int) (jobs.Swept, error) {
+	return write(ctx, s, 0, func(b *batch) (jobs.Swept, error) {
+		now := time.Now()
+		ids := b.overdue(now, limit)
+		for _, job := range ids {
+			if err := b.expire(job, now); err != nil {
+				return jobs.Swept{}, err
+			}
+		}
+		ready, err := b.sources(ids)
+		return jobs.Swept{N: len(ids), Next: b.nextDeadline(), Ready: ready}, err
+	})
 }
 
-// ExpireLeases implements jobs.Store.
-func (s *Store) ExpireLeases(ctx context.Context, limit int) (int, time.Time, error) {
-	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
-		var out swept
-		now := time.Now()
-		for _, job := range b.overdue(now, limit) {
-			if err := b.expire(job, now); err != nil {
-				return swept{}, err
-			}
-			out.n++
+// sources returns where those of some jobs are that can be claimed, each once.
+func (b *batch) sources(ids []int64) (ready []jobs.Source, err error) {
+	seen := make(map[jobs.Source]bool)
+	for _, job := range ids {
+		var client int64
+		var queue string
+		found, err := b.row(sqlSource, []any{job}, &client, &queue)
+		if err != nil {
+			return nil, fmt.Errorf("read queue of job: %w", err)
 		}
-		out.next = b.nextDeadline()
-		return out, nil
-	})
-	return out.n, out.next, err
+		if !found {
+			continue
+		}
+		head, err := b.clientByID(client)
+		if err != nil {
+			return nil, err
+		}
+		if s := jobs.SourceIn(head.name, queue); !seen[s] {
+			seen[s] = true
+			ready = append(ready, s)
+		}
+	}
+	return ready, nil
 }
 
 // overdue returns jobs whose lease has run out, longest first, at most limit.
@@ -131,24 +149,27 @@ func (s *Store) expireLocal(ctx context.Context, limit int) (int, error) {
 }
 
 // PromoteDue implements jobs.Store.
-func (s *Store) PromoteDue(ctx context.Context, limit int) (int, time.Time, error) {
-	out, err := write(ctx, s, 0, func(b *batch) (swept, error) {
+func (s *Store) PromoteDue(ctx context.Context, limit int) (jobs.Swept, error) {
+	return write(ctx, s, 0, func(b *batch) (jobs.Swept, error) {
 		ids, err := b.due(limit)
 		if err != nil {
-			return swept{}, fmt.Errorf("find due jobs: %w", err)
+			return jobs.Swept{}, fmt.Errorf("find due jobs: %w", err)
 		}
 		for _, id := range ids {
 			if _, err := b.exec(sqlPromote, id); err != nil {
-				return swept{}, fmt.Errorf("promote job: %w", err)
+				return jobs.Swept{}, fmt.Errorf("promote job: %w", err)
 			}
 			if err := b.beginExpiry(id); err != nil {
-				return swept{}, err
+				return jobs.Swept{}, err
 			}
 		}
+		ready, err := b.sources(ids)
+		if err != nil {
+			return jobs.Swept{}, err
+		}
 		next, err := b.nextDue()
-		return swept{n: len(ids), next: next}, err
+		return jobs.Swept{N: len(ids), Next: next, Ready: ready}, err
 	})
-	return out.n, out.next, err
 }
 
 // due returns waiting jobs whose time has come, at most limit.

@@ -201,7 +201,7 @@ func testRunAt(w *world) {
 	if got := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 9, TTL: time.Hour}); len(got) != 0 {
 		w.Fatal("claimed a job before its time")
 	}
-	n, next, err := w.store.PromoteDue(w.Context(), 10)
+	n, next, err := swept(w.store.PromoteDue(w.Context(), 10))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func testRunAt(w *world) {
 			w.Errorf("next is due at %v, want %v", next, j.RunAt)
 		}
 		<-time.After(time.Until(next))
-		n, next, err = w.store.PromoteDue(w.Context(), 10)
+		n, next, err = swept(w.store.PromoteDue(w.Context(), 10))
 	}
 	if n != 1 || err != nil || !next.Equal(jobs.At(far.RunAt).Time) {
 		w.Errorf("promoted %d, next %v, error %v", n, next, err)

@@ -12,7 +12,7 @@ var jumps = []time.Duration{-2 * time.Hour, 2 * time.Hour, -48 * time.Hour, 48 *
 // promote makes jobs due and returns how many, and how long it is to the next.
 func (w *world) promote() (n int, left time.Duration) {
 	w.Helper()
-	n, next, err := w.store.PromoteDue(w.Context(), 100)
+	n, next, err := swept(w.store.PromoteDue(w.Context(), 100))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func (w *world) promote() (n int, left time.Duration) {
 // expire ends leases and returns how many, and how long it is to the next.
 func (w *world) expire() (n int, left time.Duration) {
 	w.Helper()
-	n, next, err := w.store.ExpireLeases(w.Context(), 100)
+	n, next, err := swept(w.store.ExpireLeases(w.Context(), 100))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func (w *world) expireJobs(want int) {
 	w.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for n := 0; n < want; {
-		one, next, err := w.store.ExpireJobs(w.Context(), 200)
+		one, next, err := swept(w.store.ExpireJobs(w.Context(), 200))
 		if err != nil || time.Now().After(deadline) {
 			w.Fatalf("%d of %d jobs have expired: %v", n, want, err)
 		}
@@ -37,7 +37,7 @@ func brief(d time.Duration) jobs.Spec {
 }
 
 func testExpireJobs(w *world) {
-	if n, next, err := w.store.ExpireJobs(w.Context(), 10); n != 0 || !next.IsZero() || err != nil {
+	if n, next, err := swept(w.store.ExpireJobs(w.Context(), 10)); n != 0 || !next.IsZero() || err != nil {
 		w.Errorf("without jobs: %d, %v, %v", n, next, err)
 	}
 	long := w.submit("a", brief(time.Hour))
@@ -47,7 +47,7 @@ func testExpireJobs(w *world) {
 	if diff := cmp.Diff(long, w.get("a", long.ID)); diff != "" {
 		w.Errorf("read job differs (-submitted +read):\n%s", diff)
 	}
-	if n, next, err := w.store.ExpireJobs(w.Context(), 10); n != 0 || next.Sub(long.ExpiresAt.Time).Abs() > time.Second || err != nil {
+	if n, next, err := swept(w.store.ExpireJobs(w.Context(), 10)); n != 0 || next.Sub(long.ExpiresAt.Time).Abs() > time.Second || err != nil {
 		w.Errorf("before its time: %d, %v, %v; want %v", n, next, err, long.ExpiresAt)
 	}
 	later := brief(time.Hour)
@@ -73,7 +73,7 @@ func testExpireJobs(w *world) {
 	alone := w.submit("b", short)
 	w.expireJobs(1)
 	for _, client := range []string{"c", "d", "e"} { // their times are over as well
-		if n, _, err := w.store.ExpireJobs(w.Context(), 10); n != 0 || err != nil {
+		if n, _, err := swept(w.store.ExpireJobs(w.Context(), 10)); n != 0 || err != nil {
 			w.Errorf("%s: expired %d, %v", client, n, err)
 		}
 	}
@@ -117,7 +117,7 @@ func testExpireTurns(w *world) {
 	}
 	w.reopen()
 	time.Sleep(5 * time.Millisecond) // all are over
-	n, next, err := w.store.ExpireJobs(w.Context(), 60)
+	n, next, err := swept(w.store.ExpireJobs(w.Context(), 60))
 	if err != nil || n < 10 || n > 60 || next.After(time.Now()) {
 		w.Errorf("first batch: %d, %v, %v", n, next, err)
 	}
@@ -126,7 +126,7 @@ func testExpireTurns(w *world) {
 	}
 	total := n
 	for range 100 {
-		if n, next, err = w.store.ExpireJobs(w.Context(), 60); err != nil || n > 60 {
+		if n, next, err = swept(w.store.ExpireJobs(w.Context(), 60)); err != nil || n > 60 {
 			w.Fatalf("batch: %d, %v", n, err)
 		}
 		if total += n; next.IsZero() {
@@ -143,7 +143,7 @@ func testExpireTurns(w *world) {
 	}
 	time.Sleep(5 * time.Millisecond)
 	for range 3 {
-		if n, _, err = w.store.ExpireJobs(w.Context(), 10); n != 10 || err != nil {
+		if n, _, err = swept(w.store.ExpireJobs(w.Context(), 10)); n != 10 || err != nil {
 			w.Fatalf("batch: %d, %v", n, err)
 		}
 	}
@@ -169,7 +169,7 @@ func testExpireRace(w *world) {
 		})
 		wg.Go(func() {
 			var err error
-			if n, _, err = w.store.ExpireJobs(w.Context(), 10); err != nil {
+			if n, _, err = swept(w.store.ExpireJobs(w.Context(), 10)); err != nil {
 				w.Errorf("expire: %v", err)
 			}
 		})
@@ -230,15 +230,15 @@ func testExpiryClock(w *world) {
 		w.expireJobs(1)
 		w.wantStatus(w.get("a", short.ID), jobs.Failed)
 		w.wantStatus(w.get("a", long.ID), jobs.Pending)
-		if n, _, err := w.store.PromoteDue(w.Context(), 10); err != nil || n != map[bool]int{true: 1}[skew > 0] {
+		if n, _, err := swept(w.store.PromoteDue(w.Context(), 10)); err != nil || n != map[bool]int{true: 1}[skew > 0] {
 			w.Errorf("clock set by %v: promoted %d, %v", skew, n, err)
 		}
-		n, _, err := w.store.ExpireJobs(w.Context(), 10)
+		n, _, err := swept(w.store.ExpireJobs(w.Context(), 10))
 		if err != nil || n != map[bool]int{true: 1}[skew > 0] { // runAt and the hour after it are over
 			w.Errorf("clock set by %v: %d expired, %v", skew, n, err)
 		}
 		w.reopen()
-		if _, next, err := w.store.ExpireJobs(w.Context(), 10); skew < 0 && (err != nil || time.Until(next) > time.Hour || time.Until(next) < 50*time.Minute) {
+		if _, next, err := swept(w.store.ExpireJobs(w.Context(), 10)); skew < 0 && (err != nil || time.Until(next) > time.Hour || time.Until(next) < 50*time.Minute) {
 			w.Errorf("after a restart with a clock set back the next expiry is at %v, %v", next, err)
 		}
 		for _, j := range []jobs.Job{long, waits} {

@@ -106,7 +106,7 @@ func testFail(w *world) {
 		w.Errorf("event is %s", retrying.JSON)
 	}
 	<-time.After(time.Until(got.NextAttemptAt.Time))
-	if n, next, err := w.store.PromoteDue(w.Context(), 10); n != 1 || !next.IsZero() || err != nil {
+	if n, next, err := swept(w.store.PromoteDue(w.Context(), 10)); n != 1 || !next.IsZero() || err != nil {
 		w.Fatalf("promoted %d, next %v, error %v", n, next, err)
 	}
 
@@ -155,10 +155,10 @@ func testRelease(w *world) {
 // expired waits for the next lease to run out and ends it.
 func (w *world) expired(limit int) int {
 	w.Helper()
-	n, next, err := w.store.ExpireLeases(w.Context(), limit)
+	n, next, err := swept(w.store.ExpireLeases(w.Context(), limit))
 	for n == 0 && err == nil && !next.IsZero() {
 		<-time.After(time.Until(next))
-		n, next, err = w.store.ExpireLeases(w.Context(), limit)
+		n, next, err = swept(w.store.ExpireLeases(w.Context(), limit))
 	}
 	if err != nil {
 		w.Fatal(err)
@@ -170,7 +170,7 @@ func testExpire(w *world) {
 	spec := queued()
 	spec.MaxAttempts = 2
 	j := w.submit("a", spec)
-	if n, next, err := w.store.ExpireLeases(w.Context(), 10); n != 0 || !next.IsZero() || err != nil {
+	if n, next, err := swept(w.store.ExpireLeases(w.Context(), 10)); n != 0 || !next.IsZero() || err != nil {
 		w.Errorf("no lease is open: %d %v %v", n, next, err)
 	}
 	for attempt := 1; attempt <= 2; attempt++ {
@@ -222,7 +222,7 @@ func testFencing(w *world) {
 			w.Errorf("%s with an expired lease: %v", name, err)
 		}
 	}
-	if n, next, err := w.store.ExpireLeases(w.Context(), 10); n != 0 || time.Until(next) < 59*time.Minute || err != nil {
+	if n, next, err := swept(w.store.ExpireLeases(w.Context(), 10)); n != 0 || time.Until(next) < 59*time.Minute || err != nil {
 		w.Errorf("the new lease: %d %v %v", n, next, err)
 	}
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
@@ -244,7 +244,7 @@ func testLocalLeases(w *world) {
 		w.Errorf("local job is %+v", got)
 	}
 	w.wantStatus(w.get("a", remote.Job.ID), jobs.Processing)
-	n, next, err := w.store.ExpireLeases(w.Context(), 10)
+	n, next, err := swept(w.store.ExpireLeases(w.Context(), 10))
 	if left := time.Until(next); n != 0 || err != nil || left < 59*time.Minute || left > time.Hour {
 		w.Errorf("ended %d, next in %v, error %v", n, left, err)
 	}

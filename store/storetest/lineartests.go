@@ -151,7 +151,7 @@ func (w *world) leaseCall(client, job string, c leaseCall) (leaseAnswer, error) 
 	case "complete":
 		_, err = w.store.Complete(w.Context(), l, nil)
 	default:
-		n, _, err := w.store.ExpireLeases(w.Context(), 1)
+		n, _, err := swept(w.store.ExpireLeases(w.Context(), 1))
 		return leaseAnswer{ok: n == 1}, err
 	}
 	if errors.Is(err, jobs.ErrLeaseLost) {

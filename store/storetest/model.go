@@ -286,7 +286,7 @@ func (m *model) retry(t *rapid.T) {
 func (m *model) expire(t *rapid.T) {
 	time.Sleep(2 * time.Millisecond)
 	for {
-		n, _, err := m.w.store.ExpireJobs(m.w.Context(), 100)
+		n, _, err := swept(m.w.store.ExpireJobs(m.w.Context(), 100))
 		if err != nil {
 			t.Fatal(err)
 		}

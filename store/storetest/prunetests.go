@@ -170,7 +170,7 @@ func testClosed(w *world) {
 	ctx := w.Context()
 	_, _, submit := closed.Submit(ctx, "a", newID(), queued(), jobs.Idempotency{})
 	_, list := closed.List(ctx, "a", jobs.ListQuery{Limit: 1})
-	_, _, expire := closed.ExpireLeases(ctx, 1)
+	_, expire := closed.ExpireLeases(ctx, 1)
 	_, rev := closed.Revision(ctx)
 	_, session := closed.Session(ctx, "a", "s")
 	join := closed.JoinRoom(ctx, "a", "s", joined(1), nil)

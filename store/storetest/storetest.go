@@ -50,7 +50,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
-		{"Expire", testExpire}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
+		{"Expire", testExpire}, {"SweepsTellWhere", testSweepsTellWhere}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases}, {"ClockIsSet", testClockIsSet}, {"ClockIsSetBackMeanwhile", testClockIsSetMeanwhile(-2 * time.Hour)}, {"ClockIsSetForwardMeanwhile", testClockIsSetMeanwhile(2 * time.Hour)}, {"RunAtFollowsTheClock", testRunAtFollows},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
 		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
@@ -169,6 +169,11 @@ func must[T any](v T, err error) func(*world) T {
 // queued is a spec for the queue "q" with three attempts.
 func queued() jobs.Spec {
 	return jobs.Spec{Queue: "q", Payload: json.RawMessage(`{"n":1}`), MaxAttempts: 3, Timeout: 24 * time.Hour}
+}
+
+// swept unpacks what a sweep has done, without where jobs became claimable.
+func swept(out jobs.Swept, err error) (n int, next time.Time, _ error) {
+	return out.N, out.Next, err
 }
 
 func (w *world) submit(client string, spec jobs.Spec) jobs.Job {
