@@ -62,6 +62,21 @@ func TestBasePath(t *testing.T) {
 			t.Errorf("%s: %d, want %d: %.100s", path, status, want, text)
 		}
 	}
+	direct := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, query := range []string{"", "?apiKey=a%26b&x=%20", "?"} {
+		resp, err := direct.Get("http://" + s.addr + query) //nolint:noctx // on this machine
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		want, got := base+"/"+strings.TrimSuffix(query, "?"), resp.Header.Get("Location")
+		if _, after, found := strings.Cut(got, host); found {
+			got = after
+		}
+		if resp.StatusCode != 308 || got != want {
+			t.Errorf("%q: %d to %q, want %q", query, resp.StatusCode, got, want)
+		}
+	}
 	for _, path := range []string{"/readyz", "/v1/jobs"} { // past the proxy, or through one that takes the base path away
 		resp, err := http.Get("http://" + host + path + "?apiKey=" + s.key) //nolint:noctx // on this machine
 		if err != nil {

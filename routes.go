@@ -53,11 +53,23 @@ func (s *server) routes() {
 		},
 		Metrics: s.metrics.handler(),
 	})
-	s.app.Get("/", page("index.html"))
+	own := pages(static.FS)
+	s.app.Get("/", own["index.html"])
 	if base := s.set.BasePath; base != "" { // the page's links are relative to its folder
-		s.app.Get(base, func(c *fiber.Ctx) error { return c.Redirect(base+"/", fiber.StatusPermanentRedirect) })
+		s.app.Get(base, func(c *fiber.Ctx) error {
+			to := base + "/"
+			if query := c.Request().URI().QueryString(); len(query) > 0 {
+				to += "?" + string(query)
+			}
+			return c.Redirect(to, fiber.StatusPermanentRedirect)
+		})
 	}
-	s.app.Get("/static/:name", func(c *fiber.Ctx) error { return page(c.Params("name"))(c) })
+	s.app.Get("/static/:name", func(c *fiber.Ctx) error {
+		if page, ok := own[c.Params("name")]; ok {
+			return page(c)
+		}
+		return fiber.ErrNotFound
+	})
 }
 
 // events picks the transport of an events request.
@@ -125,12 +137,19 @@ func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// page serves one file of the page.
-func page(name string) fiber.Handler { return file(static.FS, name) }
+// pages serves each file at the root of files, by its name.
+func pages(files fs.FS) map[string]fiber.Handler {
+	all := make(map[string]fiber.Handler)
+	names, _ := fs.Glob(files, "*") // its error is of the pattern
+	for _, name := range names {
+		all[name] = file(files, name)
+	}
+	return all
+}
 
-// file serves one embedded file.
+// file serves one embedded file, which it reads here and not again.
 func file(files fs.FS, name string) fiber.Handler {
-	data, err := fs.ReadFile(files, path.Clean(name))
+	data, err := fs.ReadFile(files, name)
 	now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
 	kind := mime.TypeByExtension(path.Ext(name))
 	if path.Ext(name) == ".map" {

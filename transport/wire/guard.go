@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"container/list"
 	"errors"
 	"log/slog"
 	"net"
@@ -52,7 +53,7 @@ type GuardOptions struct {
 // Guard is a listener that goes on whatever its clients do. An error of accept that
 // passes, as for want of file descriptors, is waited for. Strangers cannot fill it:
 // when all connections are taken, that of the stranger who holds most is closed for
-// the next, and if there is no stranger, one on which nothing is under way.
+// the next, and if there is no stranger, the one that has been idle longest.
 type Guard struct {
 	net.Listener
 	opt       GuardOptions
@@ -66,8 +67,9 @@ type Guard struct {
 	turned  atomic.Int32   // connections that are just told that there is no room
 	work    sync.WaitGroup // one for each of them
 
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards the fields below, and guarded.idle
 	conns map[*guarded]struct{}
+	idle  list.List // of *guarded: those between two requests, longest first
 
 	failures, displaced, refused atomic.Int64
 }
@@ -183,19 +185,13 @@ func (g *Guard) makeRoom() bool {
 		return true
 	}
 	g.mu.Lock()
-	var spare *guarded
-	for c := range g.conns {
-		if c.idle.Load() {
-			spare = c
-			break
-		}
-	}
+	longest := g.idle.Front()
 	g.mu.Unlock()
-	if spare == nil {
+	if longest == nil {
 		return false
 	}
 	g.displaced.Add(1)
-	_ = spare.Close()
+	_ = longest.Value.(*guarded).Close()
 	return true
 }
 
@@ -273,7 +269,7 @@ type guarded struct {
 	raw      syscall.RawConn // nil: there is no descriptor
 	guard    *Guard
 	stranger atomic.Pointer[Share[netip.Addr]] // nil: it was let in
-	idle     atomic.Bool                       // between two requests
+	idle     *list.Element                     // its place in Guard.idle; nil: it is not between two requests
 	closed   atomic.Bool
 }
 
@@ -316,6 +312,7 @@ func (c *guarded) Close() error {
 		c.LetIn()
 		c.guard.mu.Lock()
 		delete(c.guard.conns, c)
+		c.setIdle(false)
 		c.guard.mu.Unlock()
 	}
 	return c.Conn.Close()
@@ -334,7 +331,20 @@ func LetIn(nc net.Conn) {
 // connection can be done without.
 func noteState(nc net.Conn, state fasthttp.ConnState) {
 	if c := guardedOf(nc); c != nil {
-		c.idle.Store(state == fasthttp.StateIdle)
+		c.guard.mu.Lock()
+		c.setIdle(state == fasthttp.StateIdle && !c.closed.Load())
+		c.guard.mu.Unlock()
+	}
+}
+
+// setIdle notes that a time between two requests begins or ends. Guard.mu is held.
+func (c *guarded) setIdle(idle bool) {
+	switch {
+	case idle && c.idle == nil:
+		c.idle = c.guard.idle.PushBack(c)
+	case !idle && c.idle != nil:
+		c.guard.idle.Remove(c.idle)
+		c.idle = nil
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
 
@@ -128,7 +129,7 @@ func open(c net.Conn) bool {
 }
 
 // When all connections are taken, those who were let in keep theirs, and of the
-// strangers the greatest holder's oldest goes; then what is idle; then nothing, and
+// strangers the greatest holder's oldest goes; then what is idle longest; then nothing, and
 // the newcomer is told.
 func TestGuardMakesRoom(t *testing.T) {
 	q := &queue{next: make(chan net.Conn, 1)}
@@ -158,17 +159,33 @@ func TestGuardMakesRoom(t *testing.T) {
 	if s := g.Stats(); s.Open != 4 || s.Strangers != 2 || s.Displaced != 3 {
 		t.Errorf("%+v", s)
 	}
-	for range 2 { // take the places of the flood, and are let in
-		_, server := q.accept(t, g, "192.0.2.3")
-		LetIn(server)
+	// Two take the places of the flood, and are let in. All four of them become idle, some
+	// twice, one goes by itself: the longest idle one makes room first.
+	third, thirdServer := q.accept(t, g, "192.0.2.3")
+	fourth, fourthServer := q.accept(t, g, "192.0.2.3")
+	for _, c := range []net.Conn{thirdServer, loneServer, knownServer, fourthServer} {
+		LetIn(c)
+		noteState(c, fasthttp.StateIdle)
 	}
-	guardedOf(knownServer).idle.Store(true)
-	_, last := q.accept(t, g, "192.0.2.4")
-	LetIn(last)
-	if open(known) {
-		t.Error("the idle connection is still open")
+	noteState(thirdServer, fasthttp.StateActive)
+	noteState(thirdServer, fasthttp.StateIdle)
+	noteState(fourthServer, fasthttp.StateActive)
+	for _, longest := range []net.Conn{lone, known, third} {
+		if !open(longest) || !open(fourth) {
+			t.Error("one made room that was not idle longest")
+		}
+		_, newcomer := q.accept(t, g, "192.0.2.4")
+		LetIn(newcomer)
+		if open(longest) {
+			t.Error("the one that was idle longest is still open")
+		}
+	}
+	noteState(thirdServer, fasthttp.StateIdle) // which is closed, and so makes no room
+	if n := g.idle.Len(); n != 0 {
+		t.Errorf("%d are idle", n)
 	}
 	told, theirs := net.Pipe()
+	_ = told.SetReadDeadline(time.Now().Add(20 * time.Second))
 	q.next <- from{theirs, "192.0.2.5"}
 	accepted := make(chan net.Conn)
 	go func() {
@@ -178,8 +195,8 @@ func TestGuardMakesRoom(t *testing.T) {
 	if answer, err := io.ReadAll(told); err != nil || string(answer) != "HTTP/1.1 503 Full\r\n\r\n" {
 		t.Errorf("the one too many reads %q, %v", answer, err)
 	}
-	_ = lone.Close()
-	_ = loneServer.Close()
+	_ = fourth.Close()
+	_ = fourthServer.Close()
 	_, b := net.Pipe()
 	q.next <- from{b, "192.0.2.6"}
 	if c := <-accepted; c.RemoteAddr().(*net.TCPAddr).IP.String() != "192.0.2.6" {
