@@ -64,7 +64,8 @@ type Sessions interface {
 	Session(ctx context.Context, client, session string) (SessionState, error)
 
 	// ReplaceRooms sets all rooms of a session at once (none: all are removed)
-	// and touches it. One that was left stays as it is, and empty.
+	// and touches it. One that was left stays as it is, and empty. Rooms that are
+	// there already as they are cost next to nothing.
 	ReplaceRooms(ctx context.Context, client, session string, rooms []SessionRoom) error
 
 	// LeaveSession removes the rooms and remembers, until it is swept, that the

@@ -54,18 +54,36 @@ func (s *Store) JoinRoom(ctx context.Context, client, id string, r jobs.SessionR
 	})
 }
 
-// ReplaceRooms implements jobs.Sessions.
+// ReplaceRooms implements jobs.Sessions. It writes what differs: a session that comes
+// back may have thousands of rooms, nearly all as they are, and others wait meanwhile.
 func (s *Store) ReplaceRooms(ctx context.Context, client, id string, rooms []jobs.SessionRoom) error {
 	return s.useSession(ctx, client, id, 1+len(rooms), func(b *batch, own ownSession) error {
-		if _, err := b.exec(sqlDelRooms, own.id, own.client); err != nil {
-			return fmt.Errorf("delete rooms of a session: %w", err)
+		old, err := b.rooms(own)
+		if err != nil {
+			return err
 		}
+		there := make(map[int64]jobs.SessionRoom, len(old))
+		for _, r := range old {
+			there[r.N] = r
+		}
+		wanted := make(map[int64]bool, len(rooms))
 		for _, r := range rooms {
+			wanted[r.N] = true
+			if was, ok := there[r.N]; ok && was == r {
+				continue
+			}
+			there[r.N] = r
 			if err := b.putRoom(own, r); err != nil {
 				return err
 			}
 		}
-		return nil
+		var drop []int64
+		for _, r := range old {
+			if !wanted[r.N] {
+				drop = append(drop, r.N)
+			}
+		}
+		return b.dropRooms(own, drop)
 	})
 }
 
@@ -189,17 +207,26 @@ func (s *Store) Session(ctx context.Context, client, id string) (jobs.SessionSta
 			return jobs.SessionState{}, err
 		}
 		state.SeenAt = fromMillis(seen)
-		err = db.each(sqlRooms, []any{id, owner}, func(rows *sql.Rows) (bool, error) {
-			var r jobs.SessionRoom
-			err := rows.Scan(&r.N, &r.Job, &r.Start.Epoch, &r.Start.Seq, &r.JoinedAt, &r.End)
-			state.Rooms = append(state.Rooms, r)
-			return true, err
-		})
+		state.Rooms, err = db.rooms(ownSession{id, owner})
 		if err != nil {
-			return jobs.SessionState{}, fmt.Errorf("read rooms of a session: %w", err)
+			return jobs.SessionState{}, err
 		}
 		return state, nil
 	})
+}
+
+// rooms reads the rooms of a session, by N.
+func (s *session) rooms(own ownSession) (rooms []jobs.SessionRoom, err error) {
+	err = s.each(sqlRooms, []any{own.id, own.client}, func(rows *sql.Rows) (bool, error) {
+		var r jobs.SessionRoom
+		err := rows.Scan(&r.N, &r.Job, &r.Start.Epoch, &r.Start.Seq, &r.JoinedAt, &r.End)
+		rooms = append(rooms, r)
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read rooms of a session: %w", err)
+	}
+	return rooms, nil
 }
 
 // TouchSessions implements jobs.Sessions.
