@@ -152,10 +152,10 @@ func (g *Gateway) clean(ctx context.Context) {
 func (g *Gateway) remove(ctx context.Context, e ended) {
 	n := e.session
 	for rooms := range slices.Chunk(e.rooms, maxCleaned) {
-		if !g.has(n) { // whoever has it now has read its rooms anew
+		live, err := g.removeSome(ctx, n, rooms)
+		if !live { // whoever has it now has read its rooms anew
 			return
 		}
-		err := n.drop(ctx, rooms)
 		if err == nil {
 			continue
 		}
@@ -164,6 +164,16 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 			g.opt.Log.Warn("remove ended rooms", "error", err)
 		}
 	}
+}
+
+// removeSome is remove for one transaction, unless n is not live any more. Nobody takes
+// the session over meanwhile: a newer connection would write rooms it has read before.
+func (g *Gateway) removeSome(ctx context.Context, n *session, rooms []over) (live bool, err error) {
+	defer g.lock(n.id).Unlock()
+	if !g.has(n) {
+		return false, nil
+	}
+	return true, n.drop(ctx, rooms)
 }
 
 // drop takes rooms out of the store that are joined no more. Those that have ended are
