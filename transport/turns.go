@@ -84,14 +84,19 @@ type turn struct {
 	held  []*lane // one place in each; the last is that of making it
 }
 
-// take waits for a place in a lane.
-func (w *turn) take(ctx context.Context, name string, width int64) error {
+// take takes a place in a lane. If there is none it waits for one, as long as the
+// context that wait makes then.
+func (w *turn) take(wait func() context.Context, name string, width int64) error {
 	l := w.turns.join(name, width)
 	if w.turns.crowded(l) {
 		w.turns.leave(l)
 		return Refuse(ConnectionLimit, "As many large answers as may are waiting for this credential.")
 	}
-	if err := l.Acquire(ctx, 1); err != nil {
+	if l.TryAcquire(1) {
+		w.held = append(w.held, l)
+		return nil
+	}
+	if err := l.Acquire(wait(), 1); err != nil {
 		w.turns.leave(l)
 		return Refuse(ConnectionLimit, "The large answers before this one took too long to be read.")
 	}
@@ -118,9 +123,20 @@ func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 	if v.turn != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(d.draining, maxTurnWait)
-	defer cancel()
-	defer watchPeer(c.Context().Conn(), cancel)()
+	if d.Draining() {
+		return refuseDraining()
+	}
+	end := func() {}
+	defer func() { end() }()
+	wait := sync.OnceValue(func() context.Context {
+		ctx, cancel := context.WithTimeout(d.draining, maxTurnWait)
+		stop := watchPeer(c.Context().Conn(), cancel)
+		end = func() {
+			stop()
+			cancel()
+		}
+		return ctx
+	})
 	w := &turn{turns: &d.turns}
 	for _, lane := range []struct {
 		name  string
@@ -129,7 +145,7 @@ func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 		{"credential " + p.Credential(), unreadPerCredential}, {"client " + p.ClientID, unreadPerClient},
 		{"making " + p.Credential(), 1},
 	} {
-		if err := w.take(ctx, lane.name, lane.width); err != nil {
+		if err := w.take(wait, lane.name, lane.width); err != nil {
 			w.leave(0)
 			if d.Draining() { // then nobody waits, and nothing took too long
 				return refuseDraining()

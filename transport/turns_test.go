@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
 )
@@ -227,4 +229,53 @@ func TestUnreadLargeAnswers(t *testing.T) {
 			t.Errorf("%d lanes are left", len(d.turns.lanes))
 		}
 	})
+}
+
+// watched is a connection that counts how often its descriptor is asked for.
+type watched struct {
+	net.Conn
+	looks int
+}
+
+func (w *watched) SyscallConn() (syscall.RawConn, error) {
+	w.looks++
+	return nil, net.ErrClosed
+}
+
+// TestTurnsLookAfterThoseWhoWait: whoever has its turn at once costs no look at its
+// connection, and whoever waits is looked after once, however many lanes it waits in.
+func TestTurnsLookAfterThoseWhoWait(t *testing.T) {
+	d, err := New(Options{Auth: testKeys()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := fiber.New()
+	ask := func() (*watched, *visit, error) {
+		conn, v := &watched{}, &visit{}
+		var request fasthttp.RequestCtx
+		request.Init2(conn, nil, false)
+		c := app.AcquireCtx(&request)
+		defer app.ReleaseCtx(c)
+		c.Locals(visitKey{}, v)
+		return conn, v, d.Turn(c, auth.Principal{Identity: auth.Identity{ClientID: "a", KeyID: "k1"}})
+	}
+	conn, v, err := ask()
+	if err != nil || v.turn == nil || conn.looks != 0 {
+		t.Errorf("the first waits for nobody: %d looks, %v", conn.looks, err)
+	}
+	s := &site{door: d}
+	go func() {
+		s.waiting(t, 2)
+		d.Drain()
+	}()
+	if conn, _, err := ask(); conn.looks != 1 || FromError(err).Code != Draining {
+		t.Errorf("the second waits: %d looks, %v", conn.looks, err)
+	}
+	if conn, _, err := ask(); conn.looks != 0 || FromError(err).Code != Draining {
+		t.Errorf("one that comes late does not: %d looks, %v", conn.looks, err)
+	}
+	v.turn.leave(0)
+	if len(d.turns.lanes) != 0 {
+		t.Errorf("%d lanes are left", len(d.turns.lanes))
+	}
 }
