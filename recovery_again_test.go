@@ -70,6 +70,17 @@ func (p *pageTest) back() {
 	p.subscribe(p.job.Job)
 }
 
+// stored returns the session's rooms as the store has them.
+func (p *pageTest) stored() []jobs.SessionRoom {
+	p.Helper()
+	id, _, _ := strings.Cut(p.io.Recovery().PID, ".")
+	state, err := p.server.running().store.Session(p.Context(), "acme", id)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return state.Rooms
+}
+
 // heardOnce asserts that each event was heard once, and that every connect since was
 // answered with the job's end.
 func (p *pageTest) heardOnce(ends int) {
@@ -179,6 +190,9 @@ func TestJobIsJoinedAgainAtEachConnect(t *testing.T) {
 					p.until(p.io, frame)
 				}
 			}
+			if n := len(p.stored()); n < 2 || n > 16+1 { // with that of the sentinel
+				p.Errorf("%d rooms are in the store; want at most 16 of one job", n)
+			}
 			p.cut()
 			p.heard = nil
 			p.io = p.come(old)
@@ -230,32 +244,10 @@ func TestEndsAreNotedWithoutPings(t *testing.T) {
 		p.until(p.io, "subscribed")
 		p.until(p.io, "live")
 		time.Sleep(time.Second)
-		id, _, _ := strings.Cut(p.io.Recovery().PID, ".")
-		state, err := p.server.running().store.Session(t.Context(), "acme", id)
-		i := slices.IndexFunc(state.Rooms, func(r jobs.SessionRoom) bool { return r.Job == p.job.Job })
-		if err != nil || i < 0 || state.Rooms[i].End == 0 {
-			t.Errorf("%+v, %v; the room that ended is not noted as over", state.Rooms, err)
-		}
-	})
-}
-
-// TestDeletedJobIsToldUntilItHasArrived: what is joined meanwhile does not count as a
-// sign that the client knows.
-func TestDeletedJobIsToldUntilItHasArrived(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := opened(newSessionTestWith(t, "event", true))
-		p.job.Finish(p)
-		if n, _, err := p.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
-			t.Fatalf("deleted %d jobs, %v", n, err)
-		}
-		p.cut()
-		back := p.io.Recovery()
-		for range 2 { // nothing of the first time arrives
-			p.io = p.come(back)
-			p.until(p.io, "problem")
-			p.subscribe(p.log.Begin(p).Job)
-			time.Sleep(time.Second)
-			p.cut()
+		rooms := p.stored()
+		i := slices.IndexFunc(rooms, func(r jobs.SessionRoom) bool { return r.Job == p.job.Job })
+		if i < 0 || rooms[i].End == 0 {
+			t.Errorf("%+v; the room that ended is not noted as over", rooms)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
@@ -282,27 +283,6 @@ func TestRecoveryOfAnEndBehind(t *testing.T) {
 	})
 }
 
-// TestRejoinsInTheStore: who joins a job that is over again and again does not fill
-// the store.
-func TestRejoinsInTheStore(t *testing.T) {
-	eachOffset(t, func(s *sessionTest) {
-		w := s.log.Begin(s)
-		w.Finish(s)
-		io := s.come(transporttest.Recovery{})
-		for range 40 {
-			s.say(io, "subscribe", w.Job)
-			s.until(io, "subscribed")
-			s.until(io, "live")
-			s.until(io, "end")
-		}
-		id, _, _ := strings.Cut(io.Recovery().PID, ".")
-		state, err := s.server.running().store.Session(s.Context(), "acme", id)
-		if n := len(state.Rooms); err != nil || n == 0 || n > 16 {
-			s.Errorf("%d rooms in the store, %v; want at most 16", n, err)
-		}
-	})
-}
-
 // TestRecoveryWithAToken: a token of one job goes on with a session that has that
 // room alone. With more rooms a new session begins, because a client that is told
 // of its recovery takes all of them for joined.
@@ -333,21 +313,30 @@ func TestRecoveryWithAToken(t *testing.T) {
 	})
 }
 
-// TestRecoveryOfADeletedJob: a job that retention deleted while its client was
-// away is not passed over in silence.
+// TestRecoveryOfADeletedJob: a job that retention deleted while its client was away is
+// not passed over in silence, until the client has heard of it: what is joined meanwhile
+// does not count as a sign that it knows.
 func TestRecoveryOfADeletedJob(t *testing.T) {
-	eachOffset(t, func(s *sessionTest) {
-		w := s.log.Begin(s)
-		io := s.come(transporttest.Recovery{})
-		s.say(io, "subscribe", w.Job)
-		s.until(io, "subscribed")
-		s.until(io, "live")
-		w.Finish(s)
-		if n, _, err := s.server.running().store.Prune(s.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
-			s.Fatalf("deleted %d jobs, %v", n, err)
-		}
-		s.until(s.come(io.Recovery()), "problem") // what it is called on all transports
-	})
+	for _, mode := range offsets {
+		t.Run(mode, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := opened(newSessionTestWith(t, mode, true))
+				p.job.Finish(p)
+				if n, _, err := p.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+					t.Fatalf("deleted %d jobs, %v", n, err)
+				}
+				p.cut()
+				back := p.io.Recovery()
+				for range 2 { // nothing of the first time arrives
+					p.io = p.come(back)
+					p.until(p.io, "problem") // what it is called on all transports
+					p.subscribe(p.log.Begin(p).Job)
+					time.Sleep(time.Second)
+					p.cut()
+				}
+			})
+		})
+	}
 }
 
 // TestConnectDuringADrain: a CONNECT that comes when the drain has begun is not

@@ -36,16 +36,17 @@ func TestLimits(t *testing.T) {
 		uploads <- err
 		return nil, err
 	}})
-	for j := first; ; time.Sleep(10 * time.Millisecond) {
-		if j, err = c.Get(t.Context(), j.ID); err != nil {
+	for _, err := range c.Watch(t.Context(), first.ID, client.WatchOptions{}) { // to its end
+		if err != nil {
 			t.Fatal(err)
 		}
-		if j.Status.Terminal() {
-			if j.Status != client.Failed || *j.Error != "ArtifactLimit" || j.Attempt != 1 {
-				t.Errorf("the job is %s after %d attempts: %v", j.Status, j.Attempt, j.Error)
-			}
-			break
-		}
+	}
+	j, err := c.Get(t.Context(), first.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Status != client.Failed || *j.Error != "ArtifactLimit" || j.Attempt != 1 {
+		t.Errorf("the job is %s after %d attempts: %v", j.Status, j.Attempt, j.Error)
 	}
 	if err := <-uploads; !errors.Is(err, client.ErrArtifactLimit) || !errors.As(err, &p) || p.Limit != 1<<20 || p.Used != 0 || p.Asked != 2<<20 {
 		t.Errorf("too much: %v", err)
