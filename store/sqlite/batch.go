@@ -143,7 +143,7 @@ type batch struct {
 	expiries map[int64]int64 // 0: none of the client's jobs expires
 	expired  int64
 	files    int64         // bytes on the disk that artifacts and garbage take, difference
-	grown    int64         // bytes that commands of this batch asked for
+	grown    int64         // bytes that commands of this batch add to the folder
 	spent    []reservation // holds that became artifacts
 }
 

@@ -121,7 +121,9 @@ func (b *batch) takeHold(head *logHead, a jobs.StoredArtifact, old int64) error 
 	}
 	needs := reservation{bytes: a.Size}.disk()
 	if !ok || h.bytes < a.Size {
-		return b.grow(needs)
+		if err := b.st.storage.refusal(b.grown, needs); err != nil {
+			return refuse(err)
+		}
 	}
 	b.grown += needs
 	return nil

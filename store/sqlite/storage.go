@@ -109,7 +109,8 @@ func (c *committer) measure() {
 	c.health.bounded.Store(st.refusal(0, rowBytes) != nil)
 }
 
-// grow counts asked bytes that a command is about to add, or refuses it.
+// grow counts asked bytes that a command is about to add to the database, or refuses
+// it. They stand in the WAL too, until that is written anew.
 func (b *batch) grow(asked int64) error {
 	if asked == 0 {
 		return nil
@@ -117,7 +118,7 @@ func (b *batch) grow(asked int64) error {
 	if err := b.st.storage.refusal(b.grown, asked); err != nil {
 		return refuse(err)
 	}
-	b.grown += asked
+	b.grown += 2 * asked
 	return nil
 }
 

@@ -257,3 +257,28 @@ func (w *world) refusedAll(held, spare jobs.Leased, submit error) {
 		}
 	}
 }
+
+// testStorageFullAtOnce: commands that are committed together find no more room
+// together than one after the other.
+func testStorageFullAtOnce(w *world) {
+	const limit = 64 << 20
+	w.limit(jobs.Limits{Storage: limit})
+	held := w.running("a")
+	if err := w.add(held, sized(held, "f", 40<<20)); err != nil {
+		w.Fatal(err)
+	}
+	big := queued()
+	big.Payload = json.RawMessage(`"` + strings.Repeat("x", 250<<10) + `"`)
+	var all sync.WaitGroup
+	for range 300 {
+		all.Go(func() {
+			if err := w.trySubmit("a", big); err != nil && !errors.Is(err, jobs.ErrStorageFull) {
+				w.Errorf("submit: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if got := must(w.store.Filled(w.Context()))(w); got.Storage > limit {
+		w.Errorf("filled %d of %d bytes", got.Storage, int64(limit))
+	}
+}

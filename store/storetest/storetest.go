@@ -60,7 +60,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
 		{"JobLimit", testJobLimit}, {"JobLimitEndings", testJobLimitEndings}, {"JobLimitRace", testJobLimitRace},
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
-		{"StorageFull", testStorageFull}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
+		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
 		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
 	}
