@@ -10,6 +10,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/client"
 )
 
@@ -92,15 +93,18 @@ func exitCode(err error) int {
 	var exit *exitError
 	var lost *client.LostError
 	var p *client.Problem
+	var keys *auth.KeyLimitError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &exit):
 		return exit.code
+	case errors.As(err, &keys):
+		return exitLimit
 	case errors.As(err, &lost):
 		return exitLost
 	case errors.As(err, &p):
-		if p.Is(client.ErrJobLimit) {
+		if p.Is(client.ErrJobLimit) || p.Is(client.ErrKeyLimit) {
 			return exitLimit
 		}
 		switch p.Status {

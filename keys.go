@@ -104,7 +104,7 @@ func (c *keysCreateCmd) Run(ctx context.Context, std *stdio) error {
 	}
 	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		if err := store.CreateKey(ctx, key); err != nil {
-			return fmt.Errorf("create key: %w", err)
+			return coded(fmt.Errorf("create key: %w", err))
 		}
 		if _, err := fmt.Fprintln(std.out, secret); err != nil {
 			return fmt.Errorf("key %s exists but could not be printed, so revoke it: %w", key.ID, err)
@@ -145,7 +145,7 @@ func (c *keysImportCmd) Run(ctx context.Context, std *stdio) error {
 	}
 	return c.use(ctx, func(ctx context.Context, store auth.Store) error {
 		if err := store.CreateKey(ctx, key); err != nil {
-			return fmt.Errorf("import key: %w", err)
+			return coded(fmt.Errorf("import key: %w", err))
 		}
 		fmt.Fprintf(std.err, "imported %s.\n", describeKey(key.Key))
 		return nil

@@ -23,7 +23,7 @@ const (
 	exitCancelled   = 3   // the job was cancelled
 	exitLost        = 4   // the server could not be reached for as long as was wanted
 	exitDenied      = 5   // the server refuses: 401, 403, 404
-	exitLimit       = 6   // a bound of the server is reached: job_limit, artifact_limit, storage_full
+	exitLimit       = 6   // a bound of the server is reached: job_limit, key_limit, artifact_limit, storage_full
 	exitInterrupted = 130 // a signal came before the end, as shells say it
 )
 

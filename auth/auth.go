@@ -6,6 +6,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -70,6 +71,19 @@ var (
 	ErrExists = errors.New("this key exists already")
 )
 
+// MaxKeys is how many live keys, neither revoked nor expired, a client may have. An admin
+// key makes others, and without a bound it could fill the store of all.
+const MaxKeys = 1000
+
+// KeyLimitError refuses a key beyond MaxKeys; nothing was stored.
+type KeyLimitError struct {
+	Max, Used int64 // live keys: the bound, and how many there are
+}
+
+func (e *KeyLimitError) Error() string {
+	return fmt.Sprintf("This client has %d of %d live keys. Revoke some, or wait until some expire.", e.Used, e.Max)
+}
+
 // Stored is a key as the store holds it.
 type Stored struct {
 	Key
@@ -81,7 +95,8 @@ type Stored struct {
 // made by another process.
 type Store interface {
 	// CreateKey inserts a key, and its client if that is new. ErrExists if the
-	// hash is taken.
+	// hash is taken; *KeyLimitError if the client has MaxKeys that are live at
+	// k.CreatedAt.
 	CreateKey(ctx context.Context, k Stored) error
 	// KeyByHash returns the key with this hash, also a revoked or expired one;
 	// ErrNoKey if there is none.

@@ -27,7 +27,7 @@ type Problem struct {
 	Oldest      string `json:"oldest"`      // of ErrCursorGone
 	LastEventID string `json:"lastEventId"` // of ErrCursorGone: where to go on
 
-	Limit int64 `json:"limit"` // of ErrJobLimit, ErrArtifactLimit, ErrStorageFull: the bound, jobs or bytes
+	Limit int64 `json:"limit"` // of ErrJobLimit, ErrKeyLimit, ErrArtifactLimit, ErrStorageFull: the bound, jobs, keys or bytes
 	Used  int64 `json:"used"`  // how much of it is taken
 	Asked int64 `json:"asked"` // how much more the request needs
 
@@ -80,6 +80,7 @@ const (
 	ErrUnavailable         = code("unavailable")
 	ErrStorageFull         = code("storage_full")
 	ErrJobLimit            = code("job_limit")      // the client has as many jobs as it may
+	ErrKeyLimit            = code("key_limit")      // the client has as many live keys as it may
 	ErrArtifactLimit       = code("artifact_limit") // its artifacts are as large together as they may be
 )
 
@@ -125,14 +126,14 @@ func readProblem(resp *http.Response) *Problem {
 const maxAskedWait = 5 * time.Minute
 
 // passing reports whether the same request may soon succeed: the server or a
-// proxy before it is not available. A bound on jobs is no such thing, because only
-// the caller can decide whether to wait until some of them end.
+// proxy before it is not available. A bound on jobs or keys is no such thing, because
+// only the caller can decide whether to wait until some of them end.
 func passing(err error) bool {
 	var p *Problem
 	if !errors.As(err, &p) {
 		return true // no answer at all
 	}
-	if p.Is(ErrJobLimit) {
+	if p.Is(ErrJobLimit) || p.Is(ErrKeyLimit) {
 		return false
 	}
 	switch p.Status {

@@ -87,7 +87,12 @@ func fromJobs(err error) *Problem {
 func fromAuth(err error) *Problem {
 	var limit *auth.LoginLimitError
 	var invalid *auth.InvalidError
+	var keys *auth.KeyLimitError
 	switch {
+	case errors.As(err, &keys):
+		p := Refuse(KeyLimit, keys.Error())
+		p.Figures = &Figures{Limit: keys.Max, Used: keys.Used, Asked: 1}
+		return p
 	case errors.As(err, &invalid):
 		return InvalidField("/"+invalid.Field, invalid.Detail)
 	case errors.Is(err, auth.ErrUnauthenticated):

@@ -22,7 +22,9 @@ const (
 	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, created_at, expires_at,
 	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
-	sqlFindKey   = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
+	sqlLiveKeys  = `SELECT count(*) FROM api_keys k JOIN clients c ON c.id = k.client
+	WHERE c.name = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)`
+	sqlFindKey = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE k.key_id = ?1 AND (?2 = '' OR c.name = ?2)`
 	sqlRevokeKey    = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
 	sqlTouchKey     = `UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE key_id = ?`
@@ -41,6 +43,13 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 		}
 		if found {
 			return struct{}{}, refuse(auth.ErrExists)
+		}
+		var live int64
+		if _, err := b.row(sqlLiveKeys, []any{k.ClientID, k.CreatedAt.UnixMilli()}, &live); err != nil {
+			return struct{}{}, err
+		}
+		if live >= auth.MaxKeys {
+			return struct{}{}, refuse(&auth.KeyLimitError{Max: auth.MaxKeys, Used: live})
 		}
 		if err := b.grow(rowBytes); err != nil {
 			return struct{}{}, err

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -128,4 +129,54 @@ func changeKeys(w *world, raised func(string, bool), now time.Time) {
 		w.Error(err)
 	}
 	raised("a touch of the past", false)
+}
+
+// testKeyLimit: a client has so many live keys. One that is revoked or expired makes room
+// for another, and other clients have their own.
+func testKeyLimit(w *world) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	ends := now.Add(time.Hour)
+	made := 0
+	create := func(client string, at time.Time, ends *time.Time) error {
+		made++
+		k := auth.Stored{Key: auth.Key{ID: newID(), ClientID: client, CreatedAt: at, ExpiresAt: ends}}
+		binary.BigEndian.PutUint64(k.Hash[:], uint64(made))
+		return w.store.CreateKey(w.Context(), k)
+	}
+	for range auth.MaxKeys - 1 {
+		if err := create("a", now, nil); err != nil {
+			w.Fatal(err)
+		}
+	}
+	full := func(what string, at time.Time) {
+		w.Helper()
+		var no *auth.KeyLimitError
+		if err := create("a", at, nil); !errors.As(err, &no) || *no != (auth.KeyLimitError{Max: auth.MaxKeys, Used: auth.MaxKeys}) {
+			w.Errorf("%s: %v", what, err)
+		}
+	}
+	room := func(what, client string, at time.Time, ends *time.Time) {
+		w.Helper()
+		if err := create(client, at, ends); err != nil {
+			w.Errorf("%s: %v", what, err)
+		}
+	}
+	raised := revisions(w)
+	room("the last one", "a", now, &ends)
+	raised("the last one", true)
+	full("one too many", now)
+	full("before the end of one", ends.Add(-time.Millisecond))
+	raised("a refused one", false)
+	room("another client", "b", now, nil)
+	room("after the end of one", "a", ends, nil)
+	full("in its place", ends)
+	keys := must(w.store.Keys(w.Context(), "a"))(w)
+	if len(keys) != auth.MaxKeys+1 {
+		w.Errorf("%d keys", len(keys))
+	}
+	if err := w.store.RevokeKey(w.Context(), "a", keys[0].ID, now); err != nil {
+		w.Fatal(err)
+	}
+	room("after a revocation", "a", ends, nil)
+	full("after the one in its place", ends)
 }

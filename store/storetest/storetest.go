@@ -62,7 +62,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
 		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
-		{"Keys", testKeys}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
+		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -217,3 +217,31 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyLimit: a key beyond the bound is refused with the figures, and one that is revoked
+// makes room.
+func TestKeyLimit(t *testing.T) {
+	s := newSite(t)
+	had, err := s.store.Keys(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range auth.MaxKeys - len(had) {
+		k, _, err := auth.NewKey("acme", "", nil, auth.KeyOptions{})
+		if err == nil {
+			err = s.store.CreateKey(t.Context(), k)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := s.call("POST", "/v1/keys", s.admin, "{}")
+	a.problem(t, transport.KeyLimit)
+	if a.StatusCode != 429 || !strings.Contains(a.body, `"limit":1000,"used":1000,"asked":1`) || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s, %v", a.StatusCode, a.body, a.Header)
+	}
+	s.call("DELETE", "/v1/keys/"+s.keyID(s.watcher), s.admin, "")
+	if a := s.call("POST", "/v1/keys", s.admin, "{}"); a.StatusCode != 201 {
+		t.Errorf("after a revocation: %d %s", a.StatusCode, a.body)
+	}
+}
