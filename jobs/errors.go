@@ -21,6 +21,9 @@ var (
 	// ErrLost: the files of the store were removed or replaced under it. It
 	// is ErrUnavailable until they are back.
 	ErrLost = fmt.Errorf("%w: its files are gone", ErrUnavailable)
+	// ErrNotTried: the caller has not waited until it was the change's turn; nothing
+	// was done.
+	ErrNotTried = errors.New("the changes before this one took too long")
 	// ErrStorageFull: the disk is full; nothing was stored.
 	ErrStorageFull = errors.New("storage is full")
 	// ErrClosed: the store is shutting down.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -36,7 +37,7 @@ type toll struct {
 func weigh(rows, size int) int { return min(rows+size/paceBytes, paceRows) }
 
 // enter waits until the client may have so many rows more on their way. Unless it
-// fails, because ctx has ended, leave must follow.
+// fails with ErrNotTried, because ctx has ended, leave must follow.
 func (p *pace) enter(ctx context.Context, client string, rows int) error {
 	p.mu.Lock()
 	l := p.byClient[client]
@@ -66,12 +67,12 @@ func (p *pace) enter(ctx context.Context, client string, rows int) error {
 		if other == t {
 			l.waiting = append(l.waiting[:i:i], l.waiting[i+1:]...)
 			p.admit(client, l) // those behind it may be smaller
-			return ctx.Err()
+			return fmt.Errorf("%w: %w", ErrNotTried, ctx.Err())
 		}
 	}
 	l.rows -= rows // it was let in at the last moment
 	p.admit(client, l)
-	return ctx.Err()
+	return fmt.Errorf("%w: %w", ErrNotTried, ctx.Err())
 }
 
 // leave ends what enter began.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,11 @@ func TestPace(t *testing.T) {
 			t.Errorf("another client: %v", err)
 		}
 		p.leave("b", paceRows)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.enter(gone, "a", 1); !errors.Is(err, ErrNotTried) || !errors.Is(err, context.Canceled) {
+			t.Errorf("one that has not waited for its turn: %v", err)
+		}
 		p.leave("a", paceRows-10)
 		synctest.Wait()
 		if len(order) != 3 || len(p.byClient) != 0 {

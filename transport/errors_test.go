@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ func TestFromError(t *testing.T) {
 		{&auth.InvalidError{Field: "name", Detail: "too long"}, Invalid},
 		{context.DeadlineExceeded, Unavailable},
 		{context.Canceled, Unavailable},
+		{fmt.Errorf("%w: %w", jobs.ErrNotTried, context.DeadlineExceeded), Unavailable},
 		{fasthttp.ErrBodyTooLarge, TooLarge},
 		{small, HeadersTooLarge},
 		{fasthttp.ErrTimeout, Timeout},
@@ -104,6 +106,10 @@ func TestFromError(t *testing.T) {
 	}
 	if p := FromError(&auth.LoginLimitError{RetryAfter: 1500 * time.Millisecond}); seconds(p.Retry()) != 2 {
 		t.Errorf("Retry-After %d, want 2", seconds(p.Retry()))
+	}
+	late := fmt.Errorf("%w: %w", jobs.ErrNotTried, context.DeadlineExceeded)
+	if p := FromError(late); !strings.Contains(p.Detail, "nothing was done") || strings.Contains(p.Detail, "unknown") {
+		t.Errorf("what was not tried: %s", p.Detail)
 	}
 	shared := Refuse(NotFound, "x")
 	FromError(shared).Instance = "r1"

@@ -72,6 +72,8 @@ func fromJobs(err error) *Problem {
 		return Refuse(LeaseLost, "The lease is unknown, has ended or was taken away.")
 	case errors.Is(err, jobs.ErrIdempotencyMismatch):
 		return Refuse(IdempotencyMismatch, "This Idempotency-Key was used for a different request.")
+	case errors.Is(err, jobs.ErrNotTried):
+		return Refuse(Unavailable, "This request was not tried, because those before it took too long; nothing was done.").Because(err)
 	case errors.Is(err, jobs.ErrLost): // the store has logged it
 		return Refuse(Unavailable, "The server's data was removed or replaced while it ran. It keeps nothing until its data is back or it is restarted.")
 	case errors.Is(err, jobs.ErrUnavailable):

@@ -65,7 +65,8 @@ func do[T any](ctx context.Context, c *committer, rows int, fn func(*batch) (T, 
 	return value, err
 }
 
-// ask has cmd executed. Without an answer its fate is open.
+// ask has cmd executed. Without an answer its fate is open, unless that is ErrNotTried
+// or ErrClosed.
 func (c *committer) ask(ctx context.Context, cmd *command) (answered bool, err error) {
 	cmd.at, cmd.err = time.Now(), make(chan error, 1)
 	select {
@@ -78,7 +79,7 @@ func (c *committer) ask(ctx context.Context, cmd *command) (answered bool, err e
 	case <-c.closing:
 		return false, jobs.ErrClosed
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return false, fmt.Errorf("%w: %w", jobs.ErrNotTried, ctx.Err())
 	}
 	select {
 	case err := <-cmd.err:

@@ -298,6 +298,41 @@ func TestLeaseClock(t *testing.T) {
 	})
 }
 
+// TestWaitForAPlace: a command that has found no place in the queue was not tried, and
+// one that has may still be executed.
+func TestWaitForAPlace(t *testing.T) {
+	s := openServing(t, t.TempDir(), Options{})
+	release := hold(s)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	submit := func() error {
+		_, _, err := s.Submit(gone, "a", newID(), sample, jobs.Idempotency{})
+		return err
+	}
+	var queued []<-chan error
+	for range queueCommands {
+		queued = append(queued, enqueue(s, func(*batch) error { return nil }))
+	}
+	if err := submit(); !errors.Is(err, jobs.ErrNotTried) || !errors.Is(err, context.Canceled) {
+		t.Errorf("a command without a place: %v", err)
+	}
+	release()
+	for _, done := range queued {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	defer hold(s)()
+	for { // with a place and an end, chance decides which of them is seen first
+		if err := submit(); !errors.Is(err, jobs.ErrNotTried) {
+			if !errors.Is(err, jobs.ErrUnavailable) {
+				t.Errorf("a command with a place: %v", err)
+			}
+			return
+		}
+	}
+}
+
 // TestCloseDrains: what was queued before Close is committed and answered.
 func TestCloseDrains(t *testing.T) {
 	dir := t.TempDir()
