@@ -24,8 +24,11 @@ const (
 	maxResponseHeader = 64 << 10 // bytes of response header read
 )
 
-// errManyRedirects ends a chain of redirects.
-var errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+// What ends a chain of redirects.
+var (
+	errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+	errNowhere       = errors.New("a redirect to what no URL can name") // such as a stray % or a zone
+)
 
 // HTTP is the action {type: "http", method, url, headers{}, body, expectStatus,
 // saveAs}: one request, whose result is {type, status, headers, body,
@@ -99,12 +102,16 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	if req.Header["User-Agent"] == nil {
 		req.Header.Set("User-Agent", "jobcast")
 	}
-	client := http.Client{Transport: h.transport, CheckRedirect: call.checkRedirect}
+	hops := &hops{next: h.transport, call: call}
+	client := http.Client{Transport: hops, CheckRedirect: call.checkRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
 		return httpResult{}, err
 	}
 	defer resp.Body.Close()
+	if hops.unread != nil {
+		resp.Header["Location"] = hops.unread
+	}
 	if resp.StatusCode < http.StatusOK {
 		// What follows is another protocol, which net/http leaves to us: reading it
 		// would not end with ctx. No action expects such a status.
@@ -116,11 +123,46 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	return readResult(resp)
 }
 
+// hops makes the requests of one call. It keeps net/http from reading a Location that it
+// cannot read, and calls a fault of the network.
+type hops struct {
+	next   http.RoundTripper
+	call   httpCall
+	unread []string // the Location of an answer that was hoped for
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h *hops) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := h.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return resp, nil
+	}
+	if _, err := url.Parse(resp.Header.Get("Location")); err == nil {
+		return resp, nil
+	}
+	if !h.call.hopesFor(resp.StatusCode) {
+		_ = resp.Body.Close() // nothing of it is read
+		return nil, errNowhere
+	}
+	h.unread = resp.Header["Location"]
+	delete(resp.Header, "Location")
+	return resp, nil
+}
+
+// hopesFor reports whether a redirect of this status is the answer, and not to be
+// followed.
+func (c httpCall) hopesFor(status int) bool { return len(c.expect) > 0 && c.expects(status) }
+
 // checkRedirect decides whether to follow a redirect to next, and what of the
 // first request goes along. via is never empty.
 func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
-	if len(c.expect) > 0 && next.Response != nil && c.expects(next.Response.StatusCode) {
-		return http.ErrUseLastResponse // the redirect is the answer hoped for
+	if next.Response != nil && c.hopesFor(next.Response.StatusCode) {
+		return http.ErrUseLastResponse
 	}
 	if len(via) > maxRedirects {
 		return errManyRedirects
@@ -130,7 +172,7 @@ func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
 	}
 	clean, err := browserRedirect(via[len(via)-1].URL, next.Response.Header.Get("Location"))
 	if err != nil {
-		return errBlocked // a place that no URL can name, such as one with a zone
+		return errNowhere
 	}
 	next.URL = clean
 	next.URL.User = nil        // it would become an Authorization header
@@ -163,6 +205,9 @@ func explain(ctx context.Context, call httpCall, err error) error {
 	case errors.Is(err, errBlocked):
 		e.Class, e.Retryable = ClassBlocked, false
 		e.Message = fmt.Sprintf("%s, or a redirect from it, leads to a place that is not public", host)
+	case errors.Is(err, errNowhere):
+		e.Class, e.Retryable = ClassBlocked, false
+		e.Message = fmt.Sprintf("%s leads to a place that no URL can name", host)
 	case errors.Is(err, errManyRedirects):
 		e.Class, e.Retryable = ClassTooManyRedirects, false
 		e.Message = fmt.Sprintf("%s: %v", host, errManyRedirects)

@@ -40,7 +40,8 @@ func listener(t *testing.T, redirect string) (base string, heads <-chan string) 
 	}), out
 }
 
-// What Chromium asks for when it is given the same addresses.
+// What the URL standard, which browsers follow, says is asked for. It was written down
+// from the standard and not from what a browser sent.
 var asked = []struct{ url, target string }{
 	{"/?q=a b", "/?q=a%20b"},
 	{"/a b", "/a%20b"},
@@ -100,6 +101,22 @@ func TestHTTPEncodesRedirects(t *testing.T) {
 		line, _, _ := strings.Cut(<-heads, "\r\n")
 		if line != "GET "+want+" HTTP/1.1" {
 			t.Errorf("a redirect to %q is followed as %q, want %q", location, line, want)
+		}
+	}
+}
+
+// A redirect that was hoped for is the answer, wherever it leads.
+func TestHTTPKeepsRedirectsHopedFor(t *testing.T) {
+	for _, location := range []string{"/x", "/100%", "http://[::1/%zz"} {
+		base, _ := listener(t, location)
+		v, e := run(t, `{"type":"http","url":"%s/go","expectStatus":307}`, base)
+		if e != nil {
+			t.Errorf("%q: %v", location, e)
+			continue
+		}
+		headers, _ := v["headers"].(map[string]any)
+		if v["status"] != 307.0 || headers["location"] != location {
+			t.Errorf("%q: %v", location, v)
 		}
 	}
 }
