@@ -65,7 +65,8 @@ for (const [compat, server] of Object.entries(manners)) {
         const client = name();
         const key = await server.key(client);
         for (const way of [{ query: { apiKey: key } }, { extraHeaders: { Authorization: `Bearer ${key}` } },
-          { extraHeaders: { "x-api-key": key } }, { auth: { token: key } }, { auth: { token: `Bearer ${key}` } }, { auth: { apiKey: key } }]) {
+          { extraHeaders: { "x-api-key": key } }, { auth: { token: key } }, { auth: { token: `Bearer ${key}` } }, { auth: { apiKey: key } },
+          { auth: { apiKey: `Bearer ${key}` } }, { query: { token: key } }]) {
           const { socket, heard } = await open(t, undefined, way);
           assert.equal(heard.find((h) => h[0] === "connected")[1].clientId, client, JSON.stringify(way));
           socket.disconnect();
