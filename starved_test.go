@@ -152,6 +152,9 @@ func TestFewDescriptors(t *testing.T) {
 	s.submit(s.client())
 	next()
 	s.stop()
+	if strings.Contains(s.stderr.String(), "cannot be accepted") { // room was made before the reserve was used up
+		t.Errorf("accept ran out of descriptors: %s", &s.stderr)
+	}
 }
 
 // TestNoDescriptors: with not one file descriptor to be had what is open goes on,

@@ -278,7 +278,7 @@ func TestBodiesShare(t *testing.T) {
 		}
 	}
 	if displaced < 10 {
-		t.Errorf("%d of 30 slow bodies had to go", displaced)
+		t.Fatalf("%d of 30 slow bodies had to go", displaced)
 	}
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
