@@ -86,6 +86,7 @@ for (const [compat, server] of Object.entries(manners)) {
           { auth: { token: key, apiKey: wrong } },
           { query: { token: wrong }, auth: { apiKey: key } },
           { ...header({ "x-api-key": key }), auth: { token: { its: "own" } } },
+          { auth: { token: key, pid: 7, offset: [] } },
         ]) {
           const it = connect(t, server.url, undefined, { ...options, ...way });
           if (compat === "plain") await refused(it, compat, /two different credentials|auth is/);
@@ -180,7 +181,7 @@ for (const [compat, server] of Object.entries(manners)) {
         const all = `client:${client}`;
         for (const [argument, plain, nestjs] of [
           [{}, all, all], [null, all, all], [{ jobId: "" }, all, all], [{ jobId: null }, all, all],
-          ["text", "malformed", all], [[], "malformed", all], [5, "malformed", all], [true, "malformed", all],
+          ["text", "malformed", all], [[], "malformed", all], [5, "malformed", all], [true, "malformed", all], [Buffer.from("x"), "malformed", all],
           [{ jobId: 0 }, "malformed", all], [{ jobId: -0.0 }, "malformed", all], [{ jobId: false }, "malformed", all],
           [{ jobId: mine.id }, `job:${mine.id}`, `job:${mine.id}`], [{ jobId: [mine.id] }, "malformed", `job:${mine.id}`],
           [{ jobId: 5 }, "malformed", "not_found"], [{ jobId: true }, "malformed", "not_found"], [{ jobId: [] }, "malformed", "not_found"],
@@ -198,6 +199,9 @@ for (const [compat, server] of Object.entries(manners)) {
         const own = await mine.report();
         await it.hears(own.lastEventId);
         assert.deepEqual(it.ids, [own.lastEventId], "nothing of another client");
+        await mine.report();
+        const after = await it.socket.timeout(10_000).emitWithAck("subscribe", { jobId: mine.id, lastEventId: own.lastEventId });
+        assert.equal(after.cursor, own.lastEventId);
       });
 
       test(`${mode}: everything of a client is released when it disconnects`, async (t) => {
@@ -234,10 +238,12 @@ for (const [compat, server] of Object.entries(manners)) {
         socket.emit("subscribe", { jobId: next.id, from: "start" });
         await until("the next one's end", () => it.all("job.event").some((e) => e.jobId === next.id && e.type === "job.completed"));
         assert.equal((await it.next("unsubscribed")).jobId, next.id);
+        assert.ok(it.all("job.event").some((e) => e.jobId === next.id && e.type === "job.created"), "from its start");
         const report = await job.report();
         await it.hears(report.lastEventId);
         socket.io.engine.close();
         await until("it is back", () => it.all("connect").length === 2);
+        assert.ok(socket.recovered);
         await job.complete();
         assert.equal((await it.next("unsubscribed")).jobId, job.id);
         assert.equal(it.all("error").length, 1, "only what was asked for too early");
