@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // feed carries committed events from the store to the hub: it is the store's

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // Slots for the wire forms of an event that are kept beside it, one per

@@ -3,7 +3,7 @@ package transport
 import (
 	"time"
 
-	"github.com/jobcast/jobcast/transport/hub"
+	"github.com/jobcast/jobcast/hub"
 )
 
 // BatchEvents is how many events a connection takes from its subscription at a

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // minRetry is how long an EventSource waits before it comes back, unless the

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 

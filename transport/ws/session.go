@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )

@@ -16,8 +16,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/wire/rfc6455"
 )

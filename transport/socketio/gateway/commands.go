@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/socketio"
 )
 

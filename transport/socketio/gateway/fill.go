@@ -3,10 +3,10 @@ package gateway
 import (
 	"strconv"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // Fill implements socketio.Peer.

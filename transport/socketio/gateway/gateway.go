@@ -16,10 +16,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/socketio"
 	"github.com/jobcast/jobcast/transport/wire"
 )

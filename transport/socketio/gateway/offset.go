@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // Offset says how offsets reach a client.

@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 func at(seq uint64) jobs.Cursor { return jobs.Cursor{Epoch: "e", Seq: seq} }

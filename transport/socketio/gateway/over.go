@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // Limits of rooms that have ended.

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/transport/hub"
 )
 
 // begin makes n the session that the client asks for, or a new one, and returns its

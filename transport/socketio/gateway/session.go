@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
-	"github.com/jobcast/jobcast/transport/hub"
 	"github.com/jobcast/jobcast/transport/socketio"
 )
 
