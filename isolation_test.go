@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -246,7 +246,7 @@ func (c *court) shown(name string, w who, o transporttest.Opening, resets bool) 
 	} else if o.Cursor != "" && !resets {
 		place = o.Cursor
 	} else if place == "" {
-		place = jobs.Cursor{}.String()
+		place = eventlog.Cursor{}.String()
 	}
 	r, err := c.tr.Open(ctx, w.caller, o)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -227,9 +227,9 @@ func (l *ledger) all(o transporttest.Opening, head string) []transporttest.Item 
 	}
 }
 
-func typeOf(t *testing.T, it transporttest.Item) jobs.Type {
+func typeOf(t *testing.T, it transporttest.Item) eventlog.Type {
 	t.Helper()
-	var e struct{ Type jobs.Type }
+	var e struct{ Type eventlog.Type }
 	if err := json.Unmarshal(it.Event, &e); err != nil {
 		t.Fatalf("event %q: %v", it.Event, err)
 	}
@@ -242,11 +242,11 @@ func (l *ledger) check() {
 	created := make(map[string]bool)
 	ended := make(map[string]bool)
 	for i, it := range whole {
-		if c, ok := jobs.ParseCursor(it.ID); !ok || c.Seq != uint64(i+1) {
+		if c, ok := eventlog.ParseCursor(it.ID); !ok || c.Seq != uint64(i+1) {
 			l.t.Fatalf("event %d of the log is %s", i+1, it.ID)
 		}
 		var e struct {
-			Type  jobs.Type
+			Type  eventlog.Type
 			JobID string
 		}
 		if err := json.Unmarshal(it.Event, &e); err != nil {

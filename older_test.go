@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -35,7 +35,7 @@ func TestOlderLargeEvents(t *testing.T) {
 			}
 			defer r.Close()
 			var last struct {
-				Type jobs.Type
+				Type eventlog.Type
 				Data struct {
 					CompletedAt string
 					Artifacts   []any
@@ -51,7 +51,7 @@ func TestOlderLargeEvents(t *testing.T) {
 				if it.Event == nil {
 					continue
 				}
-				if err := json.Unmarshal(it.Event, &last); err != nil || len(it.Event) > jobs.MaxEventBytes {
+				if err := json.Unmarshal(it.Event, &last); err != nil || len(it.Event) > eventlog.MaxEventBytes {
 					t.Fatalf("an event of %d bytes: %v", len(it.Event), err)
 				}
 			}

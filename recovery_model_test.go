@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -237,7 +237,7 @@ func (m *model) sure(r *joinedRoom) bool { return !r.leaving && !r.ghost }
 
 func (m *model) ended(job string) bool {
 	all := m.committed[job]
-	return job != "" && len(all) > 0 && all[len(all)-1].Type == jobs.TypeCompleted
+	return job != "" && len(all) > 0 && all[len(all)-1].Type == eventlog.TypeCompleted
 }
 
 func (m *model) wanted(e transporttest.Entry, among func(*joinedRoom) bool) bool {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -23,7 +23,7 @@ func TestRefusedResumption(t *testing.T) {
 		"no offset that can be read":    func(r *refusedResumption) { r.back.Offset = "tick" },
 		"an offset of another log":      func(r *refusedResumption) { r.back.Offset = "elsewhere-9" },
 		"an offset that is still to come": func(r *refusedResumption) {
-			c, _ := jobs.ParseCursor(r.log.Head())
+			c, _ := eventlog.ParseCursor(r.log.Head())
 			c.Seq += 1000
 			r.back.Offset = c.String()
 		},

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -240,6 +240,6 @@ func (g *guest) finish(rt *rapid.T) {
 }
 
 func seqOf(cursor string) uint64 {
-	c, _ := jobs.ParseCursor(cursor) // Same and After judge cursors that are none
+	c, _ := eventlog.ParseCursor(cursor) // Same and After judge cursors that are none
 	return c.Seq
 }

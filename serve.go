@@ -102,9 +102,9 @@ type server struct {
 // a client could see.
 func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, error) {
 	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
-	f := &feed{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
+	publisher := &publisher{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
 	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
-		Publisher: f, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
+		Publisher: publisher, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
 		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
 		Limits:  set.limits(),
 	})
@@ -112,8 +112,8 @@ func newServer(ctx context.Context, set *serveCmd, log *slog.Logger) (*server, e
 		return nil, err
 	}
 	s.store = store
-	s.hub = hub.New(history{store})
-	f.hub.Store(s.hub)
+	s.hub = hub.New(store)
+	publisher.hub.Store(s.hub)
 	if err := s.openFiles(ctx); err != nil {
 		s.discard()
 		return nil, err

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/sqlite"
 )
@@ -125,7 +125,7 @@ func checkLog(ctx context.Context, store *sqlite.Store, want uint64) (lost, doub
 	const pageEvents, pageBytes = 1000, 1 << 20
 	last := uint64(0)
 	for {
-		page, err := store.Page(ctx, jobs.Room{Client: benchClient}, last, math.MaxInt64, pageEvents, pageBytes)
+		page, err := store.Page(ctx, eventlog.Room{Client: benchClient}, last, pageEvents, pageBytes)
 		if err != nil {
 			return 0, 0, fmt.Errorf("read log: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/sqlite"
 )
@@ -127,7 +128,7 @@ func fill(ctx context.Context, dir string, n int) (middle string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	room := jobs.Room{Client: firstClient}
+	room := eventlog.Room{Client: firstClient}
 	state, err := store.Open(ctx, room, nil)
 	if err != nil {
 		return "", err
@@ -144,7 +145,7 @@ func fill(ctx context.Context, dir string, n int) (middle string, err error) {
 			return "", fmt.Errorf("only %d of %d jobs were made in %v", l.steps, left/storyEvents, fillTime)
 		}
 	}
-	page, err := store.Page(ctx, room, uint64(n/2), uint64(n), 1, maxPending)
+	page, err := store.Page(ctx, room, uint64(n/2), 1, maxPending)
 	if err != nil || len(page.Events) == 0 {
 		return "", fmt.Errorf("the log has no middle: %w", err)
 	}

@@ -1,41 +1,38 @@
 package hub
 
 import (
+	"github.com/jobcast/jobcast/eventlog"
+
 	"sync/atomic"
 	"time"
-)
-
-// Room names what can be watched: one job, or (Job empty) a client's whole log.
-type Room struct{ Client, Job string }
-
-// Kind is what the hub needs to know of an event's type.
-type Kind uint8
-
-// The kinds of events.
-const (
-	Other    Kind = iota
-	Progress      // superseded by a newer one of the same job and attempt
-	Boundary      // an attempt begins or ends
-	Terminal      // the last event of its job
 )
 
 // Framings is how many wire forms of an event can be kept beside it. Each
 // transport owns one slot, assigned by the transport package.
 const Framings = 4
 
-// Event is one committed event, shared by every subscription that reads it.
-// All fields are set before it is published and never change.
+// Event is one committed event with its wire forms, shared by every subscription that
+// reads it. All fields are set before it is given out and never change.
 type Event struct {
-	Client string
-	Job    string
-	Seq    uint64
-	ID     string // cursor of this event
-	Kind   Kind
-	Status string    // the job's final status, only on a Terminal event
-	JSON   []byte    // as on the wire: compact, one line
-	At     time.Time // when it was published; zero when it was read from the store
+	eventlog.Event
+	At time.Time // when it was published; zero when it was read from the store
 
 	frames [Framings]atomic.Pointer[[]byte]
+}
+
+// newEvent makes what subscriptions share of a committed event.
+func newEvent(e eventlog.Event, at time.Time) *Event {
+	e.JSON = e.FrameJSON()
+	return &Event{Event: e, At: at}
+}
+
+// newEvents does so for events that were read from the store.
+func newEvents(events []eventlog.Event) []*Event {
+	out := make([]*Event, len(events))
+	for i, e := range events {
+		out[i] = newEvent(e, time.Time{})
+	}
+	return out
 }
 
 // Frame returns the event's wire form of one transport, building it on first
@@ -61,18 +58,19 @@ func Conflate(items []Item, may func(job string) bool) []Item {
 		if e == nil {
 			continue
 		}
-		switch e.Kind {
-		case Other: // stands beside the progress of its attempt
+		switch {
+		case e.Type == eventlog.TypeProgress: // superseded by a newer one of the same attempt
+		case e.Type == eventlog.TypeStarted, e.Type == eventlog.TypeRetrying, e.Type.Terminal():
+			delete(newest, e.JobID) // an attempt begins or ends
 			continue
-		case Boundary, Terminal:
-			delete(newest, e.Job)
+		default: // it stands beside the progress of its attempt
 			continue
 		}
-		if j, ok := newest[e.Job]; ok {
+		if j, ok := newest[e.JobID]; ok {
 			items[j] = Item{}
 			drop++
 		}
-		newest[e.Job] = i
+		newest[e.JobID] = i
 	}
 	if drop == 0 {
 		return items

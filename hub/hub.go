@@ -1,6 +1,11 @@
 package hub
 
-import "sync"
+import (
+	"sync"
+	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
+)
 
 // readers is how many goroutines read history for catching-up subscriptions:
 // as many as the store has read connections.
@@ -9,8 +14,8 @@ const readers = 4
 // Hub fans committed events out to subscriptions. All methods are safe for
 // concurrent use; Publish has one caller at a time.
 type Hub struct {
-	history History
-	bounds  bounds
+	log    eventlog.Reader
+	bounds bounds
 
 	mu    sync.RWMutex // guards tails
 	tails map[string]*tail
@@ -38,9 +43,9 @@ type bounds struct {
 // defaultBounds is never written to.
 var defaultBounds = bounds{tailEvents: 4096, tailBytes: 4 << 20, pageEvents: 1000, pageBytes: 256 << 10}
 
-// New starts a hub that reads history from src. Close it to stop its goroutines.
-func New(src History) *Hub {
-	h := &Hub{history: src, bounds: defaultBounds, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
+// New starts a hub that reads history from log. Close it to stop its goroutines.
+func New(log eventlog.Reader) *Hub {
+	h := &Hub{log: log, bounds: defaultBounds, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
 	h.wakeCond = sync.NewCond(&h.wakeMu)
 	h.readCond = sync.NewCond(&h.readMu)
 	h.wg.Add(1 + readers)
@@ -65,10 +70,12 @@ func (h *Hub) Close() {
 	h.wg.Wait()
 }
 
-// Publish appends committed events to their tails and wakes who wants them.
+// Publish implements eventlog.Publisher: it appends committed events to their tails
+// and wakes who wants them.
 // Events of one client must come in log order. It never blocks on a reader,
 // and its time does not grow with the number of subscriptions.
-func (h *Hub) Publish(events []*Event) {
+func (h *Hub) Publish(events []eventlog.Event) {
+	now := time.Now()
 	var touched []*room
 	for len(events) > 0 {
 		n := 1
@@ -78,7 +85,7 @@ func (h *Hub) Publish(events []*Event) {
 		if t := h.lookup(events[0].Client); t != nil {
 			t.mu.Lock()
 			for _, e := range events[:n] {
-				touched = t.append(e, touched)
+				touched = t.append(newEvent(e, now), touched)
 			}
 			t.mu.Unlock()
 		}
@@ -109,7 +116,7 @@ func (h *Hub) published(client string) (seq uint64, id string) {
 }
 
 // enter registers m with a room, making the room and the tail if needed.
-func (h *Hub) enter(m *member, name Room) {
+func (h *Hub) enter(m *member, name eventlog.Room) {
 	for {
 		t := h.tailOf(name.Client)
 		t.mu.Lock()

@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errUnknown = errors.New("unknown job")
 
-// memory is a committed log in memory: the smallest History there can be.
+// memory is a committed log in memory: the smallest eventlog.Reader there can be.
 type memory struct {
 	mu     sync.Mutex // guards everything below
-	events []*Event
+	events []eventlog.Event
 	pruned uint64
 	gone   map[string]bool
 	fail   bool
@@ -27,14 +29,11 @@ type memory struct {
 
 func id(seq uint64) string { return fmt.Sprintf("e-%d", seq) }
 
-func (m *memory) commit(job string, k Kind) *Event {
+func (m *memory) commit(job string, kind eventlog.Type) eventlog.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seq := uint64(len(m.events) + 1)
-	e := &Event{Client: "acme", Job: job, Seq: seq, ID: id(seq), Kind: k, JSON: []byte(id(seq))}
-	if k == Terminal {
-		e.Status = "completed"
-	}
+	e := eventlog.Event{Client: "acme", JobID: job, Seq: seq, ID: id(seq), Type: kind, JSON: []byte(id(seq))}
 	m.events = append(m.events, e)
 	return e
 }
@@ -45,19 +44,19 @@ func (m *memory) head() uint64 {
 	return uint64(len(m.events))
 }
 
-func (m *memory) Open(_ context.Context, r Room, at *Cursor) (Opened, error) {
+func (m *memory) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := Opened{Head: uint64(len(m.events)), HeadID: id(uint64(len(m.events))), Oldest: m.pruned, OldestID: id(m.pruned)}
+	o := eventlog.Opened{Head: uint64(len(m.events)), HeadID: id(uint64(len(m.events))), Oldest: m.pruned, OldestID: id(m.pruned)}
 	if r.Job != "" {
-		first := slices.IndexFunc(m.events, func(e *Event) bool { return e.Job == r.Job })
+		first := slices.IndexFunc(m.events, func(e eventlog.Event) bool { return e.JobID == r.Job })
 		if first < 0 || m.gone[r.Job] {
-			return Opened{}, errUnknown
+			return eventlog.Opened{}, errUnknown
 		}
 		o.Oldest, o.OldestID = uint64(first), id(uint64(first))
 		for _, e := range m.events {
-			if e.Job == r.Job && e.Kind == Terminal {
-				o.End, o.Status = e.Seq, e.Status
+			if e.JobID == r.Job && e.Type.Terminal() {
+				o.End, o.Status = e.Seq, e.Type.Status()
 			}
 		}
 	}
@@ -69,7 +68,7 @@ func (m *memory) Open(_ context.Context, r Room, at *Cursor) (Opened, error) {
 	}
 	if r.Job != "" {
 		from := o.Oldest
-		if at != nil && o.Reason == "" {
+		if at != nil && o.Reason == eventlog.Valid {
 			from = max(from, at.Seq)
 		}
 		if p := m.page(r, from, fewEvents); !p.More {
@@ -79,29 +78,26 @@ func (m *memory) Open(_ context.Context, r Room, at *Cursor) (Opened, error) {
 	return o, nil
 }
 
-func (m *memory) Page(_ context.Context, r Room, after uint64, maxEvents, _ int) (Page, error) {
+func (m *memory) Page(_ context.Context, r eventlog.Room, after uint64, maxEvents, _ int) (eventlog.Page, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail {
-		return Page{}, errors.New("disk")
+		return eventlog.Page{}, errors.New("disk")
 	}
 	return m.page(r, after, maxEvents), nil
 }
 
-func (m *memory) page(r Room, after uint64, maxEvents int) Page {
-	p := Page{Pruned: m.pruned, OldID: id(m.pruned), Gone: m.gone[r.Job]}
+func (m *memory) page(r eventlog.Room, after uint64, maxEvents int) eventlog.Page {
+	p := eventlog.Page{Pruned: m.pruned, OldestID: id(m.pruned), Gone: m.gone[r.Job]}
 	for _, e := range m.events {
-		if e.Seq <= after || e.Seq <= m.pruned && r.Job == "" || r.Job != "" && e.Job != r.Job {
+		if e.Seq <= after || e.Seq <= m.pruned && r.Job == "" || r.Job != "" && e.JobID != r.Job {
 			continue
 		}
 		if len(p.Events) == maxEvents {
 			p.More = true
 			break
 		}
-		// As a store does: a fresh object for each read.
-		p.Events = append(p.Events, &Event{
-			Client: e.Client, Job: e.Job, Seq: e.Seq, ID: e.ID, Kind: e.Kind, Status: e.Status, JSON: e.JSON,
-		})
+		p.Events = append(p.Events, e)
 	}
 	return p
 }
@@ -199,16 +195,16 @@ func join(t *testing.T, r *reader, job string, st Start) Joined {
 
 func TestHistoryThenLiveThenEnd(t *testing.T) {
 	h, m := open(t, bounds{})
-	m.commit("a", Boundary)
-	m.commit("b", Other)
-	m.commit("a", Progress)
+	m.commit("a", eventlog.TypeStarted)
+	m.commit("b", eventlog.TypeLog)
+	m.commit("a", eventlog.TypeProgress)
 	r := newReader(h)
 	defer r.sub.Close()
 	if j := join(t, r, "a", Start{}); j.Cursor != "e-0" {
 		t.Fatalf("starts at %s", j.Cursor)
 	}
 	equal(t, r.pull(100, 1<<20), "started:a@e-0", "e-1", "e-3", "live:a@e-3")
-	h.Publish([]*Event{m.commit("b", Other), m.commit("a", Terminal)})
+	h.Publish([]eventlog.Event{m.commit("b", eventlog.TypeLog), m.commit("a", eventlog.TypeCompleted)})
 	equal(t, r.until(t, func(it Item) bool { return it.Mark != nil }), "e-5", "end:a@e-5")
 	if _, joined := r.sub.Cursor("a"); joined {
 		t.Fatal("the room was not left after its end")
@@ -217,12 +213,12 @@ func TestHistoryThenLiveThenEnd(t *testing.T) {
 
 func TestEndedJobFromItsEnd(t *testing.T) {
 	h, m := open(t, bounds{})
-	m.commit("a", Other)
-	m.commit("a", Terminal)
-	m.commit("b", Other)
+	m.commit("a", eventlog.TypeLog)
+	m.commit("a", eventlog.TypeCompleted)
+	m.commit("b", eventlog.TypeLog)
 	r := newReader(h)
 	defer r.sub.Close()
-	if j := join(t, r, "a", Start{Cursor: &Cursor{Seq: 2, Text: id(2)}}); !j.Ended {
+	if j := join(t, r, "a", Start{Cursor: &eventlog.Cursor{Epoch: "e", Seq: 2}}); !j.Ended {
 		t.Fatal("not said to have ended")
 	}
 	equal(t, r.pull(100, 1<<20), "started:a@e-2", "live:a@e-3", "end:a@e-3")
@@ -231,7 +227,7 @@ func TestEndedJobFromItsEnd(t *testing.T) {
 func TestReset(t *testing.T) {
 	h, m := open(t, bounds{})
 	for range 4 {
-		m.commit("a", Other)
+		m.commit("a", eventlog.TypeLog)
 	}
 	m.pruned = 2
 	for _, tc := range []struct {
@@ -239,14 +235,14 @@ func TestReset(t *testing.T) {
 		start      Start
 		reason, on string
 	}{
-		{"", Start{Cursor: &Cursor{Seq: 1}}, "pruned", "e-4"},
-		{"", Start{Cursor: &Cursor{Seq: 9}}, "future", "e-4"},
+		{"", Start{Cursor: &eventlog.Cursor{Seq: 1}}, "pruned", "e-4"},
+		{"", Start{Cursor: &eventlog.Cursor{Seq: 9}}, "future", "e-4"},
 		{"", Start{Invalid: true}, "invalid", "e-4"},
-		{"a", Start{Cursor: &Cursor{Seq: 9}}, "future", "e-0"},
+		{"a", Start{Cursor: &eventlog.Cursor{Seq: 9}}, "future", "e-0"},
 	} {
 		r := newReader(h)
 		j := join(t, r, tc.job, tc.start)
-		if j.Reset == nil || j.Reset.Reason != tc.reason || j.Cursor != tc.on || j.Reset.Cursor != tc.on {
+		if j.Reset == nil || string(j.Reset.Reason) != tc.reason || j.Cursor != tc.on || j.Reset.Cursor != tc.on {
 			t.Errorf("%q %+v: %+v", tc.job, tc.start, j)
 		}
 		if got := show(r.pull(1, 1)); got[0] != "started:"+tc.job+"@"+tc.on || got[1] != "reset:"+tc.job+"@"+tc.on {
@@ -263,29 +259,29 @@ func TestCommittedButNotPublished(t *testing.T) {
 	first := newReader(h)
 	defer first.sub.Close()
 	join(t, first, "", Start{From: FromNow})
-	h.Publish([]*Event{m.commit("a", Other)})
-	second := m.commit("a", Other) // committed, and published only below
+	h.Publish([]eventlog.Event{m.commit("a", eventlog.TypeLog)})
+	second := m.commit("a", eventlog.TypeLog) // committed, and published only below
 	r := newReader(h)
 	defer r.sub.Close()
 	join(t, r, "", Start{From: FromStart})
 	equal(t, r.pull(100, 1<<20), "started:@e-0", "e-1", "e-2", "live:@e-2")
-	h.Publish([]*Event{second})
-	h.Publish([]*Event{m.commit("a", Other)})
+	h.Publish([]eventlog.Event{second})
+	h.Publish([]eventlog.Event{m.commit("a", eventlog.TypeLog)})
 	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 3 }), "e-3")
 }
 
 func TestQuietRoomStaysInTheTailOfALoudClient(t *testing.T) {
 	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 4, pageBytes: 1 << 20})
-	m.commit("quiet", Other)
+	m.commit("quiet", eventlog.TypeLog)
 	r := newReader(h)
 	defer r.sub.Close()
 	join(t, r, "quiet", Start{})
 	r.pull(100, 1<<20)
 	for range 100 {
-		h.Publish([]*Event{m.commit("loud", Other)})
+		h.Publish([]eventlog.Event{m.commit("loud", eventlog.TypeLog)})
 	}
 	m.fail = true // whoever needs the store now gets a fault
-	h.Publish([]*Event{m.commit("quiet", Other)})
+	h.Publish([]eventlog.Event{m.commit("quiet", eventlog.TypeLog)})
 	equal(t, r.until(t, func(it Item) bool { return true }), "e-102")
 }
 
@@ -297,9 +293,9 @@ func TestFallenOffTheTailReadsTheStore(t *testing.T) {
 	r.pull(100, 1<<20)
 	var want []string
 	for range 50 {
-		e := m.commit("a", Other)
+		e := m.commit("a", eventlog.TypeLog)
 		want = append(want, e.ID)
-		h.Publish([]*Event{e})
+		h.Publish([]eventlog.Event{e})
 	}
 	equal(t, r.until(t, func(it Item) bool { return it.Event != nil && it.Event.Seq == 50 }), want...)
 }
@@ -311,7 +307,7 @@ func TestFaultAndGone(t *testing.T) {
 	h, m := open(t, bounds{})
 	for _, job := range []string{"a", "b"} {
 		for range fewEvents + 1 {
-			m.commit(job, Other)
+			m.commit(job, eventlog.TypeLog)
 		}
 	}
 	m.fail = true
@@ -328,7 +324,7 @@ func TestFaultAndGone(t *testing.T) {
 func TestPrunedWhileReplaying(t *testing.T) {
 	h, m := open(t, bounds{tailEvents: 8, tailBytes: 1 << 20, pageEvents: 2, pageBytes: 1 << 20})
 	for range 6 {
-		m.commit("a", Other)
+		m.commit("a", eventlog.TypeLog)
 	}
 	r := newReader(h)
 	defer r.sub.Close()
@@ -346,12 +342,12 @@ func TestPrunedWhileReplaying(t *testing.T) {
 }
 
 func TestConflate(t *testing.T) {
-	ev := func(seq uint64, job string, k Kind) Item {
-		return Item{Event: &Event{Seq: seq, ID: id(seq), Job: job, Kind: k}}
+	ev := func(seq uint64, job string, kind eventlog.Type) Item {
+		return Item{Event: &Event{Event: eventlog.Event{Seq: seq, ID: id(seq), JobID: job, Type: kind}}}
 	}
 	got := Conflate([]Item{
-		ev(1, "a", Progress), ev(2, "b", Progress), ev(3, "a", Progress), {Mark: &Mark{Kind: Live}},
-		ev(4, "a", Boundary), ev(5, "a", Progress), ev(6, "a", Other), ev(7, "b", Progress),
+		ev(1, "a", eventlog.TypeProgress), ev(2, "b", eventlog.TypeProgress), ev(3, "a", eventlog.TypeProgress), {Mark: &Mark{Kind: Live}},
+		ev(4, "a", eventlog.TypeStarted), ev(5, "a", eventlog.TypeProgress), ev(6, "a", eventlog.TypeLog), ev(7, "b", eventlog.TypeProgress),
 	}, nil)
 	// The newest progress of a's first attempt stays, because another began.
 	equal(t, got, "e-3", "live:@", "e-4", "e-5", "e-6", "e-7")
@@ -359,7 +355,7 @@ func TestConflate(t *testing.T) {
 
 func TestJoinTwiceAndAfterClose(t *testing.T) {
 	h, m := open(t, bounds{})
-	m.commit("a", Other)
+	m.commit("a", eventlog.TypeLog)
 	r := newReader(h)
 	join(t, r, "a", Start{})
 	if _, err := r.sub.Join(context.Background(), "a", Start{}); !errors.Is(err, ErrJoined) {
@@ -385,7 +381,7 @@ func TestSeamUnderAHammeringWriter(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range total {
-			h.Publish([]*Event{m.commit([]string{"a", "b"}[i%2], Other)})
+			h.Publish([]eventlog.Event{m.commit([]string{"a", "b"}[i%2], eventlog.TypeLog)})
 		}
 	})
 	for range 8 {
@@ -393,7 +389,7 @@ func TestSeamUnderAHammeringWriter(t *testing.T) {
 			var seen uint64
 			for seen < total {
 				r := newReader(h)
-				if _, err := r.sub.Join(context.Background(), "", Start{Cursor: &Cursor{Seq: seen}}); err != nil {
+				if _, err := r.sub.Join(context.Background(), "", Start{Cursor: &eventlog.Cursor{Seq: seen}}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -421,7 +417,7 @@ func TestSeamUnderAHammeringWriter(t *testing.T) {
 func TestPosition(t *testing.T) {
 	h, m := open(t, bounds{})
 	for range 4 {
-		m.commit("a", Other)
+		m.commit("a", eventlog.TypeLog)
 	}
 	r := newReader(h)
 	defer r.sub.Close()
@@ -453,15 +449,15 @@ func TestPosition(t *testing.T) {
 // behind it, one is whole and the other is gone, and both are told so.
 func TestRoomsBehindAHole(t *testing.T) {
 	h, m := open(t, bounds{tailEvents: 4, tailBytes: 1 << 20, pageEvents: 3, pageBytes: 1 << 20})
-	m.commit("a", Other)
-	m.commit("b", Other)
+	m.commit("a", eventlog.TypeLog)
+	m.commit("b", eventlog.TypeLog)
 	r := newReader(h)
 	defer r.sub.Close()
 	join(t, r, "a", Start{From: FromNow})
 	join(t, r, "b", Start{From: FromNow})
 	r.pull(100, 1<<20)
 	for i := range 20 {
-		h.Publish([]*Event{m.commit([]string{"a", "b"}[i%2], Other)})
+		h.Publish([]eventlog.Event{m.commit([]string{"a", "b"}[i%2], eventlog.TypeLog)})
 	}
 	m.mu.Lock()
 	m.gone["a"], m.pruned = true, 19

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // noLimit is the upper bound of a read that has none.
@@ -119,16 +121,16 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 		return append(items, Item{Mark: mark}), false
 	}
 	n := 0
-	for n < len(l.page.Events) && b.left() && l.page.Events[n].Seq <= s.pos {
-		items = b.add(items, l.page.Events[n])
-		m.replayed(l.page.Events[n])
+	for n < len(l.events) && b.left() && l.events[n].Seq <= s.pos {
+		items = b.add(items, l.events[n])
+		m.replayed(l.events[n])
 		n++
 	}
-	end := n == len(l.page.Events) && !l.page.More
+	end := n == len(l.events) && !l.page.More
 	switch {
 	case end && l.pos < s.pos: // it was asked for at an earlier position, and may lack what came since
 		s.landed = nil
-	case end, n < len(l.page.Events) && b.left():
+	case end, n < len(l.events) && b.left():
 		s.landed, m.done = nil, s.pos // the rest of the page is past the position, or there is none
 	default:
 		s.consumed(l, n, m.done)
@@ -139,20 +141,20 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 // replayed notes that the replay has given out e.
 func (m *member) replayed(e *Event) {
 	m.done, m.doneID = e.Seq, e.ID
-	if e.Kind == Terminal && e.Job == m.name.Job { // it may have ended after Join read it
-		m.end, m.status = e.Seq, e.Status
+	if e.Type.Terminal() && e.JobID == m.name.Job { // it may have ended after Join read it
+		m.end, m.status = e.Seq, e.Type.Status()
 	}
 }
 
 // hole says what a page that cannot be continued from means.
-func hole(r Room, l *landed) *Mark {
+func hole(r eventlog.Room, l *landed) *Mark {
 	switch {
 	case l.err != nil:
 		return &Mark{Kind: Fault, Room: r}
 	case l.page.Gone:
 		return &Mark{Kind: Gone, Room: r}
 	case r.Job == "" && l.key.after < l.page.Pruned:
-		return &Mark{Kind: Reset, Room: r, Reason: "pruned", Oldest: l.page.OldID}
+		return &Mark{Kind: Reset, Room: r, Reason: eventlog.ReasonPruned, Oldest: l.page.OldestID}
 	}
 	return nil
 }
@@ -271,7 +273,7 @@ func merge(items []Item, before int, b *budget) []Item {
 
 // followPage reads on in the store until the tail covers the position again.
 func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]Item, bool) {
-	r := Room{Client: s.client}
+	r := eventlog.Room{Client: s.client}
 	if len(rooms) == 1 {
 		r = rooms[0].name
 	}
@@ -283,15 +285,15 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 		return s.followHole(items, rooms, mark, l), false
 	}
 	before, n := len(items), 0
-	for n < len(l.page.Events) && b.left() {
-		e := l.page.Events[n]
+	for n < len(l.events) && b.left() {
+		e := l.events[n]
 		if wanted(rooms, e) {
 			items = b.add(items, e)
 		}
 		s.pos, s.posID = e.Seq, e.ID
 		n++
 	}
-	exhausted := n == len(l.page.Events) && !l.page.More
+	exhausted := n == len(l.events) && !l.page.More
 	s.consumed(l, n, s.pos)
 	if exhausted {
 		s.landed, s.stored = nil, 0
@@ -316,7 +318,7 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 	}
 	for _, m := range rooms {
 		if m.name.Job == "" {
-			mark.Cursor = l.page.OldID
+			mark.Cursor = l.page.OldestID
 			items = append(items, Item{Mark: mark})
 			continue
 		}
@@ -324,14 +326,14 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 		m.joined = &Joined{Room: m.name, Cursor: s.posID, N: m.n}
 		s.queue = append(s.queue, m)
 	}
-	s.pos, s.posID = l.page.Pruned, l.page.OldID
+	s.pos, s.posID = l.page.Pruned, l.page.OldestID
 	return items
 }
 
 // wanted reports whether one of the rooms has this event.
 func wanted(rooms []*member, e *Event) bool {
 	for _, m := range rooms {
-		if e.Seq > m.start && (m.name.Job == "" || m.name.Job == e.Job) {
+		if e.Seq > m.start && (m.name.Job == "" || m.name.Job == e.JobID) {
 			return true
 		}
 	}
@@ -343,12 +345,12 @@ func wanted(rooms []*member, e *Event) bool {
 func (s *Subscription) endings(items []Item, i int) []Item {
 	for ; i < len(items); i++ {
 		e := items[i].Event
-		if e == nil || e.Kind != Terminal {
+		if e == nil || !e.Type.Terminal() {
 			continue
 		}
-		if m := s.member(e.Job); m != nil && m.live {
+		if m := s.member(e.JobID); m != nil && m.live {
 			s.remove(m)
-			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Status, Seq: e.Seq}
+			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Type.Status(), Seq: e.Seq}
 			items = slices.Insert(items, i+1, Item{Mark: mark})
 		}
 	}

@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"slices"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // Cursor returns the place up to which a joined room's events were given out:
@@ -62,8 +64,8 @@ func (s *Subscription) Rooms() int {
 
 // Again describes a room that is joined already: where it is now, and the job.
 func (s *Subscription) Again(ctx context.Context, job string) (Joined, error) {
-	name := Room{Client: s.client, Job: job}
-	o, err := s.hub.history.Open(ctx, name, nil)
+	name := eventlog.Room{Client: s.client, Job: job}
+	o, err := s.hub.log.Open(ctx, name, nil)
 	if err != nil {
 		return Joined{}, err
 	}

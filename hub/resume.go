@@ -3,11 +3,13 @@ package hub
 import (
 	"context"
 	"fmt"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // Open judges a cursor of a client's log and tells how that stands.
-func (h *Hub) Open(ctx context.Context, client string, at Cursor) (Opened, error) {
-	return h.history.Open(ctx, Room{Client: client}, &at)
+func (h *Hub) Open(ctx context.Context, client string, at eventlog.Cursor) (eventlog.Opened, error) {
+	return h.log.Open(ctx, eventlog.Room{Client: client}, &at)
 }
 
 // Head returns the cursor of the newest event of a client's log. What is just being
@@ -18,31 +20,34 @@ func (h *Hub) Head(ctx context.Context, client string) (string, error) {
 			return id, nil
 		}
 	}
-	o, err := h.history.Open(ctx, Room{Client: client}, nil)
+	o, err := h.log.Open(ctx, eventlog.Room{Client: client}, nil)
 	return o.HeadID, err
 }
 
 // Resumed is a room as it was when its connection was cut.
 type Resumed struct {
 	Job   string
-	N     int64  // Start.N of its join
-	Start Cursor // events at or below it are not for this room
-	From  Cursor // where its replay goes on
-	Begun bool   // its Started was given out
-	Live  bool   // its replay was over: it goes on at the position
+	N     int64           // Start.N of its join
+	Start eventlog.Cursor // events at or below it are not for this room
+	Begun bool            // its Started was given out
+	Live  bool            // its replay was over: it goes on at the position
+
+	// How far its replay has come: a seq, and the cursor to come back with.
+	Done   uint64
+	DoneID string
 }
 
 // Resume puts a subscription that has no rooms yet back to where another one
 // was: to the position at, which the caller has judged, with rooms in the order
-// of their joins. A room whose History.Open fails with an error that is gone is
+// of their joins. A room whose Reader.Open fails with an error that is gone is
 // left out, and its number returned; other errors end the attempt.
-func (s *Subscription) Resume(ctx context.Context, at Cursor, rooms []Resumed, gone func(error) bool) (lost []int64, err error) {
+func (s *Subscription) Resume(ctx context.Context, at eventlog.Cursor, rooms []Resumed, gone func(error) bool) (lost []int64, err error) {
 	s.mu.Lock()
-	s.pos, s.posID, s.resuming = at.Seq, at.Text, true
+	s.pos, s.posID, s.resuming = at.Seq, at.String(), true
 	s.mu.Unlock()
 	defer s.resumed()
 	for _, r := range rooms {
-		m := &member{sub: s, name: Room{Client: s.client, Job: r.Job}, n: r.N, still: true}
+		m := &member{sub: s, name: eventlog.Room{Client: s.client, Job: r.Job}, n: r.N, still: true}
 		if err := s.add(m); err != nil {
 			return lost, err
 		}
@@ -50,7 +55,7 @@ func (s *Subscription) Resume(ctx context.Context, at Cursor, rooms []Resumed, g
 		if !s.entered(m) {
 			return lost, ErrClosed
 		}
-		o, err := s.hub.history.Open(ctx, m.name, nil)
+		o, err := s.hub.log.Open(ctx, m.name, nil)
 		if err != nil && gone(err) {
 			s.Leave(r.Job)
 			lost = append(lost, r.N)
@@ -72,14 +77,14 @@ func (s *Subscription) resumed() {
 }
 
 // put places a room that is resumed.
-func (s *Subscription) put(m *member, r Resumed, o Opened) {
+func (s *Subscription) put(m *member, r Resumed, o eventlog.Opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stored = max(s.stored, o.Head)
 	m.placed, m.start, m.end, m.status = true, r.Start.Seq, o.End, o.Status
-	m.done, m.doneID = r.From.Seq, r.From.Text
+	m.done, m.doneID = r.Done, r.DoneID
 	m.joined = &Joined{
-		Room: m.name, N: m.n, Cursor: r.Start.Text, Job: o.Job, Status: o.Status,
+		Room: m.name, N: m.n, Cursor: r.Start.String(), Job: o.Job, Status: o.Status,
 		Position: s.posID, PositionAt: s.pos, Again: r.Begun,
 	}
 	if r.Live {

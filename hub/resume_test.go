@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"testing"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // What happened while nobody was connected comes by itself, though nothing more
@@ -20,19 +22,19 @@ func TestResumeInSilence(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, m := open(t, bounds{})
-			m.commit("a", Other)
-			m.commit("b", Other)
-			m.commit("b", Other)
-			m.commit("a", Terminal)
+			m.commit("a", eventlog.TypeLog)
+			m.commit("b", eventlog.TypeLog)
+			m.commit("b", eventlog.TypeLog)
+			m.commit("a", eventlog.TypeCompleted)
 			r := newReader(h)
 			defer r.sub.Close()
-			at := Cursor{Seq: 2, Text: id(2)}
-			room := Resumed{Job: c.job, N: 1, Start: Cursor{Text: id(0)}, From: at, Begun: true, Live: true}
+			at := eventlog.Cursor{Epoch: "e", Seq: 2}
+			room := Resumed{Job: c.job, N: 1, Start: eventlog.Cursor{Epoch: "e"}, Done: 2, DoneID: id(2), Begun: true, Live: true}
 			if _, err := r.sub.Resume(context.Background(), at, []Resumed{room}, never); err != nil {
 				t.Fatal(err)
 			}
 			equal(t, r.pull(100, 1<<20), c.want...)
-			h.Publish([]*Event{m.commit("b", Other)})
+			h.Publish([]eventlog.Event{m.commit("b", eventlog.TypeLog)})
 			if c.job != "a" {
 				equal(t, r.pull(100, 1<<20), "e-5")
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // From says where a room starts when no cursor is given.
@@ -20,8 +22,8 @@ const (
 
 // Start is where a reader wants a room to start.
 type Start struct {
-	Cursor  *Cursor // right after it; nil: none was given
-	Invalid bool    // a cursor was given but does not parse
+	Cursor  *eventlog.Cursor // right after it; nil: none was given
+	Invalid bool             // a cursor was given but does not parse
 	From    From
 	N       int64 // the caller's number of this join: marks carry it
 	Hold    bool  // give out nothing, of any room, until Release
@@ -29,7 +31,7 @@ type Start struct {
 
 // Joined is the outcome of a Join.
 type Joined struct {
-	Room   Room
+	Room   eventlog.Room
 	Cursor string // where the room starts from
 	Reset  *Mark  // the cursor could not be continued from
 	Job    []byte // job rooms: the Job object as JSON
@@ -58,14 +60,14 @@ const (
 // Mark is a point in the stream that is no event.
 type Mark struct {
 	Kind   MarkKind
-	Room   Room
-	N      int64  // Start.N of the join
-	Cursor string // Live, End: the position; Reset: where it goes on
-	Reason string // Reset: pruned, epoch, future or invalid
-	Oldest string // Reset: cursor before the oldest event kept
-	Status string // End: the job's final status
-	Seq    uint64 // End: the number of the job's last event
-	Joined Joined // Started: how the room was joined
+	Room   eventlog.Room
+	N      int64           // Start.N of the join
+	Cursor string          // Live, End: the position; Reset: where it goes on
+	Reason eventlog.Reason // Reset
+	Oldest string          // Reset: cursor before the oldest event kept
+	Status string          // End: the job's final status
+	Seq    uint64          // End: the number of the job's last event
+	Joined Joined          // Started: how the room was joined
 }
 
 // Item is one event or one mark.
@@ -87,7 +89,7 @@ type member struct {
 	index int   // in room.subs; guarded by tail.mu
 
 	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
-	name    Room
+	name    eventlog.Room
 	n       int64
 	entered bool    // registered with room
 	placed  bool    // start, done and end are set
@@ -135,9 +137,9 @@ func (h *Hub) Subscribe(client string, wake func()) *Subscription {
 func (s *Subscription) wake() { s.wakeFn() }
 
 // Join adds a room and says where it starts. The caller has authorised it.
-// Errors of History.Open are returned as they are, and the room is not joined.
+// Errors of Reader.Open are returned as they are, and the room is not joined.
 func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, error) {
-	name := Room{Client: s.client, Job: job}
+	name := eventlog.Room{Client: s.client, Job: job}
 	m := &member{sub: s, name: name, n: st.N, still: st.Hold, held: st.Hold}
 	if err := s.add(m); err != nil {
 		return Joined{}, err
@@ -146,7 +148,7 @@ func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, 
 	if !s.entered(m) {
 		return Joined{}, ErrClosed
 	}
-	o, err := s.hub.history.Open(ctx, name, st.Cursor)
+	o, err := s.hub.log.Open(ctx, name, st.Cursor)
 	if err != nil {
 		s.Leave(job)
 		return Joined{}, err
@@ -190,18 +192,18 @@ func (s *Subscription) member(job string) *member {
 }
 
 // place decides where the room starts and queues its replay.
-func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
+func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, error) {
 	j := Joined{Room: m.name, Job: o.Job, Status: o.Status, N: m.n}
 	oldest := m.name.Job != ""
 	switch {
 	case st.Invalid:
-		o.Reason = "invalid"
-	case st.Cursor != nil && o.Reason == "":
-		m.start, j.Cursor = st.Cursor.Seq, st.Cursor.Text
+		o.Reason = eventlog.ReasonInvalid
+	case st.Cursor != nil && o.Reason == eventlog.Valid:
+		m.start, j.Cursor = st.Cursor.Seq, st.Cursor.String()
 	case st.From != Default:
 		oldest = st.From == FromStart
 	}
-	given := st.Cursor != nil && o.Reason == "" && !st.Invalid
+	given := st.Cursor != nil && o.Reason == eventlog.Valid && !st.Invalid
 	switch {
 	case given:
 	case oldest:
@@ -211,7 +213,7 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 	default:
 		m.start, j.Cursor = o.Head, o.HeadID
 	}
-	if o.Reason != "" {
+	if o.Reason != eventlog.Valid {
 		j.Reset = &Mark{Kind: Reset, Room: m.name, N: m.n, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
 	}
 	j.Ended = given && o.End != 0 && m.start >= o.End
@@ -239,15 +241,14 @@ func (s *Subscription) place(m *member, st Start, o Opened) (Joined, error) {
 
 // foresee puts the room's history, as far as it was read when the room was opened,
 // where the replay will look for it, unless another replay looks there first.
-func (s *Subscription) foresee(m *member, o Opened) {
+func (s *Subscription) foresee(m *member, o eventlog.Opened) {
 	if !o.Whole || m.start >= o.Head || len(s.queue) > 1 || s.replay != nil || s.fetching || s.landed != nil {
 		return
 	}
-	page := Page{Events: o.Events}
-	for len(page.Events) > 0 && page.Events[0].Seq <= m.start {
-		page.Events = page.Events[1:]
+	for len(o.Events) > 0 && o.Events[0].Seq <= m.start {
+		o.Events = o.Events[1:]
 	}
-	s.landed = &landed{key: flightKey{m.name, m.start}, page: page, head: o.Head, headID: o.HeadID, pos: o.Head}
+	s.landed = &landed{key: flightKey{m.name, m.start}, events: newEvents(o.Events), head: o.Head, headID: o.HeadID, pos: o.Head}
 }
 
 // Release lets a room that was joined with Hold begin.

@@ -87,7 +87,7 @@ func (t *tail) append(e *Event, touched []*room) []*room {
 	}
 	t.events = append(t.events, e)
 	t.bytes += len(e.JSON)
-	if r := t.rooms[e.Job]; r != nil {
+	if r := t.rooms[e.JobID]; r != nil {
 		r.seqs = append(r.seqs, e.Seq)
 		touched = r.touch(touched)
 	}
@@ -123,7 +123,7 @@ func (t *tail) evict() {
 	t.events = t.events[1:]
 	t.bytes -= len(e.JSON)
 	t.base = e.Seq
-	if r := t.rooms[e.Job]; r != nil && e.Job != "" && len(r.seqs) > 0 && r.seqs[0] == e.Seq {
+	if r := t.rooms[e.JobID]; r != nil && e.JobID != "" && len(r.seqs) > 0 && r.seqs[0] == e.Seq {
 		r.seqs = r.seqs[1:]
 		r.off = e.Seq
 	}

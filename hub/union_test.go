@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // TestUnion checks, under random commits, publishes, joins, leaves and batch
@@ -23,13 +25,13 @@ func TestUnion(t *testing.T) {
 		defer h.Close()
 		jobs := []string{"a", "b", "c"}
 		for _, j := range jobs {
-			m.commit(j, Other)
+			m.commit(j, eventlog.TypeLog)
 		}
 		x := &union{rt: rt, h: h, m: m, r: newReader(h), rooms: map[string]*roomModel{}}
 		defer x.r.sub.Close()
 		rt.Repeat(map[string]func(*rapid.T){
 			"commit": func(rt *rapid.T) {
-				x.pending = append(x.pending, m.commit(rapid.SampledFrom(jobs).Draw(rt, "job"), Other))
+				x.pending = append(x.pending, m.commit(rapid.SampledFrom(jobs).Draw(rt, "job"), eventlog.TypeLog))
 			},
 			"publish": func(rt *rapid.T) { x.publish(rapid.IntRange(1, 5).Draw(rt, "n")) },
 			"join": func(rt *rapid.T) {
@@ -52,7 +54,7 @@ type union struct {
 	h       *Hub
 	m       *memory
 	r       *reader
-	pending []*Event // committed, not published
+	pending []eventlog.Event // committed, not published
 	rooms   map[string]*roomModel
 	replays []string // joined rooms that are not live, in order
 	begun   bool     // the first of them has started
@@ -71,7 +73,7 @@ func (x *union) join(room string, after uint64) {
 	if _, joined := x.rooms[room]; joined {
 		return
 	}
-	if _, err := x.r.sub.Join(context.Background(), room, Start{Cursor: &Cursor{Seq: after, Text: id(after)}}); err != nil {
+	if _, err := x.r.sub.Join(context.Background(), room, Start{Cursor: &eventlog.Cursor{Epoch: "e", Seq: after}}); err != nil {
 		x.rt.Fatalf("join: %v", err)
 	}
 	x.rooms[room] = &roomModel{next: after}
@@ -124,7 +126,7 @@ func (x *union) live(e *Event) {
 	x.pos = e.Seq
 	useful := false
 	for name, r := range x.rooms {
-		if (name == "" || name == e.Job) && e.Seq > r.next && !slices.Contains(x.replays, name) {
+		if (name == "" || name == e.JobID) && e.Seq > r.next && !slices.Contains(x.replays, name) {
 			x.advance(name, e)
 			useful = true
 		}
@@ -146,7 +148,7 @@ func (x *union) stands(room, cursor string) {
 		x.rt.Fatalf("room %q is at e-%d, and would come back with %s", room, r.next, cursor)
 	}
 	for _, e := range x.m.events[r.next:seq] {
-		if room == "" || e.Job == room {
+		if room == "" || e.JobID == room {
 			x.rt.Fatalf("room %q would come back with %s and never got %s", room, cursor, e.ID)
 		}
 	}
@@ -155,11 +157,11 @@ func (x *union) stands(room, cursor string) {
 // advance gives e to a room, which must lack nothing before it.
 func (x *union) advance(name string, e *Event) {
 	r := x.rooms[name]
-	if e.Seq <= r.next || name != "" && e.Job != name {
-		x.rt.Fatalf("room %q at e-%d got %s of %q", name, r.next, e.ID, e.Job)
+	if e.Seq <= r.next || name != "" && e.JobID != name {
+		x.rt.Fatalf("room %q at e-%d got %s of %q", name, r.next, e.ID, e.JobID)
 	}
 	for _, missed := range x.m.events[r.next : e.Seq-1] {
-		if name == "" || missed.Job == name {
+		if name == "" || missed.JobID == name {
 			x.rt.Fatalf("room %q got %s and never %s", name, e.ID, missed.ID)
 		}
 	}
@@ -173,7 +175,7 @@ func (x *union) complete() {
 	}
 	for name, r := range x.rooms {
 		for _, e := range x.m.events[r.next:] {
-			if name == "" || e.Job == name {
+			if name == "" || e.JobID == name {
 				x.rt.Fatalf("room %q lacks %s", name, e.ID)
 			}
 		}
@@ -188,21 +190,21 @@ func TestOldPage(t *testing.T) {
 	h.bounds = bounds{tailEvents: 1, tailBytes: 1 << 20, pageEvents: 2, pageBytes: 1 << 20}
 	defer h.Close()
 	for _, job := range []string{"a", "b", "c"} {
-		m.commit(job, Other)
+		m.commit(job, eventlog.TypeLog)
 	}
 	r := newReader(h)
 	defer r.sub.Close()
 	join := func(room string, after uint64) {
-		if _, err := r.sub.Join(t.Context(), room, Start{Cursor: &Cursor{Seq: after, Text: id(after)}}); err != nil {
+		if _, err := r.sub.Join(t.Context(), room, Start{Cursor: &eventlog.Cursor{Epoch: "e", Seq: after}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	join("b", 0)
-	first, second := m.commit("b", Other), m.commit("a", Other)
-	h.Publish([]*Event{first})
+	first, second := m.commit("b", eventlog.TypeLog), m.commit("a", eventlog.TypeLog)
+	h.Publish([]eventlog.Event{first})
 	join("c", 0)
 	r.pull(1, 1<<20) // one at a time, so that some of the page is left
-	h.Publish([]*Event{second, m.commit("a", Other)})
+	h.Publish([]eventlog.Event{second, m.commit("a", eventlog.TypeLog)})
 	r.pull(1, 1<<20)
 	join("", 4)
 	want := []string{"started:@e-4", "e-5", "e-6", "live:@e-6"}

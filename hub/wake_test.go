@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // TestRest: a room of many readers is woken at once when it was quiet, and once for
@@ -16,8 +18,8 @@ func TestRest(t *testing.T) {
 		m := &memory{}
 		h := New(m)
 		defer h.Close()
-		m.commit("a", Other)
-		m.commit("b", Other)
+		m.commit("a", eventlog.TypeLog)
+		m.commit("b", eventlog.TypeLog)
 		begin := time.Now()
 		var all, one []time.Duration // when they were woken
 		for i := range many + 1 {
@@ -38,7 +40,7 @@ func TestRest(t *testing.T) {
 		all, one = nil, nil
 		publish := func(jobs ...string) {
 			for _, job := range jobs {
-				h.Publish([]*Event{m.commit(job, Other)})
+				h.Publish([]eventlog.Event{m.commit(job, eventlog.TypeLog)})
 			}
 			synctest.Wait()
 		}

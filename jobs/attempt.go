@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // attempt is one run of an action job. All but what mu guards belongs to the
@@ -114,7 +116,7 @@ func (a *attempt) room() int {
 		raw, _ := encode(one) // strings and a number always encode
 		taken += len(raw) + len(",")
 	}
-	return min(MaxResultBytes, MaxEventBytes-completedOverhead-taken)
+	return min(MaxResultBytes, eventlog.MaxEventBytes-completedOverhead-taken)
 }
 
 func (a *attempt) artifacts() int {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/store/sqlite"
@@ -24,10 +25,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // recorder keeps what a store published.
 type recorder struct {
 	mu     sync.Mutex // guards events
-	events []jobs.Event
+	events []eventlog.Event
 }
 
-func (r *recorder) Publish(events []jobs.Event) {
+func (r *recorder) Publish(events []eventlog.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, events...)
@@ -47,7 +48,7 @@ func (r *recorder) story(job string) string {
 }
 
 // data returns the data objects of a job's events of one type.
-func (r *recorder) data(t *testing.T, job string, typ jobs.Type) []map[string]any {
+func (r *recorder) data(t *testing.T, job string, typ eventlog.Type) []map[string]any {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

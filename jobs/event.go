@@ -1,46 +1,11 @@
 package jobs
 
 import (
-	"bytes"
 	"encoding/json"
-	"slices"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
-
-// Type names what happened to a job. The names are a contract with clients.
-type Type string
-
-// All event types. The first five are those of the original gateway.
-const (
-	TypeCreated   Type = "job.created"
-	TypeStarted   Type = "job.started"
-	TypeProgress  Type = "job.progress"
-	TypeCompleted Type = "job.completed"
-	TypeFailed    Type = "job.failed"
-	TypeRetrying  Type = "job.retrying"
-	TypeCancelled Type = "job.cancelled"
-	TypeLog       Type = "job.log"
-	TypeArtifact  Type = "job.artifact"
-)
-
-// Status returns the state of a job right after an event of this type.
-func (t Type) Status() Status {
-	switch t {
-	case TypeCreated, TypeRetrying:
-		return Pending
-	case TypeCompleted:
-		return Completed
-	case TypeFailed:
-		return Failed
-	case TypeCancelled:
-		return Cancelled
-	default:
-		return Processing
-	}
-}
-
-// Terminal reports whether an event of this type is the last of its job.
-func (t Type) Terminal() bool { return t.Status().Terminal() }
 
 // Error classes that jobcast itself gives to attempts that did not succeed.
 const (
@@ -55,30 +20,15 @@ const (
 // Limits on what one event may carry. They keep a single event from filling a
 // reader's memory or a page of history.
 const (
-	// MaxFrameBytes bounds a line, a message and a block on every stream, with all
-	// that is around its data: many readers take no line of 64 KiB or more.
-	MaxFrameBytes = 65_000
-
-	MaxEventBytes        = 64_800   // one encoded event; no transport puts more than 200 bytes around it
 	MaxResultBytes       = 63 << 10 // encoded result
 	MaxMessageBytes      = 1 << 10  // progress message
 	MaxErrorClassBytes   = 128
 	MaxErrorMessageBytes = 8 << 10
 )
 
-// Event is one committed change of one job. It is immutable once published.
-type Event struct {
-	Client string // owner of the log
-	Seq    uint64 // place in the log: 1, 2, 3, …
-	ID     string // the cursor `<epoch>-<seq>` of this event
-	Type   Type
-	JobID  string
-	JSON   []byte // the whole event as it stands on the wire, compact, one line
-}
-
 // Body is an event before the log has given it a place.
 type Body struct {
-	Type Type
+	Type eventlog.Type
 	Data json.RawMessage // compact JSON object
 }
 
@@ -122,16 +72,16 @@ type (
 )
 
 // Created is the first event of every job.
-func Created(at time.Time) Body { return body(TypeCreated, createdData{At(at)}) }
+func Created(at time.Time) Body { return body(eventlog.TypeCreated, createdData{At(at)}) }
 
 // Started says that attempt n (1, 2, …) began.
 func Started(at time.Time, attempt int) Body {
-	return body(TypeStarted, startedData{At(at), attempt})
+	return body(eventlog.TypeStarted, startedData{At(at), attempt})
 }
 
 // Progressed reports how far a job is, 0..100; message and step may be empty.
 func Progressed(progress float64, message, step string) Body {
-	return body(TypeProgress, progressData{progress, message, step})
+	return body(eventlog.TypeProgress, progressData{progress, message, step})
 }
 
 // CompletedWith is the terminal event of success; result is a JSON object.
@@ -142,59 +92,35 @@ func CompletedWith(at time.Time, artifacts []Artifact, result json.RawMessage) B
 	if len(result) == 0 {
 		result = json.RawMessage("{}")
 	}
-	return body(TypeCompleted, completedData{At(at), artifacts, result})
+	return body(eventlog.TypeCompleted, completedData{At(at), artifacts, result})
 }
 
 // FailedWith is the terminal event after the last attempt.
 func FailedWith(at time.Time, class, message string) Body {
-	return body(TypeFailed, failedData{class, message, At(at)})
+	return body(eventlog.TypeFailed, failedData{class, message, At(at)})
 }
 
 // Retrying says that an attempt ended without success and another will follow.
 func Retrying(class, message string, attempt int, next time.Time) Body {
-	return body(TypeRetrying, retryingData{class, message, attempt, At(next)})
+	return body(eventlog.TypeRetrying, retryingData{class, message, attempt, At(next)})
 }
 
 // CancelledAt is the terminal event of a cancellation.
-func CancelledAt(at time.Time) Body { return body(TypeCancelled, cancelledData{At(at)}) }
+func CancelledAt(at time.Time) Body { return body(eventlog.TypeCancelled, cancelledData{At(at)}) }
 
 // Logged carries one line that the job wrote.
-func Logged(level, line string) Body { return body(TypeLog, logData{level, line}) }
+func Logged(level, line string) Body { return body(eventlog.TypeLog, logData{level, line}) }
 
 // ArtifactAdded says that a file is ready.
-func ArtifactAdded(a Artifact) Body { return body(TypeArtifact, a) }
+func ArtifactAdded(a Artifact) Body { return body(eventlog.TypeArtifact, a) }
 
 // Fits reports whether the event that b becomes has at most MaxEventBytes.
-func (b Body) Fits() bool { return len(b.Data)+envelopeBytes <= MaxEventBytes }
+func (b Body) Fits() bool { return len(b.Data)+envelopeBytes <= eventlog.MaxEventBytes }
 
 // envelopeBytes is more than an event has around its data.
 const envelopeBytes = 192
 
-// FrameJSON is the event's JSON as streams give it out: at most MaxEventBytes. Logs
-// from before that bound may hold a job.completed that is larger; its result is left
-// out, and `omitted` in its data names it.
-func (e *Event) FrameJSON() []byte {
-	if len(e.JSON) <= MaxEventBytes {
-		return e.JSON
-	}
-	head, data, _ := bytes.Cut(e.JSON, []byte(`,"data":`)) // nothing before it holds text of a job
-	var in struct {
-		CompletedAt json.RawMessage `json:"completedAt"`
-		Artifacts   json.RawMessage `json:"artifacts"`
-		Omitted     []string        `json:"omitted"`
-	}
-	if json.Unmarshal(bytes.TrimSuffix(data, []byte("}")), &in) != nil {
-		return e.JSON
-	}
-	in.Omitted = []string{"result"}
-	short, err := encode(in)
-	if err != nil {
-		return e.JSON
-	}
-	return slices.Concat(head, []byte(`,"data":`), short, []byte("}"))
-}
-
-func body(t Type, data any) Body {
+func body(t eventlog.Type, data any) Body {
 	raw, err := encode(data)
 	if err != nil { // only a broken RawMessage can cause it, and those are validated at the door
 		raw = json.RawMessage("{}")

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 func TestBackoff(t *testing.T) {
@@ -105,7 +107,7 @@ func TestEventsFit(t *testing.T) {
 		Logged("error", wide(MaxLogLineBytes)),
 	} {
 		e := AppendJSON(nil, "abcdefghijklmnop-9223372036854775807", AppendTail(nil, b, strings.Repeat("j", 36), now))
-		if len(e) > MaxEventBytes {
+		if len(e) > eventlog.MaxEventBytes {
 			t.Errorf("%s has %d bytes", b.Type, len(e))
 		}
 		if err := CheckJSON(e, MaxJSONDepth+4); err != nil {

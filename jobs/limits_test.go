@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -43,7 +44,7 @@ func TestJobsExpire(t *testing.T) {
 				t.Errorf("%s, want %s", got, want)
 			}
 		}
-		if d := r.data(t, alone, jobs.TypeFailed); len(d) != 1 || d[0]["error"] != "Expired" || d[0]["errorMessage"] != "nobody began the job within 5000 ms" {
+		if d := r.data(t, alone, eventlog.TypeFailed); len(d) != 1 || d[0]["error"] != "Expired" || d[0]["errorMessage"] != "nobody began the job within 5000 ms" {
 			t.Errorf("%v", d)
 		}
 		time.Sleep(time.Minute)

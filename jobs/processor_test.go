@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
@@ -33,7 +34,7 @@ func TestProcessorTellsTheStory(t *testing.T) {
 			{"progress": 67.0, "message": "Executing action 2 of 3: click", "step": "click"},
 			{"progress": 100.0, "message": "Executing action 3 of 3: type", "step": "type"},
 		}
-		if d := cmp.Diff(want, r.data(t, id, jobs.TypeProgress)); d != "" {
+		if d := cmp.Diff(want, r.data(t, id, eventlog.TypeProgress)); d != "" {
 			t.Error(d)
 		}
 		j := r.get(t, "a", id)
@@ -214,7 +215,7 @@ func TestRetriesBackOff(t *testing.T) {
 			last = next
 		}
 		want := []map[string]any{{"error": "NetworkError", "errorMessage": "no route"}}
-		got := r.data(t, id, jobs.TypeFailed)
+		got := r.data(t, id, eventlog.TypeFailed)
 		delete(got[0], "completedAt")
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
@@ -263,7 +264,7 @@ func TestFinalFailureIsNotRetried(t *testing.T) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, e := range r.events {
-			if len(e.JSON) > jobs.MaxEventBytes {
+			if len(e.JSON) > eventlog.MaxEventBytes {
 				t.Errorf("%s has %d bytes", e.Type, len(e.JSON))
 			}
 		}

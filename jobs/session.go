@@ -3,16 +3,18 @@ package jobs
 import (
 	"context"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // SessionRoom is a room that a resumable session has joined. There may be several
 // of one job, if it was joined again after it had ended.
 type SessionRoom struct {
-	N        int64  // which join of the session it was; later ones have larger numbers
-	Job      string // empty: the client's room
-	Start    Cursor // events at or below it are not for this room
-	JoinedAt uint64 // the session's position (a seq) when it joined
-	End      uint64 // the seq of its job's last event, once the room is over because that was sent; 0: it is not
+	N        int64           // which join of the session it was; later ones have larger numbers
+	Job      string          // empty: the client's room
+	Start    eventlog.Cursor // events at or below it are not for this room
+	JoinedAt uint64          // the session's position (a seq) when it joined
+	End      uint64          // the seq of its job's last event, once the room is over because that was sent; 0: it is not
 }
 
 // RoomEnd says that a room is over.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // Store keeps jobs and logs. Each method that changes something is one command:
@@ -139,58 +141,8 @@ type Store interface {
 	// Filled returns what all clients fill, for metrics.
 	Filled(ctx context.Context) (Filled, error)
 
-	// Open reads, in one read transaction, what a reader of a room must know
-	// to start. See Room.
-	Open(ctx context.Context, r Room, at *Cursor) (RoomState, error)
-
-	// Page reads events of a room with after < seq <= upTo, in order, at most
-	// maxEvents and at most maxBytes of JSON (but at least one event if there
-	// is any), in one read transaction together with the pruned mark.
-	Page(ctx context.Context, r Room, after, upTo uint64, maxEvents, maxBytes int) (Page, error)
-}
-
-// Room names what can be watched: one job, or (Job empty) a client's whole log.
-type Room struct{ Client, Job string }
-
-// Reason says why a cursor cannot be continued from.
-type Reason string
-
-// The reasons of a reset.
-const (
-	Valid         Reason = ""
-	ReasonPruned  Reason = "pruned"  // client room: events after it were deleted by retention
-	ReasonEpoch   Reason = "epoch"   // its incarnation of the log is unknown, or never reached it
-	ReasonFuture  Reason = "future"  // beyond the newest event of the log
-	ReasonInvalid Reason = "invalid" // does not parse
-)
-
-// RoomState is what Open read.
-type RoomState struct {
-	Verdict   Reason // about the cursor that was asked for; Valid if none was
-	Head      uint64 // newest seq of the client's log
-	HeadID    string // cursor at Head
-	Oldest    uint64 // position right before the oldest event of the room that is kept
-	OldID     string // cursor at Oldest
-	Job       *Job   // job rooms only; without what Abridge leaves out
-	EndSeq    uint64 // seq of the job's terminal event, 0 while there is none
-	BeforeEnd string // job rooms that have ended: the cursor right before the terminal event
-
-	// Job rooms: the events after the cursor that was asked for if that is valid,
-	// else after Oldest, provided that they are MaxOpenEvents at most: then a
-	// reader need not ask for a Page. Whole says that they are.
-	Events []Event
-	Whole  bool
-}
-
-// MaxOpenEvents is how many events of a job Open reads.
-const MaxOpenEvents = 8
-
-// Page is one stretch of a room's history.
-type Page struct {
-	Events []Event
-	More   bool   // there are further events up to upTo
-	Pruned uint64 // client rooms: highest seq ever deleted; after < Pruned means a hole
-	Gone   bool   // job rooms: the job was deleted
+	// Reading the log.
+	eventlog.Reader
 }
 
 // ListQuery selects jobs of one client.
@@ -266,7 +218,3 @@ func TimedOut(timeoutMs int64) Failure {
 		Delay:   Backoff,
 	}
 }
-
-// Publisher is told of every commit, in log order, by one goroutine at a time,
-// after the commit and before its callers are answered. It must not block.
-type Publisher interface{ Publish(events []Event) }

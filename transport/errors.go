@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -100,12 +101,12 @@ type Problem struct {
 	Code     Code              `json:"code"`
 	Errors   []jobs.FieldError `json:"errors,omitempty"`
 
-	Reason      jobs.Reason    `json:"reason,omitempty"`      // cursor_gone
-	Oldest      string         `json:"oldest,omitempty"`      // cursor_gone: cursor before the oldest event kept
-	LastEventID string         `json:"lastEventId,omitempty"` // cursor_gone: where to go on
-	Job         *jobs.Abridged `json:"job,omitempty"`         // conflict: as it is now
-	JobStatus   jobs.Status    `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
-	*Figures                   // job_limit, key_limit, artifact_limit, storage_full; nil: a disk is full that nobody measured
+	Reason      eventlog.Reason `json:"reason,omitempty"`      // cursor_gone
+	Oldest      string          `json:"oldest,omitempty"`      // cursor_gone: cursor before the oldest event kept
+	LastEventID string          `json:"lastEventId,omitempty"` // cursor_gone: where to go on
+	Job         *jobs.Abridged  `json:"job,omitempty"`         // conflict: as it is now
+	JobStatus   jobs.Status     `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
+	*Figures                    // job_limit, key_limit, artifact_limit, storage_full; nil: a disk is full that nobody measured
 
 	headers []header
 	retry   time.Duration // Retry-After; 0: none
@@ -178,7 +179,7 @@ func (p *Problem) Passing() bool {
 
 // Gone refuses a cursor that cannot be continued from: 410 on long-poll.
 // oldest and last are cursors.
-func Gone(reason jobs.Reason, oldest, last string) *Problem {
+func Gone(reason eventlog.Reason, oldest, last string) *Problem {
 	p := Refuse(CursorGone, "The events right after this cursor are not there ("+string(reason)+").")
 	p.Reason, p.Oldest, p.LastEventID = reason, oldest, last
 	return p

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -88,7 +89,7 @@ func TestFromError(t *testing.T) {
 		{errors.New("anything"), Internal},
 		{auth.ErrExists, Internal},
 		{Refuse(Forbidden, "no"), Forbidden},
-		{Gone(jobs.ReasonPruned, "a-1", "a-9"), CursorGone},
+		{Gone(eventlog.ReasonPruned, "a-1", "a-9"), CursorGone},
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.want), func(t *testing.T) {
@@ -122,7 +123,7 @@ func TestProblemMembers(t *testing.T) {
 	lost := Refuse(LeaseLost, "gone")
 	lost.JobStatus = jobs.Cancelled
 	answers := map[string]error{
-		"/gone": Gone(jobs.ReasonPruned, "a-1", "a-9"), "/lost": lost,
+		"/gone": Gone(eventlog.ReasonPruned, "a-1", "a-9"), "/lost": lost,
 		"/field": InvalidField("/name", "too <long>"), "/late": Refuse(LoginLimit, "x").RetryAfter(61500 * time.Millisecond),
 	}
 	s := openSite(t, Options{}, func(_ *Door, app *fiber.App) {
@@ -134,7 +135,7 @@ func TestProblemMembers(t *testing.T) {
 			})
 		}
 	})
-	if p := s.call("GET", "/gone").problem(t); p.Reason != jobs.ReasonPruned || p.Oldest != "a-1" || p.LastEventID != "a-9" {
+	if p := s.call("GET", "/gone").problem(t); p.Reason != eventlog.ReasonPruned || p.Oldest != "a-1" || p.LastEventID != "a-9" {
 		t.Errorf("%+v", p)
 	}
 	if p := s.call("GET", "/lost").problem(t); p.Status != 409 || p.JobStatus != jobs.Cancelled {

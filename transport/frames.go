@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -78,7 +79,7 @@ type endData struct {
 }
 
 // RoomName is how a room is called on the wire: job:<id> or client:<id>.
-func RoomName(r hub.Room) string {
+func RoomName(r eventlog.Room) string {
 	if r.Job != "" {
 		return "job:" + r.Job
 	}
@@ -108,7 +109,7 @@ func SubscribedFrame(j hub.Joined) Frame {
 
 // UnsubscribedFrame confirms that a room is not joined any more, and where it was
 // left; an empty cursor: it was not joined. The job may be any text of the peer's.
-func UnsubscribedFrame(r hub.Room, cursor string) Frame {
+func UnsubscribedFrame(r eventlog.Room, cursor string) Frame {
 	r.Job = Echo(r.Job)
 	f := SubscribedFrame(hub.Joined{Room: r, Cursor: cursor})
 	f.Event = "unsubscribed"
@@ -135,7 +136,7 @@ func MarkFrame(m *hub.Mark) Frame {
 	case hub.Live:
 		return Frame{Event: "live", Cursor: m.Cursor, Data: liveData{RoomName(m.Room), m.Cursor}}
 	case hub.Reset:
-		return Frame{Event: "reset", Cursor: m.Cursor, Data: resetData{RoomName(m.Room), m.Reason, m.Oldest, m.Cursor}}
+		return Frame{Event: "reset", Cursor: m.Cursor, Data: resetData{RoomName(m.Room), string(m.Reason), m.Oldest, m.Cursor}}
 	case hub.End:
 		return Frame{Event: "end", Cursor: m.Cursor, Data: endData{m.Room.Job, m.Status, m.Cursor}}
 	case hub.Gone:
@@ -171,19 +172,4 @@ func ProblemFrame(p *Problem) Frame {
 		Message string `json:"message"`
 		*Problem
 	}{p.Detail, p}}
-}
-
-// HubStart hands a start to the hub.
-func (s Start) HubStart() hub.Start {
-	st := hub.Start{Invalid: s.Invalid}
-	if s.Cursor != nil {
-		st.Cursor = &hub.Cursor{Epoch: s.Cursor.Epoch, Seq: s.Cursor.Seq, Text: s.Cursor.String()}
-	}
-	switch s.From {
-	case FromStart:
-		st.From = hub.FromStart
-	case FromNow:
-		st.From = hub.FromNow
-	}
-	return st
 }

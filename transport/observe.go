@@ -29,11 +29,11 @@ func (o Observer) Delivered(transport string, n int, published time.Time) {
 }
 
 // Resumed reports where a reader started.
-func (o Observer) Resumed(transport string, st Start, j hub.Joined) {
+func (o Observer) Resumed(transport string, st hub.Start, j hub.Joined) {
 	outcome := "new"
 	switch {
 	case j.Reset != nil:
-		outcome = j.Reset.Reason
+		outcome = string(j.Reset.Reason)
 	case st.Cursor != nil:
 		outcome = "resumed"
 	}

@@ -7,76 +7,60 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
+	"github.com/jobcast/jobcast/hub"
 )
 
 // MaxWait is the longest that a caller may ask to wait, on long-polls and with
 // `Prefer: wait`. It bounds how long a request holds its memory.
 const MaxWait = 60 * time.Second
 
-// From overrides where a subscription without a cursor starts.
-type From string
-
-// The values of From.
-const (
-	FromDefault From = ""      // a job room at the job's first event, a client room now
-	FromStart   From = "start" // at the oldest event that is kept
-	FromNow     From = "now"   // at the tail
-)
-
-// Start is where a subscription starts, on all transports alike.
-type Start struct {
-	Cursor  *jobs.Cursor // right after it; nil: see From
-	From    From         // only without a cursor
-	Invalid bool         // the header's cursor does not parse: reset with reason invalid, then From
-}
-
 // StartFrom reads where a subscription starts. The header Last-Event-ID wins
 // over `?lastEventId=`, that over `?from=start|now`: an EventSource sends the
 // query it was opened with and a fresh header together. Empty is absent. A
 // cursor that does not parse is malformed in the query and Invalid in the
 // header, where a browser could not correct it.
-func StartFrom(c *fiber.Ctx) (Start, error) {
+func StartFrom(c *fiber.Ctx) (hub.Start, error) {
 	from, err := parseFrom(c.Query("from"))
 	if err != nil {
-		return Start{}, err
+		return hub.Start{}, err
 	}
 	if s := c.Get("Last-Event-ID"); s != "" {
 		if cursor, ok := parseCursor(s); ok {
-			return Start{Cursor: &cursor}, nil
+			return hub.Start{Cursor: &cursor}, nil
 		}
-		return Start{From: from, Invalid: true}, nil
+		return hub.Start{From: from, Invalid: true}, nil
 	}
 	if s := c.Query("lastEventId"); s != "" {
 		cursor, ok := parseCursor(s)
 		if !ok {
-			return Start{}, Refuse(Malformed, "lastEventId is not a cursor.")
+			return hub.Start{}, Refuse(Malformed, "lastEventId is not a cursor.")
 		}
-		return Start{Cursor: &cursor}, nil
+		return hub.Start{Cursor: &cursor}, nil
 	}
-	return Start{From: from}, nil
+	return hub.Start{From: from}, nil
 }
 
 // ParseStart reads a start given in a frame: lastEventId (a cursor) wins over
 // from; both may be empty.
-func ParseStart(lastEventID, from string) (Start, error) {
+func ParseStart(lastEventID, from string) (hub.Start, error) {
 	f, err := parseFrom(from)
 	if err != nil {
-		return Start{}, err
+		return hub.Start{}, err
 	}
 	if lastEventID == "" {
-		return Start{From: f}, nil
+		return hub.Start{From: f}, nil
 	}
 	cursor, ok := parseCursor(lastEventID)
 	if !ok {
-		return Start{From: f, Invalid: true}, nil
+		return hub.Start{From: f, Invalid: true}, nil
 	}
-	return Start{Cursor: &cursor}, nil
+	return hub.Start{Cursor: &cursor}, nil
 }
 
 // Reading is how a reader of events wants them.
 type Reading struct {
-	Start     Start
+	Start     hub.Start
 	Wait      time.Duration // `?wait=`, whole seconds 0..60: how long a long-poll may wait
 	Conflate  bool          // `?conflate=1`: of each batch only the newest progress per job and attempt
 	Heartbeat bool          // `?heartbeat=event`: SSE says its signs of life as `event: ping`, not as comments
@@ -108,18 +92,21 @@ func ReadingFrom(c *fiber.Ctx) (r Reading, err error) {
 	return r, nil
 }
 
-func parseFrom(s string) (From, error) {
-	switch f := From(s); f {
-	case FromDefault, FromStart, FromNow:
-		return From(strings.Clone(s)), nil
-	default:
-		return "", InvalidField("?from", "must be start or now")
+func parseFrom(s string) (hub.From, error) {
+	switch s {
+	case "":
+		return hub.Default, nil
+	case "start":
+		return hub.FromStart, nil
+	case "now":
+		return hub.FromNow, nil
 	}
+	return 0, InvalidField("?from", "must be start or now")
 }
 
 // parseCursor is jobs.ParseCursor on a copy, because the epoch of the result is
 // a part of its argument.
-func parseCursor(s string) (jobs.Cursor, bool) { return jobs.ParseCursor(strings.Clone(s)) }
+func parseCursor(s string) (eventlog.Cursor, bool) { return eventlog.ParseCursor(strings.Clone(s)) }
 
 func parseWait(s string) (time.Duration, error) {
 	if s == "" {

@@ -7,14 +7,17 @@ import (
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/hub"
 )
 
-func show(s Start) string {
+func show(s hub.Start) string {
 	cursor := "-"
 	if s.Cursor != nil {
 		cursor = s.Cursor.String()
 	}
-	return fmt.Sprintf("%s from=%s invalid=%t", cursor, s.From, s.Invalid)
+	from := map[hub.From]string{hub.Default: "", hub.FromStart: "start", hub.FromNow: "now"}
+	return fmt.Sprintf("%s from=%s invalid=%t", cursor, from[s.From], s.Invalid)
 }
 
 func TestStartPrecedence(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -136,9 +137,9 @@ type batch struct {
 	clients map[int64]*logHead
 	leases  map[int64]*lease // nil: ended
 	served  map[string]int64
-	counts  map[int]int64 // by status code, difference
-	events  []jobs.Event  // in log order
-	tail    []byte        // scratch
+	counts  map[int]int64    // by status code, difference
+	events  []eventlog.Event // in log order
+	tail    []byte           // scratch
 
 	expiries map[int64]int64 // 0: none of the client's jobs expires
 	expired  int64
@@ -242,14 +243,14 @@ func (b *batch) append(head *logHead, job int64, uuid string, at time.Time, bodi
 		if _, err := b.exec(sqlAddEvent, head.id, head.seq, job, kind, b.tail); err != nil {
 			return "", fmt.Errorf("insert event: %w", err)
 		}
-		id = jobs.Cursor{Epoch: head.epoch, Seq: head.seq}.String()
+		id = eventlog.Cursor{Epoch: head.epoch, Seq: head.seq}.String()
 		b.events = append(b.events, newEvent(head.name, head.seq, id, body.Type, uuid, b.tail))
 	}
 	return id, nil
 }
 
-func newEvent(client string, seq uint64, id string, t jobs.Type, uuid string, tail []byte) jobs.Event {
-	return jobs.Event{
+func newEvent(client string, seq uint64, id string, t eventlog.Type, uuid string, tail []byte) eventlog.Event {
+	return eventlog.Event{
 		Client: client, Seq: seq, ID: id, Type: t, JobID: uuid,
 		JSON: jobs.AppendJSON(make([]byte, 0, eventBytes(len(id), len(tail))), id, tail),
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -34,13 +35,13 @@ func statusCode(s jobs.Status) (int, bool) {
 // Codes of an event's type in the database.
 const kindProgress = 3
 
-var kinds = [...]jobs.Type{
-	1: jobs.TypeCreated, 2: jobs.TypeStarted, kindProgress: jobs.TypeProgress,
-	4: jobs.TypeCompleted, 5: jobs.TypeFailed, 6: jobs.TypeRetrying,
-	7: jobs.TypeCancelled, 8: jobs.TypeLog, 9: jobs.TypeArtifact,
+var kinds = [...]eventlog.Type{
+	1: eventlog.TypeCreated, 2: eventlog.TypeStarted, kindProgress: eventlog.TypeProgress,
+	4: eventlog.TypeCompleted, 5: eventlog.TypeFailed, 6: eventlog.TypeRetrying,
+	7: eventlog.TypeCancelled, 8: eventlog.TypeLog, 9: eventlog.TypeArtifact,
 }
 
-func kindCode(t jobs.Type) (int, bool) {
+func kindCode(t eventlog.Type) (int, bool) {
 	for code, name := range kinds {
 		if name == t && code > 0 {
 			return code, true

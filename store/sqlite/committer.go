@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -39,7 +40,7 @@ type committer struct {
 	db        *session
 	st        *state
 	limits    jobs.Limits
-	publisher jobs.Publisher
+	publisher eventlog.Publisher
 	onBatch   func(int)
 	health    *health
 	stale     bool // a COMMIT failed: st must be read again

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -69,7 +70,7 @@ func leased(t testing.TB, s *Store, client string) jobs.Leased {
 
 func head(t testing.TB, s *Store, client string) uint64 {
 	t.Helper()
-	state, err := s.Open(t.Context(), jobs.Room{Client: client}, nil)
+	state, err := s.Open(t.Context(), eventlog.Room{Client: client}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestManyProducersFewCommits(t *testing.T) {
 // TestPoison: a command that breaks fails alone, and the numbering has no hole.
 func TestPoison(t *testing.T) {
 	var published []uint64
-	s := openServing(t, t.TempDir(), Options{Publisher: publisher(func(events []jobs.Event) {
+	s := openServing(t, t.TempDir(), Options{Publisher: publisher(func(events []eventlog.Event) {
 		for _, e := range events {
 			published = append(published, e.Seq)
 		}
@@ -157,9 +158,9 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-type publisher func([]jobs.Event)
+type publisher func([]eventlog.Event)
 
-func (p publisher) Publish(events []jobs.Event) { p(events) }
+func (p publisher) Publish(events []eventlog.Event) { p(events) }
 
 // TestCommitFails: after a COMMIT whose fate is unknown nobody is told yes, and
 // the log goes on from what the database holds.
@@ -185,7 +186,7 @@ func TestCommitFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, ok := jobs.ParseCursor(r.LastEventID); !ok || c.Seq != 3 || head(t, s, "a") != 3 {
+	if c, ok := eventlog.ParseCursor(r.LastEventID); !ok || c.Seq != 3 || head(t, s, "a") != 3 {
 		t.Errorf("the log goes on at %s, head %d", r.LastEventID, head(t, s, "a"))
 	}
 	if out, err := s.ExpireLeases(t.Context(), 10); out.N != 0 || time.Until(out.Next) < 59*time.Minute || err != nil {
@@ -216,10 +217,10 @@ func TestCommitLands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, _ := jobs.ParseCursor(r.LastEventID); c.Seq != 4 {
+	if c, _ := eventlog.ParseCursor(r.LastEventID); c.Seq != 4 {
 		t.Errorf("the log goes on at %s, want 4", r.LastEventID)
 	}
-	p, err := s.Page(t.Context(), jobs.Room{Client: "a"}, 0, 10, 10, 1<<20)
+	p, err := s.Page(t.Context(), eventlog.Room{Client: "a"}, 0, 10, 1<<20)
 	if err != nil || len(p.Events) != 4 || p.Events[2].ID == p.Events[3].ID {
 		t.Errorf("page %+v, error %v", p, err)
 	}
@@ -264,7 +265,7 @@ func TestStorageFull(t *testing.T) {
 	if err != nil {
 		t.Fatalf("append after space came back: %v", err)
 	}
-	if c, _ := jobs.ParseCursor(r.LastEventID); c.Seq != acked+1 {
+	if c, _ := eventlog.ParseCursor(r.LastEventID); c.Seq != acked+1 {
 		t.Errorf("the log goes on at %d after %d", c.Seq, acked)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -20,18 +21,18 @@ func TestStatementsStayCompiled(t *testing.T) {
 		if _, err := s.Append(ctx, l.Lease, []jobs.Body{jobs.Progressed(50, "half", "x")}); err != nil {
 			t.Fatal(err)
 		}
-		room := jobs.Room{Client: "c", Job: l.Job.ID}
+		room := eventlog.Room{Client: "c", Job: l.Job.ID}
 		if _, err := s.Get(ctx, "c", l.Job.ID); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.List(ctx, "c", jobs.ListQuery{Limit: 3}); err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range []jobs.Room{room, {Client: "c"}} {
-			if _, err := s.Open(ctx, r, &jobs.Cursor{}); err != nil {
+		for _, r := range []eventlog.Room{room, {Client: "c"}} {
+			if _, err := s.Open(ctx, r, &eventlog.Cursor{}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Page(ctx, r, 0, 1000, 10, 10_000); err != nil {
+			if _, err := s.Page(ctx, r, 0, 10, 10_000); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -70,7 +71,7 @@ func TestLost(t *testing.T) {
 			var log journal
 			s := openServing(t, dir, Options{
 				Logger:    slog.New(slog.NewTextHandler(&log, nil)),
-				Publisher: publisher(func(e []jobs.Event) { published += len(e) }),
+				Publisher: publisher(func(e []eventlog.Event) { published += len(e) }),
 			})
 			l := leased(t, s, "a")
 			if err := s.Ready(t.Context()); err != nil {
@@ -112,7 +113,7 @@ func TestLostWhileCommitting(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	var published int
 	s := openServing(t, dir, Options{
-		Logger: slog.New(slog.DiscardHandler), Publisher: publisher(func(e []jobs.Event) { published += len(e) }),
+		Logger: slog.New(slog.DiscardHandler), Publisher: publisher(func(e []eventlog.Event) { published += len(e) }),
 	})
 	err := <-enqueue(s, func(b *batch) error {
 		return errors.Join(submitCommand(newID())(b), os.Rename(dir, dir+".away"))
@@ -131,7 +132,7 @@ func TestLostWhileCommitting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, _ := jobs.ParseCursor(j.Cursor); c.Seq != 2 || published != 1 {
+	if c, _ := eventlog.ParseCursor(j.Cursor); c.Seq != 2 || published != 1 {
 		t.Errorf("the log goes on at %s with %d events published", j.Cursor, published)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -123,7 +124,7 @@ func checkLedger(t *testing.T, s *Store, ledger map[string][]string) {
 		stored := make(map[string]bool)
 		var last uint64
 		for more := true; more; {
-			p, err := s.Page(t.Context(), jobs.Room{Client: client}, last, 1<<62, 1000, 1<<20)
+			p, err := s.Page(t.Context(), eventlog.Room{Client: client}, last, 1000, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -39,47 +40,47 @@ type logRow struct {
 	epoch                string // of all the job's events; empty: not known to be the same
 }
 
-// Open implements jobs.Store. In a client room Oldest is the pruned mark: events
+// Open implements eventlog.Reader. In a client room Oldest is the pruned mark: events
 // of jobs that are still kept may lie below it, but no reader can start there.
 // A client of whom nothing is known has an empty log.
-func (s *Store) Open(ctx context.Context, r jobs.Room, at *jobs.Cursor) (jobs.RoomState, error) {
+func (s *Store) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
 	if r.Job == "" && at == nil {
-		return readOnce(ctx, s, func(db *session) (jobs.RoomState, error) {
+		return readOnce(ctx, s, func(db *session) (eventlog.Opened, error) {
 			_, state, err := db.openLog(r)
 			return state, err
 		})
 	}
-	return read(ctx, s, func(db *session) (jobs.RoomState, error) {
+	return read(ctx, s, func(db *session) (eventlog.Opened, error) {
 		open := db.openLog
 		if r.Job != "" {
 			open = db.openJob
 		}
 		l, state, err := open(r)
 		if err == nil && at != nil {
-			state.Verdict, err = db.verdict(l, *at)
+			state.Reason, err = db.verdict(l, *at)
 		}
 		switch {
 		case err != nil:
-			return jobs.RoomState{}, err
+			return eventlog.Opened{}, err
 		case r.Job != "":
 			from := state.Oldest
-			if at != nil && state.Verdict == jobs.Valid {
+			if at != nil && state.Reason == eventlog.Valid {
 				from = max(from, at.Seq)
 			}
 			state.Events, state.Whole, err = db.few(l, r.Client, from)
-		case at != nil && state.Verdict == jobs.Valid && at.Seq < l.pruned:
-			state.Verdict = jobs.ReasonPruned
+		case at != nil && state.Reason == eventlog.Valid && at.Seq < l.pruned:
+			state.Reason = eventlog.ReasonPruned
 		}
 		return state, err
 	})
 }
 
 // few reads the events of the opened job after a seq, if they are few.
-func (s *session) few(l logRow, client string, after uint64) (events []jobs.Event, whole bool, err error) {
+func (s *session) few(l logRow, client string, after uint64) (events []eventlog.Event, whole bool, err error) {
 	if after >= l.newest {
 		return nil, true, nil
 	}
-	stored, more, err := s.events(sqlJobPage, []any{l.job, after, l.newest, jobs.MaxOpenEvents + 1}, jobs.MaxOpenEvents, openBytes)
+	stored, more, err := s.events(sqlJobPage, []any{l.job, after, l.newest, eventlog.MaxOpenEvents + 1}, eventlog.MaxOpenEvents, openBytes)
 	if err != nil || more {
 		return nil, false, err
 	}
@@ -92,18 +93,18 @@ func (s *session) few(l logRow, client string, after uint64) (events []jobs.Even
 }
 
 // openLog tells how a client's room stands.
-func (s *session) openLog(r jobs.Room) (l logRow, state jobs.RoomState, err error) {
+func (s *session) openLog(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
 	var head, oldest sql.NullString
 	if _, err = s.row(sqlOpenLog, []any{r.Client}, &l.id, &l.head, &l.pruned, &head, &oldest); err != nil {
 		return l, state, err
 	}
 	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
-	state.Oldest, state.OldID = l.pruned, cursorAt(oldest, l.pruned)
+	state.Oldest, state.OldestID = l.pruned, cursorAt(oldest, l.pruned)
 	return l, state, nil
 }
 
 // openJob tells how a job's room stands.
-func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err error) {
+func (s *session) openJob(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
 	var head, oldest sql.NullString
 	var first uint64
 	row, err := s.brief(sqlOpenJob, []any{r.Job, r.Client}, &l.head, &l.pruned, &head, &first, &oldest)
@@ -117,20 +118,23 @@ func (s *session) openJob(r jobs.Room) (l logRow, state jobs.RoomState, err erro
 	if oldest.String == row.epoch { // from before the first event to the newest
 		l.epoch = row.epoch
 	}
-	state.Job = &row.Job
+	state.Status = string(row.Status)
+	if state.Job, err = (jobs.Abridged{Job: row.Job}).MarshalJSON(); err != nil {
+		return l, state, fmt.Errorf("encode job: %w", err)
+	}
 	state.Head, state.HeadID = l.head, cursorAt(head, l.head)
-	state.Oldest, state.OldID = first-1, cursorAt(oldest, first-1)
+	state.Oldest, state.OldestID = first-1, cursorAt(oldest, first-1)
 	if row.Status.Terminal() { // nothing follows the terminal event
-		state.EndSeq = row.newest
+		state.End = row.newest
 		state.BeforeEnd, err = s.position(row.client, row.newest-1)
 	}
 	return l, state, err
 }
 
 // verdict judges a cursor by the epochs of its log, whatever was pruned.
-func (s *session) verdict(l logRow, at jobs.Cursor) (jobs.Reason, error) {
-	if at == (jobs.Cursor{}) {
-		return jobs.Valid, nil
+func (s *session) verdict(l logRow, at eventlog.Cursor) (eventlog.Reason, error) {
+	if at == (eventlog.Cursor{}) {
+		return eventlog.Valid, nil
 	}
 	var from, next uint64
 	known, err := s.row(sqlEpoch, []any{l.id, at.Epoch}, &from)
@@ -138,18 +142,18 @@ func (s *session) verdict(l logRow, at jobs.Cursor) (jobs.Reason, error) {
 		return "", err
 	}
 	if !known || at.Seq < from {
-		return jobs.ReasonEpoch, nil
+		return eventlog.ReasonEpoch, nil
 	}
 	ended, err := s.row(sqlNextEpoch, []any{l.id, from}, &next)
 	switch {
 	case err != nil:
 		return "", err
 	case ended && at.Seq >= next:
-		return jobs.ReasonEpoch, nil
+		return eventlog.ReasonEpoch, nil
 	case !ended && at.Seq > l.head:
-		return jobs.ReasonFuture, nil
+		return eventlog.ReasonFuture, nil
 	}
-	return jobs.Valid, nil
+	return eventlog.Valid, nil
 }
 
 // storedEvent is an event without its id.
@@ -159,10 +163,10 @@ type storedEvent struct {
 	tail []byte
 }
 
-// Page implements jobs.Store.
-func (s *Store) Page(ctx context.Context, r jobs.Room, after, upTo uint64, maxEvents, maxBytes int) (jobs.Page, error) {
-	after, upTo = min(after, maxRowID), min(upTo, maxRowID) // SQLite's integers are signed
-	return read(ctx, s, func(db *session) (jobs.Page, error) {
+// Page implements eventlog.Reader.
+func (s *Store) Page(ctx context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
+	after = min(after, maxRowID) // SQLite's integers are signed
+	return read(ctx, s, func(db *session) (eventlog.Page, error) {
 		client, of, page, err := db.pageOf(r)
 		if err != nil || of == 0 {
 			return page, err
@@ -171,19 +175,24 @@ func (s *Store) Page(ctx context.Context, r jobs.Room, after, upTo uint64, maxEv
 		if r.Job != "" {
 			query = sqlJobPage
 		}
-		stored, more, err := db.events(query, []any{of, after, upTo, maxEvents + 1}, maxEvents, maxBytes)
+		stored, more, err := db.events(query, []any{of, after, uint64(maxRowID), maxEvents + 1}, maxEvents, maxBytes)
 		if err != nil {
-			return jobs.Page{}, fmt.Errorf("read events: %w", err)
+			return eventlog.Page{}, fmt.Errorf("read events: %w", err)
 		}
 		page.More = more
 		page.Events, err = db.withIDs(client, r.Client, stored)
+		if err == nil && after < page.Pruned { // rare: say where the log begins now
+			var now eventlog.Opened
+			_, now, err = db.openLog(r)
+			page.OldestID = now.OldestID
+		}
 		return page, err
 	})
 }
 
 // pageOf returns the row ids of a room's client and of what its events are found by,
 // the client or the job, which is 0 if there is none.
-func (s *session) pageOf(r jobs.Room) (client, of int64, page jobs.Page, err error) {
+func (s *session) pageOf(r eventlog.Room) (client, of int64, page eventlog.Page, err error) {
 	if r.Job == "" {
 		_, err = s.row(sqlLog, []any{r.Client}, &client, &page.Pruned)
 		return client, client, page, err
@@ -202,7 +211,7 @@ func (s *session) events(query string, args []any, maxEvents, maxBytes int) (sto
 		if err := rows.Scan(&e.seq, &e.kind, &tail); err != nil {
 			return false, err
 		}
-		size += eventBytes(len(jobs.Cursor{Seq: e.seq}.String())+epochBytes-1, len(tail))
+		size += eventBytes(len(eventlog.Cursor{Seq: e.seq}.String())+epochBytes-1, len(tail))
 		if len(stored) > 0 && (len(stored) >= maxEvents || size > maxBytes) {
 			more = true
 			return false, nil
@@ -221,7 +230,7 @@ type span struct {
 }
 
 // withIDs makes events of stored ones: each bears the epoch that covers it.
-func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jobs.Event, error) {
+func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]eventlog.Event, error) {
 	if len(stored) == 0 {
 		return nil, nil
 	}
@@ -239,9 +248,9 @@ func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]jo
 }
 
 // bearing makes events of stored ones, which bear the epochs of spans, newest first.
-func bearing(spans []span, name string, stored []storedEvent) ([]jobs.Event, error) {
+func bearing(spans []span, name string, stored []storedEvent) ([]eventlog.Event, error) {
 	var epoch string
-	events := make([]jobs.Event, len(stored))
+	events := make([]eventlog.Event, len(stored))
 	for i, e := range stored {
 		for n := len(spans); n > 0 && spans[n-1].from <= e.seq; n-- {
 			epoch, spans = spans[n-1].epoch, spans[:n-1]
@@ -249,7 +258,7 @@ func bearing(spans []span, name string, stored []storedEvent) ([]jobs.Event, err
 		if e.kind <= 0 || e.kind >= len(kinds) {
 			return nil, fmt.Errorf("event %d of client %s has the unknown kind %d", e.seq, name, e.kind)
 		}
-		id := jobs.Cursor{Epoch: epoch, Seq: e.seq}.String()
+		id := eventlog.Cursor{Epoch: epoch, Seq: e.seq}.String()
 		events[i] = newEvent(name, e.seq, id, kinds[e.kind], tailJob(e.tail), e.tail)
 	}
 	return events, nil

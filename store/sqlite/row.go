@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -70,7 +71,7 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
 	}
 	r.Status = statuses[r.status]
-	r.Cursor = jobs.Cursor{Epoch: r.epoch, Seq: r.newest}.String()
+	r.Cursor = eventlog.Cursor{Epoch: r.epoch, Seq: r.newest}.String()
 	if queue != "" {
 		r.Queue = &queue
 	}
@@ -185,12 +186,12 @@ func known(id int64) func(*jobRow, error) (jobs.Job, error) {
 
 // cursorAt is the cursor at seq, which epoch covers; at 0, which none does, it is NULL.
 func cursorAt(epoch sql.NullString, seq uint64) string {
-	return jobs.Cursor{Epoch: epoch.String, Seq: seq}.String()
+	return eventlog.Cursor{Epoch: epoch.String, Seq: seq}.String()
 }
 
 // position returns the cursor at seq: it bears the epoch that covers it.
 func (s *session) position(client int64, seq uint64) (string, error) {
-	c := jobs.Cursor{Seq: seq}
+	c := eventlog.Cursor{Seq: seq}
 	if seq == 0 {
 		return c.String(), nil
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -30,8 +31,8 @@ var (
 
 // Options of Open. The zero value is a store for managing keys.
 type Options struct {
-	Publisher jobs.Publisher // is told of every commit; nil: nobody is
-	Logger    *slog.Logger   // nil: slog.Default()
+	Publisher eventlog.Publisher // is told of every commit; nil: nobody is
+	Logger    *slog.Logger       // nil: slog.Default()
 
 	// Serving takes the exclusive lock on the folder, ends the leases that an
 	// earlier process held itself, and gives every other open lease one full

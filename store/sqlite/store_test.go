@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/storetest"
 )
@@ -49,7 +50,7 @@ func TestConformance(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		var disk faultyDisk
 		return storetest.Harness{
-			Open: func(p jobs.Publisher, now func() time.Time, limits jobs.Limits) storetest.Store {
+			Open: func(p eventlog.Publisher, now func() time.Time, limits jobs.Limits) storetest.Store {
 				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p, Now: now, Limits: limits})
 				if err != nil {
 					t.Fatal(err)

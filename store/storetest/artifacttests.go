@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -37,7 +38,7 @@ func testArtifacts(w *world) {
 	}
 	again := stored(l.Job.ID, "one.txt", "file3")
 	must(w.store.AddArtifact(w.Context(), l.Lease, again, nil))(w)
-	w.wantTypes("a", l.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeArtifact, jobs.TypeArtifact, jobs.TypeArtifact)
+	w.wantTypes("a", l.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeArtifact, eventlog.TypeArtifact, eventlog.TypeArtifact)
 	if diff := cmp.Diff([]jobs.Artifact{again.Artifact, two.Artifact}, w.get("a", l.Job.ID).Artifacts); diff != "" {
 		w.Errorf("artifacts (-want +got):\n%s", diff)
 	}
@@ -136,7 +137,7 @@ func testArtifactsFit(w *world) {
 	w.wantStatus(w.get("a", l.Job.ID), jobs.Processing)
 	must(w.store.Complete(w.Context(), l.Lease, big[:0]))(w)
 	events := w.history("a", l.Job.ID)
-	if last := events[len(events)-1]; last.Type != jobs.TypeCompleted || len(last.JSON) > jobs.MaxEventBytes {
+	if last := events[len(events)-1]; last.Type != eventlog.TypeCompleted || len(last.JSON) > eventlog.MaxEventBytes {
 		w.Errorf("the last event is %s with %d bytes", last.Type, len(last.JSON))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -26,7 +27,7 @@ func testClaim(w *world) {
 	if l.Job.Attempt != 1 || l.Job.StartedAt == nil {
 		w.Errorf("claimed job is %+v", l.Job)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted)
 	started := w.history("a", j.ID)[1]
 	if l.Job.Cursor != started.ID || w.data(started)["attempt"] != 1.0 {
 		w.Errorf("started is %s, job's cursor %s", started.JSON, l.Job.Cursor)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -86,7 +87,7 @@ func testExpireJobs(w *world) {
 		got.StartedAt != nil || got.CompletedAt == nil || got.CompletedAt.Before(got.ExpiresAt.Time) {
 		w.Errorf("expired job is %+v", got)
 	}
-	w.wantTypes("b", alone.ID, jobs.TypeCreated, jobs.TypeFailed)
+	w.wantTypes("b", alone.ID, eventlog.TypeCreated, eventlog.TypeFailed)
 	events := w.history("b", alone.ID)
 	if d := w.data(events[1]); d["error"] != "Expired" || d["errorMessage"] != *got.ErrorMessage || d["completedAt"] != got.CompletedAt.String() {
 		w.Errorf("event %s", events[1].JSON)
@@ -178,11 +179,11 @@ func testExpireRace(w *world) {
 			w.Fatalf("round %d: claimed %d times and expired %d times", i, len(claimed), n)
 		}
 		if n == 1 {
-			w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeFailed)
+			w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeFailed)
 			continue
 		}
 		must(w.store.Complete(w.Context(), claimed[0].Lease, nil))(w)
-		w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeCompleted)
+		w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeCompleted)
 	}
 }
 

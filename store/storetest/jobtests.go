@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -37,7 +38,7 @@ func testSubmit(w *world) {
 	if diff := cmp.Diff(j, w.get("a", id)); diff != "" {
 		w.Errorf("read job differs (-submitted +read):\n%s", diff)
 	}
-	w.wantTypes("a", id, jobs.TypeCreated)
+	w.wantTypes("a", id, eventlog.TypeCreated)
 
 	runAt := time.Now().Add(time.Hour)
 	spec = queued()
@@ -119,7 +120,7 @@ func testTwins(w *world) {
 	if n != 1 {
 		w.Errorf("%d callers made the job", n)
 	}
-	if got := len(w.page(jobs.Room{Client: "a"}, 0, 100)); got != 1 {
+	if got := len(w.page(eventlog.Room{Client: "a"}, 0, 100)); got != 1 {
 		w.Errorf("the log has %d events", got)
 	}
 }
@@ -182,7 +183,7 @@ func testCancel(w *world) {
 	if diff := cmp.Diff(got, must(w.store.Cancel(w.Context(), "a", j.ID))(w)); diff != "" {
 		w.Errorf("cancelled twice (-first +second):\n%s", diff)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeCancelled)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeCancelled)
 	if n := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 1, TTL: time.Hour}); len(n) != 0 {
 		w.Error("a cancelled job was claimed")
 	}
@@ -232,7 +233,7 @@ func testRetry(w *world) {
 	if l := w.claim("a"); l.Job.ID != id {
 		w.Errorf("claimed %s, want the retry %s", l.Job.ID, id)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeCancelled)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeCancelled)
 }
 
 // testOwnership: to another client a job is as one that does not exist.
@@ -246,7 +247,7 @@ func testOwnership(w *world) {
 			_, get := w.store.Get(w.Context(), client, id)
 			_, cancel := w.store.Cancel(w.Context(), client, id)
 			_, _, retry := w.store.Retry(w.Context(), client, id, newID(), jobs.Idempotency{})
-			_, open := w.store.Open(w.Context(), jobs.Room{Client: client, Job: id}, nil)
+			_, open := w.store.Open(w.Context(), eventlog.Room{Client: client, Job: id}, nil)
 			_, add := w.store.Append(w.Context(), lease, []jobs.Body{jobs.Logged("info", "x")})
 			_, extend := w.store.Extend(w.Context(), lease)
 			_, complete := w.store.Complete(w.Context(), lease, nil)
@@ -258,7 +259,7 @@ func testOwnership(w *world) {
 					w.Errorf("%s by %s: %v", name, client, err)
 				}
 			}
-			p := must(w.store.Page(w.Context(), jobs.Room{Client: client, Job: id}, 0, 100, 10, 1<<20))(w)
+			p := must(w.store.Page(w.Context(), eventlog.Room{Client: client, Job: id}, 0, 10, 1<<20))(w)
 			if !p.Gone || len(p.Events) > 0 {
 				w.Errorf("page read by %s: %+v", client, p)
 			}
@@ -267,10 +268,10 @@ func testOwnership(w *world) {
 	if got := w.claims(jobs.Claim{Client: "nobody", Queues: []string{"q"}, Max: 9, TTL: time.Hour}); len(got) != 0 {
 		w.Errorf("another client claimed %d jobs", len(got))
 	}
-	for _, e := range w.page(jobs.Room{Client: "b"}, 0, 10) {
+	for _, e := range w.page(eventlog.Room{Client: "b"}, 0, 10) {
 		if e.JobID == j.ID || e.Client != "b" {
 			w.Errorf("b's log shows %s", e.JSON)
 		}
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -23,7 +24,7 @@ func testAppend(w *world) {
 	if r.LastEventID != events[len(events)-1].ID || r.ExpiresAt.Before(before.Add(time.Hour)) {
 		w.Errorf("receipt is %+v", r)
 	}
-	w.wantTypes("a", l.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeProgress, jobs.TypeLog, jobs.TypeProgress, jobs.TypeLog)
+	w.wantTypes("a", l.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeProgress, eventlog.TypeLog, eventlog.TypeProgress, eventlog.TypeLog)
 	if line := w.data(events[3])["line"]; line != `a "line"` {
 		w.Errorf("log line is %v", line)
 	}
@@ -63,7 +64,7 @@ func testComplete(w *world) {
 	if diff := cmp.Diff(j, again); diff != "" {
 		w.Errorf("completed twice (-first +second):\n%s", diff)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeArtifact, jobs.TypeCompleted)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeArtifact, eventlog.TypeCompleted)
 	last := w.history("a", j.ID)[3]
 	if data := w.data(last); j.Cursor != last.ID || len(data["artifacts"].([]any)) != 1 || data["result"].(map[string]any)["ok"] != true {
 		w.Errorf("terminal event is %s", last.JSON)
@@ -124,7 +125,7 @@ func testFail(w *world) {
 	if again := must(w.store.Fail(w.Context(), l.Lease, jobs.Failure{Class: "Y"}))(w); again.Cursor != got.Cursor {
 		w.Error("failing again changed the job")
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeRetrying, jobs.TypeStarted, jobs.TypeRetrying, jobs.TypeStarted, jobs.TypeFailed)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying, eventlog.TypeStarted, eventlog.TypeRetrying, eventlog.TypeStarted, eventlog.TypeFailed)
 
 	w.submit("a", queued())
 	l = w.claim("a")
@@ -137,7 +138,7 @@ func testRelease(w *world) {
 	if err := w.store.Release(w.Context(), l.Lease); err != nil {
 		w.Fatal(err)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeRetrying)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying)
 	if data := w.data(w.history("a", j.ID)[2]); data["error"] != jobs.ClassInterrupted {
 		w.Errorf("released with %v", data)
 	}
@@ -187,7 +188,7 @@ func testExpire(w *world) {
 	if *got.Error != jobs.ClassLeaseExpired || got.Attempt != 2 {
 		w.Errorf("job is %+v", got)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeRetrying, jobs.TypeStarted, jobs.TypeFailed)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying, eventlog.TypeStarted, eventlog.TypeFailed)
 
 	w.submitMany("a", 5, queued())
 	w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 5, TTL: time.Millisecond})
@@ -226,7 +227,7 @@ func testFencing(w *world) {
 		w.Errorf("the new lease: %d %v %v", n, next, err)
 	}
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeLog, jobs.TypeRetrying, jobs.TypeStarted, jobs.TypeCompleted)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeLog, eventlog.TypeRetrying, eventlog.TypeStarted, eventlog.TypeCompleted)
 }
 
 // testLocalLeases: a restart ends the leases of the process that is gone, and
@@ -238,7 +239,7 @@ func testLocalLeases(w *world) {
 	claim.Local = true
 	local := w.claims(claim)[0]
 	w.reopen()
-	w.wantTypes("a", local.Job.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeRetrying)
+	w.wantTypes("a", local.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying)
 	got := w.get("a", local.Job.ID)
 	if got.Status != jobs.Pending || got.Attempt != 1 || *got.Error != jobs.ClassLeaseExpired {
 		w.Errorf("local job is %+v", got)

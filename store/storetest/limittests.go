@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -53,12 +54,12 @@ func testJobLimit(w *world) {
 	w.claim("a")
 	w.submit("a", queued())
 	for range 2 {
-		log, list := w.page(jobs.Room{Client: "a"}, 0, 100), must(w.store.List(w.Context(), "a", jobs.ListQuery{Limit: 10}))(w)
+		log, list := w.page(eventlog.Room{Client: "a"}, 0, 100), must(w.store.List(w.Context(), "a", jobs.ListQuery{Limit: 10}))(w)
 		w.wantLimit(w.trySubmit("a", queued()), full)
 		other := jobs.Idempotency{Key: "other", Hash: [32]byte{1}}
 		w.wantLimit(errOf2(w.store.Submit(w.Context(), "a", newID(), queued(), other)), full)
 		w.wantLimit(errOf2(w.store.Retry(w.Context(), "a", ended.ID, newID(), jobs.Idempotency{})), full)
-		if diff := cmp.Diff(log, w.page(jobs.Room{Client: "a"}, 0, 100)); diff != "" {
+		if diff := cmp.Diff(log, w.page(eventlog.Room{Client: "a"}, 0, 100)); diff != "" {
 			w.Errorf("a refused submit changed the log (-before +after):\n%s", diff)
 		}
 		if diff := cmp.Diff(list, must(w.store.List(w.Context(), "a", jobs.ListQuery{Limit: 10}))(w)); diff != "" {

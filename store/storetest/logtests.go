@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"sync"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -27,9 +29,9 @@ func (w *world) write(l jobs.Leased, n int) {
 }
 
 // wantGapless checks that a log reads 1, 2, 3, … and that it is what was published.
-func (w *world) wantGapless(client string, published []jobs.Event) {
+func (w *world) wantGapless(client string, published []eventlog.Event) {
 	w.Helper()
-	log := w.page(jobs.Room{Client: client}, 0, 37)
+	log := w.page(eventlog.Room{Client: client}, 0, 37)
 	for i, e := range log {
 		if e.Seq != uint64(i+1) {
 			w.Fatalf("event %d of %s has seq %d", i+1, client, e.Seq)
@@ -70,9 +72,9 @@ func testGapless(w *world) {
 func testPublished(w *world) {
 	var mu sync.Mutex
 	seen := 0 // guarded by mu
-	w.check = func(events []jobs.Event) {
+	w.check = func(events []eventlog.Event) {
 		for _, e := range events {
-			p, err := w.store.Page(w.Context(), jobs.Room{Client: e.Client, Job: e.JobID}, e.Seq-1, e.Seq, 1, 1<<20)
+			p, err := w.store.Page(w.Context(), eventlog.Room{Client: e.Client, Job: e.JobID}, e.Seq-1, 1, 1<<20)
 			if err != nil || len(p.Events) != 1 {
 				w.Errorf("event %s was published and cannot be read: %v", e.ID, err)
 				continue
@@ -100,9 +102,9 @@ func testPage(w *world) {
 	w.write(l, 3)                              // 5..7
 	w.write(other, 1)                          // 8
 	w.write(l, 2)                              // 9, 10
-	room, mine := jobs.Room{Client: "a"}, jobs.Room{Client: "a", Job: l.Job.ID}
+	room, mine := eventlog.Room{Client: "a"}, eventlog.Room{Client: "a", Job: l.Job.ID}
 	all := w.page(room, 0, 100)
-	size := func(events []jobs.Event) (n int) {
+	size := func(events []eventlog.Event) (n int) {
 		for _, e := range events {
 			n += len(e.JSON)
 		}
@@ -110,29 +112,28 @@ func testPage(w *world) {
 	}
 	for _, test := range []struct {
 		name             string
-		room             jobs.Room
-		after, upTo      uint64
+		room             eventlog.Room
+		after            uint64
 		events, maxBytes int
 		want             string
 		more             bool
 	}{
-		{"all", room, 0, 10, 100, 1 << 20, "[1 2 3 4 5 6 7 8 9 10]", false},
-		{"upTo", room, 3, 6, 100, 1 << 20, "[4 5 6]", false},
-		{"exactly", room, 3, 6, 3, 1 << 20, "[4 5 6]", false},
-		{"maxEvents", room, 3, 6, 2, 1 << 20, "[4 5]", true},
-		{"maxBytes", room, 0, 10, 100, size(all[:4]), "[1 2 3 4]", true},
-		{"one byte less", room, 0, 10, 100, size(all[:4]) - 1, "[1 2 3]", true},
-		{"at least one", room, 4, 10, 100, 1, "[5]", true},
-		{"last one", room, 9, 10, 100, 1, "[10]", false},
-		{"at the end", room, 10, 10, 100, 1 << 20, "[]", false},
-		{"beyond", room, 99, 1 << 62, 100, 1 << 20, "[]", false},
-		{"largest numbers", room, 1<<64 - 1, 1<<64 - 1, 100, 1 << 20, "[]", false},
-		{"job", mine, 0, 10, 100, 1 << 20, "[1 2 5 6 7 9 10]", false},
-		{"job maxEvents", mine, 2, 10, 3, 1 << 20, "[5 6 7]", true},
-		{"job upTo", mine, 2, 8, 3, 1 << 20, "[5 6 7]", false},
-		{"nobody", jobs.Room{Client: "nobody"}, 0, 10, 10, 1 << 20, "[]", false},
+		{"all", room, 0, 100, 1 << 20, "[1 2 3 4 5 6 7 8 9 10]", false},
+		{"exactly", room, 7, 3, 1 << 20, "[8 9 10]", false},
+		{"maxEvents", room, 3, 2, 1 << 20, "[4 5]", true},
+		{"maxBytes", room, 0, 100, size(all[:4]), "[1 2 3 4]", true},
+		{"one byte less", room, 0, 100, size(all[:4]) - 1, "[1 2 3]", true},
+		{"at least one", room, 4, 100, 1, "[5]", true},
+		{"last one", room, 9, 100, 1, "[10]", false},
+		{"at the end", room, 10, 100, 1 << 20, "[]", false},
+		{"beyond", room, 99, 100, 1 << 20, "[]", false},
+		{"largest numbers", room, 1<<64 - 1, 100, 1 << 20, "[]", false},
+		{"job", mine, 0, 100, 1 << 20, "[1 2 5 6 7 9 10]", false},
+		{"job maxEvents", mine, 2, 3, 1 << 20, "[5 6 7]", true},
+		{"job exactly", mine, 2, 5, 1 << 20, "[5 6 7 9 10]", false},
+		{"nobody", eventlog.Room{Client: "nobody"}, 0, 10, 1 << 20, "[]", false},
 	} {
-		p := must(w.store.Page(w.Context(), test.room, test.after, test.upTo, test.events, test.maxBytes))(w)
+		p := must(w.store.Page(w.Context(), test.room, test.after, test.events, test.maxBytes))(w)
 		got := []uint64{}
 		for _, e := range p.Events {
 			got = append(got, e.Seq)
@@ -144,21 +145,36 @@ func testPage(w *world) {
 }
 
 // verdict opens a room at a cursor.
-func (w *world) verdict(r jobs.Room, cursor string) jobs.Reason {
+func (w *world) verdict(r eventlog.Room, cursor string) eventlog.Reason {
 	w.Helper()
-	c, ok := jobs.ParseCursor(cursor)
+	c, ok := eventlog.ParseCursor(cursor)
 	if !ok {
 		w.Fatalf("cursor %q does not parse", cursor)
 	}
-	return must(w.store.Open(w.Context(), r, &c))(w).Verdict
+	return must(w.store.Open(w.Context(), r, &c))(w).Reason
+}
+
+// openedJob is what tests look at of the job that Open returns.
+type openedJob struct {
+	Cursor string
+	Status jobs.Status
+}
+
+// job reads the job of a room.
+func (w *world) job(o eventlog.Opened) (j openedJob) {
+	w.Helper()
+	if err := json.Unmarshal(o.Job, &j); err != nil {
+		w.Fatalf("the job %q of a room: %v", o.Job, err)
+	}
+	return j
 }
 
 func testOpen(w *world) {
-	room := jobs.Room{Client: "a"}
-	if s := must(w.store.Open(w.Context(), room, nil))(w); !reflect.DeepEqual(s, jobs.RoomState{HeadID: "0-0", OldID: "0-0"}) {
+	room := eventlog.Room{Client: "a"}
+	if s := must(w.store.Open(w.Context(), room, nil))(w); !reflect.DeepEqual(s, eventlog.Opened{HeadID: "0-0", OldestID: "0-0"}) {
 		w.Errorf("an empty log opens as %+v", s)
 	}
-	if v := w.verdict(room, "abc-1"); v != jobs.ReasonEpoch {
+	if v := w.verdict(room, "abc-1"); v != eventlog.ReasonEpoch {
 		w.Errorf("a foreign cursor in an empty log: %q", v)
 	}
 	w.running("a") // 1, 2
@@ -166,29 +182,29 @@ func testOpen(w *world) {
 	w.write(l, 2) // 3..6
 	log := w.page(room, 0, 100)
 	s := must(w.store.Open(w.Context(), room, nil))(w)
-	if s.Head != 6 || s.HeadID != log[5].ID || s.Oldest != 0 || s.OldID != "0-0" || s.Job != nil {
+	if s.Head != 6 || s.HeadID != log[5].ID || s.Oldest != 0 || s.OldestID != "0-0" || s.Job != nil {
 		w.Errorf("client room opens as %+v", s)
 	}
 	if s.Whole || s.Events != nil {
 		w.Errorf("client room opens with events: %+v", s)
 	}
-	mine := jobs.Room{Client: "a", Job: l.Job.ID}
+	mine := eventlog.Room{Client: "a", Job: l.Job.ID}
 	s = must(w.store.Open(w.Context(), mine, nil))(w)
-	if s.Head != 6 || s.Oldest != 2 || s.OldID != log[1].ID || s.EndSeq != 0 || s.Job == nil || s.Job.Cursor != log[5].ID {
+	if s.Head != 6 || s.Oldest != 2 || s.OldestID != log[1].ID || s.End != 0 || w.job(s).Cursor != log[5].ID {
 		w.Errorf("job room opens as %+v", s)
 	}
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 7
 	w.running("a")                                       // 8, 9
 	s = must(w.store.Open(w.Context(), mine, nil))(w)
-	if s.Head != 9 || s.EndSeq != 7 || s.Job.Status != jobs.Completed {
+	if s.Head != 9 || s.End != 7 || s.Status != "completed" || w.job(s).Status != jobs.Completed {
 		w.Errorf("ended job room opens as %+v", s)
 	}
-	epoch := jobs.Cursor{Epoch: "zzzz", Seq: 3}.String()
+	epoch := eventlog.Cursor{Epoch: "zzzz", Seq: 3}.String()
 	future := log[5].ID[:len(log[5].ID)-1] + "10"
-	for cursor, want := range map[string]jobs.Reason{
-		"0-0": jobs.Valid, log[0].ID: jobs.Valid, log[5].ID: jobs.Valid, epoch: jobs.ReasonEpoch, future: jobs.ReasonFuture,
+	for cursor, want := range map[string]eventlog.Reason{
+		"0-0": eventlog.Valid, log[0].ID: eventlog.Valid, log[5].ID: eventlog.Valid, epoch: eventlog.ReasonEpoch, future: eventlog.ReasonFuture,
 	} {
-		for _, r := range []jobs.Room{room, mine} {
+		for _, r := range []eventlog.Room{room, mine} {
 			if v := w.verdict(r, cursor); v != want {
 				w.Errorf("cursor %s in %+v: %q, want %q", cursor, r, v, want)
 			}
@@ -200,16 +216,16 @@ func testOpen(w *world) {
 func testOpenEvents(w *world) {
 	w.running("a")
 	l := w.running("a") // 3, 4
-	mine := jobs.Room{Client: "a", Job: l.Job.ID}
-	check := func(at string, want []jobs.Event, whole bool) {
+	mine := eventlog.Room{Client: "a", Job: l.Job.ID}
+	check := func(at string, want []eventlog.Event, whole bool) {
 		w.Helper()
-		c, _ := jobs.ParseCursor(at)
+		c, _ := eventlog.ParseCursor(at)
 		s := must(w.store.Open(w.Context(), mine, &c))(w)
 		if s.Whole != whole || len(s.Events) != len(want) || len(want) > 0 && !reflect.DeepEqual(s.Events, want) {
 			w.Errorf("from %s it opens with %d events, whole %v; want %d, %v", at, len(s.Events), s.Whole, len(want), whole)
 		}
 	}
-	w.write(l, jobs.MaxOpenEvents-2)
+	w.write(l, eventlog.MaxOpenEvents-2)
 	all := w.page(mine, 0, 100)
 	check("0-0", all, true)
 	check("zzzz-1", all, true) // not valid: from the beginning
@@ -232,17 +248,17 @@ func testOpenEvents(w *world) {
 func testBeforeEnd(w *world) {
 	check := func(id, want string) {
 		w.Helper()
-		s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: id}, nil))(w)
+		s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: id}, nil))(w)
 		if s.BeforeEnd != want {
-			w.Errorf("before the end: %q, want %q; the end is %d", s.BeforeEnd, want, s.EndSeq)
+			w.Errorf("before the end: %q, want %q; the end is %d", s.BeforeEnd, want, s.End)
 		}
 		if want == "" {
 			return
 		}
-		if at, ok := jobs.ParseCursor(s.BeforeEnd); !ok || at.Seq != s.EndSeq-1 {
-			w.Errorf("before the end is %s, the end is %d", s.BeforeEnd, s.EndSeq)
+		if at, ok := eventlog.ParseCursor(s.BeforeEnd); !ok || at.Seq != s.End-1 {
+			w.Errorf("before the end is %s, the end is %d", s.BeforeEnd, s.End)
 		}
-		if v := w.verdict(jobs.Room{Client: "a", Job: id}, s.BeforeEnd); v != jobs.Valid {
+		if v := w.verdict(eventlog.Room{Client: "a", Job: id}, s.BeforeEnd); v != eventlog.Valid {
 			w.Errorf("before the end at %s: %q", s.BeforeEnd, v)
 		}
 	}
@@ -257,51 +273,51 @@ func testBeforeEnd(w *world) {
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 6, the first of an epoch
 	check(l.Job.ID, other.Cursor)
 	must(w.store.Cancel(w.Context(), "a", other.ID))(w) // 7
-	end := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: l.Job.ID}, nil))(w).Job.Cursor
+	end := w.job(must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: l.Job.ID}, nil))(w)).Cursor
 	check(other.ID, end)
-	if s := must(w.store.Open(w.Context(), jobs.Room{Client: "a"}, nil))(w); s.BeforeEnd != "" {
+	if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a"}, nil))(w); s.BeforeEnd != "" {
 		w.Errorf("a client's room has %q before its end", s.BeforeEnd)
 	}
 }
 
 func testEpochs(w *world) {
-	room := jobs.Room{Client: "a"}
+	room := eventlog.Room{Client: "a"}
 	l := w.running("a") // 1, 2
-	first, _ := jobs.ParseCursor(w.page(room, 0, 10)[1].ID)
+	first, _ := eventlog.ParseCursor(w.page(room, 0, 10)[1].ID)
 	w.reopen()
-	beyond := jobs.Cursor{Epoch: first.Epoch, Seq: 3}.String()
-	if v := w.verdict(room, beyond); v != jobs.ReasonFuture {
+	beyond := eventlog.Cursor{Epoch: first.Epoch, Seq: 3}.String()
+	if v := w.verdict(room, beyond); v != eventlog.ReasonFuture {
 		w.Errorf("beyond the newest epoch: %q", v)
 	}
 	w.write(l, 2) // 3, 4
 	log := w.page(room, 0, 10)
-	second, _ := jobs.ParseCursor(log[2].ID)
+	second, _ := eventlog.ParseCursor(log[2].ID)
 	if second.Seq != 3 || second.Epoch == first.Epoch {
 		w.Errorf("after a restart event 3 is %v, event 2 was %v", second, first)
 	}
-	for cursor, want := range map[string]jobs.Reason{
-		log[0].ID: jobs.Valid, log[1].ID: jobs.Valid, beyond: jobs.ReasonEpoch,
-		jobs.Cursor{Epoch: second.Epoch, Seq: 2}.String(): jobs.ReasonEpoch,
-		log[2].ID: jobs.Valid, log[3].ID: jobs.Valid,
-		jobs.Cursor{Epoch: second.Epoch, Seq: 5}.String(): jobs.ReasonFuture,
+	for cursor, want := range map[string]eventlog.Reason{
+		log[0].ID: eventlog.Valid, log[1].ID: eventlog.Valid, beyond: eventlog.ReasonEpoch,
+		eventlog.Cursor{Epoch: second.Epoch, Seq: 2}.String(): eventlog.ReasonEpoch,
+		log[2].ID: eventlog.Valid, log[3].ID: eventlog.Valid,
+		eventlog.Cursor{Epoch: second.Epoch, Seq: 5}.String(): eventlog.ReasonFuture,
 	} {
 		if v := w.verdict(room, cursor); v != want {
 			w.Errorf("cursor %s: %q, want %q", cursor, v, want)
 		}
 	}
-	s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: l.Job.ID}, nil))(w)
-	if s.OldID != "0-0" || s.HeadID != log[3].ID || s.Job.Cursor != log[3].ID {
+	s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: l.Job.ID}, nil))(w)
+	if s.OldestID != "0-0" || s.HeadID != log[3].ID || w.job(s).Cursor != log[3].ID {
 		w.Errorf("room opens as %+v", s)
 	}
 	later := w.running("a").Job.ID // 5, 6
-	for job, want := range map[string][]jobs.Event{l.Job.ID: log, later: w.page(room, 4, 10)} {
-		if s := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: job}, nil))(w); !reflect.DeepEqual(s.Events, want) {
+	for job, want := range map[string][]eventlog.Event{l.Job.ID: log, later: w.page(room, 4, 10)} {
+		if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: job}, nil))(w); !reflect.DeepEqual(s.Events, want) {
 			w.Errorf("job %s opens with events %+v, want %+v", job, s.Events, want)
 		}
 	}
 	w.reopen() // a start without appends leaves no epoch
 	w.reopen()
-	if v := w.verdict(room, jobs.Cursor{Epoch: second.Epoch, Seq: 7}.String()); v != jobs.ReasonFuture {
+	if v := w.verdict(room, eventlog.Cursor{Epoch: second.Epoch, Seq: 7}.String()); v != eventlog.ReasonFuture {
 		w.Errorf("after starts without appends: %q", v)
 	}
 	w.write(l, 1)
@@ -311,7 +327,7 @@ func testEpochs(w *world) {
 // testRestore: no cursor of the lost future is valid in a restored copy; all
 // older ones are.
 func testRestore(w *world) {
-	room := jobs.Room{Client: "a"}
+	room := eventlog.Room{Client: "a"}
 	l := w.running("a")
 	w.write(l, 2) // 1..4
 	w.close()
@@ -325,9 +341,9 @@ func testRestore(w *world) {
 	check := func(when string) {
 		w.Helper()
 		for i, e := range lost {
-			want := jobs.Valid
+			want := eventlog.Valid
 			if i >= 4 {
-				want = jobs.ReasonEpoch
+				want = eventlog.ReasonEpoch
 			}
 			if v := w.verdict(room, e.ID); v != want {
 				w.Errorf("%s: cursor %s is %q, want %q", when, e.ID, v, want)
@@ -347,7 +363,7 @@ func testContext(w *world) {
 	l := w.running("a")
 	release, entered := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	w.check = func([]jobs.Event) {
+	w.check = func([]eventlog.Event) {
 		once.Do(func() {
 			close(entered)
 			<-release

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -52,7 +53,7 @@ type model struct {
 	logs    map[string][]string // by client: type and job of each event
 }
 
-func (m *model) event(j *modelJob, t jobs.Type) {
+func (m *model) event(j *modelJob, t eventlog.Type) {
 	m.logs[j.client] = append(m.logs[j.client], string(t)+" "+j.id)
 }
 
@@ -129,7 +130,7 @@ func (m *model) submit(t *rapid.T) {
 		return
 	}
 	m.jobs = append(m.jobs, j)
-	m.event(j, jobs.TypeCreated)
+	m.event(j, eventlog.TypeCreated)
 	m.agree(t, j, got)
 }
 
@@ -150,7 +151,7 @@ func (m *model) claim(t *rapid.T) {
 		j.status, j.ended = jobs.Processing, ""
 		j.attempt++
 		j.leases = append(j.leases, got[0])
-		m.event(j, jobs.TypeStarted)
+		m.event(j, eventlog.TypeStarted)
 		m.agree(t, j, got[0].Job)
 		got, n = got[1:], n-1
 	}
@@ -182,7 +183,7 @@ func (m *model) append(t *rapid.T) {
 		t.Fatal(err)
 	}
 	for range n {
-		m.event(j, jobs.TypeProgress)
+		m.event(j, eventlog.TypeProgress)
 	}
 }
 
@@ -193,7 +194,7 @@ func (m *model) complete(t *rapid.T) {
 	switch {
 	case open:
 		j.status, j.ended = jobs.Completed, "complete"
-		m.event(j, jobs.TypeCompleted)
+		m.event(j, eventlog.TypeCompleted)
 	case !last || j.ended != "complete":
 		m.wantLost(t, err)
 		return
@@ -215,10 +216,10 @@ func (m *model) fail(t *rapid.T) {
 	switch {
 	case open && again && j.attempt < 2:
 		j.status, j.ended = jobs.Pending, "fail"
-		m.event(j, jobs.TypeRetrying)
+		m.event(j, eventlog.TypeRetrying)
 	case open:
 		j.status, j.ended = jobs.Failed, "fail"
-		m.event(j, jobs.TypeFailed)
+		m.event(j, eventlog.TypeFailed)
 	case !last || j.ended != "fail":
 		m.wantLost(t, err)
 		return
@@ -241,7 +242,7 @@ func (m *model) release(t *rapid.T) {
 	}
 	j.status, j.ended = jobs.Pending, ""
 	j.attempt--
-	m.event(j, jobs.TypeRetrying)
+	m.event(j, eventlog.TypeRetrying)
 }
 
 func (m *model) cancel(t *rapid.T) {
@@ -257,7 +258,7 @@ func (m *model) cancel(t *rapid.T) {
 		t.Fatal(err)
 	} else if j.status != jobs.Cancelled {
 		j.status = jobs.Cancelled
-		m.event(j, jobs.TypeCancelled)
+		m.event(j, eventlog.TypeCancelled)
 	}
 	m.agree(t, j, got)
 }
@@ -278,7 +279,7 @@ func (m *model) retry(t *rapid.T) {
 	}
 	copied := &modelJob{client: j.client, id: id, status: jobs.Pending, expires: j.expires}
 	m.jobs = append(m.jobs, copied)
-	m.event(copied, jobs.TypeCreated)
+	m.event(copied, eventlog.TypeCreated)
 	m.agree(t, copied, got)
 }
 
@@ -297,7 +298,7 @@ func (m *model) expire(t *rapid.T) {
 	for _, j := range m.jobs { // in the order in which they expire
 		if j.expires && j.status == jobs.Pending && len(j.leases) == 0 {
 			j.status = jobs.Failed
-			m.event(j, jobs.TypeFailed)
+			m.event(j, eventlog.TypeFailed)
 		}
 	}
 }
@@ -322,7 +323,7 @@ func (m *model) check(t *rapid.T) {
 // checkLogs compares what is read, what was published and what the model says.
 func (m *model) checkLogs(t *rapid.T) {
 	for _, client := range m.clients {
-		log := m.w.page(jobs.Room{Client: client}, 0, rapid.IntRange(1, 20).Draw(t, "page"))
+		log := m.w.page(eventlog.Room{Client: client}, 0, rapid.IntRange(1, 20).Draw(t, "page"))
 		published := m.w.feed.of(client)
 		if len(log) != len(m.logs[client]) || len(published) != len(log) {
 			t.Fatalf("%s: %d events read, %d published, want %d", client, len(log), len(published), len(m.logs[client]))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -32,7 +33,7 @@ func (w *world) pruneAll(before time.Time) int {
 func later() time.Time { return time.Now().Add(time.Hour) }
 
 func testPrune(w *world) {
-	room := jobs.Room{Client: "a"}
+	room := eventlog.Room{Client: "a"}
 	open := w.running("a")                               // 1, 2
 	l := w.running("a")                                  // 3, 4
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 5
@@ -50,32 +51,32 @@ func testPrune(w *world) {
 		w.Errorf("get of a pruned job: %v", err)
 	}
 	for _, client := range []string{"a", "b"} {
-		for _, e := range w.page(jobs.Room{Client: client}, 0, 10) {
+		for _, e := range w.page(eventlog.Room{Client: client}, 0, 10) {
 			if e.JobID != open.Job.ID {
 				w.Errorf("event of a pruned job: %s", e.JSON)
 			}
 		}
 	}
-	p := must(w.store.Page(w.Context(), room, 0, 10, 10, 1<<20))(w)
+	p := must(w.store.Page(w.Context(), room, 0, 10, 1<<20))(w)
 	if p.Pruned != 5 || len(p.Events) != 3 {
 		w.Errorf("page is %+v", p)
 	}
 	s := must(w.store.Open(w.Context(), room, nil))(w)
-	if s.Head != 6 || s.Oldest != 5 || s.OldID != log[4].ID {
+	if s.Head != 6 || s.Oldest != 5 || s.OldestID != log[4].ID {
 		w.Errorf("room is %+v", s)
 	}
-	mine := jobs.Room{Client: "a", Job: open.Job.ID}
-	for cursor, want := range map[string]jobs.Reason{
-		"0-0": jobs.ReasonPruned, log[3].ID: jobs.ReasonPruned, log[4].ID: jobs.Valid, log[5].ID: jobs.Valid,
+	mine := eventlog.Room{Client: "a", Job: open.Job.ID}
+	for cursor, want := range map[string]eventlog.Reason{
+		"0-0": eventlog.ReasonPruned, log[3].ID: eventlog.ReasonPruned, log[4].ID: eventlog.Valid, log[5].ID: eventlog.Valid,
 	} {
 		if v := w.verdict(room, cursor); v != want {
 			w.Errorf("client room at %s: %q, want %q", cursor, v, want)
 		}
-		if v := w.verdict(mine, cursor); v != jobs.Valid {
+		if v := w.verdict(mine, cursor); v != eventlog.Valid {
 			w.Errorf("job room at %s: %q", cursor, v)
 		}
 	}
-	if p := must(w.store.Page(w.Context(), mine, 0, 10, 10, 1<<20))(w); p.Pruned != 0 || len(p.Events) != 3 || p.Gone {
+	if p := must(w.store.Page(w.Context(), mine, 0, 10, 1<<20))(w); p.Pruned != 0 || len(p.Events) != 3 || p.Gone {
 		w.Errorf("job page is %+v", p)
 	}
 	w.write(open, 1)
@@ -87,14 +88,14 @@ func testPrune(w *world) {
 		w.Errorf("counts are %v", counts)
 	}
 	w.reopen() // the head survives although the newest events of b are gone
-	if s := must(w.store.Open(w.Context(), jobs.Room{Client: "b"}, nil))(w); s.Head != 2 || s.Oldest != 2 {
+	if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "b"}, nil))(w); s.Head != 2 || s.Oldest != 2 {
 		w.Errorf("b's room is %+v", s)
 	}
 }
 
 // testPruneLarge: a job that takes several transactions is gone from the first.
 func testPruneLarge(w *world) {
-	room := jobs.Room{Client: "a"}
+	room := eventlog.Room{Client: "a"}
 	l := w.running("a")
 	bodies := make([]jobs.Body, 500)
 	for i := range bodies {
@@ -102,7 +103,7 @@ func testPruneLarge(w *world) {
 	}
 	must(w.store.Append(w.Context(), l.Lease, bodies))(w)
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // 503 events
-	mine := jobs.Room{Client: "a", Job: l.Job.ID}
+	mine := eventlog.Room{Client: "a", Job: l.Job.ID}
 	var mark uint64
 	jobsGone, calls := 0, 0
 	for more := true; more; calls++ {
@@ -112,12 +113,12 @@ func testPruneLarge(w *world) {
 			w.Fatal(err)
 		}
 		jobsGone += n
-		p := must(w.store.Page(w.Context(), room, 0, 1<<62, 1000, 1<<20))(w)
+		p := must(w.store.Page(w.Context(), room, 0, 1000, 1<<20))(w)
 		if p.Pruned-mark > 200 || p.Pruned <= mark || len(p.Events) > 0 && p.Events[0].Seq != p.Pruned+1 {
 			w.Errorf("pruned went from %d to %d, %d events are left", mark, p.Pruned, len(p.Events))
 		}
 		mark = p.Pruned
-		if p := must(w.store.Page(w.Context(), mine, 0, 1<<62, 10, 1<<20))(w); !p.Gone || len(p.Events) > 0 {
+		if p := must(w.store.Page(w.Context(), mine, 0, 10, 1<<20))(w); !p.Gone || len(p.Events) > 0 {
 			w.Errorf("half a job can be read: %+v", p)
 		}
 		_, openErr := w.store.Open(w.Context(), mine, nil)

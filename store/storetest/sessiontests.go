@@ -9,12 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
 // joined is the n-th room of a session: every other one is the client's room.
 func joined(n int64) jobs.SessionRoom {
-	r := jobs.SessionRoom{N: n, Start: jobs.Cursor{Epoch: "abc0", Seq: uint64(10 * n)}, JoinedAt: uint64(100 + n)}
+	r := jobs.SessionRoom{N: n, Start: eventlog.Cursor{Epoch: "abc0", Seq: uint64(10 * n)}, JoinedAt: uint64(100 + n)}
 	if n%2 == 0 {
 		r.Job = fmt.Sprintf("00000000-0000-7000-8000-%012d", n)
 	}
@@ -71,7 +72,7 @@ func testSessions(w *world) {
 	w.wantSession("after a join that drops two", "a", "s", false, joined(2), beginning)
 
 	other := joined(2)
-	other.Job, other.Start, other.JoinedAt = "", jobs.Cursor{Epoch: "zz9", Seq: 1<<63 - 1}, 1<<63-1
+	other.Job, other.Start, other.JoinedAt = "", eventlog.Cursor{Epoch: "zz9", Seq: 1<<63 - 1}, 1<<63-1
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", other, []int64{2}))
 	w.wantSession("after a join with a number that is taken and dropped", "a", "s", false, other, beginning)
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", joined(2), nil))
@@ -335,7 +336,7 @@ func testSessionSweepMany(w *world) {
 func testSessionJobs(w *world) {
 	j := w.submit("a", queued())
 	must(w.store.Cancel(w.Context(), "a", j.ID))(w)
-	at, _ := jobs.ParseCursor(j.Cursor)
+	at, _ := eventlog.ParseCursor(j.Cursor)
 	r := jobs.SessionRoom{N: 1, Job: j.ID, Start: at, JoinedAt: 2}
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", r, nil))
 	if n := w.pruneAll(later()); n != 1 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -144,7 +145,7 @@ func testBrief(w *world) {
 		l := w.claim("a")
 		result := json.RawMessage(`{"r":` + string(text(test.result-6)) + `}`)
 		done := must(w.store.Complete(w.Context(), l.Lease, result))(w)
-		opened := must(w.store.Open(w.Context(), jobs.Room{Client: "a", Job: id}, nil))(w)
+		opened := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: id}, nil))(w)
 		_, err := w.store.Cancel(w.Context(), "a", id)
 		var conflict *jobs.ConflictError
 		if !errors.As(err, &conflict) {
@@ -155,8 +156,11 @@ func testBrief(w *world) {
 		if diff := cmp.Diff(test.omitted, want.Omitted); diff != "" {
 			w.Errorf("%s: omitted (-want +got):\n%s", test.name, diff)
 		}
+		if encoded := must((jobs.Abridged{Job: want}).MarshalJSON())(w); string(opened.Job) != string(encoded) {
+			w.Errorf("%s: open gives the job %s, want %s", test.name, opened.Job, encoded)
+		}
 		for how, got := range map[string]jobs.Job{
-			"brief": must(w.store.Brief(w.Context(), "a", id))(w), "open": *opened.Job, "complete": done, "conflict": conflict.Job,
+			"brief": must(w.store.Brief(w.Context(), "a", id))(w), "complete": done, "conflict": conflict.Job,
 		} {
 			if diff := cmp.Diff(want, got); diff != "" {
 				w.Errorf("%s: %s (-want +got):\n%s", test.name, how, diff)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -28,7 +29,7 @@ type Harness struct {
 	// Open opens the store on that data, as a serving process that starts does,
 	// with bounds. The store opened before is closed by then. now is the clock on
 	// the wall, which a test sets forward and back. Failures end the test.
-	Open func(p jobs.Publisher, now func() time.Time, limits jobs.Limits) Store
+	Open func(p eventlog.Publisher, now func() time.Time, limits jobs.Limits) Store
 	// Save is called while the store is closed. It copies the data and returns
 	// a function, also called while the store is closed, that puts them back.
 	Save func() (restore func())
@@ -78,11 +79,11 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 // feed is a Publisher that keeps what it is told.
 type feed struct {
 	mu     sync.Mutex
-	events []jobs.Event       // guarded by mu
-	check  func([]jobs.Event) // called with each publish; set before the store is used
+	events []eventlog.Event       // guarded by mu
+	check  func([]eventlog.Event) // called with each publish; set before the store is used
 }
 
-func (f *feed) Publish(events []jobs.Event) {
+func (f *feed) Publish(events []eventlog.Event) {
 	if f.check != nil {
 		f.check(events)
 	}
@@ -92,10 +93,10 @@ func (f *feed) Publish(events []jobs.Event) {
 }
 
 // of returns what was published of a client so far.
-func (f *feed) of(client string) []jobs.Event {
+func (f *feed) of(client string) []eventlog.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []jobs.Event
+	var out []eventlog.Event
 	for _, e := range f.events {
 		if e.Client == client {
 			out = append(out, e)
@@ -111,7 +112,7 @@ type world struct {
 	store  Store
 	limits jobs.Limits // of the store as it is opened
 	feed   feed
-	check  func([]jobs.Event)
+	check  func([]eventlog.Event)
 	skew   atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
 }
 
@@ -122,7 +123,7 @@ func (w *world) setClock(by time.Duration) { w.skew.Store(int64(by)) }
 func (w *world) wall() time.Time { return time.Now().Add(time.Duration(w.skew.Load())).Round(0) }
 
 func (w *world) open() {
-	w.feed.check = func(events []jobs.Event) {
+	w.feed.check = func(events []eventlog.Event) {
 		if w.check != nil {
 			w.check(events)
 		}
@@ -206,11 +207,11 @@ func (w *world) claims(c jobs.Claim) []jobs.Leased {
 }
 
 // page reads a room to the end, in pages of n events.
-func (w *world) page(r jobs.Room, after uint64, n int) []jobs.Event {
+func (w *world) page(r eventlog.Room, after uint64, n int) []eventlog.Event {
 	w.Helper()
-	var all []jobs.Event
+	var all []eventlog.Event
 	for {
-		p := must(w.store.Page(w.Context(), r, after, 1<<62, n, 1<<20))(w)
+		p := must(w.store.Page(w.Context(), r, after, n, 1<<20))(w)
 		all = append(all, p.Events...)
 		if !p.More {
 			return all
@@ -222,15 +223,15 @@ func (w *world) page(r jobs.Room, after uint64, n int) []jobs.Event {
 	}
 }
 
-func (w *world) history(client, job string) []jobs.Event {
+func (w *world) history(client, job string) []eventlog.Event {
 	w.Helper()
-	return w.page(jobs.Room{Client: client, Job: job}, 0, 1000)
+	return w.page(eventlog.Room{Client: client, Job: job}, 0, 1000)
 }
 
 // wantTypes checks the types of a job's events.
-func (w *world) wantTypes(client, job string, want ...jobs.Type) {
+func (w *world) wantTypes(client, job string, want ...eventlog.Type) {
 	w.Helper()
-	var got []jobs.Type
+	var got []eventlog.Type
 	for _, e := range w.history(client, job) {
 		got = append(got, e.Type)
 	}
@@ -240,7 +241,7 @@ func (w *world) wantTypes(client, job string, want ...jobs.Type) {
 }
 
 // data decodes an event's data object and checks the event's frame.
-func (w *world) data(e jobs.Event) map[string]any {
+func (w *world) data(e eventlog.Event) map[string]any {
 	w.Helper()
 	var frame struct {
 		ID, Type, JobID, Status, Timestamp string

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -36,7 +37,7 @@ func testTimeout(w *world) {
 	if _, err := w.store.Complete(w.Context(), l.Lease, nil); !errors.Is(err, jobs.ErrLeaseLost) {
 		w.Errorf("complete after the time was over: %v", err)
 	}
-	w.wantTypes("a", j.ID, jobs.TypeCreated, jobs.TypeStarted, jobs.TypeRetrying)
+	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying)
 
 	spec.MaxAttempts = 1
 	remote := w.submit("b", spec)

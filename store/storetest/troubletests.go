@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -22,7 +23,7 @@ func called[T any](_ T, err error) error { return err }
 // everything lists a call of each method that reads or writes. Each would be
 // refused, or do little, on a store that is well.
 func everything(s Store, l jobs.Lease) []asked {
-	room, now := jobs.Room{Client: "a", Job: l.JobID}, time.Now()
+	room, now := eventlog.Room{Client: "a", Job: l.JobID}, time.Now()
 	spare := joined(1)
 	return []asked{
 		{"Submit", func(ctx context.Context) error {
@@ -50,8 +51,8 @@ func everything(s Store, l jobs.Lease) []asked {
 		}},
 		{"Counts", func(ctx context.Context) error { return called(s.Counts(ctx)) }},
 		{"Open", func(ctx context.Context) error { return called(s.Open(ctx, room, nil)) }},
-		{"OpenLog", func(ctx context.Context) error { return called(s.Open(ctx, jobs.Room{Client: "a"}, nil)) }},
-		{"Page", func(ctx context.Context) error { return called(s.Page(ctx, room, 0, 10, 10, 1<<20)) }},
+		{"OpenLog", func(ctx context.Context) error { return called(s.Open(ctx, eventlog.Room{Client: "a"}, nil)) }},
+		{"Page", func(ctx context.Context) error { return called(s.Page(ctx, room, 0, 10, 1<<20)) }},
 		{"Session", func(ctx context.Context) error { return called(s.Session(ctx, "a", "s")) }},
 		{"JoinRoom", func(ctx context.Context) error { return s.JoinRoom(ctx, "a", "s", spare, nil) }},
 		{"ReplaceRooms", func(ctx context.Context) error { return s.ReplaceRooms(ctx, "a", "s", []jobs.SessionRoom{spare}) }},
@@ -77,7 +78,7 @@ func testTrouble(w *world) {
 		}
 	}
 	l := w.claim("a")
-	before := must(w.store.Open(w.Context(), jobs.Room{Client: "a"}, nil))(w).Head
+	before := must(w.store.Open(w.Context(), eventlog.Room{Client: "a"}, nil))(w).Head
 	w.submit("a", queued()) // what readers have cached is out of date
 	before++
 	heal := w.h.Break()
@@ -87,7 +88,7 @@ func testTrouble(w *world) {
 		}
 	}
 	heal()
-	if head := must(w.store.Open(w.Context(), jobs.Room{Client: "a"}, nil))(w).Head; head != before {
+	if head := must(w.store.Open(w.Context(), eventlog.Room{Client: "a"}, nil))(w).Head; head != before {
 		w.Errorf("the log's head is %d, want %d", head, before)
 	}
 	w.submit("a", queued())

@@ -11,8 +11,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
-	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
@@ -57,7 +57,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string) error {
 		return err
 	}
 	q := h.newPoll(p, job, r)
-	joined, err := q.sub.Join(context.Background(), job, r.Start.HubStart())
+	joined, err := q.sub.Join(context.Background(), job, r.Start)
 	if err != nil {
 		q.sub.Close()
 		return err
@@ -65,7 +65,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string) error {
 	h.opt.Observe.Resumed(kind, r.Start, joined)
 	if joined.Reset != nil {
 		q.sub.Close()
-		return transport.Gone(jobs.Reason(joined.Reset.Reason), joined.Reset.Oldest, joined.Reset.Cursor)
+		return transport.Gone(eventlog.Reason(joined.Reset.Reason), joined.Reset.Oldest, joined.Reset.Cursor)
 	}
 	if err := h.collect(c, q); err != nil {
 		q.sub.Close()

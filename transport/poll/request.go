@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -99,7 +100,7 @@ func (q *poll) add(items []hub.Item) {
 		case it.Event != nil:
 			q.events = append(q.events, it.Event)
 			q.bytes += len(it.Event.JSON)
-			if q.job != "" && it.Event.Kind == hub.Terminal {
+			if q.job != "" && it.Event.Type.Terminal() {
 				q.over, q.done = true, true
 			}
 		case it.Mark.Kind == hub.End:
@@ -138,7 +139,7 @@ func (q *poll) refusal() error {
 	case hub.Gone:
 		return jobs.ErrNotFound
 	case hub.Reset:
-		return transport.Gone(jobs.Reason(q.fault.Reason), q.fault.Oldest, q.fault.Cursor)
+		return transport.Gone(eventlog.Reason(q.fault.Reason), q.fault.Oldest, q.fault.Cursor)
 	default:
 		return jobs.ErrUnavailable
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 )
@@ -24,7 +25,7 @@ func TestSubmitAndRead(t *testing.T) {
 		a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Idempotent-Replayed") != "" {
 		t.Errorf("%v", a.Header)
 	}
-	if _, ok := jobs.ParseCursor(j.Cursor); !ok {
+	if _, ok := eventlog.ParseCursor(j.Cursor); !ok {
 		t.Errorf("cursor %q", j.Cursor)
 	}
 	got := s.call("GET", a.Header.Get("Location"), s.watcher, "")

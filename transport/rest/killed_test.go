@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
 )
@@ -157,20 +158,20 @@ func (s *site) wantOneEnd(id string) (attempts int) {
 	for i, e := range story {
 		kind, _, _ := strings.Cut(e, " ")
 		ok := true
-		switch jobs.Type(kind) {
-		case jobs.TypeCreated:
+		switch eventlog.Type(kind) {
+		case eventlog.TypeCreated:
 			ok = i == 0
-		case jobs.TypeStarted:
+		case eventlog.TypeStarted:
 			ok, running = !running, true
 			attempts++
-		case jobs.TypeProgress:
+		case eventlog.TypeProgress:
 			ok = running
-		case jobs.TypeRetrying:
+		case eventlog.TypeRetrying:
 			ok, running = running, false
-		case jobs.TypeCompleted, jobs.TypeFailed:
+		case eventlog.TypeCompleted, eventlog.TypeFailed:
 			ok = running && i == len(story)-1
 			ends++
-		case jobs.TypeCancelled:
+		case eventlog.TypeCancelled:
 			ok = i == len(story)-1
 			ends++
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/store/files"
@@ -193,7 +194,7 @@ func (e *ends) of(id string) chan struct{} {
 	return e.over[id]
 }
 
-func (e *ends) Publish(events []jobs.Event) {
+func (e *ends) Publish(events []eventlog.Event) {
 	for _, ev := range events {
 		if ev.Type.Terminal() {
 			close(e.of(ev.JobID))

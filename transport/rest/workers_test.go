@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 )
@@ -51,7 +52,7 @@ func (s *site) as(g given, what, body string) answer {
 // events returns a job's events as `type data`.
 func (s *site) events(client, id string) []string {
 	s.t.Helper()
-	page, err := s.store.Page(s.t.Context(), jobs.Room{Client: client, Job: id}, 0, 1<<62, 5000, 16<<20)
+	page, err := s.store.Page(s.t.Context(), eventlog.Room{Client: client, Job: id}, 0, 5000, 16<<20)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (h *Handler) serve(c *fiber.Ctx, job string, format transport.EventFormat) 
 		return err
 	}
 	s := h.newStream(p, job, format, r)
-	joined, err := s.sub.Join(context.Background(), job, r.Start.HubStart())
+	joined, err := s.sub.Join(context.Background(), job, r.Start)
 	if err != nil {
 		s.sub.Close()
 		return err

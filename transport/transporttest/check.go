@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // maxDiff keeps a failure of thousands of events readable, in bytes.
@@ -54,7 +54,7 @@ func entriesOf(t TB, items []Item) []Entry {
 	for i, it := range items {
 		var e struct {
 			ID    string
-			Type  jobs.Type
+			Type  eventlog.Type
 			JobID string
 			Data  struct{ Message, Line string }
 		}
@@ -69,9 +69,9 @@ func entriesOf(t TB, items []Item) []Entry {
 	return out
 }
 
-func cursorOf(t TB, text string) jobs.Cursor {
+func cursorOf(t TB, text string) eventlog.Cursor {
 	t.Helper()
-	c, ok := jobs.ParseCursor(text)
+	c, ok := eventlog.ParseCursor(text)
 	if !ok {
 		t.Fatalf("%q is no cursor", text)
 	}

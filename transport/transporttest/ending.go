@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -163,7 +164,7 @@ func conflate(s *stage) {
 		}
 		for _, left := range want[at+1 : i] {
 			skipped++
-			if left.Type != jobs.TypeProgress {
+			if left.Type != eventlog.TypeProgress {
 				s.Fatalf("%+v was left out", left)
 			}
 		}
@@ -174,7 +175,7 @@ func conflate(s *stage) {
 	}
 	newest := ""
 	for _, e := range want {
-		if e.Type == jobs.TypeProgress {
+		if e.Type == eventlog.TypeProgress {
 			newest = e.ID
 		}
 	}

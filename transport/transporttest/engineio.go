@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // Via says how a client of Engine.IO reaches the server.
@@ -168,7 +168,7 @@ func (e *engine) poll() error {
 		return fmt.Errorf("%w: a payload with a close and %q", ErrWire, e.queue[0])
 	}
 	for _, p := range e.queue {
-		if len(p) > jobs.MaxFrameBytes {
+		if len(p) > eventlog.MaxFrameBytes {
 			return fmt.Errorf("%w: a packet of %d bytes", ErrWire, len(p))
 		}
 	}

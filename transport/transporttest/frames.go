@@ -12,7 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // Opcodes of RFC 6455 11.8.
@@ -123,7 +123,7 @@ func (f *frames) frame() (op byte, payload []byte, err error) {
 			n = n<<8 | uint64(b)
 		}
 	}
-	if n+10 > jobs.MaxFrameBytes {
+	if n+10 > eventlog.MaxFrameBytes {
 		return 0, nil, fmt.Errorf("%w: a message of %d bytes and its header", ErrWire, n)
 	}
 	payload = make([]byte, n)

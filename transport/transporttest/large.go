@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -126,7 +127,7 @@ func (s *stage) wantEnd(r Reader, n, result int) {
 		s.Fatalf("%d events, want %d", len(got), n)
 	}
 	var last struct {
-		Type jobs.Type
+		Type eventlog.Type
 		Data struct{ Result json.RawMessage }
 	}
 	if err := json.Unmarshal(got[n-1].Event, &last); err != nil {

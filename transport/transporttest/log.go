@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -25,7 +26,7 @@ type TB interface {
 type Entry struct {
 	ID   string // its cursor
 	Job  string
-	Type jobs.Type
+	Type eventlog.Type
 	Mark string // of a progress or log event: what the writer called it
 }
 
@@ -78,7 +79,7 @@ func (l *Log) Submit(t TB) *Work {
 // Adopt takes note of a job that was made by a request of the scenario.
 func (l *Log) Adopt(t TB, j jobs.Job) *Work {
 	t.Helper()
-	l.told(t, Entry{ID: j.Cursor, Job: j.ID, Type: jobs.TypeCreated})
+	l.told(t, Entry{ID: j.Cursor, Job: j.ID, Type: eventlog.TypeCreated})
 	return &Work{Job: j.ID, log: l}
 }
 
@@ -112,7 +113,7 @@ func (w *Work) Claim(t TB) {
 		t.Fatalf("claim of %s: %v, %v", w.Job, got, err)
 	}
 	w.lease = got[0].Lease
-	w.log.told(t, Entry{ID: got[0].Job.Cursor, Job: w.Job, Type: jobs.TypeStarted})
+	w.log.told(t, Entry{ID: got[0].Job.Cursor, Job: w.Job, Type: eventlog.TypeStarted})
 }
 
 // Emit commits n events, progress and log lines in turn, in one command each
@@ -163,7 +164,7 @@ func (w *Work) emit(t TB, n, size int) error {
 	}
 	last := cursorOf(t, receipt.LastEventID)
 	for i := range entries { // one transaction: its events stand side by side
-		entries[i].ID = jobs.Cursor{Epoch: last.Epoch, Seq: last.Seq - uint64(n-1-i)}.String()
+		entries[i].ID = eventlog.Cursor{Epoch: last.Epoch, Seq: last.Seq - uint64(n-1-i)}.String()
 	}
 	w.log.told(t, entries...)
 	return nil
@@ -178,13 +179,13 @@ func (w *Work) reports(n, size int) ([]jobs.Report, []Entry) {
 		mark := fmt.Sprintf("%s/%d", w.log.Client, w.log.marks)
 		entries[i] = Entry{Job: w.Job, Mark: mark}
 		if size > 0 || i%3 == 2 {
-			entries[i].Type = jobs.TypeLog
+			entries[i].Type = eventlog.TypeLog
 			mark += strings.Repeat(".", max(0, size-len(mark)))
 			entries[i].Mark = mark
 			reports[i].Log = &jobs.LogLine{Line: mark}
 			continue
 		}
-		entries[i].Type = jobs.TypeProgress
+		entries[i].Type = eventlog.TypeProgress
 		progress := float64(w.log.marks % 101)
 		reports[i] = jobs.Report{Progress: &progress, Message: mark}
 	}
@@ -200,7 +201,7 @@ func (w *Work) Finish(t TB) {
 	if err != nil {
 		t.Fatalf("complete: %v", err)
 	}
-	w.log.told(t, Entry{ID: j.Cursor, Job: w.Job, Type: jobs.TypeCompleted})
+	w.log.told(t, Entry{ID: j.Cursor, Job: w.Job, Type: eventlog.TypeCompleted})
 }
 
 // Cancel ends the job.
@@ -212,7 +213,7 @@ func (w *Work) Cancel(t TB) {
 	if err != nil {
 		t.Fatalf("cancel: %v", err)
 	}
-	w.log.told(t, Entry{ID: j.Cursor, Job: w.Job, Type: jobs.TypeCancelled})
+	w.log.told(t, Entry{ID: j.Cursor, Job: w.Job, Type: eventlog.TypeCancelled})
 }
 
 // told takes note of what was committed. Two events at one place are a fault.
@@ -246,7 +247,7 @@ func (l *Log) Forget(t TB, after string) {
 func (l *Log) Head() string {
 	all := l.Entries("")
 	if len(all) == 0 {
-		return jobs.Cursor{}.String()
+		return eventlog.Cursor{}.String()
 	}
 	return all[len(all)-1].ID
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // place follows the offsets that events have.
@@ -54,7 +54,7 @@ func (p *place) moved(offset string) {
 }
 
 func seqOf(cursor string) uint64 {
-	c, _ := jobs.ParseCursor(cursor)
+	c, _ := eventlog.ParseCursor(cursor)
 	return c.Seq
 }
 
@@ -100,7 +100,7 @@ func (p *place) event(id, offset, position string, n int64, seq uint64) error {
 	if p.n == 0 {
 		return wants(offset == id, "the event's own cursor")
 	}
-	c, ok := jobs.ParseCursor(id)
+	c, ok := eventlog.ParseCursor(id)
 	if err := wants(ok && position == p.position && n == p.n && seq == c.Seq && seq > p.seq, "the place in the room's history"); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func cutOffset(text string) (position string, n int64, seq uint64, err error) {
 		return "", 0, 0, nil
 	}
 	parts := strings.Split(text, ".")
-	_, ok := jobs.ParseCursor(parts[0])
+	_, ok := eventlog.ParseCursor(parts[0])
 	var errN, errSeq error
 	if len(parts) == 3 {
 		n, errN = strconv.ParseInt(parts[1], 10, 64)

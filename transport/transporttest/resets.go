@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // resets: a cursor that cannot be continued from never skips in silence.
@@ -50,7 +50,7 @@ func foreignCursors(s *stage) {
 	w := s.log.Begin(s)
 	w.Emit(s, 8, 4)
 	here := cursorOf(s, s.log.Head())
-	beyond := jobs.Cursor{Epoch: here.Epoch, Seq: here.Seq + 1000}.String()
+	beyond := eventlog.Cursor{Epoch: here.Epoch, Seq: here.Seq + 1000}.String()
 	for _, job := range []string{w.Job, ""} {
 		badCursor(s, w, Opening{Job: job, Cursor: other.Head()}, "epoch")
 		badCursor(s, w, Opening{Job: job, Query: other.Head()}, "epoch")
@@ -68,7 +68,7 @@ func pruned(s *stage) {
 	w := s.log.Begin(s)
 	w.Emit(s, 3, 3)
 	s.Prune()
-	zero := jobs.Cursor{}.String()
+	zero := eventlog.Cursor{}.String()
 	badCursor(s, w, Opening{Cursor: early}, "pruned")
 	badCursor(s, w, Opening{Query: early}, "pruned")
 	badCursor(s, w, Opening{Cursor: zero}, "pruned")

@@ -1,6 +1,8 @@
 package transporttest
 
-import "github.com/jobcast/jobcast/jobs"
+import (
+	"github.com/jobcast/jobcast/eventlog"
+)
 
 // starting: where a subscription starts, and what overrides what.
 func starting() []scenario {
@@ -35,7 +37,7 @@ func defaultsAndFrom(s *stage) {
 	s.log.Begin(s).Finish(s)
 	w := s.log.Begin(s)
 	w.Emit(s, 4, 2)
-	zero := jobs.Cursor{}.String()
+	zero := eventlog.Cursor{}.String()
 	startsAfter(s, "a job by default", Opening{Job: w.Job}, zero)
 	startsAfter(s, "a job from its start", Opening{Job: w.Job, From: "start"}, zero)
 	startsAfter(s, "a client by default", Opening{}, s.log.Head())
@@ -64,7 +66,7 @@ func precedence(s *stage) {
 func fromZero(s *stage) {
 	w := s.log.Begin(s)
 	w.Emit(s, 3, 3)
-	zero := jobs.Cursor{}.String()
+	zero := eventlog.Cursor{}.String()
 	for _, job := range []string{w.Job, ""} {
 		r := s.open(Opening{Job: job, Cursor: zero})
 		Same(s, s.events(r, len(s.log.Entries(job))), s.log.Entries(job))

@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // stream reads one long response.
@@ -107,7 +107,7 @@ func (s *stream) nextSSE() (Item, error) {
 			}
 			return Item{}, err
 		}
-		if size += len(line) + len("\n"); size > jobs.MaxFrameBytes {
+		if size += len(line) + len("\n"); size > eventlog.MaxFrameBytes {
 			return Item{}, fmt.Errorf("%w: a block of more than %d bytes", ErrWire, size)
 		}
 		if line == "" {
@@ -154,7 +154,7 @@ func (s *stream) nextLine() (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	if len(line)+len("\n") > jobs.MaxFrameBytes {
+	if len(line)+len("\n") > eventlog.MaxFrameBytes {
 		return Item{}, fmt.Errorf("%w: a line of %d bytes", ErrWire, len(line))
 	}
 	var frame struct {

@@ -176,9 +176,9 @@ func (s *session) subscribe(q request) {
 }
 
 // join joins a room. One that is joined already is answered, with hub.ErrJoined.
-func (s *session) join(job string, start transport.Start) (hub.Joined, error) {
+func (s *session) join(job string, start hub.Start) (hub.Joined, error) {
 	for {
-		joined, err := s.sub.Join(context.Background(), job, start.HubStart())
+		joined, err := s.sub.Join(context.Background(), job, start)
 		if !errors.Is(err, hub.ErrJoined) {
 			return joined, err
 		}

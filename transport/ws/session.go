@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -89,7 +90,7 @@ func (s *session) leave(job string) {
 	defer s.mu.Unlock()
 	cursor, _ := s.sub.Leave(job)
 	delete(s.conflated, job)
-	s.queue(encode(transport.UnsubscribedFrame(hub.Room{Client: s.who.ClientID, Job: job}, cursor)))
+	s.queue(encode(transport.UnsubscribedFrame(eventlog.Room{Client: s.who.ClientID, Job: job}, cursor)))
 }
 
 // again says where a room stands that is joined already; false: it was left

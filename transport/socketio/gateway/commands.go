@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -131,8 +132,7 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 // join joins a room, and holds it; answered says that it was joined before, and that is
 // the answer. Its job may end at any moment, which leaves the room and may be what
 // decides where to start.
-func (n *session) join(ctx context.Context, job string, start transport.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
-	st := start.HubStart()
+func (n *session) join(ctx context.Context, job string, st hub.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
 	st.N, st.Hold = n.joins+1, true
 	plain := st.From == hub.Default && st.Cursor == nil && !st.Invalid
 	for {
@@ -159,19 +159,19 @@ func (n *session) join(ctx context.Context, job string, start transport.Start, e
 }
 
 // check refuses what this connection may not join.
-func (n *session) check(q request) (transport.Start, error) {
+func (n *session) check(q request) (hub.Start, error) {
 	if _, ok := jobs.ParseID(q.JobID); q.JobID != "" && !ok {
-		return transport.Start{}, jobs.ErrNotFound
+		return hub.Start{}, jobs.ErrNotFound
 	}
 	if !n.who.Sees(q.JobID) { // a token of one job
 		if q.JobID == "" {
-			return transport.Start{}, transport.Refuse(transport.Forbidden, "This token shows one job only.")
+			return hub.Start{}, transport.Refuse(transport.Forbidden, "This token shows one job only.")
 		}
-		return transport.Start{}, jobs.ErrNotFound
+		return hub.Start{}, jobs.ErrNotFound
 	}
 	_, joined := n.sub.Cursor(q.JobID)
 	if !joined && (n.sub.Rooms() >= maxRooms || (n.joins+1)>>joinBits != n.joins>>joinBits) {
-		return transport.Start{}, transport.Refuse(transport.Invalid, "A connection has at most 100 rooms.")
+		return hub.Start{}, transport.Refuse(transport.Invalid, "A connection has at most 100 rooms.")
 	}
 	return transport.ParseStart(q.LastEventID, q.From)
 }
@@ -179,7 +179,7 @@ func (n *session) check(q request) (transport.Start, error) {
 // commit puts a joined room into the store. An earlier join of the job stays there
 // until the client must have received its end. It returns the seq where the room starts.
 func (n *session) commit(ctx context.Context, j hub.Joined) (uint64, error) {
-	start, ok := jobs.ParseCursor(j.Cursor)
+	start, ok := eventlog.ParseCursor(j.Cursor)
 	if !ok {
 		return 0, errors.New("gateway: a room starts nowhere")
 	}
@@ -232,7 +232,7 @@ func (n *session) unsubscribe(q request, e *socketio.Event) error {
 			return err
 		}
 	}
-	room := hub.Room{Client: n.who.ClientID, Job: q.JobID}
+	room := eventlog.Room{Client: n.who.ClientID, Job: q.JobID}
 	n.answer(e, transport.UnsubscribedFrame(room, cursor), false)
 	n.socket.Wake() // the next room's history may go on
 	return nil

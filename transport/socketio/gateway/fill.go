@@ -3,8 +3,8 @@ package gateway
 import (
 	"strconv"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
-	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
 )
@@ -185,7 +185,7 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 		n.fail(errHole)
 		return
 	}
-	start, _ := jobs.ParseCursor(m.Joined.Cursor) // it was one when the room was committed
+	start, _ := eventlog.ParseCursor(m.Joined.Cursor) // it was one when the room was committed
 	n.begun = m.N
 	n.reading = &reading{m.N, m.Joined.Position, m.Joined.PositionAt}
 	if m.Joined.Again {

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -40,7 +42,7 @@ func (forgetful) LeaveSession(context.Context, string, string) error            
 
 // offset is what a client has received of a session.
 type offset struct {
-	position jobs.Cursor
+	position eventlog.Cursor
 	n        int64  // while a room's history is read: the number of its join; 0: none is
 	backlog  uint64 // and how far the history was received
 }
@@ -57,7 +59,7 @@ func parseOffset(text string) (o offset, ok bool) {
 	if len(text) > maxOffset || len(parts) != 1 && len(parts) != 3 {
 		return offset{}, false
 	}
-	if o.position, ok = jobs.ParseCursor(parts[0]); !ok || len(parts) == 1 {
+	if o.position, ok = eventlog.ParseCursor(parts[0]); !ok || len(parts) == 1 {
 		return o, ok
 	}
 	var errN, errB error
@@ -83,14 +85,14 @@ func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) 
 	resumed := make([]hub.Resumed, 0, len(rooms))
 	for i := range rooms {
 		r := &rooms[i]
-		h := hub.Resumed{Job: r.Job, N: r.N, Start: hubCursor(r.Start), From: hubCursor(r.Start)}
+		h := hub.Resumed{Job: r.Job, N: r.N, Start: r.Start, Done: r.Start.Seq, DoneID: r.Start.String()}
 		switch {
 		case r.JoinedAt < o.position.Seq, r.N < o.n:
 			h.Live = true
 		case r.N == o.n:
 			h.Begun = true
 			if o.backlog > r.Start.Seq {
-				h.From = hub.Cursor{Seq: o.backlog, Text: r.Start.String()}
+				h.Done = o.backlog
 			}
 		}
 		r.JoinedAt = min(r.JoinedAt, o.position.Seq)
@@ -127,7 +129,7 @@ func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]job
 	kept := make(map[string]hub.Resumed, len(rooms)) // by job
 	for _, r := range resumed {
 		earlier, again := kept[r.Job]
-		if !again || r.Live || r.Begun || r.From.Seq <= owedAfter(o, earlier) {
+		if !again || r.Live || r.Begun || r.Done <= owedAfter(o, earlier) {
 			kept[r.Job] = r
 		}
 	}
@@ -139,9 +141,9 @@ func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]job
 // owedAfter returns the number of the last event that a room does not owe.
 func owedAfter(o offset, r hub.Resumed) uint64 {
 	if r.Live {
-		return max(o.position.Seq, r.From.Seq)
+		return max(o.position.Seq, r.Done)
 	}
-	return r.From.Seq
+	return r.Done
 }
 
 // sameSession reports whether two numbers of joins belong to one session.
@@ -150,24 +152,18 @@ func sameSession(n, m int64) bool { return n>>joinBits == m>>joinBits }
 // rebase makes all rooms be read up to a new position, one after the other. It is
 // for a log that retention has cut behind the old position: jobs are whole or
 // gone, so each can be read by itself. last is the newest number of a join.
-func rebase(old, position jobs.Cursor, last int64, rooms []jobs.SessionRoom, resumed []hub.Resumed) {
+func rebase(old, position eventlog.Cursor, last int64, rooms []jobs.SessionRoom, resumed []hub.Resumed) {
 	for i := range rooms {
 		if resumed[i].Live {
 			resumed[i].Live, resumed[i].Begun = false, true
 			if old.Seq > resumed[i].Start.Seq {
-				resumed[i].From = hubCursor(old)
+				resumed[i].Done, resumed[i].DoneID = old.Seq, old.String()
+				rooms[i].Start.Epoch = cmp.Or(old.Epoch, rooms[i].Start.Epoch)
 			}
 		}
 		last++ // an offset of before must not speak of these joins
 		rooms[i].N, resumed[i].N = last, last
-		rooms[i].Start.Seq = resumed[i].From.Seq
-		if resumed[i].From.Epoch != "" {
-			rooms[i].Start.Epoch = resumed[i].From.Epoch
-		}
+		rooms[i].Start.Seq = resumed[i].Done
 		rooms[i].JoinedAt = position.Seq
 	}
-}
-
-func hubCursor(c jobs.Cursor) hub.Cursor {
-	return hub.Cursor{Epoch: c.Epoch, Seq: c.Seq, Text: c.String()}
 }

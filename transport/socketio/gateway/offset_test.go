@@ -7,11 +7,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 )
 
-func at(seq uint64) jobs.Cursor { return jobs.Cursor{Epoch: "e", Seq: seq} }
+func at(seq uint64) eventlog.Cursor { return eventlog.Cursor{Epoch: "e", Seq: seq} }
 
 // TestOneOfEach: of each job the join stays that goes furthest back among those that
 // the client may not have received: the newest one that it has heard of, and those
@@ -69,5 +70,5 @@ func received(o offset, h hub.Resumed) uint64 {
 	if h.Live {
 		return max(h.Start.Seq, o.position.Seq)
 	}
-	return max(h.Start.Seq, h.From.Seq)
+	return max(h.Start.Seq, h.Done)
 }

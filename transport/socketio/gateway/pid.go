@@ -8,16 +8,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // pid is the secret of a session: whoever has it, and a key of the same client,
 // may go on with it. It carries what every session must know, so that one without
 // rooms needs nothing in the store.
 type pid struct {
-	id    string      // names the session in the store
-	start jobs.Cursor // the session began here
-	made  int64       // Unix s
+	id    string          // names the session in the store
+	start eventlog.Cursor // the session began here
+	made  int64           // Unix s
 }
 
 // maxPID bounds what is looked at.
@@ -33,7 +33,7 @@ type Signer interface {
 // what joins within one commit changes few of its pages.
 const secretLength = 26
 
-func newPID(start jobs.Cursor, now time.Time) pid {
+func newPID(start eventlog.Cursor, now time.Time) pid {
 	return pid{id: strconv.FormatInt(now.UnixMilli(), 36) + rand.Text(), start: start, made: now.Unix()}
 }
 
@@ -71,7 +71,7 @@ func parsePID(s Signer, client, text string) (pid, bool) {
 	if !hmac.Equal([]byte(seal(s, client, plain)), []byte(parts[3])) {
 		return pid{}, false
 	}
-	start, ok := jobs.ParseCursor(parts[1])
+	start, ok := eventlog.ParseCursor(parts[1])
 	made, err := strconv.ParseInt(parts[2], 36, 64)
 	if !ok || err != nil || len(parts[0]) < secretLength {
 		return pid{}, false

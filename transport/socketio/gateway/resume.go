@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -34,7 +35,7 @@ func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 	if err != nil {
 		return pid{}, err
 	}
-	start, ok := jobs.ParseCursor(head)
+	start, ok := eventlog.ParseCursor(head)
 	if !ok {
 		return pid{}, errors.New("gateway: the log has no head")
 	}
@@ -119,21 +120,21 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 	n.remember(ended)
 	n.joins = max(n.joins, o.n) // of a room that was left: its number must not come again while it is the client's offset
 	rooms, resumed = oneOfEach(o, rooms, resumed)
-	at := hubCursor(o.position)
+	at := o.position
 	opened, err := n.g.opt.Hub.Open(ctx, n.who.ClientID, at)
 	if err != nil {
 		return false, err
 	}
-	switch jobs.Reason(opened.Reason) {
-	case jobs.Valid:
-	case jobs.ReasonPruned:
-		head, ok := jobs.ParseCursor(opened.HeadID)
+	switch eventlog.Reason(opened.Reason) {
+	case eventlog.Valid:
+	case eventlog.ReasonPruned:
+		head, ok := eventlog.ParseCursor(opened.HeadID)
 		if !ok || hasClientRoom(rooms) {
 			return false, nil
 		}
 		rebase(o.position, head, n.joins, rooms, resumed)
 		n.joins += int64(len(rooms))
-		o, at = offset{position: head}, hubCursor(head)
+		o, at = offset{position: head}, head
 	default:
 		return false, nil
 	}
@@ -164,7 +165,7 @@ func (n *session) remember(ended []jobs.SessionRoom) {
 }
 
 // restore lets the rooms go on.
-func (n *session) restore(ctx context.Context, at hub.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
+func (n *session) restore(ctx context.Context, at eventlog.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
 	if len(rooms) == 0 {
 		return nil
 	}
