@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -28,7 +29,7 @@ func TestReplaceRoomsWritesWhatDiffers(t *testing.T) {
 	}
 	var rooms []jobs.SessionRoom
 	for i := range int64(n) {
-		rooms = append(rooms, jobs.SessionRoom{N: i + 1, Job: fmt.Sprint("job", i), Start: jobs.Cursor{Epoch: "abc0", Seq: 7}, JoinedAt: 9})
+		rooms = append(rooms, jobs.SessionRoom{N: i + 1, Job: fmt.Sprint("job", i), Start: eventlog.Cursor{Epoch: "abc0", Seq: 7}, JoinedAt: 9})
 	}
 	replace := func(what string, most int64) {
 		t.Helper()

@@ -250,7 +250,7 @@ func (w *world) data(e eventlog.Event) map[string]any {
 	if err := json.Unmarshal(e.JSON, &frame); err != nil {
 		w.Fatalf("event %s: %v", e.JSON, err)
 	}
-	if frame.ID != e.ID || frame.Type != string(e.Type) || frame.JobID != e.JobID || frame.Status != string(e.Type.Status()) {
+	if frame.ID != e.ID || frame.Type != string(e.Type) || frame.JobID != e.JobID || frame.Status != e.Type.Status() {
 		w.Errorf("event %s does not agree with %+v", e.JSON, e)
 	}
 	return frame.Data

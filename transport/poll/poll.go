@@ -11,7 +11,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
@@ -65,7 +64,7 @@ func (h *Handler) Serve(c *fiber.Ctx, job string) error {
 	h.opt.Observe.Resumed(kind, r.Start, joined)
 	if joined.Reset != nil {
 		q.sub.Close()
-		return transport.Gone(eventlog.Reason(joined.Reset.Reason), joined.Reset.Oldest, joined.Reset.Cursor)
+		return transport.Gone(joined.Reset.Reason, joined.Reset.Oldest, joined.Reset.Cursor)
 	}
 	if err := h.collect(c, q); err != nil {
 		q.sub.Close()

@@ -10,7 +10,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
@@ -139,7 +138,7 @@ func (q *poll) refusal() error {
 	case hub.Gone:
 		return jobs.ErrNotFound
 	case hub.Reset:
-		return transport.Gone(eventlog.Reason(q.fault.Reason), q.fault.Oldest, q.fault.Cursor)
+		return transport.Gone(q.fault.Reason, q.fault.Oldest, q.fault.Cursor)
 	default:
 		return jobs.ErrUnavailable
 	}

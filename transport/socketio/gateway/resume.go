@@ -125,7 +125,7 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 	if err != nil {
 		return false, err
 	}
-	switch eventlog.Reason(opened.Reason) {
+	switch opened.Reason {
 	case eventlog.Valid:
 	case eventlog.ReasonPruned:
 		head, ok := eventlog.ParseCursor(opened.HeadID)

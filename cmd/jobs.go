@@ -1,0 +1,163 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jobcast/jobcast/client"
+)
+
+// jobsCmd is `jobcast jobs`.
+type jobsCmd struct {
+	Status string `help:"Only jobs that are pending, processing, completed, failed or cancelled." enum:"pending,processing,completed,failed,cancelled," default:"" placeholder:"STATUS"`
+	Limit  int    `help:"How many at most." default:"20" placeholder:"N"`
+	JSON   bool   `name:"json" help:"One job a line, as the API gives it."`
+	remote
+}
+
+const maxPage = 200 // jobs of one request
+
+// Validate bounds the limit from below; above there is no bound.
+func (c *jobsCmd) Validate() error {
+	if c.Limit < 1 {
+		return fmt.Errorf("--limit: must be at least 1")
+	}
+	return nil
+}
+
+// Run prints the newest jobs.
+func (c *jobsCmd) Run(ctx context.Context, std *Stdio) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var list []*client.Job
+	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), Page: min(c.Limit, maxPage)}) {
+		if err != nil {
+			return coded(err)
+		}
+		if list = append(list, j); len(list) == c.Limit {
+			break
+		}
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(std.Err, "no jobs.")
+		return nil
+	}
+	if c.JSON {
+		for _, j := range list {
+			if _, err := fmt.Fprintf(std.Out, "%s\n", j.Raw()); err != nil {
+				return fmt.Errorf("print jobs: %w", err)
+			}
+		}
+		return nil
+	}
+	return printJobs(std.Out, list)
+}
+
+func printJobs(w io.Writer, list []*client.Job) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tSTATUS\tQUEUE\tATTEMPT\tCREATED\tNOTE")
+	for _, j := range list {
+		queue := "-"
+		if j.Queue != nil {
+			queue = *j.Queue
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n", j.ID, j.Status, queue, j.Attempt, j.MaxAttempts,
+			j.CreatedAt.UTC().Format(time.RFC3339), note(j))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print jobs: %w", err)
+	}
+	return nil
+}
+
+// note is the most telling thing about a job, on one line.
+func note(j *client.Job) string {
+	switch {
+	case j.Status == client.Failed && j.Error != nil && j.ErrorMessage != nil:
+		return oneLine(*j.Error + ": " + *j.ErrorMessage)
+	case j.Status == client.Processing && j.Percent != nil && j.Message != nil:
+		return oneLine(fmt.Sprintf("%.0f %% %s", *j.Percent, *j.Message))
+	case j.Status == client.Processing && j.Percent != nil:
+		return fmt.Sprintf("%.0f %%", *j.Percent)
+	}
+	return "-"
+}
+
+// maxNote keeps a line of the terminal a line.
+const maxNote = 80
+
+// oneLine makes text safe to show: control characters, which could also drive
+// the terminal, become spaces.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxNote {
+		text = string(runes[:maxNote-1]) + "…"
+	}
+	return text
+}
+
+// cancelCmd is `jobcast cancel`.
+type cancelCmd struct {
+	Job []string `arg:"" name:"job" help:"Ids of jobs."`
+	remote
+}
+
+// Run cancels each job and prints its id and status. It goes on after a
+// refusal; the exit code is that of the worst.
+func (c *cancelCmd) Run(ctx context.Context, std *Stdio) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	code := exitOK
+	for _, id := range c.Job {
+		job, err := cl.Cancel(ctx, id)
+		if err != nil {
+			fmt.Fprintf(std.Err, "jobcast: %v\n", err)
+			code = worse(code, exitCode(err))
+			continue
+		}
+		if _, err := fmt.Fprintf(std.Out, "%s %s\n", job.ID, job.Status); err != nil {
+			return fmt.Errorf("print job: %w", err)
+		}
+	}
+	if code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// retryCmd is `jobcast retry`.
+type retryCmd struct {
+	Job            string `arg:"" name:"job" help:"Id of the job to repeat."`
+	IdempotencyKey string `name:"idempotency-key" help:"Retries with the same key make one job." placeholder:"KEY"`
+	following
+	remote
+}
+
+// Run makes the new job and, with --watch, follows it to its end.
+func (c *retryCmd) Run(ctx context.Context, std *Stdio) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	job, err := cl.Retry(ctx, c.Job, c.IdempotencyKey)
+	if err != nil {
+		return coded(err)
+	}
+	return c.follow(ctx, std, cl, job, c.GiveUp)
+}

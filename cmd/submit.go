@@ -1,0 +1,162 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/jobcast/jobcast/client"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/server"
+)
+
+// submitCmd is `jobcast submit`. The job is given in one of three ways: as
+// actions, as a queue and its payload, or as the whole body of the API.
+type submitCmd struct {
+	Action      []string      `help:"An action as JSON; repeat it for several." placeholder:"JSON" sep:"none"`
+	Queue       string        `help:"The queue of your own workers, instead of actions." placeholder:"NAME"`
+	Payload     string        `help:"What the worker gets, as JSON." placeholder:"JSON"`
+	File        string        `help:"File with the whole job as JSON, as the API takes it." placeholder:"FILE"`
+	MaxAttempts int           `name:"max-attempts" help:"How often it may be tried, 1 to 25." placeholder:"N"`
+	Timeout     time.Duration `help:"How long one attempt may take, 1s to 24h." placeholder:"DURATION"`
+	Priority    int           `help:"-100 to 100, higher first."`
+	RunAt       *jobs.Time    `name:"run-at" help:"Not before this time, as in 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	ExpiresIn   time.Duration `name:"expires-in" help:"Fails if nobody has begun it after so long, 1s to 8760h." placeholder:"DURATION"`
+	Metadata    string        `help:"An object of your own, as JSON." placeholder:"JSON"`
+
+	Stdin          string `arg:"" optional:"" name:"-" help:"Read the whole job from standard input." enum:"-," default:""`
+	IdempotencyKey string `name:"idempotency-key" help:"Submits with the same key make one job." placeholder:"KEY"`
+	following
+	remote
+}
+
+// maxJobBytes is the largest body that a server can be set to take.
+const maxJobBytes = server.MaxMaxBody
+
+// Validate refuses a mixture of the three ways.
+func (c *submitCmd) Validate() error {
+	whole := c.File != "" || c.Stdin != ""
+	parts := len(c.Action) > 0 || c.Queue != "" || c.Payload != "" || c.MaxAttempts != 0 || c.Timeout != 0 ||
+		c.Priority != 0 || c.RunAt != nil || c.ExpiresIn != 0 || c.Metadata != ""
+	switch {
+	case c.File != "" && c.Stdin != "":
+		return errors.New("--file and - exclude each other")
+	case whole && parts:
+		return errors.New("--file and - hold the whole job; other flags cannot add to it")
+	case !whole && len(c.Action) == 0 && c.Queue == "":
+		return errors.New("give --action, --queue, --file or -")
+	}
+	for flag, texts := range map[string][]string{"action": c.Action, "payload": {c.Payload}, "metadata": {c.Metadata}} {
+		for _, text := range texts {
+			if text != "" && !json.Valid([]byte(text)) {
+				return fmt.Errorf("--%s: not JSON: %s", flag, text)
+			}
+		}
+	}
+	return nil
+}
+
+// Run submits the job and, with --watch, follows it to its end.
+func (c *submitCmd) Run(ctx context.Context, std *Stdio) error {
+	body, err := c.body(std)
+	if err != nil {
+		return err
+	}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	job, err := cl.Submit(ctx, client.Submission{Body: body, IdempotencyKey: c.IdempotencyKey})
+	if err != nil {
+		return coded(err)
+	}
+	return c.follow(ctx, std, cl, job, c.GiveUp)
+}
+
+// body is the JSON of the job.
+func (c *submitCmd) body(std *Stdio) ([]byte, error) {
+	if c.File == "" && c.Stdin == "" {
+		return c.assemble()
+	}
+	from := std.In
+	if c.File != "" && c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("open job: %w", err)}
+		}
+		defer f.Close() //nolint:errcheck // it was only read
+		from = f
+	}
+	text, err := io.ReadAll(io.LimitReader(from, maxJobBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read job: %w", err)
+	}
+	if len(text) > maxJobBytes || !json.Valid(text) {
+		return nil, &usageError{errors.New("the job is not JSON, or too large")}
+	}
+	return text, nil
+}
+
+func (c *submitCmd) assemble() ([]byte, error) {
+	job := map[string]any{}
+	raw := func(name, text string) {
+		if text != "" {
+			job[name] = json.RawMessage(text)
+		}
+	}
+	if len(c.Action) > 0 {
+		actions := make([]json.RawMessage, len(c.Action))
+		for i, text := range c.Action {
+			actions[i] = json.RawMessage(text)
+		}
+		job["actions"] = actions
+	}
+	if c.Queue != "" {
+		job["queue"] = c.Queue
+	}
+	raw("payload", c.Payload)
+	raw("metadata", c.Metadata)
+	if c.MaxAttempts != 0 {
+		job["maxAttempts"] = c.MaxAttempts
+	}
+	if c.Timeout != 0 {
+		job["timeoutMs"] = c.Timeout.Milliseconds()
+	}
+	if c.Priority != 0 {
+		job["priority"] = c.Priority
+	}
+	if c.RunAt != nil {
+		job["runAt"] = c.RunAt
+	}
+	if c.ExpiresIn != 0 {
+		job["expiresInMs"] = c.ExpiresIn.Milliseconds()
+	}
+	return json.Marshal(job)
+}
+
+// following is what submit and retry share: what becomes of the new job.
+type following struct {
+	Watch bool `help:"Follow the job to its end; the exit code says how it ended."`
+	JSON  bool `name:"json" help:"Print the job as JSON instead of its id; with --watch, events as JSON also on a terminal."`
+}
+
+// follow prints the new job, or its events until its end.
+func (f following) follow(ctx context.Context, std *Stdio, cl *client.Client, job *client.Job, giveUp time.Duration) error {
+	switch {
+	case f.Watch:
+		fmt.Fprintf(std.Err, "job %s\n", job.ID)
+		v := newView(std, f.JSON)
+		return v.jobs(ctx, cl, []string{job.ID}, client.WatchOptions{GiveUp: giveUp})
+	case f.JSON:
+		_, err := fmt.Fprintf(std.Out, "%s\n", job.Raw())
+		return err
+	default:
+		_, err := fmt.Fprintln(std.Out, job.ID)
+		return err
+	}
+}

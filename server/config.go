@@ -1,0 +1,192 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/wire"
+)
+
+// Config holds the settings of a server. The tags make them the flags of `jobcast serve`,
+// with their defaults and their environment variables.
+type Config struct {
+	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port or unix:/path/of/a/socket; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
+	BasePath       string         `name:"base-path" placeholder:"PATH" env:"JOBCAST_BASE_PATH" help:"What every path begins with, behind a proxy that passes on a part of a site only."`
+	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
+	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
+	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
+	MaxConnections int            `name:"max-connections-per-key" default:"10" env:"JOBCAST_MAX_CONNECTIONS_PER_KEY,MAX_CONNECTIONS_PER_KEY" help:"Live streams per key, over all transports, unless the key has its own limit."`
+	MaxPerClient   int            `name:"max-connections-per-client" default:"10000" env:"JOBCAST_MAX_CONNECTIONS_PER_CLIENT" help:"Live streams of all keys and tokens of a client together."`
+	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins that may call from a browser, comma-separated; * is all."`
+	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Jobs with actions that run at the same time."`
+	MaxRunning     int            `name:"max-running-per-client" default:"0" env:"JOBCAST_MAX_RUNNING_PER_CLIENT" help:"Of those, how many one client may have; 0 is all but an eighth, at least one."`
+	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
+	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
+	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) and addresses whose X-Forwarded-For is believed, comma-separated."`
+	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
+	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Jobs of a client that may be pending or running."`
+	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Bytes of all artifacts of a client together."`
+	MaxStorage     byteSize       `name:"max-storage" default:"0" env:"JOBCAST_MAX_STORAGE" help:"Bytes of the whole data folder; 0 is no bound."`
+	QueueTTL       time.Duration  `name:"queue-ttl" default:"0" env:"JOBCAST_QUEUE_TTL" help:"Jobs with a queue that no worker begins for so long fail, unless they ask for another time; 0 is never."`
+	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
+	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
+	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
+	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients get what they need to recover: event, as a packet of its own; argument, as the last argument of each event; off, not at all."`
+	Compat         string         `default:"" enum:",nestjs" env:"JOBCAST_COMPAT" help:"nestjs: Socket.IO keeps the manners of a NestJS gateway where they differ, so that its clients need no change."`
+	Demo           bool           `env:"JOBCAST_DEMO" help:"Also run one sample job and print its live events."`
+}
+
+// Bounds of the settings: beyond them the server would not work as promised.
+const (
+	MaxConcurrency = 10_000
+	maxConnections = 100_000
+	minLeaseTTL    = 5 * time.Second
+	MaxMaxBody     = 64 << 20
+	maxMaxJobs     = 100_000_000
+	minMaxStorage  = 64 << 20 // below it the WAL alone, which is written anew at 16 MiB, would take too much of it
+	maxGrace       = time.Hour
+)
+
+const defaultAddr = ":3000"
+
+// basePath leaves out what would have two spellings in a URL.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){1,8}$`)
+
+// AfterApply fills in the address. PORT is how many platforms tell a program where to
+// listen.
+func (s *Config) AfterApply() error {
+	if s.Addr != "" {
+		return nil
+	}
+	s.Addr = defaultAddr
+	if text := strings.TrimSpace(os.Getenv("PORT")); text != "" {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || port == 0 {
+			return fmt.Errorf("the variable PORT is %q: write a port, 1 to 65535, or set JOBCAST_ADDR", text)
+		}
+		s.Addr = fmt.Sprint(":", port)
+	}
+	return nil
+}
+
+// Check refuses settings that parse but cannot work, all at once.
+func (s *Config) Check() error {
+	var all []error
+	bad := func(ok bool, flag, want string) {
+		if !ok {
+			all = append(all, fmt.Errorf("--%s must be %s", flag, want))
+		}
+	}
+	s.BasePath = strings.TrimRight(s.BasePath, "/")
+	bad(s.BasePath == "" || basePath.MatchString(s.BasePath), "base-path", "as in /jobs: parts of A-Z, a-z, 0-9, underscore and hyphen, each behind a slash")
+	if path, ok := strings.CutPrefix(s.Addr, wire.UnixPrefix); ok {
+		bad(strings.HasPrefix(path, "/"), "addr", "unix: and an absolute path, as in unix:/run/jobcast.sock")
+	}
+	bad(s.PingInterval >= time.Second, "ping-interval", "at least 1s")
+	bad(s.PongTimeout >= s.PingInterval, "pong-timeout", "at least --ping-interval")
+	bad(s.MaxConnections >= 1 && s.MaxConnections <= maxConnections, "max-connections-per-key", "1 to 100000")
+	bad(s.MaxPerClient >= 1 && s.MaxPerClient <= maxConnections, "max-connections-per-client", "1 to 100000")
+	bad(s.Concurrency >= 1 && s.Concurrency <= MaxConcurrency, "concurrency", "1 to 10000")
+	bad(s.MaxRunning >= 0 && s.MaxRunning <= MaxConcurrency, "max-running-per-client", "0 to 10000")
+	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
+	bad(s.Retention >= time.Second, "retention", "at least 1s")
+	bad(s.MaxBody >= 1<<10 && s.MaxBody <= MaxMaxBody, "max-body", "1KiB to 64MiB")
+	bad(s.MaxJobs >= 1 && s.MaxJobs <= maxMaxJobs, "max-jobs-per-client", "1 to 100000000")
+	bad(s.MaxArtifacts >= 1<<20, "max-artifacts-per-client", "at least 1MiB")
+	bad(s.MaxStorage == 0 || s.MaxStorage >= minMaxStorage, "max-storage", "at least 64MiB, or 0 for none")
+	bad(s.QueueTTL == 0 || s.QueueTTL >= jobs.MinExpiry && s.QueueTTL <= jobs.MaxExpiry, "queue-ttl", "1s to 8760h, or 0 for never")
+	bad(s.ShutdownGrace >= 0 && s.ShutdownGrace <= maxGrace, "shutdown-grace", "0 to 1h")
+	if err := errors.Join(all...); err != nil {
+		return &SettingError{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
+	}
+	return nil
+}
+
+// limits is what clients may fill.
+func (s *Config) limits() jobs.Limits {
+	return jobs.Limits{
+		JobsPerClient: s.MaxJobs, ArtifactsPerClient: int64(s.MaxArtifacts), Storage: int64(s.MaxStorage), QueueTTL: s.QueueTTL,
+	}
+}
+
+// Logger writes to w as the settings say.
+func (s *Config) Logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // one of four names, checked by the parser
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: true, TimeFormat: time.RFC3339}))
+}
+
+// byteSize is a number of bytes: 4096, 256KiB, 1MiB, 1GiB, 1TiB.
+type byteSize int64
+
+// UnmarshalText reads a size.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	s := string(text)
+	unit := int64(1)
+	for _, u := range []struct {
+		suffix string
+		bytes  int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}} {
+		if rest, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, unit = rest, u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/unit {
+		return fmt.Errorf("%q is no size such as 4096, 256KiB or 1MiB", text)
+	}
+	*b = byteSize(n * unit)
+	return nil
+}
+
+// SettingError is a setting that parses but cannot be used.
+type SettingError struct{ Err error }
+
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// ParseNetwork reads a network (CIDR) or a single address, which is a network of its own.
+// IPv4 in IPv6 is IPv4, and a zone means nothing to a peer's address. The word unix
+// stands for those who connect over the unix socket.
+func ParseNetwork(text string) (netip.Prefix, bool) {
+	if text == "unix" {
+		return netip.PrefixFrom(transport.UnixPeer, transport.UnixPeer.BitLen()), true
+	}
+	address, bits, whole := strings.Cut(text, "/")
+	addr, err := netip.ParseAddr(strings.Trim(address, "[]"))
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	addr = addr.WithZone("")
+	if !whole {
+		bits = fmt.Sprint(addr.BitLen())
+	}
+	network, err := netip.ParsePrefix(addr.String() + "/" + bits)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	const mapped = 96 // bits before the IPv4 address
+	if addr.Is4In6() && network.Bits() >= mapped {
+		network = netip.PrefixFrom(addr.Unmap(), network.Bits()-mapped)
+	}
+	return network.Masked(), true
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"mime"
+	"net"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/static"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/rest"
+)
+
+// routes puts every path on the application.
+func (s *server) routes() {
+	s.app.Get("/v1/events", s.events)
+	s.app.Get("/v1/jobs/:id/events", s.events)
+	s.app.Get("/v1/ws", s.ws.Serve)
+	for _, path := range []string{"/socket.io", "/socket.io/"} {
+		s.app.All(path, s.engine.Serve)
+	}
+	for _, name := range []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js"} {
+		s.app.Get("/socket.io/"+name, file(static.Client, "socketio/"+name))
+		s.app.Get("/socket.io/"+name+".map", file(static.Client, "socketio/"+name+".map"))
+	}
+	s.app.Post("/v1/workers/claim", s.claims.Serve)
+	rest.Mount(s.app, rest.Deps{
+		Door:    s.door,
+		Jobs:    s.service,
+		Keys:    s.store,
+		Tokens:  s.signer,
+		Streams: s.verifier.Streams(),
+		Submit:  jobs.SubmitOptions{Actions: s.actions},
+		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
+			return s.sse.Submitted(c, p, a, j.ID, f)
+		},
+		Wait: func(ctx context.Context, client, id string, limit time.Duration) error {
+			return waitEnd(ctx, s.hub, client, id, limit)
+		},
+		Ready: func(ctx context.Context) error {
+			return errors.Join(s.store.Ready(ctx), s.files.Kept())
+		},
+		Metrics: s.metrics.handler(),
+	})
+	own := pages(static.FS)
+	s.app.Get("/", own["index.html"])
+	if base := s.set.BasePath; base != "" { // the page's links are relative to its folder
+		s.app.Get(base, func(c *fiber.Ctx) error {
+			to := base + "/"
+			if query := c.Request().URI().QueryString(); len(query) > 0 {
+				to += "?" + string(query)
+			}
+			return c.Redirect(to, fiber.StatusPermanentRedirect)
+		})
+	}
+	s.app.Get("/static/:name", func(c *fiber.Ctx) error {
+		if page, ok := own[c.Params("name")]; ok {
+			return page(c)
+		}
+		return fiber.ErrNotFound
+	})
+}
+
+// events picks the transport of an events request.
+func (s *server) events(c *fiber.Ctx) error {
+	if s.door.Abandon(c) {
+		c.Context().HijackSetNoResponse(true)
+		c.Context().Hijack(func(nc net.Conn) { _ = nc.Close() })
+		return nil
+	}
+	job := strings.Clone(c.Params("id"))
+	if strings.HasPrefix(c.Path(), "/v1/jobs/") {
+		id, ok := jobs.ParseID(job)
+		if !ok {
+			id = uuid.Nil.String() // no job has it: refused in the usual order
+		}
+		job = id
+	}
+	if err := s.scoped(c, job); err != nil {
+		return err
+	}
+	format, err := transport.Negotiate(c)
+	if err != nil {
+		return s.notAcceptable(c, job, err)
+	}
+	if format == transport.JSONFormat {
+		return s.poll.Serve(c, job)
+	}
+	return s.sse.Serve(c, job, format)
+}
+
+// scoped refuses a token of one job everything that is not of that job; an
+// empty job is everything of the client. Other credentials are judged by whoever
+// serves the request.
+func (s *server) scoped(c *fiber.Ctx, job string) error {
+	secret, err := transport.Credential(c)
+	if err != nil || !auth.IsToken(secret) {
+		return err
+	}
+	p, err := s.door.Principal(c, auth.Watch)
+	switch {
+	case err != nil:
+		return err
+	case p.Sees(job):
+		return nil
+	case job == "":
+		return transport.Refuse(transport.Forbidden, "This token shows one job only.")
+	default:
+		return jobs.ErrNotFound
+	}
+}
+
+// notAcceptable gives the refusals that come before that of the format.
+func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
+	p, err := s.door.Principal(c, auth.Watch)
+	if err == nil && job != "" {
+		_, err = s.service.Brief(context.Background(), p.ClientID, job)
+	}
+	if err != nil {
+		return err
+	}
+	return refusal
+}
+
+// pagePolicy lets the page run its own files and talk to its own server, no more.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// pages serves each file at the root of files, by its name.
+func pages(files fs.FS) map[string]fiber.Handler {
+	all := make(map[string]fiber.Handler)
+	names, _ := fs.Glob(files, "*") // its error is of the pattern
+	for _, name := range names {
+		all[name] = file(files, name)
+	}
+	return all
+}
+
+// file serves one embedded file, which it reads here and not again.
+func file(files fs.FS, name string) fiber.Handler {
+	data, err := fs.ReadFile(files, name)
+	now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
+	kind := mime.TypeByExtension(path.Ext(name))
+	if path.Ext(name) == ".map" {
+		kind = fiber.MIMEApplicationJSON
+	}
+	return func(c *fiber.Ctx) error {
+		if err != nil {
+			return fiber.ErrNotFound
+		}
+		c.Set(fiber.HeaderContentType, kind)
+		c.Set(fiber.HeaderContentSecurityPolicy, pagePolicy)
+		c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+		c.Set(fiber.HeaderCacheControl, "no-cache")
+		now.Set(c)
+		switch fresh, err := transport.Conditions(c, now); {
+		case err != nil:
+			return err
+		case fresh:
+			return c.SendStatus(fiber.StatusNotModified)
+		}
+		return c.Send(data)
+	}
+}

@@ -1,0 +1,300 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store/files"
+	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/engineio"
+	"github.com/jobcast/jobcast/transport/poll"
+	"github.com/jobcast/jobcast/transport/rest/claim"
+	"github.com/jobcast/jobcast/transport/socketio"
+	"github.com/jobcast/jobcast/transport/socketio/gateway"
+	"github.com/jobcast/jobcast/transport/sse"
+	"github.com/jobcast/jobcast/transport/wire"
+	"github.com/jobcast/jobcast/transport/ws"
+)
+
+// Run serves until ctx ends, then drains. What a person wants to see of the start goes
+// to out, the log to logs. A *usageError says which settings cannot be used.
+func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
+	if err := set.Check(); err != nil {
+		return err
+	}
+	log := set.Logger(logs)
+	srv, err := newServer(ctx, set, log)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	ln, err := wire.Listen(ctx, set.Addr)
+	if err != nil {
+		srv.discard()
+		return unlessStopped(ctx, fmt.Errorf("listen on %s: %w", set.Addr, err))
+	}
+	srv.start(ln)
+	if err := srv.greet(ctx, out); err != nil {
+		log.Error("first start", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-srv.failed:
+		log.Error("serving stopped", "error", err)
+	}
+	if stopped := srv.stop(); err == nil {
+		err = stopped
+	}
+	return err
+}
+
+// unlessStopped drops what went wrong with a start that a signal ended: stopping is
+// what was asked for.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// server is everything that serves one data folder.
+type server struct {
+	set *Config
+	log *slog.Logger
+
+	store     *sqlite.Store
+	files     *files.Files
+	hub       *hub.Hub
+	service   *jobs.Service
+	actions   *action.Registry
+	processor *jobs.Processor
+	signer    *auth.Signer
+	verifier  *auth.Verifier
+	door      *transport.Door
+	pool      *wire.Pool
+	sse       *sse.Handler
+	poll      *poll.Handler
+	ws        *ws.Handler
+	engine    *engineio.Server
+	gateway   *gateway.Gateway
+	claims    *claim.Handler
+	metrics   *metrics
+	app       *fiber.App
+
+	ln       *wire.Guard
+	failed   chan error // gets the listener's error; cap 1
+	verifies context.CancelFunc
+	running  sync.WaitGroup // the verifier's poll and the listener
+}
+
+// newServer opens the store and puts the parts together; nothing runs yet that
+// a client could see.
+func newServer(ctx context.Context, set *Config, log *slog.Logger) (*server, error) {
+	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
+	publisher := &publisher{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
+	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
+		Publisher: publisher, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
+		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
+		Limits:  set.limits(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.store = store
+	s.hub = hub.New(store)
+	publisher.hub.Store(s.hub)
+	if err := s.openFiles(ctx); err != nil {
+		s.discard()
+		return nil, err
+	}
+	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
+	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
+	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
+		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
+	})
+	if s.signer, err = openSigner(set.Data); err != nil {
+		s.discard()
+		return nil, err
+	}
+	s.verifier = auth.NewVerifier(store, auth.VerifierOptions{
+		Limits: auth.Limits{PerKey: set.MaxConnections, PerClient: set.MaxPerClient}, Signer: s.signer, Logger: log,
+	})
+	if err := s.transports(); err != nil {
+		s.discard()
+		return nil, &SettingError{err}
+	}
+	return s, nil
+}
+
+// openSigner reads the secret of tokens, or makes it at the very first start.
+func openSigner(dir string) (*auth.Signer, error) {
+	secret, err := auth.LoadSecret(dir)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewSigner(secret)
+}
+
+// openFiles opens the folder of artifacts, and removes what a crash left in it.
+func (s *server) openFiles(ctx context.Context) (err error) {
+	if s.files, err = files.Open(s.set.Data); err != nil {
+		return err
+	}
+	n, err := s.files.Sweep(ctx, s.store.KnownFiles)
+	if err != nil {
+		return fmt.Errorf("sweep artifacts: %w", err)
+	}
+	if n > 0 {
+		s.log.Info("files without an artifact were removed", "files", n)
+	}
+	return nil
+}
+
+// transports makes the door and everything behind it.
+func (s *server) transports() (err error) {
+	s.door, err = transport.New(transport.Options{
+		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
+		BasePath: s.set.BasePath, MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
+	})
+	if err != nil {
+		return err
+	}
+	s.app = s.door.App()
+	s.pool = wire.NewPool(wire.Options{Logger: s.log, Serve: s.app.Server().ServeConn, IdleTimeout: s.app.Config().IdleTimeout})
+	streams, observe := s.verifier.Streams(), s.metrics.observer()
+	s.sse = sse.New(sse.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
+		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe,
+	})
+	s.poll = poll.New(poll.Options{Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool, Observe: observe})
+	s.ws = ws.New(ws.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
+		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,
+	})
+	s.gateway = gateway.New(gateway.Options{
+		Door: s.door, Streams: streams, Hub: s.hub, Sessions: s.store, Signer: s.signer,
+		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe, Offset: gateway.Offset(s.set.SocketIOOffset), NestJS: s.set.Compat == "nestjs",
+	})
+	interval := min(engineio.DefaultPingInterval, s.set.PongTimeout/2)
+	s.engine = engineio.New(engineio.Options{
+		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, Revisit: s.door.Revisit, Payload: s.door.Payload, MaxPayload: min(gateway.MaxMessage, s.door.MaxBody()), Log: s.log,
+		PingInterval: interval, PingTimeout: min(engineio.DefaultPingTimeout, s.set.PongTimeout-interval),
+	})
+	s.claims = claim.New(claim.Options{
+		Door: s.door, Streams: streams, Check: s.verifier.Check, Jobs: s.service, Pool: s.pool, Log: s.log,
+	})
+	s.metrics.watch(streams, s.store, s.set.limits(), s.processor.Stats, s.pool.Panics, s.log)
+	s.routes()
+	return nil
+}
+
+// guard makes ln one that strangers cannot fill.
+func (s *server) guard(ln net.Listener) *wire.Guard {
+	g := wire.NewGuard(ln, wire.GuardOptions{Holder: s.door.Holder, Full: transport.Full(), Log: s.log})
+	s.metrics.listen(g.Stats)
+	return g
+}
+
+// start begins to serve on ln.
+func (s *server) start(ln net.Listener) {
+	s.ln = s.guard(ln)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.verifies = cancel
+	s.running.Go(func() { s.verifier.Run(ctx) })
+	s.running.Go(func() { tidy(ctx) })
+	s.processor.Start()
+	s.running.Go(func() {
+		if err := s.app.Listener(s.ln); err != nil && !s.door.Draining() {
+			s.failed <- err
+		}
+	})
+	s.log.Info("serving", "addr", ln.Addr().String(), "data", s.set.Data, "version", Version())
+}
+
+// stop drains. Its order matters: be not ready and refuse what is new; close
+// the listener; begin no more jobs; say goodbye to every stream; finish the
+// requests; let running jobs end or hand them back; close the store.
+func (s *server) stop() error {
+	s.log.Info("draining", "grace", s.set.ShutdownGrace, "connections", s.pool.Len())
+	deadline := time.Now().Add(s.set.ShutdownGrace)
+	grace, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	s.door.Drain()
+	_ = s.ln.Close() // the error is that of a listener that has failed already
+	s.service.StopClaims()
+	s.processor.StopClaiming()
+	if err := s.goodbye(deadline); err != nil {
+		s.log.Warn("some connections were cut", "error", err)
+	}
+	s.engine.Close()
+	requests, done := context.WithTimeout(context.Background(), requestsTime)
+	defer done()
+	if err := s.app.ShutdownWithContext(requests); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.log.Warn("some requests were not finished", "error", err)
+	}
+	s.ln.Cut() // what has not ended by now does not by itself
+	s.door.Wait()
+	err := s.processor.Stop(grace)
+	if err != nil {
+		s.log.Error("some jobs wait for the end of their lease", "error", err)
+	}
+	s.discard()
+	s.log.Info("stopped")
+	return nil
+}
+
+// How long parts of a drain may take, beside the grace of running jobs.
+const (
+	goodbyeTime  = 5 * time.Second // every stream is told and its bytes are written
+	requestsTime = 5 * time.Second // requests under way are answered
+)
+
+// goodbye tells every stream when to come back: not before this process can be
+// gone, which is at once if no job runs, and spread out so that all do not come
+// at the same moment.
+func (s *server) goodbye(deadline time.Time) error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	defer cancel()
+	least := time.Second
+	if s.processor.Stats().Running > 0 {
+		least = max(least, time.Until(deadline))
+	}
+	spread := max(least/2, 2*time.Second)
+	return s.pool.Drain(ctx, func() time.Duration {
+		return (least + rand.N(spread)).Truncate(time.Millisecond)
+	})
+}
+
+// discard stops what newServer and start began, except the drain.
+func (s *server) discard() {
+	if s.verifies != nil {
+		s.verifies()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+		s.engine.Close()
+		s.gateway.Close()
+		s.claims.Close()
+	}
+	s.running.Wait()
+	s.hub.Close()
+	if err := s.store.Close(); err != nil {
+		s.log.Error("close store", "error", err)
+	}
+	if s.files != nil {
+		_ = s.files.Close() // only a folder that was read is closed
+	}
+}
