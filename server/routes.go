@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"mime"
-	"net"
 	"path"
-	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
@@ -24,8 +20,8 @@ import (
 
 // routes puts every path on the application.
 func (s *server) routes() {
-	s.app.Get("/v1/events", s.events)
-	s.app.Get("/v1/jobs/:id/events", s.events)
+	s.app.Get("/v1/events", s.events.Client)
+	s.app.Get("/v1/jobs/:id/events", s.events.Job)
 	s.app.Get("/v1/ws", s.ws.Serve)
 	for _, path := range []string{"/socket.io", "/socket.io/"} {
 		s.app.All(path, s.engine.Serve)
@@ -45,9 +41,7 @@ func (s *server) routes() {
 		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
 			return s.sse.Submitted(c, p, a, j.ID, f)
 		},
-		Wait: func(ctx context.Context, client, id string, limit time.Duration) error {
-			return waitEnd(ctx, s.hub, client, id, limit)
-		},
+		Hub: s.hub,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},
@@ -70,67 +64,6 @@ func (s *server) routes() {
 		}
 		return fiber.ErrNotFound
 	})
-}
-
-// events picks the transport of an events request.
-func (s *server) events(c *fiber.Ctx) error {
-	if s.door.Abandon(c) {
-		c.Context().HijackSetNoResponse(true)
-		c.Context().Hijack(func(nc net.Conn) { _ = nc.Close() })
-		return nil
-	}
-	job := strings.Clone(c.Params("id"))
-	if strings.HasPrefix(c.Path(), "/v1/jobs/") {
-		id, ok := jobs.ParseID(job)
-		if !ok {
-			id = uuid.Nil.String() // no job has it: refused in the usual order
-		}
-		job = id
-	}
-	if err := s.scoped(c, job); err != nil {
-		return err
-	}
-	format, err := transport.Negotiate(c)
-	if err != nil {
-		return s.notAcceptable(c, job, err)
-	}
-	if format == transport.JSONFormat {
-		return s.poll.Serve(c, job)
-	}
-	return s.sse.Serve(c, job, format)
-}
-
-// scoped refuses a token of one job everything that is not of that job; an
-// empty job is everything of the client. Other credentials are judged by whoever
-// serves the request.
-func (s *server) scoped(c *fiber.Ctx, job string) error {
-	secret, err := transport.Credential(c)
-	if err != nil || !auth.IsToken(secret) {
-		return err
-	}
-	p, err := s.door.Principal(c, auth.Watch)
-	switch {
-	case err != nil:
-		return err
-	case p.Sees(job):
-		return nil
-	case job == "":
-		return transport.Refuse(transport.Forbidden, "This token shows one job only.")
-	default:
-		return jobs.ErrNotFound
-	}
-}
-
-// notAcceptable gives the refusals that come before that of the format.
-func (s *server) notAcceptable(c *fiber.Ctx, job string, refusal error) error {
-	p, err := s.door.Principal(c, auth.Watch)
-	if err == nil && job != "" {
-		_, err = s.service.Brief(context.Background(), p.ClientID, job)
-	}
-	if err != nil {
-		return err
-	}
-	return refusal
 }
 
 // pagePolicy lets the page run its own files and talk to its own server, no more.

@@ -21,6 +21,7 @@ import (
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
+	"github.com/jobcast/jobcast/transport/events"
 	"github.com/jobcast/jobcast/transport/poll"
 	"github.com/jobcast/jobcast/transport/rest/claim"
 	"github.com/jobcast/jobcast/transport/socketio"
@@ -87,6 +88,7 @@ type server struct {
 	pool      *wire.Pool
 	sse       *sse.Handler
 	poll      *poll.Handler
+	events    *events.Handler
 	ws        *ws.Handler
 	engine    *engineio.Server
 	gateway   *gateway.Gateway
@@ -180,6 +182,7 @@ func (s *server) transports() (err error) {
 		PingInterval: s.set.PingInterval, Log: s.log, Observe: observe,
 	})
 	s.poll = poll.New(poll.Options{Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool, Observe: observe})
+	s.events = events.New(events.Options{Door: s.door, SSE: s.sse, Poll: s.poll, Jobs: s.service})
 	s.ws = ws.New(ws.Options{
 		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
 		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,

@@ -74,8 +74,8 @@ func (s *server) list(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if !p.Sees("") {
-		return transport.Refuse(transport.Forbidden, "This token shows one job only.")
+	if err := transport.MayWatch(p.Identity, ""); err != nil {
+		return err
 	}
 	q, err := listQuery(c)
 	if err != nil {

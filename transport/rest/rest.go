@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 )
@@ -36,7 +37,7 @@ type Keys interface {
 }
 
 // Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream and
-// Wait are required.
+// Hub are required.
 type Deps struct {
 	Door    *transport.Door
 	Jobs    Jobs
@@ -51,9 +52,7 @@ type Deps struct {
 	// release.
 	Stream func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, job jobs.Job, f transport.EventFormat) error
 
-	// Wait returns when the job has its terminal event, when limit is over, or
-	// when ctx ends; the first two give nil.
-	Wait func(ctx context.Context, client, jobID string, limit time.Duration) error
+	Hub *hub.Hub // tells a submit that waits of its job's end
 
 	Ready   func(ctx context.Context) error // nil: always ready
 	Metrics fiber.Handler                   // Prometheus text; nil: no /metrics

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
+	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/store/files"
@@ -74,6 +75,9 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 	s.plain, s.foreign = s.key("acme"), s.key("umbra", auth.Submit, auth.Watch, auth.Admin)
 	s.watcher, s.submitter = s.key("acme", auth.Watch), s.key("acme", auth.Submit)
 
+	core := hub.New(s.store)
+	t.Cleanup(core.Close)
+	s.ends.hub.Store(core)
 	kept, err := files.Open(s.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +85,7 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 	t.Cleanup(func() { _ = kept.Close() })
 	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: ttl, Files: kept})
 	d := Deps{
-		Jobs: s.service, Keys: s.store, Stream: s.stream, Wait: s.wait,
+		Jobs: s.service, Keys: s.store, Stream: s.stream, Hub: core,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
 		Metrics: func(c *fiber.Ctx) error { return c.SendString("up 1\n") },
 	}
@@ -163,24 +167,10 @@ func (s *site) stream(c *fiber.Ctx, p auth.Principal, a *transport.Admission, jo
 	return c.SendString(fmt.Sprint(p.ClientID, " ", job.ID, " ", f.Kind()))
 }
 
-func (s *site) wait(ctx context.Context, client, id string, limit time.Duration) error {
-	over := s.ends.of(id)
-	if job, err := s.service.Get(ctx, client, id); err != nil || job.Status.Terminal() {
-		return err
-	}
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-over:
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-// ends is a Publisher that knows which jobs have ended.
+// ends is a Publisher that knows which jobs have ended, and tells the hub.
 type ends struct {
+	hub atomic.Pointer[hub.Hub]
+
 	mu   sync.Mutex               // guards over
 	over map[string]chan struct{} // closed by Publish
 }
@@ -195,6 +185,9 @@ func (e *ends) of(id string) chan struct{} {
 }
 
 func (e *ends) Publish(events []eventlog.Event) {
+	if h := e.hub.Load(); h != nil {
+		h.Publish(events)
+	}
 	for _, ev := range events {
 		if ev.Type.Terminal() {
 			close(e.of(ev.JobID))

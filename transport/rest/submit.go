@@ -125,7 +125,7 @@ func (s *server) await(c *fiber.Ctx, p auth.Principal, job jobs.Job, limit time.
 	}
 	waiting, cancel := context.WithTimeout(s.Door.Context(), limit)
 	defer cancel()
-	if err := s.Wait(waiting, p.ClientID, job.ID, limit); err != nil && waiting.Err() == nil {
+	if err := s.waitEnd(waiting, p.ClientID, job.ID, limit); err != nil && waiting.Err() == nil {
 		return job, fmt.Errorf("wait for job %s: %w", job.ID, err)
 	}
 	// The key may have been revoked meanwhile.

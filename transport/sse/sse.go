@@ -45,20 +45,9 @@ func New(o Options) *Handler {
 }
 
 // Serve answers a GET for a room's events: one job's, or (job empty) the whole
-// log of the caller's client. Refusals are returned before the first byte, in
-// the order of the error table.
-func (h *Handler) Serve(c *fiber.Ctx, job string, format transport.EventFormat) error {
-	if err := h.serve(c, job, format); err != nil {
-		return h.refuse(c, err)
-	}
-	return nil
-}
-
-func (h *Handler) serve(c *fiber.Ctx, job string, format transport.EventFormat) error {
-	p, err := h.opt.Door.Principal(c, auth.Watch)
-	if err != nil {
-		return err
-	}
+// log of p's client, which the caller has authorised. Refusals are returned before the
+// first byte; see Refuse.
+func (h *Handler) Serve(c *fiber.Ctx, p auth.Principal, job string, format transport.EventFormat) error {
 	r, err := transport.ReadingFrom(c)
 	if err != nil {
 		return err
@@ -101,9 +90,10 @@ func (h *Handler) admit(s *stream) (err error) {
 	return h.opt.Door.Admit()
 }
 
-// refuse dresses a passing refusal of a reconnecting EventSource as a stream
-// that ends, because it would never come back after a 429 or 503.
-func (h *Handler) refuse(c *fiber.Ctx, err error) error {
+// Refuse dresses a passing refusal of a reconnecting EventSource as a stream
+// that ends, because it would never come back after a 429 or 503. All other
+// refusals are returned as they are.
+func Refuse(c *fiber.Ctx, err error) error {
 	p := transport.FromError(err)
 	if !p.Passing() || !transport.PassingRefusal(c) {
 		return err

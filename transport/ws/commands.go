@@ -139,16 +139,8 @@ func (s *session) refuse(event, job string, err error) {
 // subscribe joins a room. Its `subscribed` comes from the subscription, in
 // front of the room's events.
 func (s *session) subscribe(q request) {
-	if _, ok := jobs.ParseID(q.JobID); q.JobID != "" && !ok {
-		s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
-		return
-	}
-	if !s.who.Sees(q.JobID) { // a token of one job
-		if q.JobID == "" {
-			s.refuse("subscribe", "", transport.Refuse(transport.Forbidden, "This token shows one job only."))
-		} else {
-			s.refuse("subscribe", q.JobID, jobs.ErrNotFound)
-		}
+	if err := transport.MayWatch(s.who, q.JobID); err != nil {
+		s.refuse("subscribe", q.JobID, err)
 		return
 	}
 	start, err := transport.ParseStart(q.LastEventID, q.From)

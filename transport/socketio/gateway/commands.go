@@ -160,14 +160,8 @@ func (n *session) join(ctx context.Context, job string, st hub.Start, e *socketi
 
 // check refuses what this connection may not join.
 func (n *session) check(q request) (hub.Start, error) {
-	if _, ok := jobs.ParseID(q.JobID); q.JobID != "" && !ok {
-		return hub.Start{}, jobs.ErrNotFound
-	}
-	if !n.who.Sees(q.JobID) { // a token of one job
-		if q.JobID == "" {
-			return hub.Start{}, transport.Refuse(transport.Forbidden, "This token shows one job only.")
-		}
-		return hub.Start{}, jobs.ErrNotFound
+	if err := transport.MayWatch(n.who, q.JobID); err != nil {
+		return hub.Start{}, err
 	}
 	_, joined := n.sub.Cursor(q.JobID)
 	if !joined && (n.sub.Rooms() >= maxRooms || (n.joins+1)>>joinBits != n.joins>>joinBits) {

@@ -1,0 +1,42 @@
+package rest
+
+import (
+	"context"
+	"time"
+
+	"github.com/jobcast/jobcast/hub"
+)
+
+// waitEnd returns when the job has its terminal event, when limit is over or when ctx
+// ends; all three give nil.
+func (s *server) waitEnd(ctx context.Context, client, job string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	woken := make(chan struct{}, 1)
+	sub := s.Hub.Subscribe(client, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	defer sub.Close()
+	if _, err := sub.Join(ctx, job, hub.Start{From: hub.FromNow}); err != nil {
+		return err
+	}
+	for {
+		items, more := sub.Next(nil, 64, 64<<10)
+		for _, it := range items {
+			if it.Mark != nil && it.Mark.Kind != hub.Started && it.Mark.Kind != hub.Live {
+				return nil
+			}
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
