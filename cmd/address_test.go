@@ -100,7 +100,7 @@ func TestBasePath(t *testing.T) {
 	if _, _, text := s.call("GET", "/v1/jobs/"+id+"/events?lastEventId=", ""); !strings.Contains(text, `"url":"`+url+`"`) {
 		t.Errorf("the artifact of an event is elsewhere: %s", text)
 	}
-	for _, bad := range []string{"jobs", "/a b", "/a//b", "/../x", "/%41", "/a?b"} {
+	for _, bad := range []string{"jobs", "/a b", "/a//b", "/v1", "/static/x", "/../x", "/%41", "/a?b"} {
 		if code := Run(context.Background(), []string{"serve", "--base-path=" + bad, "--data=" + t.TempDir()}, Stdio{Out: io.Discard, Err: io.Discard}); code != exitUsage {
 			t.Errorf("--base-path=%s: exit %d", bad, code)
 		}

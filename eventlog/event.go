@@ -70,7 +70,7 @@ func (e *Event) FrameJSON() []byte {
 	head, data, _ := bytes.Cut(e.JSON, []byte(`,"data":`)) // nothing before it holds text of a job
 	var in struct {
 		CompletedAt json.RawMessage `json:"completedAt"`
-		Artifacts   json.RawMessage `json:"artifacts"`
+		Artifacts   json.RawMessage `json:"artifacts,omitempty"`
 		Omitted     []string        `json:"omitted"`
 	}
 	if json.Unmarshal(bytes.TrimSuffix(data, []byte("}")), &in) != nil {

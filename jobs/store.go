@@ -34,7 +34,7 @@ type Store interface {
 	// for Submit.
 	Retry(ctx context.Context, client, of, id string, idem Idempotency) (j Job, replayed bool, err error)
 
-	// Get returns one job, whole. All other methods but List and Claim return jobs
+	// Get returns one job, whole. All other methods but Submit, List and Claim return jobs
 	// as Brief does, and so does ConflictError.
 	Get(ctx context.Context, client, id string) (Job, error)
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,10 @@ const defaultAddr = ":3000"
 // basePath leaves out what would have two spellings in a URL.
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){1,8}$`)
 
+// ownPaths are the first parts of the server's own paths. A base path that began with one
+// could not be told from them behind a proxy that takes it away.
+var ownPaths = []string{"v1", "static", "metrics", "livez", "readyz"}
+
 // AfterApply fills in the address. PORT is how many platforms tell a program where to
 // listen.
 func (s *Config) AfterApply() error {
@@ -93,6 +98,8 @@ func (s *Config) Check() error {
 	}
 	s.BasePath = strings.TrimRight(s.BasePath, "/")
 	bad(s.BasePath == "" || basePath.MatchString(s.BasePath), "base-path", "as in /jobs: parts of A-Z, a-z, 0-9, underscore and hyphen, each behind a slash")
+	first, _, _ := strings.Cut(strings.TrimPrefix(s.BasePath, "/"), "/")
+	bad(!slices.Contains(ownPaths, first), "base-path", "something else than what the server's own paths begin with")
 	if path, ok := strings.CutPrefix(s.Addr, wire.UnixPrefix); ok {
 		bad(strings.HasPrefix(path, "/"), "addr", "unix: and an absolute path, as in unix:/run/jobcast.sock")
 	}

@@ -59,7 +59,7 @@ func newSite(t *testing.T, settings ...setting) *site {
 // newSiteWithLeases is newSite with leases of ttl for claims that name none.
 func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}}, log: &logbook{}}
+	s := &site{t: t, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}, made: make(chan struct{}, 1)}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	s.store, err = sqlite.Open(t.Context(), s.dir, sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})
@@ -169,7 +169,8 @@ func (s *site) stream(c *fiber.Ctx, p auth.Principal, a *transport.Admission, jo
 
 // ends is a Publisher that knows which jobs have ended, and tells the hub.
 type ends struct {
-	hub atomic.Pointer[hub.Hub]
+	hub  atomic.Pointer[hub.Hub]
+	made chan struct{} // gets a value when there is a first job
 
 	mu   sync.Mutex               // guards over
 	over map[string]chan struct{} // closed by Publish
@@ -187,6 +188,10 @@ func (e *ends) of(id string) chan struct{} {
 func (e *ends) Publish(events []eventlog.Event) {
 	if h := e.hub.Load(); h != nil {
 		h.Publish(events)
+	}
+	select {
+	case e.made <- struct{}{}:
+	default:
 	}
 	for _, ev := range events {
 		if ev.Type.Terminal() {

@@ -134,14 +134,7 @@ func TestPreferWaitHasACap(t *testing.T) {
 }
 
 func TestDrainEndsWaiting(t *testing.T) {
-	began := make(chan struct{})
-	s := newSite(t, func(d *Deps, _ *auth.Limits) {
-		wait := d.Wait
-		d.Wait = func(ctx context.Context, client, id string, limit time.Duration) error {
-			close(began)
-			return wait(ctx, client, id, limit)
-		}
-	})
+	s := newSite(t)
 	done := make(chan answer, 1)
 	go func() {
 		a, err := s.try("POST", "/v1/jobs", s.plain, someJob, "Prefer: wait=60")
@@ -150,7 +143,7 @@ func TestDrainEndsWaiting(t *testing.T) {
 		}
 		done <- a
 	}()
-	<-began
+	<-s.ends.made
 	s.door.Drain()
 	a := <-done
 	if j := a.job(t, 202); j.Status != jobs.Pending {
