@@ -81,6 +81,7 @@ func (h *house) refusals() map[string]int {
 // body: before the body is sent, without "100 Continue", and also while it is being sent,
 // all of it before the answer is read.
 func TestRefusedByTheHead(t *testing.T) {
+	t.Parallel()
 	h := openHouse(t)
 	for head, want := range h.refusals() {
 		for _, more := range []string{"", "Expect: 100-continue\r\n"} {

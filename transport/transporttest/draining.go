@@ -15,7 +15,7 @@ import (
 func draining() []scenario {
 	return []scenario{
 		{name: "drain", run: drain},
-		{name: "drain while jobs run", opts: Options{Grace: 3 * time.Second}, run: drainRunning},
+		{name: "drain while jobs run", opts: Options{Grace: 2 * time.Second}, run: drainRunning},
 	}
 }
 
@@ -123,7 +123,7 @@ func drainRunning(s *stage) {
 	}
 	var bye sync.WaitGroup
 	var cursor string
-	bye.Go(func() { _, cursor = s.farewell(r, 2*time.Second, true) })
+	bye.Go(func() { _, cursor = s.farewell(r, 1500*time.Millisecond, true) })
 	s.settle(endTime, "the reader holds a slot", func() bool { return s.Live(id) == 1 && s.reachable(r) })
 	start := time.Now()
 	if err := s.Stop(); err != nil {
