@@ -1,15 +1,10 @@
 package hub
 
 import (
-	"github.com/jobcast/jobcast/eventlog"
-
-	"sync/atomic"
 	"time"
-)
 
-// Framings is how many wire forms of an event can be kept beside it. Each
-// transport owns one slot, assigned by the transport package.
-const Framings = 4
+	"github.com/jobcast/jobcast/eventlog"
+)
 
 // Event is one committed event with its wire forms, shared by every subscription that
 // reads it. All fields are set before it is given out and never change.
@@ -17,13 +12,13 @@ type Event struct {
 	eventlog.Event
 	At time.Time // when it was published; zero when it was read from the store
 
-	frames [Framings]atomic.Pointer[[]byte]
+	frames frames
 }
 
 // newEvent makes what subscriptions share of a committed event.
 func newEvent(e eventlog.Event, at time.Time) *Event {
 	e.JSON = e.FrameJSON()
-	return &Event{Event: e, At: at}
+	return &Event{Event: e, At: at, frames: make(frames, framings)}
 }
 
 // newEvents does so for events that were read from the store.
@@ -33,18 +28,6 @@ func newEvents(events []eventlog.Event) []*Event {
 		out[i] = newEvent(e, time.Time{})
 	}
 	return out
-}
-
-// Frame returns the event's wire form of one transport, building it on first
-// use. Two callers may race to build; both results are equal and one is kept.
-// The bytes are shared and must not be changed.
-func (e *Event) Frame(slot int, build func(*Event) []byte) []byte {
-	if f := e.frames[slot].Load(); f != nil {
-		return *f
-	}
-	f := build(e)
-	e.frames[slot].Store(&f)
-	return f
 }
 
 // Conflate keeps, of the progress events in a batch, only the newest of each

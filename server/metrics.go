@@ -147,7 +147,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	live := s.streams.Live()
-	for _, kind := range []string{"sse", "ndjson", "poll", "websocket", "socketio"} {
+	for _, kind := range transport.Kinds() {
 		gauge(descConnections, float64(live[kind]), kind)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

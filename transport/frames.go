@@ -12,15 +12,6 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// Slots for the wire forms of an event that are kept beside it, one per
-// transport; see hub.Event.Frame.
-const (
-	SlotSSE = iota
-	SlotNDJSON
-	SlotWS
-	SlotSocketIO
-)
-
 // Frame is a control frame: its name and its data object. Control frames are
 // never in the log and have no id of their own.
 type Frame struct {

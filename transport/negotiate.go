@@ -25,7 +25,9 @@ func (f EventFormat) String() string {
 }
 
 // Kind names the format in metrics and logs.
-func (f EventFormat) Kind() string { return [...]string{"poll", "sse", "ndjson"}[f] }
+func (f EventFormat) Kind() string { return formatKinds[f] }
+
+var formatKinds = [...]string{JSONFormat: Register("poll"), EventStream: Register("sse"), NDJSON: Register("ndjson")}
 
 var formats = [...]EventFormat{JSONFormat, EventStream, NDJSON}
 

@@ -27,7 +27,7 @@ const (
 const historyTimeout = 10 * time.Second
 
 // kind names the transport in metrics and logs.
-const kind = "poll"
+var kind = transport.JSONFormat.Kind()
 
 // Options are what a Handler works with; all but Observe are required.
 type Options struct {

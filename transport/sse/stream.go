@@ -108,12 +108,18 @@ func (s *stream) appendItems(buf []byte, items []hub.Item) (out []byte, over boo
 	return buf, over
 }
 
+// The wire forms of an event: a block of an event stream, and a line of NDJSON.
+var (
+	blocks = hub.NewFraming(eventFrame)
+	lines  = hub.NewFraming(eventLine)
+)
+
 func (s *stream) appendEvent(buf []byte, e *hub.Event) []byte {
 	var f []byte
 	if s.format == transport.EventStream {
-		f = e.Frame(transport.SlotSSE, eventFrame)
+		f = blocks.Of(e)
 	} else {
-		f = e.Frame(transport.SlotNDJSON, eventLine)
+		f = lines.Of(e)
 	}
 	if !s.chunked {
 		f = unchunk(f)

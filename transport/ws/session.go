@@ -128,7 +128,9 @@ func appendMessage(dst []byte, event string, data []byte) []byte {
 	return append(dst, '}')
 }
 
-// eventFrame is the shared wire form of an event.
+// messages is the shared wire form of an event.
+var messages = hub.NewFraming(eventFrame)
+
 func eventFrame(e *hub.Event) []byte {
 	return rfc6455.AppendFrame(nil, rfc6455.OpText, appendMessage(make([]byte, 0, len(e.JSON)+32), "job.event", e.JSON))
 }
@@ -239,7 +241,7 @@ func (s *session) appendItems(buf []byte, items []hub.Item) []byte {
 	var last *hub.Event
 	for _, it := range items {
 		if it.Event != nil {
-			buf = append(buf, it.Event.Frame(transport.SlotWS, eventFrame)...)
+			buf = append(buf, messages.Of(it.Event)...)
 			events++
 			last = it.Event
 			continue

@@ -23,7 +23,7 @@ import (
 )
 
 // kind names the transport in metrics and logs.
-const kind = "websocket"
+var kind = transport.Register("websocket")
 
 // Limits of one connection.
 const (

@@ -96,10 +96,14 @@ func (n *session) tell(w *engineio.Writer) {
 	}
 }
 
-// eventFrame is the shared wire form of an event.
+// The shared wire forms of an event, without and with its offset as an argument.
+var (
+	plainForm   = hub.NewFraming(eventFrame)
+	trailedForm = hub.NewFraming(trailedFrame)
+)
+
 func eventFrame(e *hub.Event) []byte { return engineio.NewFrame(eventHead, e.JSON, eventTail) }
 
-// trailedFrame is the same with its offset as an argument.
 func trailedFrame(e *hub.Event) []byte {
 	return engineio.NewFrame(eventHead, e.JSON, []byte(`,"`+e.ID+`"]`))
 }
@@ -141,11 +145,11 @@ func (n *session) event(w *engineio.Writer, e *hub.Event) {
 		}
 		return
 	}
-	frame := eventFrame
+	form := plainForm
 	if n.trails() {
-		frame = trailedFrame
+		form = trailedForm
 	}
-	w.Frame(engineio.Frame(e.Frame(transport.SlotSocketIO, frame)))
+	w.Frame(engineio.Frame(form.Of(e)))
 	n.place = place{position: e.ID}
 }
 

@@ -28,7 +28,7 @@ import (
 const Name = "/jobs"
 
 // kind names the transport in metrics and logs.
-const kind = "socketio"
+var kind = transport.Register("socketio")
 
 // MaxMessage is how long a message of a client may be, in bytes. None is of more
 // than a few hundred, and whoever has not been let in yet must not hold more.
