@@ -15,6 +15,9 @@ import (
 // default of the server's --max-body allows, and some more.
 const maxAnswerBytes = 256 << 20
 
+// foreign is what is said of an answer that jobcast cannot have sent.
+const foreign = "the answer is not what jobcast sends"
+
 // call is one ordinary request.
 type call struct {
 	method, path string
@@ -86,7 +89,7 @@ func (c *Client) answer(req *http.Request, out any) (http.Header, error) {
 		return resp.Header, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return nil, &Problem{Status: resp.StatusCode, Title: "the answer is not what jobcast sends", Detail: err.Error()}
+		return nil, &Problem{Status: resp.StatusCode, Title: foreign, Detail: foreign + ": " + err.Error()}
 	}
 	return resp.Header, nil
 }

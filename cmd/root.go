@@ -44,6 +44,7 @@ type commands struct {
 	Cancel cancelCmd `cmd:"" help:"Cancel jobs."`
 	Retry  retryCmd  `cmd:"" help:"Make a new job from one that failed or was cancelled, and print its id."`
 	Work   workCmd   `cmd:"" help:"Run a command for each job of a queue."`
+	Health healthCmd `cmd:"" help:"Ask whether a server is ready."`
 
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

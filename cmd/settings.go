@@ -31,12 +31,19 @@ func settings() []kong.Option {
 // unset. Files of variables and container definitions leave them behind.
 func ignoreEmptyVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(name string) bool {
-				value, set := os.LookupEnv(name)
-				return set && strings.TrimSpace(value) == ""
-			})
+		var tag *kong.Tag
+		switch n := node.(type) {
+		case *kong.Flag:
+			tag = n.Tag
+		case *kong.Value:
+			tag = n.Tag
+		default:
+			return next(nil)
 		}
+		tag.Envs = slices.DeleteFunc(slices.Clone(tag.Envs), func(name string) bool {
+			value, set := os.LookupEnv(name)
+			return set && strings.TrimSpace(value) == ""
+		})
 		return next(nil)
 	})
 }
