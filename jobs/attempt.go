@@ -276,11 +276,11 @@ func (a *attempt) complete(result json.RawMessage) {
 	}
 }
 
-// fail ends the attempt; another follows after f.Delay, or else Backoff, if f
+// fail ends the attempt; another follows after f.Backoff, or else an ordinary one, if f
 // allows it.
 func (a *attempt) fail(f Failure) {
-	if f.Delay == nil {
-		f.Delay = Backoff
+	if f.Backoff == (Backoff{}) {
+		f.Backoff = NewBackoff(0)
 	}
 	_ = a.settle("fail", func() error { // settle has logged it
 		_, err := a.p.svc.fail(a.p.store, a.l.Lease, f)
@@ -314,7 +314,7 @@ func (a *attempt) failure(err error) Failure {
 		Class:   plain(known.Class, MaxErrorClassBytes),
 		Message: plain(known.Message, MaxErrorMessageBytes),
 		Retry:   known.Retryable,
-		Delay:   backoffAfter(known.RetryAfter),
+		Backoff: NewBackoff(known.RetryAfter),
 	}
 }
 

@@ -12,30 +12,33 @@ import (
 // maxBackoff caps the wait between two attempts of a job.
 const maxBackoff = 10 * time.Minute
 
-// Backoff returns how long a job waits after its n-th attempt (1, 2, …) failed:
-// 1 s * 2^(n-1), times a random factor of 0.5..1.5 that keeps jobs which failed
-// together from returning together, at most 10 min.
-func Backoff(n int) time.Duration {
-	d := maxBackoff
-	if n < 1 {
-		n = 1
-	}
-	if n <= 10 { // 2^10 s is beyond the cap
-		d = min(d, time.Second<<(n-1))
-	}
-	return min(maxBackoff, time.Duration(float64(d)*(0.5+rand.Float64())))
+// Backoff says how long a job waits between two attempts: 1 s * 2^(n-1) * Factor after the
+// n-th, at least Least and at most 10 min. It is drawn by whoever ends the attempt, so
+// that a store needs no chance of its own. The zero Backoff is no wait.
+type Backoff struct {
+	Factor float64
+	Least  time.Duration
 }
 
-// backoffAfter is Backoff, but not shorter than least, of which ten minutes count
-// at most. What was told the same least does not return together either.
-func backoffAfter(least time.Duration) func(n int) time.Duration {
-	if least <= 0 {
-		return Backoff
+// NewBackoff draws a back-off. Its factor of 0.5..1.5 keeps jobs which failed together
+// from returning together; what was told the same least, of which ten minutes count at
+// most, does not return together either.
+func NewBackoff(least time.Duration) Backoff {
+	b := Backoff{Factor: 0.5 + rand.Float64()}
+	if least > 0 {
+		least = min(least, maxBackoff)
+		b.Least = least + rand.N(least/10+1)
 	}
-	least = min(least, maxBackoff)
-	return func(n int) time.Duration {
-		return min(maxBackoff, max(Backoff(n), least+rand.N(least/10+1)))
+	return b
+}
+
+// After returns the wait after the n-th attempt (1, 2, …).
+func (b Backoff) After(n int) time.Duration {
+	d := maxBackoff
+	if n = max(n, 1); n <= 10 { // 2^10 s is beyond the cap
+		d = min(d, time.Second<<(n-1))
 	}
+	return min(maxBackoff, max(time.Duration(float64(d)*b.Factor), b.Least))
 }
 
 // How often a command is tried again while the store does not take it.

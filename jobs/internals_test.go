@@ -22,7 +22,7 @@ func TestBackoff(t *testing.T) {
 	} {
 		low, high := 100*time.Hour, time.Duration(0)
 		for range 2000 {
-			d := Backoff(n)
+			d := NewBackoff(0).After(n)
 			low, high = min(low, d), max(high, d)
 		}
 		if low < base/2 || high > min(10*time.Minute, base*3/2) {

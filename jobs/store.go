@@ -102,7 +102,7 @@ type Store interface {
 	Complete(ctx context.Context, l Lease, result json.RawMessage) (Job, error)
 
 	// Fail ends the attempt without success. If f.Retry and attempts are left
-	// it commits job.retrying, due after f.Delay(attempt); else job.failed.
+	// it commits job.retrying, due after f.Backoff.After(attempt); else job.failed.
 	// The same call again with the same lease returns the job.
 	Fail(ctx context.Context, l Lease, f Failure) (Job, error)
 
@@ -205,8 +205,8 @@ type Receipt struct {
 type Failure struct {
 	Class   string // e.g. TimeoutError
 	Message string
-	Retry   bool                            // false: no further attempt whatever is left
-	Delay   func(attempt int) time.Duration // back-off after the attempt-th attempt; nil: none
+	Retry   bool    // false: no further attempt whatever is left
+	Backoff Backoff // before the next attempt
 }
 
 // TimedOut is the failure of an attempt that took longer than timeoutMs.
@@ -215,6 +215,6 @@ func TimedOut(timeoutMs int64) Failure {
 		Class:   ClassTimeout,
 		Message: fmt.Sprintf("the attempt took longer than %d ms", timeoutMs),
 		Retry:   true,
-		Delay:   Backoff,
+		Backoff: NewBackoff(0),
 	}
 }

@@ -163,7 +163,7 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 }
 
 // Fail ends an attempt without success. An empty class is ClassWorker. With
-// retry the job is tried again after Backoff while attempts are left.
+// retry the job is tried again after a back-off while attempts are left.
 func (s *Service) Fail(ctx context.Context, l Lease, class, message string, retry bool) (Job, error) {
 	if class == "" {
 		class = ClassWorker
@@ -174,7 +174,7 @@ func (s *Service) Fail(ctx context.Context, l Lease, class, message string, retr
 	if err := f.err(); err != nil {
 		return Job{}, err
 	}
-	return s.fail(ctx, l, Failure{Class: class, Message: message, Retry: retry, Delay: Backoff})
+	return s.fail(ctx, l, Failure{Class: class, Message: message, Retry: retry, Backoff: NewBackoff(0)})
 }
 
 // fail ends an attempt and sees to it that the next one begins on time.

@@ -149,7 +149,7 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 	})
 }
 
-// Fail implements jobs.Store. f.Delay runs in the committer and must not block.
+// Fail implements jobs.Store.
 func (s *Store) Fail(ctx context.Context, l jobs.Lease, f jobs.Failure) (jobs.Job, error) {
 	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
 		r, again, err := b.heldOr(l, endFail)
@@ -194,11 +194,7 @@ func deref(j *jobs.Job) jobs.Job {
 // holder may repeat the call.
 func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 	if f.Retry && r.attempt < r.max {
-		delay := time.Duration(0)
-		if f.Delay != nil {
-			delay = f.Delay(r.attempt)
-		}
-		return b.again(r, f, delay, r.attempt, remember)
+		return b.again(r, f, f.Backoff.After(r.attempt), r.attempt, remember)
 	}
 	now := b.now()
 	if _, err := b.changed(sqlFail, remember, remember, f.Class, f.Message, now.UnixMilli(), r.id); err != nil {

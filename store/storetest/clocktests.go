@@ -40,7 +40,7 @@ func (w *world) failing(client string, delay time.Duration) jobs.Job {
 	w.Helper()
 	w.submit(client, queued())
 	l := w.claim(client)
-	f := jobs.Failure{Class: "X", Message: "again", Retry: true, Delay: func(int) time.Duration { return delay }}
+	f := jobs.Failure{Class: "X", Message: "again", Retry: true, Backoff: jobs.Backoff{Least: delay}}
 	return must(w.store.Fail(w.Context(), l.Lease, f))(w)
 }
 

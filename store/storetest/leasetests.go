@@ -88,9 +88,7 @@ func testFail(w *world) {
 	spec.MaxAttempts = 3
 	j := w.submit("a", spec)
 	l := w.claim("a")
-	f := jobs.Failure{Class: "WorkerError", Message: "m1", Retry: true, Delay: func(attempt int) time.Duration {
-		return time.Duration(attempt) * 20 * time.Millisecond
-	}}
+	f := jobs.Failure{Class: "WorkerError", Message: "m1", Retry: true, Backoff: jobs.Backoff{Factor: 0.02}} // 20 ms
 	got := must(w.store.Fail(w.Context(), l.Lease, f))(w)
 	w.wantStatus(got, jobs.Pending)
 	if *got.Error != "WorkerError" || *got.ErrorMessage != "m1" || got.NextAttemptAt == nil || got.CompletedAt != nil || got.Attempt != 1 {
