@@ -12,6 +12,40 @@ import (
 	"time"
 )
 
+// Artifacts account for the files that jobs leave. See Store for what all methods
+// promise.
+type Artifacts interface {
+	// HoldArtifact renews the lease and keeps room for an artifact that is on its
+	// way, between h.Least and h.Most bytes; *LimitError if there is less. Of the
+	// client's bound it takes what the artifact has beyond one of the same name.
+	// With an ID that is held already it changes how much. Holds are kept in
+	// memory alone: a restart drops them.
+	HoldArtifact(ctx context.Context, l Lease, h Hold) (held int64, r Receipt, err error)
+
+	// DropHold gives the room of a hold back; one that is gone already is no error.
+	DropHold(ctx context.Context, id string) error
+
+	// AddArtifact commits job.artifact of a running job, renews the lease and ends
+	// the hold a.Hold, if there is one. An artifact of the same name is replaced:
+	// its file becomes garbage, and the receipt names it. *ConflictError if the
+	// job has MaxArtifacts others, *LimitError if there is no room, ErrArtifactChanged
+	// if only, unless nil, names another one than there is.
+	AddArtifact(ctx context.Context, l Lease, a StoredArtifact, only *Replaced) (Receipt, error)
+
+	// Artifact returns one artifact of a job. ErrNoArtifact if the job has none
+	// of this name.
+	Artifact(ctx context.Context, client, jobID, name string) (StoredArtifact, error)
+
+	// Garbage returns files of artifacts that were replaced or pruned, in order of
+	// their names those after one, at most limit, until ForgetGarbage says that they
+	// are deleted. Their bytes count as the storage's as long.
+	Garbage(ctx context.Context, after string, limit int) (files []string, err error)
+	ForgetGarbage(ctx context.Context, files []string) error
+
+	// KnownFiles returns those of files that belong to an artifact.
+	KnownFiles(ctx context.Context, files []string) ([]string, error)
+}
+
 // Limits on what a job may leave behind.
 const (
 	MaxArtifacts     = 50        // of one job: they all stand in its job.completed

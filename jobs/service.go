@@ -30,6 +30,38 @@ type ServiceOptions struct {
 	Logger   *slog.Logger  // nil: slog.Default()
 }
 
+// Commands submit, read and cancel jobs: what a Service does for their clients. See Store
+// for what all methods promise.
+type Commands interface {
+	// Submit inserts a job and its job.created. With an idempotency key that
+	// this client used before, nothing is inserted: the same hash returns the
+	// first job as it is now and replayed = true, another hash
+	// ErrIdempotencyMismatch. id is a UUIDv7 chosen by the caller. *LimitError if
+	// the client has as many jobs as it may, or the storage is full.
+	Submit(ctx context.Context, client, id string, s Spec, idem Idempotency) (j Job, replayed bool, err error)
+
+	// Retry submits a copy of a failed or cancelled job under a new id, with
+	// RetryOf set; *ConflictError if the job is in another state, *LimitError as
+	// for Submit.
+	Retry(ctx context.Context, client, of, id string, idem Idempotency) (j Job, replayed bool, err error)
+
+	// Get returns one job, whole. All other methods but Submit, List and Claim return jobs
+	// as Brief does, and so does ConflictError.
+	Get(ctx context.Context, client, id string) (Job, error)
+
+	// Brief returns one job without what Job.Abridge leaves out, and without
+	// reading that.
+	Brief(ctx context.Context, client, id string) (Job, error)
+
+	// List returns whole jobs, newest first. It reads no more than the page and
+	// one job.
+	List(ctx context.Context, client string, q ListQuery) (JobPage, error)
+
+	// Cancel commits job.cancelled. A job already cancelled is returned as it
+	// is; one otherwise terminal gives *ConflictError.
+	Cancel(ctx context.Context, client, id string) (Job, error)
+}
+
 // Service is the one way to change jobs. It adds to the store what a single
 // command cannot do: it wakes those who wait for work, stops running actions,
 // and knows when the next sweep is due. All methods are safe for concurrent

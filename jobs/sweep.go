@@ -22,6 +22,31 @@ const (
 	prunePause = 20 * time.Millisecond
 )
 
+// Sweeps do what time brings about. See Store for what all methods promise.
+type Sweeps interface {
+	// ExpireLeases ends every lease whose time is over, as Fail with
+	// ClassLeaseExpired would, at most limit of them, and as Fail with TimedOut
+	// would those whose attempt has run longer than the job's timeout, unless
+	// the holder is this process, which keeps that time itself. Next is when
+	// the next open lease runs out.
+	ExpireLeases(ctx context.Context, limit int) (Swept, error)
+
+	// PromoteDue makes jobs whose runAt or nextAttemptAt has come claimable, at
+	// most limit. Next is when the next one is due.
+	PromoteDue(ctx context.Context, limit int) (Swept, error)
+
+	// ExpireJobs ends pending jobs that nobody has begun by their expiresAt, as
+	// failed with ClassExpired, at most limit of them, going round among clients.
+	// Next is when the next one expires.
+	ExpireJobs(ctx context.Context, limit int) (Swept, error)
+
+	// Prune deletes jobs whose terminal event is older than before, with their
+	// events, at most 200 event rows a transaction, and raises each log's
+	// pruned mark in the same transaction. The files of their artifacts become
+	// garbage. It returns how many jobs went and whether more are waiting.
+	Prune(ctx context.Context, before time.Time) (n int, more bool, err error)
+}
+
 // expireLoop ends leases as they run out.
 func (p *Processor) expireLoop() {
 	p.sweepLoop("end leases", p.svc.leases, p.svc.store.ExpireLeases, func() {

@@ -12,6 +12,40 @@ import (
 	"unicode/utf8"
 )
 
+// Leases hand jobs to those who run them, and take what they report. See Store for what
+// all methods promise.
+type Leases interface {
+	// Claim leases up to c.Max due jobs, whole, and commits their job.started. For
+	// one client, no more than MaxPageBytes of them, but one at least; the rest
+	// stays pending.
+	// Jobs of one queue start by priority (higher first), then age. Between
+	// clients it takes turns, one job at a time, and passes over those that have
+	// their share: see Claim.Client and Claim.Share. While even the part of the
+	// storage that is reserved for ends is taken, it leases none.
+	Claim(ctx context.Context, c Claim) ([]Leased, error)
+
+	// Append commits events of a running job (progress, log, artifact), all or
+	// none, and renews the lease. *LimitError if the storage is full.
+	Append(ctx context.Context, l Lease, bodies []Body) (Receipt, error)
+
+	// Extend renews the lease and commits nothing.
+	Extend(ctx context.Context, l Lease) (Receipt, error)
+
+	// Complete commits job.completed with result (a JSON object) and the job's
+	// artifacts; *InvalidError if they do not fit in one event together.
+	// The same call again with the same lease returns the job.
+	Complete(ctx context.Context, l Lease, result json.RawMessage) (Job, error)
+
+	// Fail ends the attempt without success. If f.Retry and attempts are left
+	// it commits job.retrying, due after f.Backoff.After(attempt); else job.failed.
+	// The same call again with the same lease returns the job.
+	Fail(ctx context.Context, l Lease, f Failure) (Job, error)
+
+	// Release hands a job back at once with job.retrying (Interrupted); the
+	// attempt is not counted.
+	Release(ctx context.Context, l Lease) error
+}
+
 // Limits on what workers may report.
 const (
 	MaxReports      = 1000 // events in one transaction

@@ -80,8 +80,16 @@ func (m *metrics) observer() transport.Observer {
 	}
 }
 
+// figures says what a store holds.
+type figures interface {
+	// Counts returns the number of jobs by state.
+	Counts(ctx context.Context) (map[jobs.Status]int64, error)
+	// Filled returns what all clients fill.
+	Filled(ctx context.Context) (jobs.Filled, error)
+}
+
 // watch adds the figures that are read when they are asked for.
-func (m *metrics) watch(streams *auth.Streams, store jobs.Store, limits jobs.Limits, stats func() jobs.Stats, panics func() int64, log *slog.Logger) {
+func (m *metrics) watch(streams *auth.Streams, store figures, limits jobs.Limits, stats func() jobs.Stats, panics func() int64, log *slog.Logger) {
 	m.registry.MustRegister(
 		&snapshot{streams: streams, store: store, stats: stats, panics: panics, log: log},
 		&filled{store: store, limits: limits, stats: stats, log: log},
@@ -117,7 +125,7 @@ func (m *metrics) handler() fiber.Handler {
 // snapshot is a collector of figures that exist elsewhere.
 type snapshot struct {
 	streams *auth.Streams
-	store   jobs.Store
+	store   figures
 	stats   func() jobs.Stats
 	panics  func() int64
 	log     *slog.Logger

@@ -13,7 +13,7 @@ import (
 // filled is a collector of what clients fill, beside the bounds. Which client has
 // most is not told: names of clients would make as many series.
 type filled struct {
-	store  jobs.Store
+	store  figures
 	limits jobs.Limits
 	stats  func() jobs.Stats
 	log    *slog.Logger

@@ -24,9 +24,10 @@ import (
 )
 
 var (
-	_ jobs.Store    = (*Store)(nil)
-	_ jobs.Sessions = (*Store)(nil)
-	_ auth.Store    = (*Store)(nil)
+	_ jobs.Store      = (*Store)(nil)
+	_ eventlog.Reader = (*Store)(nil)
+	_ jobs.Sessions   = (*Store)(nil)
+	_ auth.Store      = (*Store)(nil)
 )
 
 // Options of Open. The zero value is a store for managing keys.
@@ -55,7 +56,7 @@ type Options struct {
 
 const defaultLeaseTTL = 30 * time.Second
 
-// Store implements jobs.Store, jobs.Sessions and auth.Store. It is safe for concurrent use.
+// Store implements jobs.Store, eventlog.Reader, jobs.Sessions and auth.Store. It is safe for concurrent use.
 type Store struct {
 	opts      Options
 	committer *committer

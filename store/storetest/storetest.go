@@ -2,6 +2,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -16,9 +17,23 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
+// Figures says how much there is, for metrics.
+type Figures interface {
+	// Counts returns the number of jobs by state.
+	Counts(ctx context.Context) (map[jobs.Status]int64, error)
+
+	// Usage returns what a client fills; nothing if there is no such client.
+	Usage(ctx context.Context, client string) (jobs.Usage, error)
+
+	// Filled returns what all clients fill.
+	Filled(ctx context.Context) (jobs.Filled, error)
+}
+
 // Store is what is tested.
 type Store interface {
 	jobs.Store
+	eventlog.Reader
+	Figures
 	jobs.Sessions
 	auth.Store
 	Close() error
