@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -71,7 +71,7 @@ func (p *pageTest) back() {
 }
 
 // stored returns the session's rooms as the store has them.
-func (p *pageTest) stored() []jobs.SessionRoom {
+func (p *pageTest) stored() []session.Room {
 	p.Helper()
 	id, _, _ := strings.Cut(p.io.Recovery().PID, ".")
 	state, err := p.server.running().store.Session(p.Context(), "acme", id)
@@ -245,7 +245,7 @@ func TestEndsAreNotedWithoutPings(t *testing.T) {
 		p.until(p.io, "live")
 		time.Sleep(time.Second)
 		rooms := p.stored()
-		i := slices.IndexFunc(rooms, func(r jobs.SessionRoom) bool { return r.Job == p.job.Job })
+		i := slices.IndexFunc(rooms, func(r session.Room) bool { return r.Job == p.job.Job })
 		if i < 0 || rooms[i].End == 0 {
 			t.Errorf("%+v; the room that ended is not noted as over", rooms)
 		}

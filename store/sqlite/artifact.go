@@ -127,7 +127,7 @@ func (b *batch) dropArtifacts(head *logHead, job int64) error {
 }
 
 // artifacts lists what a job left behind, in the order in which the names came.
-func (s *session) artifacts(job int64, uuid string) ([]jobs.Artifact, error) {
+func (s *conn) artifacts(job int64, uuid string) ([]jobs.Artifact, error) {
 	list := []jobs.Artifact{}
 	err := s.each(sqlArtifacts, []any{job}, func(rows *sql.Rows) (bool, error) {
 		var a jobs.Artifact
@@ -141,7 +141,7 @@ func (s *session) artifacts(job int64, uuid string) ([]jobs.Artifact, error) {
 
 // Artifact implements jobs.Store.
 func (s *Store) Artifact(ctx context.Context, client, jobID, name string) (jobs.StoredArtifact, error) {
-	return read(ctx, s, func(db *session) (jobs.StoredArtifact, error) {
+	return read(ctx, s, func(db *conn) (jobs.StoredArtifact, error) {
 		var a jobs.StoredArtifact
 		var digest []byte
 		found, err := db.row(sqlStoredArtifact, []any{jobID, client, name},
@@ -166,7 +166,7 @@ func (s *Store) Artifact(ctx context.Context, client, jobID, name string) (jobs.
 
 // Garbage implements jobs.Store.
 func (s *Store) Garbage(ctx context.Context, after string, limit int) ([]string, error) {
-	return read(ctx, s, func(db *session) ([]string, error) {
+	return read(ctx, s, func(db *conn) ([]string, error) {
 		var files []string
 		err := db.each(sqlGarbage, []any{after, limit}, func(rows *sql.Rows) (bool, error) {
 			var file string
@@ -195,7 +195,7 @@ func (s *Store) ForgetGarbage(ctx context.Context, files []string) error {
 
 // KnownFiles implements jobs.Store.
 func (s *Store) KnownFiles(ctx context.Context, files []string) ([]string, error) {
-	return read(ctx, s, func(db *session) ([]string, error) {
+	return read(ctx, s, func(db *conn) ([]string, error) {
 		var known []string
 		for _, file := range files {
 			var id int64

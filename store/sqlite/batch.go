@@ -69,7 +69,7 @@ const sqlOpenLeases = `SELECT id, lease_ttl_ms, lease_local, started_at, timeout
 // reload forgets what can be read when needed and reads the open leases: those
 // known keep their times, others get one full TTL. A log that goes on does so
 // in a new epoch, because the newest one's first append may not have happened.
-func (st *state) reload(db *session) error {
+func (st *state) reload(db *conn) error {
 	now, open := time.Now(), make(map[int64]lease)
 	err := db.each(sqlOpenLeases, nil, func(rows *sql.Rows) (bool, error) {
 		var id, ms, started, timeout int64
@@ -131,7 +131,7 @@ func (st *state) apply(b *batch) {
 
 // batch is one transaction: its session, and what state becomes if it commits.
 type batch struct {
-	*session
+	*conn
 	st      *state
 	limits  jobs.Limits
 	clients map[int64]*logHead
@@ -148,9 +148,9 @@ type batch struct {
 	spent    []reservation // holds that became artifacts
 }
 
-func newBatch(st *state, db *session, limits jobs.Limits) *batch {
+func newBatch(st *state, db *conn, limits jobs.Limits) *batch {
 	return &batch{
-		session: db, st: st, limits: limits,
+		conn: db, st: st, limits: limits,
 		clients: make(map[int64]*logHead), leases: make(map[int64]*lease),
 		served: make(map[string]int64), counts: make(map[int]int64),
 		expiries: make(map[int64]int64), expired: st.expired,

@@ -37,7 +37,7 @@ type committer struct {
 	closing chan struct{} // closed by Store.Close
 	done    chan struct{} // closed by loop when it has ended
 
-	db        *session
+	db        *conn
 	st        *state
 	limits    jobs.Limits
 	publisher eventlog.Publisher
@@ -45,7 +45,7 @@ type committer struct {
 	health    *health
 	stale     bool // a COMMIT failed: st must be read again
 	broken    bool // db could not read: it is made anew until a commit succeeds
-	renew     func(old *session) (*session, error)
+	renew     func(old *conn) (*conn, error)
 
 	started time.Time // the newest commit
 	fasts   int       // commits that do not wait, between two that do

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // TestStatementsStayCompiled: what runs all the time is compiled once. SQLite asks
@@ -36,7 +37,7 @@ func TestStatementsStayCompiled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := s.JoinRoom(ctx, "c", "session", jobs.SessionRoom{N: 1, Job: l.Job.ID}, []int64{2})
+		err := s.JoinRoom(ctx, "c", "session", session.Room{N: 1, Job: l.Job.ID}, []int64{2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,9 +60,9 @@ func TestStatementsStayCompiled(t *testing.T) {
 }
 
 // watch counts what the authorizer of a session is asked.
-func watch(t *testing.T, db *session, asked *atomic.Int64) {
+func watch(t *testing.T, db *conn, asked *atomic.Int64) {
 	t.Helper()
-	err := db.conn.Raw(func(c any) error {
+	err := db.raw.Raw(func(c any) error {
 		c.(*sqlite3.SQLiteConn).RegisterAuthorizer(func(int, string, string, string) int {
 			asked.Add(1)
 			return sqlite3.SQLITE_OK

@@ -60,7 +60,7 @@ func (b *batch) beginExpiry(job int64) error {
 
 // boundExpiries lets no job wait longer than was asked for, whatever clock its time
 // was written by.
-func (st *state) boundExpiries(db *session) error {
+func (st *state) boundExpiries(db *conn) error {
 	now := st.clock.steady()
 	if _, err := db.exec(sqlBoundExpiries, now, now); err != nil {
 		return fmt.Errorf("bound expiries: %w", err)
@@ -69,7 +69,7 @@ func (st *state) boundExpiries(db *session) error {
 }
 
 // readExpiries reads when the first job of each client expires.
-func (st *state) readExpiries(db *session) error {
+func (st *state) readExpiries(db *conn) error {
 	clear(st.expiries)
 	for client := int64(0); ; {
 		var at int64

@@ -82,7 +82,7 @@ func optMillis(t *time.Time) any {
 
 // KeyByHash implements auth.Store.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, error) {
-	return read(ctx, s, func(db *session) (auth.Stored, error) {
+	return read(ctx, s, func(db *conn) (auth.Stored, error) {
 		found, err := db.keys(sqlKeyByHash, hash[:])
 		if err != nil {
 			return auth.Stored{}, err
@@ -96,7 +96,7 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (auth.Stored, erro
 
 // Key implements auth.Store.
 func (s *Store) Key(ctx context.Context, client, id string) (auth.Key, error) {
-	return read(ctx, s, func(db *session) (auth.Key, error) {
+	return read(ctx, s, func(db *conn) (auth.Key, error) {
 		found, err := db.keys(sqlKeyByID, id, client)
 		if err == nil && len(found) == 0 {
 			err = auth.ErrNoKey
@@ -110,7 +110,7 @@ func (s *Store) Key(ctx context.Context, client, id string) (auth.Key, error) {
 
 // KeyPage implements auth.Store.
 func (s *Store) KeyPage(ctx context.Context, client, after string, limit int) ([]auth.Key, error) {
-	return read(ctx, s, func(db *session) ([]auth.Key, error) {
+	return read(ctx, s, func(db *conn) ([]auth.Key, error) {
 		var row int64
 		if after != "" {
 			found, err := db.row(sqlKeyRow, []any{after, client}, &row)
@@ -141,14 +141,14 @@ func (s *Store) Keys(ctx context.Context, client string) ([]auth.Key, error) {
 	if client != "" {
 		query, args = sqlKeysOf, []any{client}
 	}
-	return read(ctx, s, func(db *session) ([]auth.Key, error) {
+	return read(ctx, s, func(db *conn) ([]auth.Key, error) {
 		found, err := db.keys(query, args...)
 		return bare(found), err
 	})
 }
 
 // keys runs a query that begins with sqlKeyColumns.
-func (s *session) keys(query string, args ...any) ([]auth.Stored, error) {
+func (s *conn) keys(query string, args ...any) ([]auth.Stored, error) {
 	var found []auth.Stored
 	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		var (
@@ -225,7 +225,7 @@ func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error 
 
 // Revision implements auth.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	return read(ctx, s, func(db *session) (n int64, err error) {
+	return read(ctx, s, func(db *conn) (n int64, err error) {
 		_, err = db.row(sqlRevision, nil, &n)
 		return n, err
 	})
@@ -233,7 +233,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // CountClients implements auth.Store.
 func (s *Store) CountClients(ctx context.Context) (int, error) {
-	return read(ctx, s, func(db *session) (n int, err error) {
+	return read(ctx, s, func(db *conn) (n int, err error) {
 		_, err = db.row(sqlCountClients, nil, &n)
 		return n, err
 	})

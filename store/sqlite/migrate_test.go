@@ -11,6 +11,7 @@ import (
 
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // Job ids of the old database.
@@ -64,7 +65,7 @@ func makeOld(t *testing.T, dir string) {
 func TestMigrateOld(t *testing.T) {
 	dir := t.TempDir()
 	makeOld(t, dir)
-	rooms := []jobs.SessionRoom{{N: 1, Job: oldDone, Start: eventlog.Cursor{Epoch: "old1", Seq: 2}, JoinedAt: 4}}
+	rooms := []session.Room{{N: 1, Job: oldDone, Start: eventlog.Cursor{Epoch: "old1", Seq: 2}, JoinedAt: 4}}
 	s, err := Open(t.Context(), dir, Options{Serving: true})
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ const (
 
 // read runs fn in one read transaction of a read-only connection. ctx bounds
 // the wait for the connection only.
-func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
-	return readOnce(ctx, s, func(db *session) (value T, err error) {
+func read[T any](ctx context.Context, s *Store, fn func(*conn) (T, error)) (T, error) {
+	return readOnce(ctx, s, func(db *conn) (value T, err error) {
 		if _, err := db.exec("BEGIN"); err != nil {
 			return value, fmt.Errorf("begin read: %w", err)
 		}
@@ -35,7 +35,7 @@ func read[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T
 
 // readOnce is read for a single statement, which sees one state of the database in
 // any case.
-func readOnce[T any](ctx context.Context, s *Store, fn func(*session) (T, error)) (T, error) {
+func readOnce[T any](ctx context.Context, s *Store, fn func(*conn) (T, error)) (T, error) {
 	var zero T
 	select {
 	case <-s.closing:
@@ -64,7 +64,7 @@ func readOnce[T any](ctx context.Context, s *Store, fn func(*session) (T, error)
 }
 
 // takeIdle takes the session that was used last; one is there for whoever may read.
-func (s *Store) takeIdle() *session {
+func (s *Store) takeIdle() *conn {
 	s.idleMu.Lock()
 	defer s.idleMu.Unlock()
 	last := len(s.idle) - 1
@@ -73,7 +73,7 @@ func (s *Store) takeIdle() *session {
 	return db
 }
 
-func (s *Store) putIdle(db *session) {
+func (s *Store) putIdle(db *conn) {
 	s.idleMu.Lock()
 	s.idle = append(s.idle, db)
 	s.idleMu.Unlock()
@@ -82,16 +82,16 @@ func (s *Store) putIdle(db *session) {
 
 // Get implements jobs.Store.
 func (s *Store) Get(ctx context.Context, client, id string) (jobs.Job, error) {
-	return getJob(ctx, s, (*session).job, client, id)
+	return getJob(ctx, s, (*conn).job, client, id)
 }
 
 // Brief implements jobs.Store.
 func (s *Store) Brief(ctx context.Context, client, id string) (jobs.Job, error) {
-	return getJob(ctx, s, (*session).brief, client, id)
+	return getJob(ctx, s, (*conn).brief, client, id)
 }
 
-func getJob(ctx context.Context, s *Store, get func(*session, string, []any, ...any) (*jobRow, error), client, id string) (jobs.Job, error) {
-	return read(ctx, s, func(db *session) (jobs.Job, error) {
+func getJob(ctx context.Context, s *Store, get func(*conn, string, []any, ...any) (*jobRow, error), client, id string) (jobs.Job, error) {
+	return read(ctx, s, func(db *conn) (jobs.Job, error) {
 		r, err := get(db, sqlJobByUUID, []any{id, client})
 		if err != nil {
 			return jobs.Job{}, err
@@ -109,7 +109,7 @@ func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs
 	if q.MaxBytes <= 0 {
 		q.MaxBytes = jobs.MaxPageBytes
 	}
-	return read(ctx, s, func(db *session) (jobs.JobPage, error) {
+	return read(ctx, s, func(db *conn) (jobs.JobPage, error) {
 		page := jobs.JobPage{Jobs: []jobs.Job{}}
 		var id, pruned int64
 		found, err := db.row(sqlLog, []any{client}, &id, &pruned)
@@ -138,7 +138,7 @@ func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs
 
 // list reads whole jobs until one of the limits of q; more tells that one was left.
 // It holds no more than one job beyond them.
-func (s *session) list(query string, args []any, q jobs.ListQuery) (page []jobs.Job, more bool, err error) {
+func (s *conn) list(query string, args []any, q jobs.ListQuery) (page []jobs.Job, more bool, err error) {
 	var found []jobRow
 	size := 0
 	err = s.each(query, append([]any{int64(wholeJob)}, args...), func(rows *sql.Rows) (bool, error) {
@@ -172,7 +172,7 @@ func (s *session) list(query string, args []any, q jobs.ListQuery) (page []jobs.
 // listStart returns the row id that a page lies below. If the job named was
 // pruned since, its UUIDv7 tells where it was, to within a few jobs that were
 // submitted in the same millisecond.
-func (s *session) listStart(client int64, after string) (int64, error) {
+func (s *conn) listStart(client int64, after string) (int64, error) {
 	if after == "" {
 		return maxRowID, nil
 	}
@@ -190,7 +190,7 @@ func (s *session) listStart(client int64, after string) (int64, error) {
 
 // Counts implements jobs.Store.
 func (s *Store) Counts(ctx context.Context) (map[jobs.Status]int64, error) {
-	return readOnce(ctx, s, func(db *session) (map[jobs.Status]int64, error) {
+	return readOnce(ctx, s, func(db *conn) (map[jobs.Status]int64, error) {
 		counts := make(map[jobs.Status]int64, len(statuses))
 		err := db.each(sqlCounts, nil, func(rows *sql.Rows) (bool, error) {
 			var code int

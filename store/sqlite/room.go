@@ -45,12 +45,12 @@ type logRow struct {
 // A client of whom nothing is known has an empty log.
 func (s *Store) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
 	if r.Job == "" && at == nil {
-		return readOnce(ctx, s, func(db *session) (eventlog.Opened, error) {
+		return readOnce(ctx, s, func(db *conn) (eventlog.Opened, error) {
 			_, state, err := db.openLog(r)
 			return state, err
 		})
 	}
-	return read(ctx, s, func(db *session) (eventlog.Opened, error) {
+	return read(ctx, s, func(db *conn) (eventlog.Opened, error) {
 		open := db.openLog
 		if r.Job != "" {
 			open = db.openJob
@@ -76,7 +76,7 @@ func (s *Store) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) 
 }
 
 // few reads the events of the opened job after a seq, if they are few.
-func (s *session) few(l logRow, client string, after uint64) (events []eventlog.Event, whole bool, err error) {
+func (s *conn) few(l logRow, client string, after uint64) (events []eventlog.Event, whole bool, err error) {
 	if after >= l.newest {
 		return nil, true, nil
 	}
@@ -93,7 +93,7 @@ func (s *session) few(l logRow, client string, after uint64) (events []eventlog.
 }
 
 // openLog tells how a client's room stands.
-func (s *session) openLog(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
+func (s *conn) openLog(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
 	var head, oldest sql.NullString
 	if _, err = s.row(sqlOpenLog, []any{r.Client}, &l.id, &l.head, &l.pruned, &head, &oldest); err != nil {
 		return l, state, err
@@ -104,7 +104,7 @@ func (s *session) openLog(r eventlog.Room) (l logRow, state eventlog.Opened, err
 }
 
 // openJob tells how a job's room stands.
-func (s *session) openJob(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
+func (s *conn) openJob(r eventlog.Room) (l logRow, state eventlog.Opened, err error) {
 	var head, oldest sql.NullString
 	var first uint64
 	row, err := s.brief(sqlOpenJob, []any{r.Job, r.Client}, &l.head, &l.pruned, &head, &first, &oldest)
@@ -132,7 +132,7 @@ func (s *session) openJob(r eventlog.Room) (l logRow, state eventlog.Opened, err
 }
 
 // verdict judges a cursor by the epochs of its log, whatever was pruned.
-func (s *session) verdict(l logRow, at eventlog.Cursor) (eventlog.Reason, error) {
+func (s *conn) verdict(l logRow, at eventlog.Cursor) (eventlog.Reason, error) {
 	if at == (eventlog.Cursor{}) {
 		return eventlog.Valid, nil
 	}
@@ -166,7 +166,7 @@ type storedEvent struct {
 // Page implements eventlog.Reader.
 func (s *Store) Page(ctx context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
 	after = min(after, maxRowID) // SQLite's integers are signed
-	return read(ctx, s, func(db *session) (eventlog.Page, error) {
+	return read(ctx, s, func(db *conn) (eventlog.Page, error) {
 		client, of, page, err := db.pageOf(r)
 		if err != nil || of == 0 {
 			return page, err
@@ -192,7 +192,7 @@ func (s *Store) Page(ctx context.Context, r eventlog.Room, after uint64, maxEven
 
 // pageOf returns the row ids of a room's client and of what its events are found by,
 // the client or the job, which is 0 if there is none.
-func (s *session) pageOf(r eventlog.Room) (client, of int64, page eventlog.Page, err error) {
+func (s *conn) pageOf(r eventlog.Room) (client, of int64, page eventlog.Page, err error) {
 	if r.Job == "" {
 		_, err = s.row(sqlLog, []any{r.Client}, &client, &page.Pruned)
 		return client, client, page, err
@@ -203,7 +203,7 @@ func (s *session) pageOf(r eventlog.Room) (client, of int64, page eventlog.Page,
 }
 
 // events reads rows until one of the limits; more tells that a row was left.
-func (s *session) events(query string, args []any, maxEvents, maxBytes int) (stored []storedEvent, more bool, err error) {
+func (s *conn) events(query string, args []any, maxEvents, maxBytes int) (stored []storedEvent, more bool, err error) {
 	size := 0
 	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		var e storedEvent
@@ -230,7 +230,7 @@ type span struct {
 }
 
 // withIDs makes events of stored ones: each bears the epoch that covers it.
-func (s *session) withIDs(client int64, name string, stored []storedEvent) ([]eventlog.Event, error) {
+func (s *conn) withIDs(client int64, name string, stored []storedEvent) ([]eventlog.Event, error) {
 	if len(stored) == 0 {
 		return nil, nil
 	}

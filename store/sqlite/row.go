@@ -112,13 +112,13 @@ func tailData(tail []byte) []byte {
 // job reads one job, whole; nil if there is none or it is not this client's. query
 // begins with sqlJobColumns, args belong to what follows them, and further is where
 // columns that follow go.
-func (s *session) job(query string, args []any, further ...any) (*jobRow, error) {
+func (s *conn) job(query string, args []any, further ...any) (*jobRow, error) {
 	return s.jobWithin(wholeJob, query, args, further)
 }
 
 // brief is job without the members that jobs.Job.Abridge leaves out, which are not
 // read.
-func (s *session) brief(query string, args []any, further ...any) (*jobRow, error) {
+func (s *conn) brief(query string, args []any, further ...any) (*jobRow, error) {
 	r, err := s.jobWithin(jobs.MaxBriefBytes, query, args, further)
 	if err != nil || r == nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (s *session) brief(query string, args []any, further ...any) (*jobRow, erro
 	return r, nil
 }
 
-func (s *session) jobWithin(limit int64, query string, args, further []any) (*jobRow, error) {
+func (s *conn) jobWithin(limit int64, query string, args, further []any) (*jobRow, error) {
 	var found *jobRow
 	err := s.each(query, append([]any{limit}, args...), func(rows *sql.Rows) (bool, error) {
 		r, err := scanJob(rows, further)
@@ -157,7 +157,7 @@ func (s *session) jobWithin(limit int64, query string, args, further []any) (*jo
 
 // addArtifacts reads what a job left behind, once its row is closed: one statement
 // at a time.
-func (s *session) addArtifacts(r *jobRow) (err error) {
+func (s *conn) addArtifacts(r *jobRow) (err error) {
 	if r.artifacts {
 		r.Artifacts, err = s.artifacts(r.id, r.ID)
 	}
@@ -165,12 +165,12 @@ func (s *session) addArtifacts(r *jobRow) (err error) {
 }
 
 // briefByID reads a job that is known to exist, without its large members.
-func (s *session) briefByID(id int64) (jobs.Job, error) {
+func (s *conn) briefByID(id int64) (jobs.Job, error) {
 	return known(id)(s.brief(sqlJobByID, []any{id}))
 }
 
 // jobByID reads a job that is known to exist.
-func (s *session) jobByID(id int64) (jobs.Job, error) { return known(id)(s.job(sqlJobByID, []any{id})) }
+func (s *conn) jobByID(id int64) (jobs.Job, error) { return known(id)(s.job(sqlJobByID, []any{id})) }
 
 func known(id int64) func(*jobRow, error) (jobs.Job, error) {
 	return func(r *jobRow, err error) (jobs.Job, error) {
@@ -190,7 +190,7 @@ func cursorAt(epoch sql.NullString, seq uint64) string {
 }
 
 // position returns the cursor at seq: it bears the epoch that covers it.
-func (s *session) position(client int64, seq uint64) (string, error) {
+func (s *conn) position(client int64, seq uint64) (string, error) {
 	c := eventlog.Cursor{Seq: seq}
 	if seq == 0 {
 		return c.String(), nil

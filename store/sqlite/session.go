@@ -3,172 +3,285 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
-	"net/url"
-	"path/filepath"
-	"strings"
+	"time"
 
-	"github.com/mattn/go-sqlite3"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
-// Settings of the connections. Measured with one writer and group commit:
-// rarer checkpoints than SQLite's default of 1,000 pages save a third of the
-// time per row.
+// sweepRows ends a transaction of SweepSessions: with the rows of the session
+// that crosses it, it deletes few enough that no commit of others waits long.
+const sweepRows = 200
+
 const (
-	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
-	cachePagesKiB     = 4_000    // page cache of the writer: the ends of the trees and the jobs at work
-	readerPagesKiB    = 1_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
-	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
-	journalSizeLimit  = 64 << 20 // bytes that the WAL file keeps after a checkpoint
-	readers           = 4        // read-only connections
-	databaseFile      = "jobcast.db"
-	writerTransaction = "BEGIN IMMEDIATE"
+	// A session that was left takes no rooms any more: then nothing changes.
+	sqlUseSession = `INSERT INTO sessions (id, client, seen_at) VALUES (?, ?, ?)
+	ON CONFLICT (id, client) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at) WHERE was_left = 0`
+	sqlLeaveSession = `INSERT INTO sessions (id, client, seen_at, was_left) VALUES (?, ?, ?, 1)
+	ON CONFLICT (id, client) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at), was_left = 1`
+	sqlTouchSession = `UPDATE sessions SET seen_at = max(seen_at, ?) WHERE id = ?`
+	sqlPutRoom      = `INSERT OR REPLACE INTO session_rooms (session, client, n, job, start_epoch, start_seq, joined_at, end_seq)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlEndRoom = `UPDATE session_rooms SET end_seq = ? WHERE session = ? AND client = ? AND n = ?`
+	// Of a job's rooms that are over the newest is enough.
+	sqlDelEnded = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 AND n < ?
+	AND job = (SELECT job FROM session_rooms WHERE session = ? AND client = ? AND n = ?)`
+	sqlTrimEnded = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 AND end_seq <=
+	(SELECT end_seq FROM session_rooms WHERE session = ? AND client = ? AND end_seq > 0 ORDER BY end_seq DESC LIMIT 1 OFFSET ?)`
+	sqlDelRoom  = `DELETE FROM session_rooms WHERE session = ? AND client = ? AND n = ?`
+	sqlDelRooms = `DELETE FROM session_rooms WHERE session = ? AND client = ?`
+	sqlSession  = `SELECT s.client, s.seen_at, s.was_left FROM sessions s CROSS JOIN clients c ON c.id = s.client
+	WHERE s.id = ? AND c.name = ?`
+	sqlRooms = `SELECT n, job, start_epoch, start_seq, joined_at, end_seq FROM session_rooms
+	WHERE session = ? AND client = ? ORDER BY n`
+	sqlUnseen     = `SELECT id, client FROM sessions WHERE seen_at < ? ORDER BY seen_at LIMIT ?`
+	sqlDelSession = `DELETE FROM sessions WHERE id = ? AND client = ?`
 )
 
-// connector opens connections to one database file.
-type connector struct {
-	dsn  string
-	hook func(*sqlite3.SQLiteConn) error // runs on each new connection; may be nil
+// ownSession is a session's key.
+type ownSession struct {
+	id     string
+	client int64
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	return (&sqlite3.SQLiteDriver{ConnectHook: c.hook}).Open(c.dsn)
-}
-
-func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
-
-func dsn(dir, query string) string {
-	u := url.URL{Path: filepath.Join(dir, databaseFile)}
-	return "file:" + u.EscapedPath() + "?" + query
-}
-
-func writerConnector(dir string) connector {
-	return connector{
-		dsn: dsn(dir, fmt.Sprintf("_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL"+
-			"&_txlock=immediate&_foreign_keys=on&_cache_size=-%d", busyTimeoutMs, cachePagesKiB)),
-		hook: func(c *sqlite3.SQLiteConn) error {
-			_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=%d",
-				autoCheckpoint, journalSizeLimit), nil)
-			return err
-		},
-	}
-}
-
-func readerConnector(dir string) connector {
-	return connector{dsn: dsn(dir, fmt.Sprintf("mode=ro&_busy_timeout=%d&_query_only=1&_cache_size=-%d",
-		busyTimeoutMs, readerPagesKiB))}
-}
-
-// session is one pinned connection with its prepared statements. One goroutine
-// at a time uses it. No SQL takes a cancellable context: the driver would start
-// a goroutine for each statement, and an interrupt would tear a transaction.
-type session struct {
-	conn  *sql.Conn
-	base  string               // Options.BasePath
-	stmts map[string]*sql.Stmt // by SQL text
-}
-
-func newSession(ctx context.Context, db *sql.DB, base string) (*session, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &session{conn: conn, base: base, stmts: make(map[string]*sql.Stmt)}, nil
-}
-
-// renewed makes a new session in the place of old, whose connection ends. On an error
-// old stays as it is.
-func renewed(db *sql.DB, old *session) (*session, error) {
-	fresh, err := newSession(context.Background(), db, old.base)
-	if err != nil {
-		return old, err
-	}
-	_ = old.conn.Raw(func(any) error { return driver.ErrBadConn }) // keeps it from being used again
-	_ = old.close()
-	return fresh, nil
-}
-
-func (s *session) close() error {
-	for _, st := range s.stmts {
-		_ = st.Close() // the connection goes right after it
-	}
-	return s.conn.Close()
-}
-
-// hideParameters keeps statements compiled. SQLite marks one whose plan might
-// depend on what is bound (an equality with a bare parameter, or a LIMIT), and
-// when the driver clears the bindings after each use, it compiles a marked one
-// anew: that takes longer than running it. Behind a unary plus, which changes
-// nothing else, the planner does not see the parameter.
-var hideParameters = strings.NewReplacer("= ?", "= +?", "LIMIT ?", "LIMIT +?")
-
-func (s *session) prepare(query string) (*sql.Stmt, error) {
-	if st := s.stmts[query]; st != nil {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(context.Background(), hideParameters.Replace(query))
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, err)
-	}
-	s.stmts[query] = st
-	return st, nil
-}
-
-func (s *session) exec(query string, args ...any) (sql.Result, error) {
-	st, err := s.prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	return st.ExecContext(context.Background(), args...)
-}
-
-// changed runs a statement and returns how many rows it changed.
-func (s *session) changed(query string, args ...any) (int64, error) {
-	res, err := s.exec(query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-// inserted runs an INSERT and returns the new row's id.
-func (s *session) inserted(query string, args ...any) (int64, error) {
-	res, err := s.exec(query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.LastInsertId()
-}
-
-func (s *session) query(query string, args ...any) (*sql.Rows, error) {
-	st, err := s.prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(context.Background(), args...)
-}
-
-// row reads the first row into dest; found is false if there is none.
-func (s *session) row(query string, args []any, dest ...any) (found bool, err error) {
-	err = s.each(query, args, func(rows *sql.Rows) (bool, error) {
-		found = true
-		return false, rows.Scan(dest...)
-	})
-	return found, err
-}
-
-// each calls f for every row until f returns false or an error.
-func (s *session) each(query string, args []any, f func(*sql.Rows) (more bool, err error)) error {
-	rows, err := s.query(query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if more, err := f(rows); err != nil || !more {
+// JoinRoom implements session.Store.
+func (s *Store) JoinRoom(ctx context.Context, client, id string, r session.Room, drop []int64) error {
+	return s.useSession(ctx, client, id, 1+len(drop), func(b *batch, own ownSession) error {
+		if err := b.dropRooms(own, drop); err != nil {
 			return err
 		}
+		return b.putRoom(own, r)
+	})
+}
+
+// ReplaceRooms implements session.Store. It writes what differs: a session that comes
+// back may have thousands of rooms, nearly all as they are, and others wait meanwhile.
+func (s *Store) ReplaceRooms(ctx context.Context, client, id string, rooms []session.Room) error {
+	return s.useSession(ctx, client, id, 1+len(rooms), func(b *batch, own ownSession) error {
+		old, err := b.rooms(own)
+		if err != nil {
+			return err
+		}
+		there := make(map[int64]session.Room, len(old))
+		for _, r := range old {
+			there[r.N] = r
+		}
+		wanted := make(map[int64]bool, len(rooms))
+		for _, r := range rooms {
+			wanted[r.N] = true
+			if was, ok := there[r.N]; ok && was == r {
+				continue
+			}
+			there[r.N] = r
+			if err := b.putRoom(own, r); err != nil {
+				return err
+			}
+		}
+		var drop []int64
+		for _, r := range old {
+			if !wanted[r.N] {
+				drop = append(drop, r.N)
+			}
+		}
+		return b.dropRooms(own, drop)
+	})
+}
+
+// useSession runs a command on a session that is made or touched first, unless
+// it was left.
+func (s *Store) useSession(ctx context.Context, client, id string, rows int, fn func(*batch, ownSession) error) error {
+	if err := checkSessionID(id); err != nil {
+		return err
 	}
-	return rows.Err()
+	_, err := write(ctx, s, rows, func(b *batch) (struct{}, error) {
+		if b.st.storage.spent() {
+			return struct{}{}, refuse(b.st.storage.refusal(0, rowBytes))
+		}
+		head, err := b.ensureClient(client)
+		if err != nil {
+			return struct{}{}, err
+		}
+		n, err := b.changed(sqlUseSession, id, head.id, b.now().UnixMilli())
+		if err != nil {
+			return struct{}{}, fmt.Errorf("use session: %w", err)
+		}
+		if n == 0 {
+			return struct{}{}, nil
+		}
+		return struct{}{}, fn(b, ownSession{id, head.id})
+	})
+	return err
+}
+
+func checkSessionID(id string) error {
+	if len(id) > session.MaxID {
+		return fmt.Errorf("the id of a session has %d bytes, and at most %d are kept", len(id), session.MaxID)
+	}
+	return nil
+}
+
+func (b *batch) putRoom(own ownSession, r session.Room) error {
+	_, err := b.exec(sqlPutRoom, own.id, own.client, r.N, r.Job, r.Start.Epoch, r.Start.Seq, r.JoinedAt, r.End)
+	if err != nil {
+		return fmt.Errorf("insert room of a session: %w", err)
+	}
+	return nil
+}
+
+func (b *batch) dropRooms(own ownSession, ns []int64) error {
+	for _, n := range ns {
+		if _, err := b.exec(sqlDelRoom, own.id, own.client, n); err != nil {
+			return fmt.Errorf("delete room of a session: %w", err)
+		}
+	}
+	return nil
+}
+
+// LeaveRooms implements session.Store.
+func (s *Store) LeaveRooms(ctx context.Context, client, id string, ns []int64) error {
+	_, err := write(ctx, s, len(ns), func(b *batch) (struct{}, error) {
+		head, err := b.client(client)
+		if err != nil || head == nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, b.dropRooms(ownSession{id, head.id}, ns)
+	})
+	return err
+}
+
+// EndRooms implements session.Store.
+func (s *Store) EndRooms(ctx context.Context, client, id string, ends []session.End) error {
+	_, err := write(ctx, s, 2*len(ends)+1, func(b *batch) (struct{}, error) {
+		head, err := b.client(client)
+		if err != nil || head == nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, b.endRooms(ownSession{id, head.id}, ends)
+	})
+	return err
+}
+
+func (b *batch) endRooms(own ownSession, ends []session.End) error {
+	for _, e := range ends {
+		if _, err := b.exec(sqlEndRoom, e.End, own.id, own.client, e.N); err != nil {
+			return fmt.Errorf("end room of a session: %w", err)
+		}
+		if _, err := b.exec(sqlDelEnded, own.id, own.client, e.N, own.id, own.client, e.N); err != nil {
+			return fmt.Errorf("delete older room of a session: %w", err)
+		}
+	}
+	if _, err := b.exec(sqlTrimEnded, own.id, own.client, own.id, own.client, session.MaxEnds); err != nil {
+		return fmt.Errorf("delete oldest rooms of a session: %w", err)
+	}
+	return nil
+}
+
+// LeaveSession implements session.Store.
+func (s *Store) LeaveSession(ctx context.Context, client, id string) error {
+	if err := checkSessionID(id); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, 1, func(b *batch) (struct{}, error) {
+		head, err := b.ensureClient(client)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if _, err := b.exec(sqlLeaveSession, id, head.id, b.now().UnixMilli()); err != nil {
+			return struct{}{}, fmt.Errorf("leave session: %w", err)
+		}
+		if _, err := b.exec(sqlDelRooms, id, head.id); err != nil {
+			return struct{}{}, fmt.Errorf("delete rooms of a session: %w", err)
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Session implements session.Store.
+func (s *Store) Session(ctx context.Context, client, id string) (session.State, error) {
+	return read(ctx, s, func(db *conn) (session.State, error) {
+		var state session.State
+		var owner, seen int64
+		found, err := db.row(sqlSession, []any{id, client}, &owner, &seen, &state.Left)
+		if err != nil || !found {
+			return session.State{}, err
+		}
+		state.SeenAt = fromMillis(seen)
+		state.Rooms, err = db.rooms(ownSession{id, owner})
+		if err != nil {
+			return session.State{}, err
+		}
+		return state, nil
+	})
+}
+
+// rooms reads the rooms of a session, by N.
+func (s *conn) rooms(own ownSession) (rooms []session.Room, err error) {
+	err = s.each(sqlRooms, []any{own.id, own.client}, func(rows *sql.Rows) (bool, error) {
+		var r session.Room
+		err := rows.Scan(&r.N, &r.Job, &r.Start.Epoch, &r.Start.Seq, &r.JoinedAt, &r.End)
+		rooms = append(rooms, r)
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read rooms of a session: %w", err)
+	}
+	return rooms, nil
+}
+
+// TouchSessions implements session.Store.
+func (s *Store) TouchSessions(ctx context.Context, ids []string) error {
+	_, err := write(ctx, s, len(ids), func(b *batch) (struct{}, error) {
+		now := b.now().UnixMilli()
+		for _, id := range ids {
+			if _, err := b.exec(sqlTouchSession, now, id); err != nil {
+				return struct{}{}, fmt.Errorf("touch session: %w", err)
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// SweepSessions implements session.Store: one call is one transaction. A session
+// goes whole, because half of its rooms would look like all of them.
+func (s *Store) SweepSessions(ctx context.Context, before time.Time) (int, bool, error) {
+	out, err := write(ctx, s, sweepRows, func(b *batch) (pruned, error) {
+		found, err := b.unseen(before)
+		if err != nil {
+			return pruned{}, err
+		}
+		left := int64(sweepRows)
+		for i, own := range found {
+			if left <= 0 {
+				return pruned{n: i, more: true}, nil
+			}
+			rooms, err := b.changed(sqlDelRooms, own.id, own.client)
+			if err != nil {
+				return pruned{}, fmt.Errorf("delete rooms of a session: %w", err)
+			}
+			if _, err := b.exec(sqlDelSession, own.id, own.client); err != nil {
+				return pruned{}, fmt.Errorf("delete session: %w", err)
+			}
+			left -= rooms + 1
+		}
+		return pruned{n: len(found)}, nil
+	})
+	return out.n, out.more, err
+}
+
+// unseen returns sessions not touched since before, longest first, one more
+// than a transaction can delete.
+func (b *batch) unseen(before time.Time) ([]ownSession, error) {
+	var found []ownSession
+	err := b.each(sqlUnseen, []any{before.UnixMilli(), sweepRows + 1}, func(rows *sql.Rows) (bool, error) {
+		var own ownSession
+		err := rows.Scan(&own.id, &own.client)
+		found = append(found, own)
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read sessions to sweep: %w", err)
+	}
+	return found, nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobcast/jobcast/eventlog"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // TestReplaceRoomsWritesWhatDiffers: a session that comes back with thousands of rooms
@@ -27,9 +27,9 @@ func TestReplaceRoomsWritesWhatDiffers(t *testing.T) {
 		}
 		return rows
 	}
-	var rooms []jobs.SessionRoom
+	var rooms []session.Room
 	for i := range int64(n) {
-		rooms = append(rooms, jobs.SessionRoom{N: i + 1, Job: fmt.Sprint("job", i), Start: eventlog.Cursor{Epoch: "abc0", Seq: 7}, JoinedAt: 9})
+		rooms = append(rooms, session.Room{N: i + 1, Job: fmt.Sprint("job", i), Start: eventlog.Cursor{Epoch: "abc0", Seq: 7}, JoinedAt: 9})
 	}
 	replace := func(what string, most int64) {
 		t.Helper()

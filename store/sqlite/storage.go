@@ -62,14 +62,14 @@ func (s *storage) refusal(grown, asked int64) error {
 }
 
 // count reads what the files take.
-func (s *storage) count(db *session) error {
+func (s *storage) count(db *conn) error {
 	f, err := db.files()
 	s.files = f
 	return err
 }
 
 // files is how many bytes of the disk artifacts and garbage take.
-func (s *session) files() (int64, error) {
+func (s *conn) files() (int64, error) {
 	var bytes, disk, jobsMost, bytesMost, garbage int64
 	if _, err := s.row(sqlArtifacted, nil, &bytes, &disk, &jobsMost, &bytesMost); err != nil {
 		return 0, fmt.Errorf("sum artifacts: %w", err)
@@ -81,7 +81,7 @@ func (s *session) files() (int64, error) {
 }
 
 // pagesInUse is how many bytes the database takes, with its WAL.
-func (s *session) pagesInUse(wal string) (int64, error) {
+func (s *conn) pagesInUse(wal string) (int64, error) {
 	var n, free, size int64
 	for query, value := range map[string]*int64{sqlPageCount: &n, sqlFreePages: &free, sqlPageSize: &size} {
 		if _, err := s.row(query, nil, value); err != nil {
@@ -136,7 +136,7 @@ func onDisk(size int64) int64 { return (size + blockBytes - 1) / blockBytes * bl
 
 // Usage implements jobs.Store.
 func (s *Store) Usage(ctx context.Context, client string) (jobs.Usage, error) {
-	return readOnce(ctx, s, func(db *session) (u jobs.Usage, err error) {
+	return readOnce(ctx, s, func(db *conn) (u jobs.Usage, err error) {
 		_, err = db.row(sqlUsage, []any{client}, &u.Jobs, &u.Artifacts)
 		return u, err
 	})
@@ -144,7 +144,7 @@ func (s *Store) Usage(ctx context.Context, client string) (jobs.Usage, error) {
 
 // Filled implements jobs.Store.
 func (s *Store) Filled(ctx context.Context) (jobs.Filled, error) {
-	return read(ctx, s, func(db *session) (f jobs.Filled, err error) {
+	return read(ctx, s, func(db *conn) (f jobs.Filled, err error) {
 		var disk int64
 		if _, err := db.row(sqlArtifacted, nil, &f.Artifacts, &disk, &f.Most.Jobs, &f.Most.Artifacts); err != nil {
 			return f, err

@@ -21,12 +21,13 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 var (
 	_ jobs.Store      = (*Store)(nil)
 	_ eventlog.Reader = (*Store)(nil)
-	_ jobs.Sessions   = (*Store)(nil)
+	_ session.Store   = (*Store)(nil)
 	_ auth.Store      = (*Store)(nil)
 )
 
@@ -56,7 +57,7 @@ type Options struct {
 
 const defaultLeaseTTL = 30 * time.Second
 
-// Store implements jobs.Store, eventlog.Reader, jobs.Sessions and auth.Store. It is safe for concurrent use.
+// Store implements jobs.Store, eventlog.Reader, session.Store and auth.Store. It is safe for concurrent use.
 type Store struct {
 	opts      Options
 	committer *committer
@@ -66,11 +67,11 @@ type Store struct {
 	readerDB  *sql.DB
 	lock      *flock.Flock // nil unless serving
 	health    *health
-	renew     func(db *sql.DB, old *session) (*session, error) // renewed
-	attending sync.WaitGroup                                   // attend, if serving
+	renew     func(db *sql.DB, old *conn) (*conn, error) // renewed
+	attending sync.WaitGroup                             // attend, if serving
 
 	idleMu sync.Mutex
-	idle   []*session // read-only sessions; the last one was used last, so its cache is warm
+	idle   []*conn // read-only sessions; the last one was used last, so its cache is warm
 
 	closeOnce sync.Once
 	closeErr  error // written inside closeOnce
@@ -128,7 +129,7 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
 		db: writer, st: newState(newClock(s.opts.Now)), limits: s.opts.Limits, publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
-		renew: func(old *session) (*session, error) { return s.renew(s.writerDB, old) },
+		renew: func(old *conn) (*conn, error) { return s.renew(s.writerDB, old) },
 	}
 	if s.opts.Serving {
 		s.committer.st.storage = newStorage(dir, s.opts.Limits.Storage)

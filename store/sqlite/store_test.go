@@ -89,7 +89,7 @@ type faultyDisk struct {
 
 func (d *faultyDisk) under(t *testing.T, s *Store, dir string) {
 	d.t, d.path, d.kept = t, filepath.Join(dir, databaseFile), make(map[int]int)
-	s.renew = func(db *sql.DB, old *session) (*session, error) {
+	s.renew = func(db *sql.DB, old *conn) (*conn, error) {
 		fresh, err := renewed(db, old)
 		if d.broken.Load() {
 			d.swap()

@@ -204,7 +204,7 @@ func (b *batch) nextDue() (next time.Time, err error) {
 
 // boundRetries lets no job wait longer than the delay that was asked for,
 // whatever clock its time was written by.
-func (st *state) boundRetries(db *session) error {
+func (st *state) boundRetries(db *conn) error {
 	now := st.clock.steady()
 	_, err := db.exec(sqlBoundRetries, now, now)
 	return err
@@ -243,7 +243,7 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 }
 
 // ids reads a column of row ids.
-func (s *session) ids(query string, args ...any) ([]int64, error) {
+func (s *conn) ids(query string, args ...any) ([]int64, error) {
 	var ids []int64
 	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		var id int64

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // testSessionModel runs random commands against the store and a map, on one
@@ -31,7 +31,7 @@ type sessionKey struct{ client, id string }
 
 // modelSession is a session as the model sees it.
 type modelSession struct {
-	rooms map[int64]jobs.SessionRoom
+	rooms map[int64]session.Room
 	left  bool
 }
 
@@ -54,12 +54,12 @@ func (m *sessionModel) key(t *rapid.T) sessionKey {
 // use returns a session, which is known from now on.
 func (m *sessionModel) use(k sessionKey) *modelSession {
 	if m.known[k] == nil {
-		m.known[k] = &modelSession{rooms: map[int64]jobs.SessionRoom{}}
+		m.known[k] = &modelSession{rooms: map[int64]session.Room{}}
 	}
 	return m.known[k]
 }
 
-func drawRoom(t *rapid.T) jobs.SessionRoom {
+func drawRoom(t *rapid.T) session.Room {
 	r := joined(rapid.Int64Range(1, 4).Draw(t, "n"))
 	r.JoinedAt = rapid.Uint64Range(0, 99).Draw(t, "joined at")
 	return r
@@ -94,8 +94,8 @@ func (m *sessionModel) leaveRooms(t *rapid.T) {
 
 func (m *sessionModel) endRooms(t *rapid.T) {
 	k := m.key(t)
-	ends := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) jobs.RoomEnd {
-		return jobs.RoomEnd{N: rapid.Int64Range(1, 4).Draw(t, "n"), End: rapid.Uint64Range(1, 99).Draw(t, "end")}
+	ends := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) session.End {
+		return session.End{N: rapid.Int64Range(1, 4).Draw(t, "n"), End: rapid.Uint64Range(1, 99).Draw(t, "end")}
 	}), 0, 3).Draw(t, "ends")
 	wantOK(t, m.w.store.EndRooms(m.w.Context(), k.client, k.id, ends))
 	s := m.known[k]
@@ -107,7 +107,7 @@ func (m *sessionModel) endRooms(t *rapid.T) {
 		if !ok {
 			continue
 		}
-		maps.DeleteFunc(s.rooms, func(n int64, old jobs.SessionRoom) bool { return old.Job == r.Job && old.End > 0 && n < r.N })
+		maps.DeleteFunc(s.rooms, func(n int64, old session.Room) bool { return old.Job == r.Job && old.End > 0 && n < r.N })
 		r.End = e.End
 		s.rooms[e.N] = r
 	}
@@ -115,7 +115,7 @@ func (m *sessionModel) endRooms(t *rapid.T) {
 
 func (m *sessionModel) replace(t *rapid.T) {
 	k := m.key(t)
-	rooms := []jobs.SessionRoom{drawRoom(t), drawRoom(t)}[:rapid.IntRange(0, 2).Draw(t, "rooms")]
+	rooms := []session.Room{drawRoom(t), drawRoom(t)}[:rapid.IntRange(0, 2).Draw(t, "rooms")]
 	wantOK(t, m.w.store.ReplaceRooms(m.w.Context(), k.client, k.id, rooms))
 	if s := m.use(k); !s.left {
 		clear(s.rooms)
@@ -141,7 +141,7 @@ func (m *sessionModel) check(t *rapid.T) {
 	for _, k := range m.keys {
 		got, err := m.w.store.Session(m.w.Context(), k.client, k.id)
 		wantOK(t, err)
-		var want jobs.SessionState
+		var want session.State
 		s := m.known[k]
 		if s != nil {
 			want.Left = s.left

@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/jobcast/jobcast/eventlog"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // joined is the n-th room of a session: every other one is the client's room.
-func joined(n int64) jobs.SessionRoom {
-	r := jobs.SessionRoom{N: n, Start: eventlog.Cursor{Epoch: "abc0", Seq: uint64(10 * n)}, JoinedAt: uint64(100 + n)}
+func joined(n int64) session.Room {
+	r := session.Room{N: n, Start: eventlog.Cursor{Epoch: "abc0", Seq: uint64(10 * n)}, JoinedAt: uint64(100 + n)}
 	if n%2 == 0 {
 		r.Job = fmt.Sprintf("00000000-0000-7000-8000-%012d", n)
 	}
@@ -37,13 +37,13 @@ func (w *world) join(client, id string, ns ...int64) {
 	}
 }
 
-func (w *world) session(client, id string) jobs.SessionState {
+func (w *world) session(client, id string) session.State {
 	w.Helper()
 	return must(w.store.Session(w.Context(), client, id))(w)
 }
 
 // wantSession checks what a session is, but not when it was touched.
-func (w *world) wantSession(what, client, id string, left bool, rooms ...jobs.SessionRoom) {
+func (w *world) wantSession(what, client, id string, left bool, rooms ...session.Room) {
 	w.Helper()
 	got := w.session(client, id)
 	if diff := cmp.Diff(rooms, got.Rooms, cmpopts.EquateEmpty()); diff != "" || got.Left != left || got.SeenAt.IsZero() {
@@ -67,7 +67,7 @@ func testSessions(w *world) {
 	if seen := w.session("a", "s").SeenAt; seen.Before(start) || seen.After(time.Now()) {
 		w.Errorf("seen at %v, joined since %v", seen, start)
 	}
-	beginning := jobs.SessionRoom{N: 4, Job: "any text", JoinedAt: 0} // from the beginning of the log
+	beginning := session.Room{N: 4, Job: "any text", JoinedAt: 0} // from the beginning of the log
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", beginning, []int64{1, 3, 99}))
 	w.wantSession("after a join that drops two", "a", "s", false, joined(2), beginning)
 
@@ -84,14 +84,14 @@ func testSessions(w *world) {
 	w.reopen()
 	w.wantSession("after a restart", "a", "s", false, joined(2), joined(5))
 
-	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []jobs.SessionRoom{joined(9), joined(5), joined(8)}))
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []session.Room{joined(9), joined(5), joined(8)}))
 	w.wantSession("after all were replaced", "a", "s", false, joined(5), joined(8), joined(9))
 	w.ok(w.store.LeaveRooms(w.Context(), "a", "s", []int64{5, 8, 9}))
 	w.wantSession("after all were left", "a", "s", false)
 	w.join("a", "s", 1)
 	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", nil))
 	w.wantSession("after all were replaced by none", "a", "s", false)
-	w.ok(w.store.ReplaceRooms(w.Context(), "a", "new", []jobs.SessionRoom{joined(1)}))
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "new", []session.Room{joined(1)}))
 	w.reopen()
 	w.wantSession("a session that began with its rooms", "a", "new", false, joined(1))
 	w.wantSession("after another restart", "a", "s", false)
@@ -99,14 +99,14 @@ func testSessions(w *world) {
 
 // testSessionIDs: an id is opaque, and one that is too long is not cut.
 func testSessionIDs(w *world) {
-	ids := []string{"s", "S", "s\x00", "s\x00t", "s'; --", "\xff\xfe", strings.Repeat("é", jobs.MaxSessionID/2)}
+	ids := []string{"s", "S", "s\x00", "s\x00t", "s'; --", "\xff\xfe", strings.Repeat("é", session.MaxID/2)}
 	for i, id := range ids {
 		w.join("a", id, int64(i+1))
 	}
 	for i, id := range ids {
 		w.wantSession(fmt.Sprintf("%q", id), "a", id, false, joined(int64(i+1)))
 	}
-	long := strings.Repeat("x", jobs.MaxSessionID+1)
+	long := strings.Repeat("x", session.MaxID+1)
 	for what, err := range map[string]error{
 		"join":    w.store.JoinRoom(w.Context(), "a", long, joined(1), nil),
 		"replace": w.store.ReplaceRooms(w.Context(), "a", long, nil),
@@ -117,7 +117,7 @@ func testSessionIDs(w *world) {
 		}
 	}
 	w.wantNoSession("too long an id", "a", long)
-	w.wantNoSession("too long an id, cut", "a", long[:jobs.MaxSessionID])
+	w.wantNoSession("too long an id, cut", "a", long[:session.MaxID])
 }
 
 // testSessionOwner: two clients with one id have two sessions.
@@ -134,7 +134,7 @@ func testSessionOwner(w *world) {
 	w.ok(w.store.JoinRoom(w.Context(), "b", "s", joined(4), []int64{1, 2}))
 	w.wantSession("b's own", "b", "s", false, joined(3), joined(4))
 	w.wantSession("after b joined rooms", "a", "s", false, joined(1), joined(2))
-	w.ok(w.store.ReplaceRooms(w.Context(), "b", "s", []jobs.SessionRoom{joined(5)}))
+	w.ok(w.store.ReplaceRooms(w.Context(), "b", "s", []session.Room{joined(5)}))
 	w.wantSession("after b replaced its rooms", "a", "s", false, joined(1), joined(2))
 	w.ok(w.store.LeaveSession(w.Context(), "b", "s"))
 	w.ok(w.store.LeaveSession(w.Context(), "c", "s"))
@@ -145,42 +145,42 @@ func testSessionOwner(w *world) {
 // testSessionEnds: rooms that are over are remembered, of each job the newest, and
 // no more than a session may have.
 func testSessionEnds(w *world) {
-	over := func(n int64, end uint64) jobs.SessionRoom {
+	over := func(n int64, end uint64) session.Room {
 		r := joined(n)
 		r.Job, r.End = fmt.Sprint("job", n), end
 		return r
 	}
-	open := func(n int64) jobs.SessionRoom { return over(n, 0) }
+	open := func(n int64) session.Room { return over(n, 0) }
 	for n := range int64(4) {
 		w.ok(w.store.JoinRoom(w.Context(), "a", "s", open(n+1), nil))
 	}
 	again := over(9, 0)
 	again.Job = "job2"
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", again, nil))
-	w.ok(w.store.EndRooms(w.Context(), "a", "s", []jobs.RoomEnd{{N: 2, End: 50}, {N: 1, End: 60}, {N: 77, End: 70}}))
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", []session.End{{N: 2, End: 50}, {N: 1, End: 60}, {N: 77, End: 70}}))
 	w.wantSession("after two ended", "a", "s", false, over(1, 60), over(2, 50), open(3), open(4), again)
 	w.reopen()
-	w.ok(w.store.EndRooms(w.Context(), "a", "s", []jobs.RoomEnd{{N: 9, End: 55}}))
+	w.ok(w.store.EndRooms(w.Context(), "a", "s", []session.End{{N: 9, End: 55}}))
 	again.End = 55
 	w.wantSession("after one ended that was joined again", "a", "s", false, over(1, 60), open(3), open(4), again)
 	w.ok(w.store.LeaveRooms(w.Context(), "a", "s", []int64{1}))
 	w.wantSession("after it was left", "a", "s", false, open(3), open(4), again)
-	w.ok(w.store.EndRooms(w.Context(), "b", "s", []jobs.RoomEnd{{N: 3, End: 1}}))
-	w.ok(w.store.EndRooms(w.Context(), "a", "never", []jobs.RoomEnd{{N: 3, End: 1}}))
+	w.ok(w.store.EndRooms(w.Context(), "b", "s", []session.End{{N: 3, End: 1}}))
+	w.ok(w.store.EndRooms(w.Context(), "a", "never", []session.End{{N: 3, End: 1}}))
 	w.wantSession("after others' rooms ended", "a", "s", false, open(3), open(4), again)
 	w.wantNoSession("of which nothing is known", "a", "never")
 
-	var rooms []jobs.SessionRoom
-	var ends []jobs.RoomEnd
-	for n := range int64(jobs.MaxSessionEnds + 20) {
+	var rooms []session.Room
+	var ends []session.End
+	for n := range int64(session.MaxEnds + 20) {
 		rooms = append(rooms, open(n+100))
-		ends = append(ends, jobs.RoomEnd{N: n + 100, End: uint64(2000 - n)}) // the last joined ends first
+		ends = append(ends, session.End{N: n + 100, End: uint64(2000 - n)}) // the last joined ends first
 	}
 	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", append(rooms, over(1, 10))))
 	w.ok(w.store.EndRooms(w.Context(), "a", "s", ends[:30]))
 	w.ok(w.store.EndRooms(w.Context(), "a", "s", ends[30:]))
-	var want []jobs.SessionRoom
-	for _, e := range ends[:jobs.MaxSessionEnds] {
+	var want []session.Room
+	for _, e := range ends[:session.MaxEnds] {
 		want = append(want, over(e.N, e.End))
 	}
 	w.wantSession("after many ended", "a", "s", false, want...)
@@ -195,7 +195,7 @@ func testSessionLeft(w *world) {
 	w.wantSession("left", "a", "s", true)
 	w.join("a", "s", 3)
 	w.wantSession("a join that came late", "a", "s", true)
-	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []jobs.SessionRoom{joined(1)}))
+	w.ok(w.store.ReplaceRooms(w.Context(), "a", "s", []session.Room{joined(1)}))
 	w.ok(w.store.TouchSessions(w.Context(), []string{"s"}))
 	w.wantSession("a resume that came late", "a", "s", true)
 	w.reopen()
@@ -290,7 +290,7 @@ func testSessionSweep(w *world) {
 func testSessionSweepMany(w *world) {
 	const sessions, rooms, perCall = 130, 4, 250
 	name := func(i int) string { return fmt.Sprint("s", i) }
-	var want []jobs.SessionRoom
+	var want []session.Room
 	for n := range int64(rooms) {
 		want = append(want, joined(n+1))
 	}
@@ -337,7 +337,7 @@ func testSessionJobs(w *world) {
 	j := w.submit("a", queued())
 	must(w.store.Cancel(w.Context(), "a", j.ID))(w)
 	at, _ := eventlog.ParseCursor(j.Cursor)
-	r := jobs.SessionRoom{N: 1, Job: j.ID, Start: at, JoinedAt: 2}
+	r := session.Room{N: 1, Job: j.ID, Start: at, JoinedAt: 2}
 	w.ok(w.store.JoinRoom(w.Context(), "a", "s", r, nil))
 	if n := w.pruneAll(later()); n != 1 {
 		w.Fatalf("pruned %d jobs", n)

@@ -15,6 +15,7 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // Figures says how much there is, for metrics.
@@ -34,7 +35,7 @@ type Store interface {
 	jobs.Store
 	eventlog.Reader
 	Figures
-	jobs.Sessions
+	session.Store
 	auth.Store
 	Close() error
 }

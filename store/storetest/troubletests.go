@@ -10,6 +10,7 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // asked is one call of a store.
@@ -55,7 +56,7 @@ func everything(s Store, l jobs.Lease) []asked {
 		{"Page", func(ctx context.Context) error { return called(s.Page(ctx, room, 0, 10, 1<<20)) }},
 		{"Session", func(ctx context.Context) error { return called(s.Session(ctx, "a", "s")) }},
 		{"JoinRoom", func(ctx context.Context) error { return s.JoinRoom(ctx, "a", "s", spare, nil) }},
-		{"ReplaceRooms", func(ctx context.Context) error { return s.ReplaceRooms(ctx, "a", "s", []jobs.SessionRoom{spare}) }},
+		{"ReplaceRooms", func(ctx context.Context) error { return s.ReplaceRooms(ctx, "a", "s", []session.Room{spare}) }},
 		{"LeaveSession", func(ctx context.Context) error { return s.LeaveSession(ctx, "a", "s") }},
 		{"KeyByHash", func(ctx context.Context) error { return called(s.KeyByHash(ctx, [32]byte{1})) }},
 		{"Keys", func(ctx context.Context) error { return called(s.Keys(ctx, "")) }},

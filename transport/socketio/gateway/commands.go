@@ -10,6 +10,7 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/socketio"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // request is the argument of subscribe and unsubscribe. Other members are
@@ -46,7 +47,7 @@ func leftFrame(job string) transport.Frame {
 
 // Event implements socketio.Peer. What asks for something impossible is answered
 // and closes nothing.
-func (n *session) Event(e socketio.Event) error {
+func (n *conn) Event(e socketio.Event) error {
 	var err error
 	var q request
 	switch e.Name {
@@ -79,7 +80,7 @@ func (n *session) Event(e socketio.Event) error {
 }
 
 // argument reads what subscribe and unsubscribe take.
-func (n *session) argument(e *socketio.Event) (q request, err error) {
+func (n *conn) argument(e *socketio.Event) (q request, err error) {
 	switch {
 	case n.g.opt.NestJS:
 		if len(e.Args) > 0 {
@@ -96,7 +97,7 @@ func (n *session) argument(e *socketio.Event) (q request, err error) {
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in front
 // of the room's events.
-func (n *session) subscribe(q request, e *socketio.Event) error {
+func (n *conn) subscribe(q request, e *socketio.Event) error {
 	start, err := n.check(q)
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func (n *session) subscribe(q request, e *socketio.Event) error {
 // join joins a room, and holds it; answered says that it was joined before, and that is
 // the answer. Its job may end at any moment, which leaves the room and may be what
 // decides where to start.
-func (n *session) join(ctx context.Context, job string, st hub.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
+func (n *conn) join(ctx context.Context, job string, st hub.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
 	st.N, st.Hold = n.joins+1, true
 	plain := st.From == hub.Default && st.Cursor == nil && !st.Invalid
 	for {
@@ -159,7 +160,7 @@ func (n *session) join(ctx context.Context, job string, st hub.Start, e *socketi
 }
 
 // check refuses what this connection may not join.
-func (n *session) check(q request) (hub.Start, error) {
+func (n *conn) check(q request) (hub.Start, error) {
 	if err := transport.MayWatch(n.who, q.JobID); err != nil {
 		return hub.Start{}, err
 	}
@@ -172,13 +173,13 @@ func (n *session) check(q request) (hub.Start, error) {
 
 // commit puts a joined room into the store. An earlier join of the job stays there
 // until the client must have received its end. It returns the seq where the room starts.
-func (n *session) commit(ctx context.Context, j hub.Joined) (uint64, error) {
+func (n *conn) commit(ctx context.Context, j hub.Joined) (uint64, error) {
 	start, ok := eventlog.ParseCursor(j.Cursor)
 	if !ok {
 		return 0, errors.New("gateway: a room starts nowhere")
 	}
 	gone := n.crowded(j.Room.Job)
-	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.id, jobs.SessionRoom{
+	err := n.g.opt.Sessions.JoinRoom(ctx, n.who.ClientID, n.id, session.Room{
 		N: j.N, Job: j.Room.Job, Start: start, JoinedAt: j.PositionAt,
 	}, numbers(gone))
 	if err != nil {
@@ -189,7 +190,7 @@ func (n *session) commit(ctx context.Context, j hub.Joined) (uint64, error) {
 
 // again answers a subscribe to a room that is joined; told is false if it was left
 // meanwhile.
-func (n *session) again(ctx context.Context, job string, e *socketio.Event) (told bool, err error) {
+func (n *conn) again(ctx context.Context, job string, e *socketio.Event) (told bool, err error) {
 	j, err := n.sub.Again(ctx, job)
 	if err != nil {
 		return false, err
@@ -206,7 +207,7 @@ func (n *session) again(ctx context.Context, job string, e *socketio.Event) (tol
 
 // unsubscribe leaves a room. One that is not joined, or not any more, is left as well,
 // without a cursor: pages leave when they see a job's end, which has ended its room.
-func (n *session) unsubscribe(q request, e *socketio.Event) error {
+func (n *conn) unsubscribe(q request, e *socketio.Event) error {
 	cursor, _ := n.sub.Leave(q.JobID)
 	n.mu.Lock()
 	gone := n.takeOver(func(o over) bool { return o.job == q.JobID })

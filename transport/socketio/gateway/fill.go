@@ -10,7 +10,7 @@ import (
 )
 
 // Fill implements socketio.Peer.
-func (n *session) Fill(w *engineio.Writer) (more bool) {
+func (n *conn) Fill(w *engineio.Writer) (more bool) {
 	b := n.g.batches.Get().(*batch)
 	defer n.g.batches.Put(b)
 	for more = true; more && !n.broken && !w.Full(); {
@@ -34,7 +34,7 @@ type batch struct {
 }
 
 // collect takes the answers that wait, and what follows them.
-func (n *session) collect(b *batch, left int) (control []frame, more bool) {
+func (n *conn) collect(b *batch, left int) (control []frame, more bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	control, n.control = n.control, nil
@@ -55,14 +55,14 @@ func (n *session) collect(b *batch, left int) (control []frame, more bool) {
 	return control, more
 }
 
-func (n *session) writeAll(w *engineio.Writer, frames []frame) {
+func (n *conn) writeAll(w *engineio.Writer, frames []frame) {
 	for _, f := range frames {
 		n.write(w, f)
 	}
 }
 
 // write sends one frame.
-func (n *session) write(w *engineio.Writer, f frame) {
+func (n *conn) write(w *engineio.Writer, f frame) {
 	if f.event == "" {
 		w.Text([]byte("3"+Name+","+strconv.FormatInt(f.ack, 10)+"["), f.data, []byte("]"))
 		return
@@ -78,7 +78,7 @@ func (n *session) write(w *engineio.Writer, f frame) {
 }
 
 // trails reports whether offsets are arguments.
-func (n *session) trails() bool { return n.g.opt.Offset == OffsetArgument }
+func (n *conn) trails() bool { return n.g.opt.Offset == OffsetArgument }
 
 // What stands around an event and around an offset that is a packet of its own.
 var (
@@ -89,7 +89,7 @@ var (
 )
 
 // tell says the offset, if that is a packet of its own.
-func (n *session) tell(w *engineio.Writer) {
+func (n *conn) tell(w *engineio.Writer) {
 	n.untold = false
 	if n.g.opt.Offset == OffsetEvent {
 		w.Text(offsetHead, []byte(n.place.String()), offsetTail)
@@ -109,7 +109,7 @@ func trailedFrame(e *hub.Event) []byte {
 }
 
 // send sends what the subscription gave.
-func (n *session) send(w *engineio.Writer, b *batch) {
+func (n *conn) send(w *engineio.Writer, b *batch) {
 	events := 0
 	var last *hub.Event
 	for _, it := range b.items {
@@ -131,7 +131,7 @@ func (n *session) send(w *engineio.Writer, b *batch) {
 }
 
 // event sends an event and moves the offset.
-func (n *session) event(w *engineio.Writer, e *hub.Event) {
+func (n *conn) event(w *engineio.Writer, e *hub.Event) {
 	n.untold = true
 	if n.reading != nil && e.Seq > n.reading.at { // the room was left while it was read
 		n.reading = nil
@@ -154,7 +154,7 @@ func (n *session) event(w *engineio.Writer, e *hub.Event) {
 }
 
 // mark sends what stands between events.
-func (n *session) mark(w *engineio.Writer, m *hub.Mark, acks []room) {
+func (n *conn) mark(w *engineio.Writer, m *hub.Mark, acks []room) {
 	switch m.Kind {
 	case hub.Started:
 		n.started(w, m, acks)
@@ -184,7 +184,7 @@ func (n *session) mark(w *engineio.Writer, m *hub.Mark, acks []room) {
 }
 
 // started begins the history of a room.
-func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
+func (n *conn) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 	if m.N <= n.begun { // it is read once more: the log has a hole
 		n.fail(errHole)
 		return
@@ -206,12 +206,12 @@ func (n *session) started(w *engineio.Writer, m *hub.Mark, acks []room) {
 	}
 }
 
-func (n *session) frame(w *engineio.Writer, f transport.Frame, withOffset bool) {
+func (n *conn) frame(w *engineio.Writer, f transport.Frame, withOffset bool) {
 	n.write(w, frame{event: f.Event, data: f.MarshalData(), offset: withOffset})
 }
 
 // fail ends the connection; nothing more is sent on it.
-func (n *session) fail(cause error) {
+func (n *conn) fail(cause error) {
 	n.broken = true
 	n.socket.Fail(cause)
 }

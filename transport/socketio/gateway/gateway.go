@@ -21,6 +21,7 @@ import (
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/socketio"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
@@ -59,7 +60,7 @@ type Options struct {
 	Door         *transport.Door
 	Streams      *auth.Streams
 	Hub          *hub.Hub
-	Sessions     jobs.Sessions
+	Sessions     session.Store
 	Signer       Signer
 	PingInterval time.Duration // of the application's ping
 	Log          *slog.Logger
@@ -78,7 +79,7 @@ type Gateway struct {
 	resuming  [64]sync.Mutex // by session: two CONNECTs with one pid take turns
 
 	mu   sync.Mutex // guards live
-	live map[string]*session
+	live map[string]*conn
 
 	ended chan ended // rooms that may leave the store
 
@@ -94,7 +95,7 @@ func New(o Options) *Gateway {
 	if o.Offset == OffsetOff {
 		o.Sessions = forgetful{o.Sessions}
 	}
-	g := &Gateway{opt: o, ages: jobs.NewAges(nil), live: make(map[string]*session), strangers: wire.NewShares[string](maxStrangers), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
+	g := &Gateway{opt: o, ages: jobs.NewAges(nil), live: make(map[string]*conn), strangers: wire.NewShares[string](maxStrangers), seed: maphash.MakeSeed(), ended: make(chan ended, maxEnded)}
 	g.batches.New = func() any { return &batch{items: make([]hub.Item, 0, transport.BatchEvents)} }
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
@@ -246,7 +247,7 @@ func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio
 	return p, nil
 }
 
-func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*session, error) {
+func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*conn, error) {
 	c, secret, err := g.credentials(v, payload)
 	if err != nil {
 		return nil, err
@@ -260,7 +261,7 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	n := &session{g: g, socket: s, who: by.Identity, request: v.request, opened: time.Now()}
+	n := &conn{g: g, socket: s, who: by.Identity, request: v.request, opened: time.Now()}
 	n.sub = g.opt.Hub.Subscribe(by.ClientID, s.Wake)
 	p, err := n.begin(ctx, c, by)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // Offset says how offsets reach a client.
@@ -31,14 +31,14 @@ const (
 
 // forgetful keeps nothing of sessions that cannot be resumed. Those that older
 // processes have kept are swept all the same.
-type forgetful struct{ jobs.Sessions }
+type forgetful struct{ session.Store }
 
-func (forgetful) JoinRoom(context.Context, string, string, jobs.SessionRoom, []int64) error {
+func (forgetful) JoinRoom(context.Context, string, string, session.Room, []int64) error {
 	return nil
 }
-func (forgetful) LeaveRooms(context.Context, string, string, []int64) error      { return nil }
-func (forgetful) EndRooms(context.Context, string, string, []jobs.RoomEnd) error { return nil }
-func (forgetful) LeaveSession(context.Context, string, string) error             { return nil }
+func (forgetful) LeaveRooms(context.Context, string, string, []int64) error     { return nil }
+func (forgetful) EndRooms(context.Context, string, string, []session.End) error { return nil }
+func (forgetful) LeaveSession(context.Context, string, string) error            { return nil }
 
 // offset is what a client has received of a session.
 type offset struct {
@@ -75,7 +75,7 @@ func parseOffset(text string) (o offset, ok bool) {
 // A room joined before the position had its history read, because the position
 // does not move meanwhile. Of rooms joined at the position itself, the number
 // tells: histories are read one after the other.
-func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) {
+func (p pid) revive(o offset, rooms []session.Room) (offset, []hub.Resumed) {
 	if !sameSession(o.n, p.base()) {
 		o.n, o.backlog = 0, 0 // it is from an older session
 	}
@@ -103,7 +103,7 @@ func (p pid) revive(o offset, rooms []jobs.SessionRoom) (offset, []hub.Resumed) 
 
 // toldOf returns which rooms that are over have given the client their job's end. Of
 // the others it left before that had arrived, or it comes with an old offset.
-func (o offset) toldOf(over []jobs.SessionRoom) (told []jobs.SessionRoom) {
+func (o offset) toldOf(over []session.Room) (told []session.Room) {
 	for _, r := range over {
 		upTo := r.Start.Seq
 		switch { // as in revive
@@ -125,7 +125,7 @@ func (o offset) toldOf(over []jobs.SessionRoom) (told []jobs.SessionRoom) {
 // its way to the client when it was joined again. A client that has heard of the
 // later join has that end; any other gets the one of the two that goes further back,
 // and with it all that both of them owe.
-func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]jobs.SessionRoom, []hub.Resumed) {
+func oneOfEach(o offset, rooms []session.Room, resumed []hub.Resumed) ([]session.Room, []hub.Resumed) {
 	kept := make(map[string]hub.Resumed, len(rooms)) // by job
 	for _, r := range resumed {
 		earlier, again := kept[r.Job]
@@ -134,7 +134,7 @@ func oneOfEach(o offset, rooms []jobs.SessionRoom, resumed []hub.Resumed) ([]job
 		}
 	}
 	out := func(job string, n int64) bool { return kept[job].N != n }
-	return slices.DeleteFunc(rooms, func(r jobs.SessionRoom) bool { return out(r.Job, r.N) }),
+	return slices.DeleteFunc(rooms, func(r session.Room) bool { return out(r.Job, r.N) }),
 		slices.DeleteFunc(resumed, func(r hub.Resumed) bool { return out(r.Job, r.N) })
 }
 
@@ -152,7 +152,7 @@ func sameSession(n, m int64) bool { return n>>joinBits == m>>joinBits }
 // rebase makes all rooms be read up to a new position, one after the other. It is
 // for a log that retention has cut behind the old position: jobs are whole or
 // gone, so each can be read by itself. last is the newest number of a join.
-func rebase(old, position eventlog.Cursor, last int64, rooms []jobs.SessionRoom, resumed []hub.Resumed) {
+func rebase(old, position eventlog.Cursor, last int64, rooms []session.Room, resumed []hub.Resumed) {
 	for i := range rooms {
 		if resumed[i].Live {
 			resumed[i].Live, resumed[i].Begun = false, true

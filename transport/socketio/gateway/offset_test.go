@@ -9,7 +9,7 @@ import (
 
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/hub"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 func at(seq uint64) eventlog.Cursor { return eventlog.Cursor{Epoch: "e", Seq: seq} }
@@ -22,8 +22,8 @@ func TestOneOfEach(t *testing.T) {
 	jobIDs := []string{"a", "b"}
 	rapid.Check(t, func(t *rapid.T) {
 		upTo := func(most int, label string) uint64 { return uint64(rapid.IntRange(0, most).Draw(t, label)) }
-		var rooms []jobs.SessionRoom
-		r := jobs.SessionRoom{N: p.base()}
+		var rooms []session.Room
+		r := session.Room{N: p.base()}
 		for range 1 + upTo(5, "rooms") {
 			r.N += 1 + int64(upTo(1, "gap"))
 			r.JoinedAt += upTo(3, "moved")
@@ -37,10 +37,10 @@ func TestOneOfEach(t *testing.T) {
 		}
 		o, resumed := p.revive(o, rooms)
 		kept, keptResumed := oneOfEach(o, slices.Clone(rooms), slices.Clone(resumed))
-		if !slices.EqualFunc(kept, keptResumed, func(r jobs.SessionRoom, h hub.Resumed) bool { return r.N == h.N && r.Job == h.Job }) {
+		if !slices.EqualFunc(kept, keptResumed, func(r session.Room, h hub.Resumed) bool { return r.N == h.N && r.Job == h.Job }) {
 			t.Fatalf("%v and %v are not the same rooms", kept, keptResumed)
 		}
-		if !slices.IsSortedFunc(kept, func(x, y jobs.SessionRoom) int { return int(x.N - y.N) }) {
+		if !slices.IsSortedFunc(kept, func(x, y session.Room) int { return int(x.N - y.N) }) {
 			t.Fatalf("out of order: %v", kept)
 		}
 		for _, job := range jobIDs {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/hub"
-	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // Limits of rooms that have ended.
@@ -28,7 +28,7 @@ type over struct {
 }
 
 // ends notes that a room's end is taken, and with it the job's last event. mu is held.
-func (n *session) ends(m *hub.Mark) {
+func (n *conn) ends(m *hub.Mark) {
 	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
 		r.end = m.Seq
 	}
@@ -36,12 +36,12 @@ func (n *session) ends(m *hub.Mark) {
 		return
 	}
 	n.told = append(slices.DeleteFunc(n.told, func(job string) bool { return job == m.Room.Job }), m.Room.Job)
-	n.told = n.told[max(0, len(n.told)-jobs.MaxSessionEnds):]
+	n.told = n.told[max(0, len(n.told)-session.MaxEnds):]
 }
 
 // knowsEnd reports whether the client was told of a job's end, and this is a recovered
 // session: then nothing of the job is news to it.
-func (n *session) knowsEnd(job string) bool {
+func (n *conn) knowsEnd(job string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Contains(n.told, job)
@@ -49,12 +49,12 @@ func (n *session) knowsEnd(job string) bool {
 
 // ended are rooms of a session that may leave the store.
 type ended struct {
-	session *session
+	session *conn
 	rooms   []over
 }
 
 // ended notes that a room is no more.
-func (n *session) ended(m *hub.Mark) {
+func (n *conn) ended(m *hub.Mark) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if r := n.rooms.of(m.Room.Job); r != nil && r.n == m.N {
@@ -64,13 +64,13 @@ func (n *session) ended(m *hub.Mark) {
 }
 
 // outlive puts a room to those that are over. mu is held.
-func (n *session) outlive(r room) {
+func (n *conn) outlive(r room) {
 	n.over = append(n.over, over{r.n, r.job, r.start, r.end, time.Now().Add(provenAfter)})
 }
 
 // crowded takes the oldest rooms of a job that is joined once more, if they are many.
 // The one that goes back furthest stays: it owes all that the others owe.
-func (n *session) crowded(job string) []over {
+func (n *conn) crowded(job string) []over {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	crowd := 1 - maxRejoins
@@ -94,7 +94,7 @@ func (n *session) crowded(job string) []over {
 }
 
 // takeOver takes rooms out of those that are over, oldest first. mu is held.
-func (n *session) takeOver(out func(over) bool) (gone []over) {
+func (n *conn) takeOver(out func(over) bool) (gone []over) {
 	n.over = slices.DeleteFunc(n.over, func(o over) bool {
 		taken := out(o)
 		if taken {
@@ -106,7 +106,7 @@ func (n *session) takeOver(out func(over) bool) (gone []over) {
 }
 
 // keep is the reverse of takeOver: the rooms could not be removed.
-func (n *session) keep(gone []over) {
+func (n *conn) keep(gone []over) {
 	n.mu.Lock()
 	n.over = slices.Concat(gone, n.over)
 	n.mu.Unlock()
@@ -122,7 +122,7 @@ func numbers(rooms []over) []int64 {
 
 // cleanUp has rooms noted as over whose ends the client has received: its connection
 // stands.
-func (n *session) cleanUp(now time.Time) {
+func (n *conn) cleanUp(now time.Time) {
 	n.mu.Lock()
 	gone := n.takeOver(func(o over) bool { return !o.due.After(now) })
 	n.mu.Unlock()
@@ -168,7 +168,7 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 
 // removeSome is remove for one transaction, unless n is not live any more. Nobody takes
 // the session over meanwhile: a newer connection would write rooms it has read before.
-func (g *Gateway) removeSome(ctx context.Context, n *session, rooms []over) (live bool, err error) {
+func (g *Gateway) removeSome(ctx context.Context, n *conn, rooms []over) (live bool, err error) {
 	defer g.lock(n.id).Unlock()
 	if !g.has(n) {
 		return false, nil
@@ -178,14 +178,14 @@ func (g *Gateway) removeSome(ctx context.Context, n *session, rooms []over) (liv
 
 // drop takes rooms out of the store that are joined no more. Those that have ended are
 // remembered.
-func (n *session) drop(ctx context.Context, gone []over) error {
+func (n *conn) drop(ctx context.Context, gone []over) error {
 	var left []over
-	var ends []jobs.RoomEnd
+	var ends []session.End
 	for _, o := range gone {
 		if o.end == 0 {
 			left = append(left, o)
 		} else {
-			ends = append(ends, jobs.RoomEnd{N: o.n, End: o.end})
+			ends = append(ends, session.End{N: o.n, End: o.end})
 		}
 	}
 	if len(left) > 0 {
@@ -200,7 +200,7 @@ func (n *session) drop(ctx context.Context, gone []over) error {
 }
 
 // has reports whether n is the live connection of its session.
-func (g *Gateway) has(n *session) bool {
+func (g *Gateway) has(n *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.live[n.id] == n

@@ -12,11 +12,12 @@ import (
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
 // begin makes n the session that the client asks for, or a new one, and returns its
 // secret.
-func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) (pid, error) {
+func (n *conn) begin(ctx context.Context, c credentials, by auth.Principal) (pid, error) {
 	if p, ok := parsePID(n.g.opt.Signer, n.who.ClientID, c.PID); ok && n.g.opt.Offset != OffsetOff {
 		if o, ok := parseOffset(c.Offset); ok {
 			defer n.g.lock(p.id).Unlock()
@@ -30,7 +31,7 @@ func (n *session) begin(ctx context.Context, c credentials, by auth.Principal) (
 }
 
 // fresh begins a new session at the newest event.
-func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
+func (n *conn) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 	head, err := n.g.opt.Hub.Head(ctx, n.who.ClientID)
 	if err != nil {
 		return pid{}, err
@@ -52,7 +53,7 @@ func (n *session) fresh(ctx context.Context, by auth.Principal) (pid, error) {
 
 // admit takes a slot, beside that of an older connection (nil: there is none) which
 // will give its own back.
-func (n *session) admit(by auth.Principal, old *session) (err error) {
+func (n *conn) admit(by auth.Principal, old *conn) (err error) {
 	var instead *transport.Admission
 	if old != nil {
 		old.mu.Lock()
@@ -64,7 +65,7 @@ func (n *session) admit(by auth.Principal, old *session) (err error) {
 }
 
 // register makes n the live connection of its session.
-func (g *Gateway) register(n *session) {
+func (g *Gateway) register(n *conn) {
 	g.mu.Lock()
 	g.live[n.id] = n
 	g.mu.Unlock()
@@ -75,7 +76,7 @@ func (g *Gateway) register(n *session) {
 // and a new one must begin. A connection that the session still has stands still
 // meanwhile, as far as its rooms go, and ends when nothing can be refused any more:
 // a refusal of whatever kind leaves it alone.
-func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal) (done bool, err error) {
+func (n *conn) resume(ctx context.Context, p pid, o offset, by auth.Principal) (done bool, err error) {
 	g := n.g
 	g.mu.Lock()
 	old := g.live[p.id]
@@ -104,8 +105,8 @@ func (n *session) resume(ctx context.Context, p pid, o offset, by auth.Principal
 }
 
 // revive gives n its rooms back.
-func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.SessionRoom, by auth.Principal, old *session) (done bool, err error) {
-	var over []jobs.SessionRoom
+func (n *conn) revive(ctx context.Context, p pid, o offset, rooms []session.Room, by auth.Principal, old *conn) (done bool, err error) {
+	var over []session.Room
 	for _, r := range rooms {
 		n.joins = max(n.joins, r.N)
 		if r.End > 0 {
@@ -114,7 +115,7 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 			return false, nil // whoever is told that the session goes on takes all its rooms for joined
 		}
 	}
-	rooms = slices.DeleteFunc(rooms, func(r jobs.SessionRoom) bool { return r.End > 0 })
+	rooms = slices.DeleteFunc(rooms, func(r session.Room) bool { return r.End > 0 })
 	o, resumed := p.revive(o, rooms)
 	ended := o.toldOf(over)
 	n.remember(ended)
@@ -156,16 +157,16 @@ func (n *session) revive(ctx context.Context, p pid, o offset, rooms []jobs.Sess
 }
 
 // remember sets which jobs have ended for the client.
-func (n *session) remember(ended []jobs.SessionRoom) {
+func (n *conn) remember(ended []session.Room) {
 	n.recovered, n.told = true, nil
-	slices.SortFunc(ended, func(a, b jobs.SessionRoom) int { return cmp.Compare(a.End, b.End) })
+	slices.SortFunc(ended, func(a, b session.Room) int { return cmp.Compare(a.End, b.End) })
 	for _, r := range ended {
 		n.told = append(n.told, r.Job)
 	}
 }
 
 // restore lets the rooms go on.
-func (n *session) restore(ctx context.Context, at eventlog.Cursor, rooms []jobs.SessionRoom, resumed []hub.Resumed) error {
+func (n *conn) restore(ctx context.Context, at eventlog.Cursor, rooms []session.Room, resumed []hub.Resumed) error {
 	if len(rooms) == 0 {
 		return nil
 	}
@@ -187,7 +188,7 @@ func (n *session) restore(ctx context.Context, at eventlog.Cursor, rooms []jobs.
 	return err
 }
 
-func hasClientRoom(rooms []jobs.SessionRoom) bool {
+func hasClientRoom(rooms []session.Room) bool {
 	for _, r := range rooms {
 		if r.Job == "" {
 			return true

@@ -25,9 +25,9 @@ var (
 	errUnread    = errors.New("gateway: answers are not read")
 )
 
-// session is one connection of a session. Fill, Goodbye and Tick are called by
+// conn is one connection of a resumable session. Fill, Goodbye and Tick are called by
 // one goroutine at a time, Event by another.
-type session struct {
+type conn struct {
 	g       *Gateway
 	socket  *socketio.Socket
 	who     auth.Identity
@@ -57,7 +57,7 @@ type session struct {
 	rooms     rooms
 	over      []over   // rooms that have ended and are still in the store, oldest first
 	recovered bool     // it goes on with an older connection's session
-	told      []string // of a recovered one: jobs whose end the client was told, oldest first; at most jobs.MaxSessionEnds
+	told      []string // of a recovered one: jobs whose end the client was told, oldest first; at most session.MaxEnds
 	revoked   bool     // the credential has ended, and not the session
 }
 
@@ -127,7 +127,7 @@ type frame struct {
 }
 
 // greet queues the first event, in front of what a resumption has to say.
-func (n *session) greet() {
+func (n *conn) greet() {
 	f := transport.ConnectedFrame(n.socket.ID(), n.who.ClientID, n.opened, n.g.opt.PingInterval)
 	n.control = append(answers(nil, f, true), n.control...)
 	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))
@@ -144,12 +144,12 @@ func answers(e *socketio.Event, f transport.Frame, withOffset bool) []frame {
 }
 
 // answer queues answers.
-func (n *session) answer(e *socketio.Event, f transport.Frame, withOffset bool) {
+func (n *conn) answer(e *socketio.Event, f transport.Frame, withOffset bool) {
 	n.push(answers(e, f, withOffset))
 }
 
 // push queues frames.
-func (n *session) push(frames []frame) {
+func (n *conn) push(frames []frame) {
 	n.mu.Lock()
 	full := n.queue(frames)
 	n.mu.Unlock()
@@ -157,7 +157,7 @@ func (n *session) push(frames []frame) {
 }
 
 // queue is push with mu held; pushed follows without it.
-func (n *session) queue(frames []frame) (full bool) {
+func (n *conn) queue(frames []frame) (full bool) {
 	if full = len(n.control) >= maxPendingFrames; !full {
 		n.control = append(n.control, frames...)
 	}
@@ -165,7 +165,7 @@ func (n *session) queue(frames []frame) (full bool) {
 }
 
 // pushed has the frames sent. A peer that asks and does not read is cut.
-func (n *session) pushed(full bool) {
+func (n *conn) pushed(full bool) {
 	if full {
 		n.socket.Fail(errUnread)
 		return
@@ -174,7 +174,7 @@ func (n *session) pushed(full bool) {
 }
 
 // Tick implements socketio.Peer: it says the application's ping.
-func (n *session) Tick(now time.Time) error {
+func (n *conn) Tick(now time.Time) error {
 	n.push([]frame{{event: "ping", data: transport.AppendPing(nil, now)}})
 	n.socket.TickAt(now.Add(n.g.opt.PingInterval))
 	n.cleanUp(now)
@@ -183,7 +183,7 @@ func (n *session) Tick(now time.Time) error {
 
 // revoke makes the client leave for good, because its credential has ended. With
 // another one of the same client it may go on.
-func (n *session) revoke(reason error) {
+func (n *conn) revoke(reason error) {
 	n.mu.Lock()
 	n.revoked = true
 	n.mu.Unlock()
@@ -193,7 +193,7 @@ func (n *session) revoke(reason error) {
 
 // yield ends the connection in favour of a newer one of the same session. joining is
 // held.
-func (n *session) yield() {
+func (n *conn) yield() {
 	n.superseded = true
 	n.sub.Close()
 	n.release()
@@ -201,7 +201,7 @@ func (n *session) yield() {
 }
 
 // release gives the slot back, once.
-func (n *session) release() {
+func (n *conn) release() {
 	n.mu.Lock()
 	a := n.admission
 	n.admission = nil
@@ -212,7 +212,7 @@ func (n *session) release() {
 }
 
 // Closed implements socketio.Peer.
-func (n *session) Closed(cause error) {
+func (n *conn) Closed(cause error) {
 	n.sub.Close()
 	n.release()
 	n.mu.Lock()
@@ -227,7 +227,7 @@ func (n *session) Closed(cause error) {
 }
 
 // leave makes the session one that cannot be resumed: its client left on purpose.
-func (n *session) leave() {
+func (n *conn) leave() {
 	defer n.g.lock(n.id).Unlock()
 	if !n.forget() { // a newer connection has it
 		return
@@ -240,7 +240,7 @@ func (n *session) leave() {
 }
 
 // forget takes the session out of those that are live, and reports whether it was.
-func (n *session) forget() bool {
+func (n *conn) forget() bool {
 	n.g.mu.Lock()
 	defer n.g.mu.Unlock()
 	if n.g.live[n.id] != n {
@@ -251,7 +251,7 @@ func (n *session) forget() bool {
 }
 
 // Goodbye implements socketio.Peer.
-func (n *session) Goodbye(w *engineio.Writer, retry time.Duration) {
+func (n *conn) Goodbye(w *engineio.Writer, retry time.Duration) {
 	n.mu.Lock()
 	control := n.control
 	n.control = nil
