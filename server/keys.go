@@ -6,8 +6,11 @@ import (
 	"log/slog"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/store/sqlite"
+	"github.com/jobcast/jobcast/store"
 )
+
+// sqliteURL is the store of a data folder, whatever is in its name.
+func sqliteURL(dir string) string { return "sqlite:" + dir }
 
 // KeyStore is the keys of a data folder.
 type KeyStore interface {
@@ -18,5 +21,5 @@ type KeyStore interface {
 // OpenKeys opens the keys of a data folder, which is made if it is missing. A server may
 // serve the folder at the same time; it notices a change within a second.
 func OpenKeys(ctx context.Context, dir string) (KeyStore, error) {
-	return sqlite.Open(ctx, dir, sqlite.Options{Logger: slog.New(slog.DiscardHandler)})
+	return store.Open(ctx, sqliteURL(dir), store.Options{Logger: slog.New(slog.DiscardHandler)})
 }

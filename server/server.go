@@ -17,8 +17,8 @@ import (
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/store"
 	"github.com/jobcast/jobcast/store/files"
-	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/engineio"
 	"github.com/jobcast/jobcast/transport/events"
@@ -76,7 +76,7 @@ type server struct {
 	set *Config
 	log *slog.Logger
 
-	store     *sqlite.Store
+	store     store.Store
 	files     *files.Files
 	hub       *hub.Hub
 	service   *jobs.Service
@@ -107,7 +107,7 @@ type server struct {
 func newServer(ctx context.Context, set *Config, log *slog.Logger) (*server, error) {
 	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
 	publisher := &publisher{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
-	store, err := sqlite.Open(ctx, set.Data, sqlite.Options{
+	opened, err := store.Open(ctx, sqliteURL(set.Data), store.Options{
 		Publisher: publisher, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
 		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
 		Limits:  set.limits(),
@@ -115,14 +115,14 @@ func newServer(ctx context.Context, set *Config, log *slog.Logger) (*server, err
 	if err != nil {
 		return nil, err
 	}
-	s.store = store
-	s.hub = hub.New(store)
+	s.store = opened
+	s.hub = hub.New(s.store)
 	publisher.hub.Store(s.hub)
 	if err := s.openFiles(ctx); err != nil {
 		s.discard()
 		return nil, err
 	}
-	s.service = jobs.NewService(store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
+	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
 	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
 		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
@@ -131,7 +131,7 @@ func newServer(ctx context.Context, set *Config, log *slog.Logger) (*server, err
 		s.discard()
 		return nil, err
 	}
-	s.verifier = auth.NewVerifier(store, auth.VerifierOptions{
+	s.verifier = auth.NewVerifier(s.store, auth.VerifierOptions{
 		Limits: auth.Limits{PerKey: set.MaxConnections, PerClient: set.MaxPerClient}, Signer: s.signer, Logger: log,
 	})
 	if err := s.transports(); err != nil {
