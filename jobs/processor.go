@@ -36,10 +36,14 @@ type ProcessorOptions struct {
 	PerClient   int           // runners that one client may hold; 0: see Share
 	Retention   time.Duration // age, after its terminal event, at which a job is deleted; 0: DefaultRetention
 	LeaseTTL    time.Duration // of the jobs it runs; 0: as the service's
+	Node        string        // the name of this server: one that starts under it again ends the leases of the one before; empty: DefaultNode
 	Logger      *slog.Logger  // nil: as the service's
 
 	Now func() time.Time // the clock on the wall, which retention is judged by; nil: time.Now
 }
+
+// DefaultNode is the name of a server that is the only one of its store.
+const DefaultNode = "server"
 
 // Processor runs the action jobs of all clients. It also keeps time for all
 // jobs: it ends leases and jobs that nobody begins, makes waiting jobs due and
@@ -83,6 +87,9 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 	}
 	if o.LeaseTTL <= 0 {
 		o.LeaseTTL = svc.ttl
+	}
+	if o.Node == "" {
+		o.Node = DefaultNode
 	}
 	if o.Logger == nil {
 		o.Logger = svc.log
@@ -183,7 +190,7 @@ func (p *Processor) claimLoop() {
 		if n == 0 {
 			return
 		}
-		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Local: true, Share: p.opts.PerClient, Held: held})
+		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Node: p.opts.Node, Share: p.opts.PerClient, Held: held})
 		p.runners.gave(n, got)
 		for _, l := range got {
 			p.running.Go(func() { p.run(l) })

@@ -44,7 +44,7 @@ type Claim struct {
 	Queues []string      // names; nil: jobs with actions
 	Max    int           // 1..100
 	TTL    time.Duration // how long a lease lives without a renewal
-	Local  bool          // the holder is this process: after a restart the lease ends at once
+	Node   string        // the name of the server that runs the jobs itself, whose leases end at once when it starts again; empty: a worker
 
 	// Of a claim for all clients: how many of the holder's places one client may
 	// take, 0 for any number, and how many each has already, by its name.

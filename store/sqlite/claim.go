@@ -192,7 +192,7 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	now, at := time.Now(), b.now()
 	token := newToken()
-	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Local, at.UnixMilli(), id)
+	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id)
 	if err != nil {
 		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
 	}
@@ -214,7 +214,7 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	}
 	b.moved(head, pending, processing)
 	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL}
-	if !c.Local {
+	if c.Node == "" {
 		l.limit = now.Add(time.Duration(timeout) * time.Millisecond)
 	}
 	b.leases[id] = &l

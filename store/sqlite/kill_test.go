@@ -45,7 +45,7 @@ func victim() {
 					return
 				}
 				fmt.Println("ack", client, j.Cursor)
-				got, err := s.Claim(ctx, jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, Local: true})
+				got, err := s.Claim(ctx, jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, Node: "n1"})
 				if err != nil || len(got) == 0 {
 					continue
 				}

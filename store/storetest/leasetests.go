@@ -234,7 +234,7 @@ func testLocalLeases(w *world) {
 	w.submitMany("a", 2, queued())
 	claim := jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 1, TTL: time.Hour}
 	remote := w.claims(claim)[0]
-	claim.Local = true
+	claim.Node = "n1"
 	local := w.claims(claim)[0]
 	w.reopen()
 	w.wantTypes("a", local.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying)

@@ -15,9 +15,9 @@ import (
 // testSweepsTellWhere: a sweep names each queue in which a job became claimable by it,
 // once, and no other.
 func testSweepsTellWhere(w *world) {
-	lease := func(client, queue string, local bool, ttl time.Duration) {
+	lease := func(client, queue, node string, ttl time.Duration) {
 		w.Helper()
-		c := jobs.Claim{Client: client, Max: 9, TTL: ttl, Local: local}
+		c := jobs.Claim{Client: client, Max: 9, TTL: ttl, Node: node}
 		if queue != "" {
 			c.Queues = []string{queue}
 		}
@@ -36,12 +36,12 @@ func testSweepsTellWhere(w *world) {
 	w.submit("a", last)
 	w.submit("a", steps)
 	w.submit("b", steps)
-	for _, q := range []string{"q", "last", ""} {
-		lease("a", q, q == "", time.Millisecond)
+	for queue, node := range map[string]string{"q": "", "last": "", "": "n1"} {
+		lease("a", queue, node, time.Millisecond)
 	}
-	lease("b", "p", false, time.Millisecond)
-	lease("b", "", true, time.Millisecond)
-	lease("a", "p", false, time.Hour)
+	lease("b", "p", "", time.Millisecond)
+	lease("b", "", "n1", time.Millisecond)
+	lease("a", "p", "", time.Hour)
 	where := sweepAll(w, 6, w.store.ExpireLeases)
 	if d := cmp.Diff([]jobs.Source{{}, {Client: "a", Queue: "q"}, {Client: "b", Queue: "p"}}, where); d != "" {
 		w.Error("ended leases:", d)

@@ -56,7 +56,7 @@ func testTimeout(w *world) {
 	}
 
 	w.submit("c", spec)
-	w.claims(jobs.Claim{Client: "c", Queues: []string{"q"}, Max: 1, TTL: time.Hour, Local: true})
+	w.claims(jobs.Claim{Client: "c", Queues: []string{"q"}, Max: 1, TTL: time.Hour, Node: "n1"})
 	n, next, err := swept(w.store.ExpireLeases(w.Context(), 10))
 	if n != 0 || err != nil || time.Until(next) < 50*time.Minute {
 		w.Errorf("an attempt of this process: ended %d, next at %v, error %v", n, next, err)
