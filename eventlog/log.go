@@ -17,8 +17,9 @@ type Reader interface {
 	Page(ctx context.Context, r Room, after uint64, maxEvents, maxBytes int) (Page, error)
 }
 
-// Publisher is told of every commit, in log order, by one goroutine at a time,
-// after the commit and before its callers are answered. It must not block.
+// Publisher is told of every commit after it and before its callers are answered. The
+// events of one client come in log order, one call after the other; calls about different
+// clients may come at the same time. It must not block.
 type Publisher interface{ Publish(events []Event) }
 
 // Reason says why a cursor cannot be continued from.

@@ -12,7 +12,7 @@ import (
 const readers = 4
 
 // Hub fans committed events out to subscriptions. All methods are safe for
-// concurrent use; Publish has one caller at a time.
+// concurrent use; about one client Publish has one caller at a time.
 type Hub struct {
 	log    eventlog.Reader
 	bounds bounds
@@ -71,8 +71,8 @@ func (h *Hub) Close() {
 }
 
 // Publish implements eventlog.Publisher: it appends committed events to their tails
-// and wakes who wants them.
-// Events of one client must come in log order. It never blocks on a reader,
+// and wakes who wants them. Events of one client must come in log order; publishers of
+// different clients need not wait for each other. It never blocks on a reader,
 // and its time does not grow with the number of subscriptions.
 func (h *Hub) Publish(events []eventlog.Event) {
 	now := time.Now()
