@@ -21,6 +21,10 @@ const (
 	maxErrorMessageBytes = 8 << 10
 )
 
+// endGiveUp is how long the end of an attempt is repeated at least, should the
+// lease be shorter.
+const endGiveUp = 30 * time.Second
+
 // Classes of failures that the worker itself finds.
 const (
 	classTimeout     = "TimeoutError"
@@ -161,7 +165,7 @@ func encodeFailure(err error) []byte {
 func (r *run) end(verb string, body []byte) error {
 	_, err := r.c.do(context.WithoutCancel(r.ctx), call{
 		method: http.MethodPost, path: jobPath(r.id) + "/" + verb, body: body,
-		header: r.lease(), giveUp: max(r.ttl, defaultGiveUp),
+		header: r.lease(), giveUp: max(r.ttl, endGiveUp),
 	}, nil)
 	return err
 }

@@ -29,6 +29,8 @@ func TestOptions(t *testing.T) {
 		"a socket's host": {URL: "unix:/j.sock:secret"},
 		"key":             {Key: "secret\nkey"},
 		"transport":       {Transport: "pigeon"},
+		"timeout":         {Timeout: -1},
+		"first byte":      {FirstByte: -1},
 	} {
 		if _, err := client.New(o); err == nil {
 			t.Errorf("%s: no error", name)
@@ -84,7 +86,7 @@ func TestJobs(t *testing.T) {
 		}
 		return ids
 	}
-	if d := cmp.Diff(want, list(client.ListOptions{Page: 3})); d != "" {
+	if d := cmp.Diff(want, list(client.ListOptions{PageSize: 3})); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff(want[4:], list(client.ListOptions{After: want[3]})); d != "" {
@@ -116,7 +118,7 @@ func TestShortPages(t *testing.T) {
 		j := submit(t, c, client.Submission{Queue: "q", Payload: strings.Repeat("x", 250<<10)})
 		want = append([]string{j.ID}, want...)
 	}
-	for j, err := range c.List(t.Context(), client.ListOptions{Page: 200}) {
+	for j, err := range c.List(t.Context(), client.ListOptions{PageSize: 200}) {
 		if err != nil {
 			t.Fatal(err)
 		}

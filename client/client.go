@@ -39,8 +39,11 @@ func (t Transport) Valid() bool {
 // DefaultURL is where a server on this machine listens.
 const DefaultURL = "http://localhost:3000"
 
-// Options say which server a client speaks with, and how. The zero value of
-// each field is useful.
+// Forever is the GiveUp of whoever never gives up.
+const Forever time.Duration = -1
+
+// Options say which server a client speaks with, and how. Zero means the default
+// of each field.
 type Options struct {
 	URL        string        // http or https, without a path or with that of a proxy or of --base-path; or unix:/run/jobcast.sock, with /path after a second colon; empty: DefaultURL
 	Key        string        // a key or a token, less blanks, line ends and a byte order mark around it; sent as a header, never in a URL
@@ -48,13 +51,13 @@ type Options struct {
 	UserAgent  string        // empty: "jobcast-client"
 	Transport  Transport     // how Watch reads; empty: Auto
 	Timeout    time.Duration // of one try of an ordinary request; 0: 30 s
-	GiveUp     time.Duration // how long an ordinary request is repeated while the server cannot be reached; 0: 30 s, negative: for ever
+	GiveUp     time.Duration // how long an ordinary request is repeated while the server cannot be reached; 0: 1 min, negative: [Forever]
 	FirstByte  time.Duration // Auto gives a transport so long to send something; 0: 5 s
 }
 
 const (
 	defaultTimeout   = 30 * time.Second
-	defaultGiveUp    = 30 * time.Second
+	defaultGiveUp    = time.Minute
 	defaultFirstByte = 5 * time.Second
 )
 
@@ -104,6 +107,9 @@ func New(o Options) (*Client, error) {
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "jobcast-client"
+	}
+	if o.Timeout < 0 || o.FirstByte < 0 {
+		return nil, errors.New("Timeout and FirstByte must not be negative")
 	}
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.GiveUp = orDefault(o.GiveUp, defaultGiveUp)

@@ -92,9 +92,9 @@ func jobPath(id string) string {
 
 // ListOptions narrow a list; the zero value lists everything.
 type ListOptions struct {
-	Status Status // empty: any
-	Page   int    // jobs per request, 1..200; 0: 50
-	After  string // the id of a job: only older ones
+	Status   Status // empty: any
+	After    string // the id of a job: only older ones
+	PageSize int    // jobs that one request may bring, 1..200; 0: 50
 }
 
 // List returns the client's jobs, newest first, and fetches page after page as
@@ -105,8 +105,8 @@ func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*Job, error]
 		if o.Status != "" {
 			q.Set("status", string(o.Status))
 		}
-		if o.Page != 0 {
-			q.Set("limit", strconv.Itoa(o.Page))
+		if o.PageSize != 0 {
+			q.Set("limit", strconv.Itoa(o.PageSize))
 		}
 		for after := o.After; ; {
 			if after != "" {

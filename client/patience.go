@@ -16,7 +16,7 @@ const (
 
 // patience decides how long to wait before the next try and when to give up.
 type patience struct {
-	limit time.Duration // negative: none
+	limit time.Duration // negative: none, as Forever
 	steps *backoff.ExponentialBackOff
 	since time.Time // of the last success, or of the beginning
 }

@@ -20,13 +20,13 @@ const (
 	FromNow     From = "now"   // behind the newest
 )
 
-// WatchOptions say where a watch starts and how it goes on. The zero value is
-// useful.
+// WatchOptions say where a watch starts and how it goes on. Zero means the default
+// of each field.
 type WatchOptions struct {
 	After    string        // a cursor, such as an event's ID: start right after it
 	From     From          // where to start without After
 	Conflate bool          // of what is fetched together, only the newest progress of each job and attempt
-	GiveUp   time.Duration // end with a *LostError after so long without success; 0: never
+	GiveUp   time.Duration // end with a *LostError after so long without success; 0 or negative: [Forever]
 
 	// Notify, if set, hears about the connection. It is called by the goroutine
 	// that ranges over the watch, between two events.
@@ -60,10 +60,7 @@ const (
 func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		w := &watch{c: c, job: strings.ToLower(id), o: o, cursor: o.After, yield: yield}
-		w.patience = newPatience(-1)
-		if o.GiveUp > 0 {
-			w.patience = newPatience(o.GiveUp)
-		}
+		w.patience = newPatience(orDefault(o.GiveUp, Forever))
 		what := "watch job " + id
 		if id == "" {
 			what = "watch client"

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Worker runs jobs of queues. Its Client, Queues and Handle are required.
+// Worker runs jobs of queues. Its Client, Queues and Handle are required; of the
+// other fields, zero means the default.
 type Worker struct {
 	Client      *Client
 	Queues      []string // names; the jobs of all of them are taken
@@ -28,7 +29,7 @@ type Worker struct {
 
 	Lease  time.Duration // how long a job stays ours when we fall silent, 5 s to 10 min; 0: 30 s
 	Grace  time.Duration // how long handlers may go on once Run's ctx has ended; 0: 25 s, negative: not at all
-	GiveUp time.Duration // Run ends with a *LostError after so long without the server; 0: never
+	GiveUp time.Duration // Run ends with a *LostError after so long without the server; 0 or negative: [Forever]
 	Log    *slog.Logger  // nil: nothing is logged
 }
 
@@ -67,15 +68,15 @@ const (
 // handlers finish within Grace, and returns nil. Before that it returns only
 // when the server refuses the claim or is lost.
 func (w Worker) Run(ctx context.Context) error {
-	if w.Client == nil || w.Handle == nil || len(w.Queues) == 0 || w.Concurrency < 0 {
-		return errors.New("worker: needs a client, queues, a handler, and no negative concurrency")
+	if w.Client == nil || w.Handle == nil || len(w.Queues) == 0 || w.Concurrency < 0 || w.Lease < 0 {
+		return errors.New("worker: needs a client, queues, a handler, and no negative concurrency or lease")
 	}
 	if w.Concurrency == 0 {
 		w.Concurrency = 1
 	}
 	w.Lease = orDefault(w.Lease, defaultLease)
 	w.Grace = orDefault(w.Grace, defaultGrace)
-	w.GiveUp = orDefault(w.GiveUp, -1)
+	w.GiveUp = orDefault(w.GiveUp, Forever)
 	if w.Log == nil {
 		w.Log = slog.New(slog.DiscardHandler)
 	}
@@ -98,7 +99,7 @@ type shift struct {
 // takeJobs claims jobs and starts them until ctx ends (nil) or the server
 // refuses.
 func (s *shift) takeJobs(ctx context.Context) error {
-	lull := newPatience(-1)
+	lull := newPatience(Forever)
 	for {
 		free := s.take(ctx)
 		if free == 0 {

@@ -37,7 +37,7 @@ func (c *jobsCmd) Run(ctx context.Context, std *Stdio) error {
 	}
 	defer cl.Close()
 	var list []*client.Job
-	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), Page: min(c.Limit, maxPage)}) {
+	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), PageSize: min(c.Limit, maxPage)}) {
 		if err != nil {
 			return coded(err)
 		}
@@ -159,5 +159,5 @@ func (c *retryCmd) Run(ctx context.Context, std *Stdio) error {
 	if err != nil {
 		return coded(err)
 	}
-	return c.follow(ctx, std, cl, job, c.GiveUp)
+	return c.follow(ctx, std, cl, job, c.patience())
 }

@@ -37,17 +37,21 @@ func (r *remote) client() (*client.Client, error) {
 	if r.GiveUp < 0 {
 		return nil, &usageError{errors.New("--give-up must not be negative")}
 	}
-	giveUp := r.GiveUp
-	if giveUp == 0 {
-		giveUp = -1
-	}
 	c, err := client.New(client.Options{
-		URL: r.URL, Key: key, UserAgent: "jobcast/" + server.Version(), Transport: client.Transport(r.Transport), GiveUp: giveUp,
+		URL: r.URL, Key: key, UserAgent: "jobcast/" + server.Version(), Transport: client.Transport(r.Transport), GiveUp: r.patience(),
 	})
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	return c, nil
+}
+
+// patience is --give-up as the client has it, where 0 is a default.
+func (r *remote) patience() time.Duration {
+	if r.GiveUp == 0 {
+		return client.Forever
+	}
+	return r.GiveUp
 }
 
 func (r *remote) key() (string, error) {

@@ -75,7 +75,7 @@ func (c *submitCmd) Run(ctx context.Context, std *Stdio) error {
 	if err != nil {
 		return coded(err)
 	}
-	return c.follow(ctx, std, cl, job, c.GiveUp)
+	return c.follow(ctx, std, cl, job, c.patience())
 }
 
 // body is the JSON of the job.

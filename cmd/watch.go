@@ -27,7 +27,7 @@ func (c *watchCmd) Run(ctx context.Context, std *Stdio) error {
 		return err
 	}
 	defer cl.Close()
-	o := client.WatchOptions{After: c.After, From: client.From(c.From), GiveUp: c.GiveUp}
+	o := client.WatchOptions{After: c.After, From: client.From(c.From), GiveUp: c.patience()}
 	v := newView(std, c.JSON)
 	if len(c.Job) == 0 {
 		return v.everything(ctx, cl, o)

@@ -86,7 +86,7 @@ func (c *workCmd) Run(ctx context.Context, std *Stdio) error {
 		grace = -1
 	}
 	err = client.Worker{
-		Client: cl, Queues: c.Queue, Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.GiveUp, Log: log,
+		Client: cl, Queues: c.Queue, Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.patience(), Log: log,
 		Handle: func(ctx context.Context, j *client.Job) (any, error) {
 			return c.handle(ctx, j, say, &commands)
 		},
