@@ -51,23 +51,23 @@ func TestArtifacts(t *testing.T) {
 		"page.txt": {iotest.HalfReader(strings.NewReader("of no known length")), "of no known length", "text/plain; charset=utf-8"},
 		"empty":    {strings.NewReader(""), "", "text/plain; charset=utf-8"}, // the server looks into what has no telling name
 	}
-	late := make(chan *client.Job, 1)
+	late := make(chan *client.Attempt, 1)
 	each := &http.Transport{DisableKeepAlives: true} // a connection for each request
 	c := s.client(p.serve(), client.Options{HTTPClient: &http.Client{Transport: each}})
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, j *client.Job) (any, error) {
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, a *client.Attempt) (any, error) {
 		for _, name := range []string{"big.bin", "page.txt", "empty"} {
-			a, err := j.Artifact(name, files[name].content)
+			made, err := a.Artifact(name, files[name].content)
 			if err != nil {
 				return nil, err
 			}
-			if a.Name != name || a.Size != int64(len(files[name].want)) || a.ContentType != files[name].kind || a.URL == "" {
-				t.Errorf("artifact %+v", a)
+			if made.Name != name || made.Size != int64(len(files[name].want)) || made.ContentType != files[name].kind || made.URL == "" {
+				t.Errorf("artifact %+v", made)
 			}
 		}
-		if _, err := j.Artifact("no name", strings.NewReader("x")); !errors.Is(err, client.ErrInvalid) {
+		if _, err := a.Artifact("no name", strings.NewReader("x")); !errors.Is(err, client.ErrInvalid) {
 			t.Errorf("no name: %v", err)
 		}
-		late <- j
+		late <- a
 		return nil, nil
 	}})
 	direct := s.client("", client.Options{})
@@ -91,8 +91,8 @@ func TestArtifacts(t *testing.T) {
 	if _, err := (<-late).Artifact("late", strings.NewReader("x")); err == nil {
 		t.Error("an artifact after the end")
 	}
-	if err := job.Log("x"); err == nil {
-		t.Error("a job that nobody runs has a log")
+	if err := (&client.Attempt{Job: job}).Log("x"); err == nil {
+		t.Error("an attempt that nobody runs has a log")
 	}
 }
 

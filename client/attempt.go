@@ -6,178 +6,203 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"runtime/debug"
-	"strings"
+	"sync"
 	"time"
-	"unicode/utf8"
 )
 
-// Limits of the server on what an attempt says of itself; longer texts are cut.
-const (
-	maxMessageBytes      = 1 << 10
-	maxLineBytes         = 8 << 10
-	maxErrorClassBytes   = 128
-	maxErrorMessageBytes = 8 << 10
-)
+// Attempt is one run of a job by a [Worker]: what its handler gets. It keeps the
+// lease of the job while the handler runs. Its methods may be used by several
+// goroutines, until the handler returns.
+type Attempt struct {
+	Job *Job // as it was claimed; Job.Attempt is the number of this attempt, from 1
 
-// endGiveUp is how long the end of an attempt is repeated at least, should the
-// lease be shorter.
-const endGiveUp = 30 * time.Second
+	c         *Client
+	id, token string
+	timeout   time.Duration
+	ttl       time.Duration
+	log       *slog.Logger
+	ctx       context.Context // the handler's
+	cancel    context.CancelCauseFunc
 
-// Classes of failures that the worker itself finds.
-const (
-	classTimeout     = "TimeoutError"
-	classInterrupted = "Interrupted"
-	classPanic       = "Panic"
-	classResult      = "InvalidResult"
-	classArtifacts   = "ArtifactLimit"
-	classStorage     = "StorageFull"
-)
+	reports chan report   // sent by the handler, received by keep; never closed; nil: no worker runs this
+	over    chan struct{} // closed by finish
+	keeping sync.WaitGroup
 
-// attempt runs one claimed job to its end and reports it.
-func (s *shift) attempt(c *claimed) {
-	j := c.Job
-	log := s.Log.With("job", j.ID, "attempt", j.Attempt)
-	log.Info("job begins")
-	ctx, done := context.WithTimeoutCause(s.handlers, time.Duration(j.TimeoutMs)*time.Millisecond, ErrTimeout)
-	defer done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newRun(ctx, cancel, s, c, log)
-	j.run = r
-	result, err := s.handle(ctx, j)
-	r.finish()
-	if cause := context.Cause(ctx); errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrJobCancelled) {
-		log.Warn("job is no longer ours", "cause", cause)
-		return
-	}
-	if err = r.report(ctx, result, err); err != nil {
-		log.Warn("the end of the job could not be reported", "error", err)
-		return
-	}
-	log.Info("job ends")
+	confirmed time.Time // the lease is at least this young; of keep
 }
 
-// handle calls the handler; a panic of it fails this one attempt.
-func (s *shift) handle(ctx context.Context, j *Job) (result any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.Log.Error("the handler panicked", "job", j.ID, "panic", p, "stack", string(debug.Stack()))
-			err = &JobError{Class: classPanic, Err: fmt.Errorf("the handler panicked: %v", p)}
-		}
-	}()
-	return s.Handle(ctx, j)
+// Progress reports how far the attempt is: percent from 0 to 100, and what it
+// does, cut at 1 KiB. It does not wait for the server. The error says why there
+// is nobody to report to: the cause of the end of the handler's context, or that
+// no worker runs this attempt.
+func (a *Attempt) Progress(percent float64, message string) error {
+	if !(percent >= 0) { // also NaN
+		percent = 0
+	}
+	percent = min(percent, 100)
+	return a.say(report{Progress: &percent, Message: clip(message, maxMessageBytes)})
 }
 
-// report tells the server how the attempt ended.
-func (r *run) report(ctx context.Context, result any, err error) error {
-	if err == nil {
-		body, bad := encodeResult(result)
-		if bad == nil {
-			if bad = r.end("complete", body); !unacceptable(bad) {
-				return bad
+// Log reports a line, cut at 8 KiB, as [Attempt.Progress] does.
+func (a *Attempt) Log(line string) error {
+	return a.say(report{Log: &LogLine{Level: "info", Line: clip(line, maxLineBytes)}})
+}
+
+const (
+	maxReports     = 1000      // in one request, as the server allows
+	maxReportBytes = 128 << 10 // of one request, well below the server's --max-body
+)
+
+// report is one thing that a handler says while it runs.
+type report struct {
+	Progress *float64 `json:"progress,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	Log      *LogLine `json:"log,omitempty"`
+}
+
+// Why there is nobody to report to.
+var (
+	errNotRun   = errors.New("this attempt is not run by a worker")
+	errReturned = errors.New("the handler has returned")
+)
+
+func newAttempt(ctx context.Context, cancel context.CancelCauseFunc, s *shift, c *claimed, log *slog.Logger) *Attempt {
+	a := &Attempt{
+		Job: c.Job, c: s.Client, id: c.Job.ID, token: c.Lease.Token, timeout: c.timeout(), ttl: s.Lease, log: log,
+		ctx: ctx, cancel: cancel, confirmed: c.at,
+		reports: make(chan report, maxReports), over: make(chan struct{}),
+	}
+	a.keeping.Go(a.keep)
+	return a
+}
+
+func (a *Attempt) lease() http.Header { return http.Header{"X-Lease-Token": {a.token}} }
+
+// finish sends what is still to be reported and ends the keeping of the lease.
+func (a *Attempt) finish() {
+	close(a.over)
+	a.keeping.Wait()
+}
+
+// keep sends reports and renews the lease until finish, or until the lease is
+// lost: then it ends the handler's context.
+func (a *Attempt) keep() {
+	renew := time.NewTimer(time.Until(a.confirmed.Add(a.ttl / 3)))
+	defer renew.Stop()
+	for ending := false; ; {
+		var first []report
+		if !ending {
+			select {
+			case one := <-a.reports:
+				first = append(first, one)
+			case <-renew.C:
+			case <-a.over:
+				ending = true
 			}
-			bad = fmt.Errorf("the server refuses the result: %s", said(bad))
 		}
-		err = &JobError{Class: classResult, Final: true, Err: bad}
-	} else if cause := context.Cause(ctx); errors.Is(cause, ErrTimeout) {
-		err = &JobError{Class: classTimeout, Err: fmt.Errorf("the attempt took longer than %d ms", r.timeoutMs)}
-	} else if errors.Is(cause, ErrStopped) {
-		err = &JobError{Class: classInterrupted, Err: fmt.Errorf("the worker stopped: %w", err)}
-	}
-	bad := r.end("fail", encodeFailure(err))
-	if !unacceptable(bad) {
-		return bad
-	}
-	err = fmt.Errorf("the attempt failed, and the server refuses to hear why: %s", said(bad))
-	return r.end("fail", encodeFailure(&JobError{Class: classResult, Err: err}))
-}
-
-// unacceptable reports whether the server, or what is in front of it, refuses what
-// an attempt says of its end for what it is: saying it again would not help, and
-// saying nothing would leave the job to the end of its lease.
-func unacceptable(err error) bool {
-	var p *Problem
-	if !errors.As(err, &p) || passing(err) || p.Status < 400 || p.Status > 499 {
-		return false
-	}
-	switch p.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict:
-		return false // it is not about what was said
-	}
-	return true
-}
-
-// said is a refusal with everything that it says is wrong.
-func said(err error) string {
-	text := err.Error()
-	var p *Problem
-	if errors.As(err, &p) {
-		for _, f := range p.Errors {
-			text += "; " + f.Pointer + ": " + f.Detail
+		body := a.batch(first)
+		if ending && body == nil {
+			return
 		}
+		if err := a.renew(body); err != nil {
+			a.cancel(err)
+			return
+		}
+		renew.Reset(a.ttl / 3)
 	}
-	return text
 }
 
-func encodeResult(result any) ([]byte, error) {
-	if result == nil {
-		return []byte("{}"), nil
+// batch encodes first and what is waiting behind it; nil if there is nothing.
+func (a *Attempt) batch(first []report) []byte {
+	var out bytes.Buffer
+	add := func(one report) {
+		if out.Len() == 0 {
+			out.WriteByte('[')
+		} else {
+			out.WriteByte(',')
+		}
+		text, _ := json.Marshal(one) // strings and a finite number always encode
+		out.Write(text)
 	}
-	text, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("encode result: %w", err)
+	n := 0
+	for _, one := range first {
+		add(one)
+		n++
 	}
-	if string(text) == "null" {
-		return []byte("{}"), nil
+	for n < maxReports && out.Len() < maxReportBytes {
+		select {
+		case one := <-a.reports:
+			add(one)
+			n++
+			continue
+		default:
+		}
+		break
 	}
-	if text[0] != '{' {
-		return nil, errors.New("the result is no JSON object")
+	if n == 0 {
+		return nil
 	}
-	return bytes.Join([][]byte{[]byte(`{"result":`), text, []byte("}")}, nil), nil
+	out.WriteByte(']')
+	return out.Bytes()
 }
 
-func encodeFailure(err error) []byte {
-	var je *JobError
-	class, final := "", false
-	switch {
-	case errors.As(err, &je):
-		class, final = je.Class, je.Final
-	case errors.Is(err, ErrArtifactLimit): // trying again would leave as much behind
-		class, final = classArtifacts, true
-	case errors.Is(err, ErrStorageFull):
-		class = classStorage
+// renew sends a batch of reports, or without one only renews the lease. The
+// error says that the lease is lost: taken away, or not confirmed in its time.
+func (a *Attempt) renew(body []byte) error {
+	verb := "progress"
+	if body == nil {
+		verb, body = "extend", []byte("{}")
 	}
-	if class == "" {
-		class = "WorkerError"
+	began := time.Now()
+	left := a.ttl - time.Since(a.confirmed)
+	if left <= 0 {
+		left = time.Millisecond // one last try
 	}
-	body, _ := json.Marshal(struct { // strings and a bool always encode
-		Error        string `json:"error"`
-		ErrorMessage string `json:"errorMessage"`
-		Retry        bool   `json:"retry"`
-	}{clip(class, maxErrorClassBytes), clip(err.Error(), maxErrorMessageBytes), !final})
-	return body
-}
-
-// end posts the end of the attempt. The same call with the same token may be
-// repeated.
-func (r *run) end(verb string, body []byte) error {
-	_, err := r.c.do(context.WithoutCancel(r.ctx), call{
-		method: http.MethodPost, path: jobPath(r.id) + "/" + verb, body: body,
-		header: r.lease(), giveUp: max(r.ttl, endGiveUp),
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), left+time.Second)
+	defer cancel()
+	_, err := a.c.do(ctx, call{
+		method: http.MethodPost, path: jobPath(a.id) + "/" + verb, body: body,
+		header: a.lease(), giveUp: left, timeout: max(a.ttl/3, time.Second),
 	}, nil)
-	return err
+	var p *Problem
+	switch {
+	case err == nil:
+		a.confirmed = began
+		return nil
+	case !errors.As(err, &p) || passing(err):
+		return fmt.Errorf("%w: not confirmed for %s: %w", ErrLeaseLost, a.ttl, err)
+	case p.Code == string(ErrLeaseLost) && p.JobStatus == Cancelled:
+		return ErrJobCancelled
+	case verb == "progress" && p.Status != http.StatusNotFound && p.Code != string(ErrLeaseLost):
+		a.log.Warn("a report was refused", "error", err)
+		return a.renew(nil)
+	case p.Code == string(ErrLeaseLost):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrLeaseLost, err)
 }
 
-// clip makes text valid UTF-8 of at most limit bytes.
-func clip(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= limit {
-		return text
+// say queues a report. It waits while a thousand others do.
+func (a *Attempt) say(one report) error {
+	if a.reports == nil {
+		return errNotRun
 	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
 	}
-	return text[:limit]
+	select {
+	case <-a.over:
+		return errReturned
+	default:
+	}
+	select {
+	case a.reports <- one:
+		return nil
+	case <-a.over:
+		return errReturned
+	case <-a.ctx.Done():
+		return context.Cause(a.ctx)
+	}
 }

@@ -32,8 +32,8 @@ func ExampleWorker() {
 		panic(err)
 	}
 	err = client.Worker{Client: c, Queues: []string{"resize"}, Concurrency: 4,
-		Handle: func(ctx context.Context, j *client.Job) (any, error) {
-			return map[string]any{"got": j.Payload}, j.Progress(50, "half way")
+		Handle: func(ctx context.Context, a *client.Attempt) (any, error) {
+			return map[string]any{"got": a.Job.Payload}, a.Progress(50, "half way")
 		}}.Run(ctx)
 	fmt.Println(err)
 }

@@ -34,7 +34,7 @@ func TestGiveUp(t *testing.T) {
 		return last
 	}
 	work := func(ctx context.Context, c *client.Client, giveUp time.Duration) error {
-		none := func(context.Context, *client.Job) (any, error) { return nil, nil }
+		none := func(context.Context, *client.Attempt) (any, error) { return nil, nil }
 		return client.Worker{Client: c, Queues: []string{"q"}, Handle: none, GiveUp: giveUp}.Run(ctx)
 	}
 	for name, tc := range map[string]struct {

@@ -36,7 +36,7 @@ type Job struct {
 	RunAt         *time.Time      `json:"runAt"`
 	ExpiresAt     *time.Time      `json:"expiresAt"` // it fails if nobody has begun it by then
 	Attempt       int             `json:"attempt"`   // attempts begun and counted
-	Percent       *float64        `json:"progress"`  // 0..100
+	Progress      *float64        `json:"progress"`  // 0..100
 	Message       *string         `json:"message"`
 	Step          *string         `json:"step"`
 	Result        json.RawMessage `json:"result"`
@@ -55,7 +55,6 @@ type Job struct {
 	Omitted []string `json:"omitted"`
 
 	raw json.RawMessage
-	run *run // set while a worker handles the job
 }
 
 // UnmarshalJSON keeps the text beside the members, for Raw.

@@ -31,8 +31,8 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	uploads := make(chan error, 9)
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, j *client.Job) (any, error) {
-		_, err := j.Artifact("big", bytes.NewReader(make([]byte, 2<<20)))
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, a *client.Attempt) (any, error) {
+		_, err := a.Artifact("big", bytes.NewReader(make([]byte, 2<<20)))
 		uploads <- err
 		return nil, err
 	}})

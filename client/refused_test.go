@@ -93,7 +93,7 @@ func refusing(t *testing.T, status, times int, handle func() (any, error)) []str
 		t.Fatal(err)
 	}
 	defer c.Close()
-	w := client.Worker{Client: c, Queues: []string{"q"}, Handle: func(context.Context, *client.Job) (any, error) { return handle() }}
+	w := client.Worker{Client: c, Queues: []string{"q"}, Handle: func(context.Context, *client.Attempt) (any, error) { return handle() }}
 	if err := w.Run(ctx); err != nil {
 		t.Error(err)
 	}

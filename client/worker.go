@@ -20,12 +20,13 @@ type Worker struct {
 
 	// Handle runs one attempt of a job. What it returns as result must encode
 	// as a JSON object, or be nil; one that the server refuses fails the attempt
-	// for good, with the class "InvalidResult". An error fails the attempt, and the job is
-	// tried again while it has attempts left; see Final and JobError. ctx ends
-	// when the attempt's time is over (ErrTimeout), when the lease is lost
-	// (ErrLeaseLost), when the job was cancelled (ErrJobCancelled) or when the
-	// worker stops (ErrStopped): context.Cause says which.
-	Handle func(ctx context.Context, j *Job) (result any, err error)
+	// for good, with the class "InvalidResult". An error fails the attempt, and
+	// the job is tried again while it has attempts left; see Final and JobError.
+	// ctx ends when the attempt's time is over (ErrTimeout), when the job was
+	// cancelled (ErrJobCancelled), when the lease is lost (ErrLeaseLost) or when
+	// the worker stops (ErrStopped): context.Cause says which. That a job was
+	// cancelled is heard with the next report, or after a third of Lease.
+	Handle func(ctx context.Context, a *Attempt) (result any, err error)
 
 	Lease  time.Duration // how long a job stays ours when we fall silent, 5 s to 10 min; 0: 30 s
 	Grace  time.Duration // how long handlers may go on once Run's ctx has ended; 0: 25 s, negative: not at all
@@ -46,16 +47,31 @@ var (
 type JobError struct {
 	Class string // what kind of error, e.g. "NoSuchFile"; empty: "WorkerError"
 	Final bool   // trying again would not help
-	Err   error
+	Err   error  // what happened; nil: Class says it all
 }
 
-func (e *JobError) Error() string { return e.Err.Error() }
+// Error implements error.
+func (e *JobError) Error() string {
+	switch {
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Class != "":
+		return e.Class
+	}
+	return classOther
+}
 
 // Unwrap returns Err.
 func (e *JobError) Unwrap() error { return e.Err }
 
-// Final marks an error after which trying again would not help.
-func Final(err error) error { return &JobError{Final: true, Err: err} }
+// Final marks an error after which trying again would not help. Of nil it makes
+// nil.
+func Final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &JobError{Final: true, Err: err}
+}
 
 const (
 	defaultLease = 30 * time.Second
@@ -116,7 +132,7 @@ func (s *shift) takeJobs(ctx context.Context) error {
 		for _, j := range jobs {
 			s.running.Go(func() {
 				defer func() { <-s.slots }()
-				s.attempt(j)
+				s.run(j)
 			})
 		}
 		switch {
@@ -157,6 +173,8 @@ type claimed struct {
 	}
 	at time.Time // the lease is at least this young
 }
+
+func (c *claimed) timeout() time.Duration { return time.Duration(c.Job.TimeoutMs) * time.Millisecond }
 
 // UnmarshalJSON reads the job, and the member beside the job's own.
 func (c *claimed) UnmarshalJSON(data []byte) error {

@@ -28,7 +28,7 @@ func TestWorkerCutOff(t *testing.T) {
 	c := s.client(p.serve(), client.Options{})
 	cause := make(chan error, 1)
 	run(t, client.Worker{Client: c, Queues: []string{"q"}, Lease: 5 * time.Second,
-		Handle: func(ctx context.Context, _ *client.Job) (any, error) {
+		Handle: func(ctx context.Context, _ *client.Attempt) (any, error) {
 			off.Store(true)
 			p.cutAll()
 			<-ctx.Done()
@@ -40,7 +40,7 @@ func TestWorkerCutOff(t *testing.T) {
 	if err := <-cause; !errors.Is(err, client.ErrLeaseLost) {
 		t.Errorf("cause %v", err)
 	}
-	run(t, client.Worker{Client: direct, Queues: []string{"q"}, Handle: func(context.Context, *client.Job) (any, error) {
+	run(t, client.Worker{Client: direct, Queues: []string{"q"}, Handle: func(context.Context, *client.Attempt) (any, error) {
 		return nil, nil
 	}})
 	got := story(t, direct, id)
@@ -56,7 +56,7 @@ func TestWorkerDrains(t *testing.T) {
 	s := startServer(t)
 	c := s.client("", client.Options{})
 	begun, let := make(chan struct{}), make(chan struct{})
-	handle := func(ctx context.Context, _ *client.Job) (any, error) {
+	handle := func(ctx context.Context, _ *client.Attempt) (any, error) {
 		begun <- struct{}{}
 		select {
 		case <-let:
@@ -105,10 +105,10 @@ func TestWorkerThroughRestarts(t *testing.T) {
 	c := s.client(p.serve(), client.Options{})
 	let := make(chan struct{})
 	begun := make(chan struct{}, 10)
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(ctx context.Context, j *client.Job) (any, error) {
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(ctx context.Context, a *client.Attempt) (any, error) {
 		begun <- struct{}{}
 		<-let
-		return nil, j.Log("still here")
+		return nil, a.Log("still here")
 	}})
 	for _, end := range []func(){s.stop, s.kill} {
 		id := queued(t, c, client.Submission{})
@@ -131,7 +131,7 @@ func TestWorkerRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	none := func(context.Context, *client.Job) (any, error) { return nil, nil }
+	none := func(context.Context, *client.Attempt) (any, error) { return nil, nil }
 	w := client.Worker{Client: s.client("", client.Options{Key: k.Secret}), Queues: []string{"q"}, Handle: none}
 	if err := w.Run(t.Context()); !errors.Is(err, client.ErrForbidden) {
 		t.Errorf("a key that may only read: %v", err)

@@ -82,23 +82,29 @@ func TestWorker(t *testing.T) {
 	c := s.client("", client.Options{})
 	long := strings.Repeat("ä", 10_000)
 	run(t, client.Worker{Client: c, Queues: []string{"p", "q"}, Concurrency: 3,
-		Handle: func(_ context.Context, j *client.Job) (any, error) {
-			switch strings.Trim(string(j.Payload), `"`) {
+		Handle: func(_ context.Context, a *client.Attempt) (any, error) {
+			switch strings.Trim(string(a.Job.Payload), `"`) {
 			case "talk":
-				_ = j.Log("one\ntwo")
-				_ = j.Progress(40, "half \xff way")
-				_ = j.Progress(1000, "")
+				_ = a.Log("one\ntwo")
+				_ = a.Progress(40, "half \xff way")
+				_ = a.Progress(1000, "")
 				return map[string]int{"n": 7}, nil
 			case "long":
-				_ = j.Log(long)
-				_ = j.Progress(1, long)
+				_ = a.Log(long)
+				_ = a.Progress(1, long)
 				return nil, nil
 			case "fail":
-				return nil, fmt.Errorf("no luck: %s", j.ID)
+				return nil, fmt.Errorf("no luck: %s", a.Job.ID)
 			case "final":
 				return nil, client.Final(errors.New("never"))
 			case "class":
 				return nil, fmt.Errorf("wrapped: %w", &client.JobError{Class: "NoSuchFile", Final: true, Err: errors.New("x")})
+			case "bare":
+				return nil, &client.JobError{Class: "NoSuchFile"}
+			case "empty":
+				return nil, &client.JobError{}
+			case "none":
+				return nil, client.Final(nil)
 			case "panic":
 				panic("oh")
 			case "list":
@@ -123,6 +129,9 @@ func TestWorker(t *testing.T) {
 		"fail":  {1, []string{"failed WorkerError: no luck: ID"}},
 		"final": {3, []string{"failed WorkerError: never"}},
 		"class": {3, []string{"failed NoSuchFile: wrapped: x"}},
+		"bare":  {1, []string{"failed NoSuchFile: NoSuchFile"}},
+		"empty": {1, []string{"failed WorkerError: WorkerError"}},
+		"none":  {3, []string{"completed {}"}},
 		"panic": {1, []string{"failed Panic: the handler panicked: oh"}},
 		"list":  {3, []string{"failed InvalidResult: the result is no JSON object"}},
 		"null":  {3, []string{"completed {}"}},
@@ -153,11 +162,11 @@ func TestWorkerRetries(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c := s.client("", client.Options{})
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, j *client.Job) (any, error) {
-		if j.Attempt == 1 {
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, a *client.Attempt) (any, error) {
+		if a.Job.Attempt == 1 {
 			return nil, errors.New("not yet")
 		}
-		return map[string]int{"attempt": j.Attempt}, nil
+		return map[string]int{"attempt": a.Job.Attempt}, nil
 	}})
 	want := []string{"created", "started", "retrying WorkerError: not yet", "started", `completed {"attempt":2}`}
 	if d := cmp.Diff(want, story(t, c, queued(t, c, client.Submission{}))); d != "" {
@@ -171,9 +180,9 @@ func TestWorkerManyReports(t *testing.T) {
 	s := startServer(t)
 	c := s.client("", client.Options{})
 	const lines = 5000
-	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, j *client.Job) (any, error) {
+	run(t, client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, a *client.Attempt) (any, error) {
 		for i := range lines {
-			if err := j.Log(fmt.Sprintf("line %d", i)); err != nil {
+			if err := a.Log(fmt.Sprintf("line %d", i)); err != nil {
 				return nil, err
 			}
 		}
@@ -199,8 +208,8 @@ func TestWorkerContext(t *testing.T) {
 	begun := make(chan string, 2)
 	cause := make(chan error, 2)
 	run(t, client.Worker{Client: c, Queues: []string{"q"}, Lease: 15 * time.Second, Concurrency: 2,
-		Handle: func(ctx context.Context, j *client.Job) (any, error) {
-			begun <- j.ID
+		Handle: func(ctx context.Context, a *client.Attempt) (any, error) {
+			begun <- a.Job.ID
 			<-ctx.Done()
 			cause <- context.Cause(ctx)
 			return nil, ctx.Err()

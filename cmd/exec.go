@@ -33,9 +33,9 @@ const (
 
 // execution is one command run for one attempt.
 type execution struct {
-	job *client.Job
-	dir string // for artifacts
-	say *talker
+	attempt *client.Attempt
+	dir     string // for artifacts
+	say     *talker
 
 	commands *groups
 	result   json.RawMessage // of the last line, if it set one
@@ -45,7 +45,7 @@ type execution struct {
 func (x *execution) run(ctx context.Context, command []string) error {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec // it is what the caller of `work` wants
 	cmd.Env = x.environ()
-	if payload := x.job.Payload; payload != nil {
+	if payload := x.attempt.Job.Payload; payload != nil {
 		cmd.Stdin = bytes.NewReader(payload)
 	}
 	out := &lines{each: x.line}
@@ -121,10 +121,10 @@ func (x *execution) environ() []string {
 		return strings.HasPrefix(kv, "JOBCAST_KEY=") || strings.HasPrefix(kv, "JOBCAST_KEY_FILE=")
 	})
 	queue := ""
-	if x.job.Queue != nil {
-		queue = *x.job.Queue
+	if x.attempt.Job.Queue != nil {
+		queue = *x.attempt.Job.Queue
 	}
-	return append(env, "JOBCAST_JOB_ID="+x.job.ID, "JOBCAST_ATTEMPT="+strconv.Itoa(x.job.Attempt),
+	return append(env, "JOBCAST_JOB_ID="+x.attempt.Job.ID, "JOBCAST_ATTEMPT="+strconv.Itoa(x.attempt.Job.Attempt),
 		"JOBCAST_QUEUE="+queue, "JOBCAST_ARTIFACTS="+x.dir)
 }
 
@@ -137,7 +137,7 @@ func (x *execution) line(text string) {
 	case "progress":
 		number, message, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		if percent, err := strconv.ParseFloat(number, 64); err == nil && percent >= 0 && percent <= 100 {
-			_ = x.job.Progress(percent, message)
+			_ = x.attempt.Progress(percent, message)
 			return
 		}
 	case "log":
@@ -148,12 +148,12 @@ func (x *execution) line(text string) {
 			return
 		}
 	}
-	_ = x.job.Log(text)
+	_ = x.attempt.Log(text)
 }
 
 // complain passes a line of standard error on.
 func (x *execution) complain(text string) {
-	fmt.Fprintf(x.say, "%s | %s\n", x.job.ID, text)
+	fmt.Fprintf(x.say, "%s | %s\n", x.attempt.Job.ID, text)
 }
 
 // artifactName is what the server takes as a name.
@@ -176,14 +176,14 @@ func (x *execution) upload() error {
 	}
 	for _, e := range entries {
 		if !e.Type().IsRegular() || !artifactName.MatchString(e.Name()) {
-			_ = x.job.Log("not uploaded, for it is no plain file with a plain name: " + e.Name())
+			_ = x.attempt.Log("not uploaded, for it is no plain file with a plain name: " + e.Name())
 			continue
 		}
 		f, err := root.Open(e.Name())
 		if err != nil {
 			return fmt.Errorf("open artifact: %w", err)
 		}
-		_, err = x.job.Artifact(e.Name(), f)
+		_, err = x.attempt.Artifact(e.Name(), f)
 		_ = f.Close() // it was only read
 		if err != nil {
 			return err

@@ -82,10 +82,10 @@ func note(j *client.Job) string {
 	switch {
 	case j.Status == client.Failed && j.Error != nil && j.ErrorMessage != nil:
 		return oneLine(*j.Error + ": " + *j.ErrorMessage)
-	case j.Status == client.Processing && j.Percent != nil && j.Message != nil:
-		return oneLine(fmt.Sprintf("%.0f %% %s", *j.Percent, *j.Message))
-	case j.Status == client.Processing && j.Percent != nil:
-		return fmt.Sprintf("%.0f %%", *j.Percent)
+	case j.Status == client.Processing && j.Progress != nil && j.Message != nil:
+		return oneLine(fmt.Sprintf("%.0f %% %s", *j.Progress, *j.Message))
+	case j.Status == client.Processing && j.Progress != nil:
+		return fmt.Sprintf("%.0f %%", *j.Progress)
 	}
 	return "-"
 }

@@ -87,8 +87,8 @@ func (c *workCmd) Run(ctx context.Context, std *Stdio) error {
 	}
 	err = client.Worker{
 		Client: cl, Queues: c.Queue, Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.patience(), Log: log,
-		Handle: func(ctx context.Context, j *client.Job) (any, error) {
-			return c.handle(ctx, j, say, &commands)
+		Handle: func(ctx context.Context, a *client.Attempt) (any, error) {
+			return c.handle(ctx, a, say, &commands)
 		},
 	}.Run(ctx)
 	return coded(err)
@@ -107,7 +107,7 @@ func (t *talker) Write(p []byte) (int, error) {
 }
 
 // handle runs the command for one attempt.
-func (c *workCmd) handle(ctx context.Context, j *client.Job, say *talker, commands *groups) (any, error) {
+func (c *workCmd) handle(ctx context.Context, a *client.Attempt, say *talker, commands *groups) (any, error) {
 	dir, err := os.MkdirTemp("", "jobcast-artifacts-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for artifacts: %w", err)
@@ -117,7 +117,7 @@ func (c *workCmd) handle(ctx context.Context, j *client.Job, say *talker, comman
 			fmt.Fprintf(say, "jobcast: remove folder of artifacts: %v\n", err)
 		}
 	}()
-	x := &execution{job: j, dir: dir, say: say, commands: commands}
+	x := &execution{attempt: a, dir: dir, say: say, commands: commands}
 	failed := x.run(ctx, c.Command)
 	if context.Cause(ctx) != nil {
 		return nil, failed
