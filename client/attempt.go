@@ -70,7 +70,7 @@ var (
 
 func newAttempt(ctx context.Context, cancel context.CancelCauseFunc, s *shift, c *claimed, log *slog.Logger) *Attempt {
 	a := &Attempt{
-		Job: c.Job, c: s.Client, id: c.Job.ID, token: c.Lease.Token, timeout: c.timeout(), ttl: s.Lease, log: log,
+		Job: c.Job, c: s.Client, id: c.Job.ID, token: c.Lease.Token, timeout: c.Job.Timeout, ttl: s.Lease, log: log,
 		ctx: ctx, cancel: cancel, confirmed: c.at,
 		reports: make(chan report, maxReports), over: make(chan struct{}),
 	}

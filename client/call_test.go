@@ -100,7 +100,7 @@ func TestJobs(t *testing.T) {
 		t.Error(d)
 	}
 	again, err := c.Retry(t.Context(), want[0], "")
-	if err != nil || again.RetryOf == nil || *again.RetryOf != want[0] {
+	if err != nil || again.RetryOf != want[0] {
 		t.Errorf("%+v, %v", again, err)
 	}
 	if got, err := c.Get(t.Context(), again.ID); err != nil || !cmp.Equal(got.Raw()[:40], again.Raw()[:40]) {
@@ -133,16 +133,15 @@ func TestKeys(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c := s.client("", client.Options{})
-	limit := 3
-	k, err := c.CreateKey(t.Context(), client.NewKey{Name: "n", Scopes: []string{"watch"}, MaxConnections: &limit})
-	if err != nil || k.Secret == "" || *k.MaxConnections != 3 {
+	k, err := c.CreateKey(t.Context(), client.NewKey{Name: "n", Scopes: []string{"watch"}, MaxConnections: 3})
+	if err != nil || k.Secret == "" || k.MaxConnections != 3 || !k.ExpiresAt.IsZero() {
 		t.Fatalf("%+v, %v", k, err)
 	}
 	if err := c.RevokeKey(t.Context(), k.ID); err != nil {
 		t.Error(err)
 	}
 	keys, err := c.Keys(t.Context())
-	if err != nil || len(keys) != 2 || keys[1].ID != k.ID || keys[1].RevokedAt == nil || keys[1].Secret != "" {
+	if err != nil || len(keys) != 2 || keys[1].ID != k.ID || keys[1].RevokedAt.IsZero() || !keys[0].RevokedAt.IsZero() || keys[0].MaxConnections != 1000 || keys[1].Secret != "" {
 		t.Errorf("%+v, %v", keys, err)
 	}
 	if err := c.RevokeKey(t.Context(), ""); err == nil {

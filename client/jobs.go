@@ -15,9 +15,12 @@ import (
 // Submit makes a job. It is repeated over network faults and restarts of the
 // server, and makes one job all the same; see Submission.IdempotencyKey.
 func (c *Client) Submit(ctx context.Context, s Submission) (*Job, error) {
-	body, err := s.body()
-	if err != nil {
-		return nil, wrap("encode job", err)
+	body := []byte(s.Body)
+	if body == nil {
+		var err error
+		if body, err = json.Marshal(s); err != nil {
+			return nil, wrap("encode job", err)
+		}
 	}
 	j, err := c.make(ctx, "/v1/jobs", body, s.IdempotencyKey)
 	return j, wrap("submit job", err)

@@ -17,8 +17,8 @@ func TestLimits(t *testing.T) {
 	t.Setenv("JOBCAST_MAX_ARTIFACTS_PER_CLIENT", "1MiB")
 	s := startServer(t)
 	c := s.client("", client.Options{GiveUp: time.Hour})
-	first := submit(t, c, client.Submission{Queue: "q", ExpiresInMs: 3_600_000})
-	if first.ExpiresAt == nil || first.ExpiresAt.Sub(first.CreatedAt) != time.Hour {
+	first := submit(t, c, client.Submission{Queue: "q", ExpiresIn: time.Hour})
+	if first.ExpiresAt.Sub(first.CreatedAt) != time.Hour {
 		t.Errorf("expires at %v, created at %v", first.ExpiresAt, first.CreatedAt)
 	}
 	second := queued(t, c, client.Submission{})
@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if j.Status != client.Failed || *j.Error != "ArtifactLimit" || j.Attempt != 1 {
+	if j.Status != client.Failed || j.Error != "ArtifactLimit" || j.Attempt != 1 {
 		t.Errorf("the job is %s after %d attempts: %v", j.Status, j.Attempt, j.Error)
 	}
 	if err := <-uploads; !errors.Is(err, client.ErrArtifactLimit) || !errors.As(err, &p) || p.Limit != 1<<20 || p.Used != 0 || p.Asked != 2<<20 {

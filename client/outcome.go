@@ -41,7 +41,7 @@ func (s *shift) run(c *claimed) {
 	j := c.Job
 	log := s.Log.With("job", j.ID, "attempt", j.Attempt)
 	log.Info("job begins")
-	ctx, done := context.WithTimeoutCause(s.handlers, c.timeout(), ErrTimeout)
+	ctx, done := context.WithTimeoutCause(s.handlers, j.Timeout, ErrTimeout)
 	defer done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

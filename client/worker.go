@@ -174,8 +174,6 @@ type claimed struct {
 	at time.Time // the lease is at least this young
 }
 
-func (c *claimed) timeout() time.Duration { return time.Duration(c.Job.TimeoutMs) * time.Millisecond }
-
 // UnmarshalJSON reads the job, and the member beside the job's own.
 func (c *claimed) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &c.Job); err != nil {
@@ -194,7 +192,7 @@ func (s *shift) claim(ctx context.Context, most int) ([]*claimed, error) {
 		Max     int      `json:"max"`
 		Wait    int      `json:"wait"` // seconds
 		LeaseMs int64    `json:"leaseMs"`
-	}{s.Queues, most, int(claimWait / time.Second), s.Lease.Milliseconds()})
+	}{s.Queues, most, int(claimWait / time.Second), milliseconds(s.Lease)})
 	if err != nil {
 		return nil, fmt.Errorf("encode claim: %w", err)
 	}

@@ -227,7 +227,7 @@ func TestWorkerContext(t *testing.T) {
 	if d := cmp.Diff([]string{"created", "started", "cancelled"}, story(t, c, id)); d != "" {
 		t.Error(d)
 	}
-	id = queued(t, c, client.Submission{TimeoutMs: 1000, MaxAttempts: 1})
+	id = queued(t, c, client.Submission{Timeout: time.Second, MaxAttempts: 1})
 	if err := <-cause; !errors.Is(err, client.ErrTimeout) && !errors.Is(err, client.ErrLeaseLost) { // the server may be quicker
 		t.Errorf("too long: %v", err)
 	}

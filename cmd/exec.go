@@ -120,12 +120,8 @@ func (x *execution) environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "JOBCAST_KEY=") || strings.HasPrefix(kv, "JOBCAST_KEY_FILE=")
 	})
-	queue := ""
-	if x.attempt.Job.Queue != nil {
-		queue = *x.attempt.Job.Queue
-	}
 	return append(env, "JOBCAST_JOB_ID="+x.attempt.Job.ID, "JOBCAST_ATTEMPT="+strconv.Itoa(x.attempt.Job.Attempt),
-		"JOBCAST_QUEUE="+queue, "JOBCAST_ARTIFACTS="+x.dir)
+		"JOBCAST_QUEUE="+x.attempt.Job.Queue, "JOBCAST_ARTIFACTS="+x.dir)
 }
 
 // line takes a line of standard output. A report that cannot be made means that

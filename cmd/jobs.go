@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -64,11 +65,7 @@ func printJobs(w io.Writer, list []*client.Job) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tSTATUS\tQUEUE\tATTEMPT\tCREATED\tNOTE")
 	for _, j := range list {
-		queue := "-"
-		if j.Queue != nil {
-			queue = *j.Queue
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n", j.ID, j.Status, queue, j.Attempt, j.MaxAttempts,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n", j.ID, j.Status, cmp.Or(j.Queue, "-"), j.Attempt, j.MaxAttempts,
 			j.CreatedAt.UTC().Format(time.RFC3339), note(j))
 	}
 	if err := table.Flush(); err != nil {
@@ -80,10 +77,10 @@ func printJobs(w io.Writer, list []*client.Job) error {
 // note is the most telling thing about a job, on one line.
 func note(j *client.Job) string {
 	switch {
-	case j.Status == client.Failed && j.Error != nil && j.ErrorMessage != nil:
-		return oneLine(*j.Error + ": " + *j.ErrorMessage)
-	case j.Status == client.Processing && j.Progress != nil && j.Message != nil:
-		return oneLine(fmt.Sprintf("%.0f %% %s", *j.Progress, *j.Message))
+	case j.Status == client.Failed && j.Error != "":
+		return oneLine(j.Error + ": " + j.ErrorMessage)
+	case j.Status == client.Processing && j.Progress != nil && j.Message != "":
+		return oneLine(fmt.Sprintf("%.0f %% %s", *j.Progress, j.Message))
 	case j.Status == client.Processing && j.Progress != nil:
 		return fmt.Sprintf("%.0f %%", *j.Progress)
 	}

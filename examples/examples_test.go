@@ -127,7 +127,7 @@ func fails(t *testing.T, s stage) {
 		if job.Status != client.Failed || job.Attempt != c.attempt || len(w.of(client.EventRetrying)) != c.attempt-1 {
 			t.Errorf("%s: %s after %d attempts, events %v", c.payload, job.Status, job.Attempt, w.types())
 		}
-		if job.Error == nil || *job.Error != "BadPayload" || job.ErrorMessage == nil || *job.ErrorMessage != "the payload asks for a failure" {
+		if job.Error != "BadPayload" || job.ErrorMessage != "the payload asks for a failure" {
 			t.Errorf("%s: failed with %s", c.payload, job.Raw())
 		}
 	}
@@ -272,8 +272,8 @@ func invalid(t *testing.T, s stage) {
 	w := s.submit(t, client.Submission{Payload: map[string]any{"name": strings.Repeat("x", 70_000), "steps": 0}})
 	w.until("the end", func(e client.Event) bool { return e.Type.Terminal() })
 	job := s.job(t, w.id)
-	if job.Status != client.Failed || job.Attempt != 1 || job.Error == nil || *job.Error != "InvalidResult" || job.ErrorMessage == nil ||
-		!strings.Contains(*job.ErrorMessage, "422") {
+	if job.Status != client.Failed || job.Attempt != 1 || job.Error != "InvalidResult" ||
+		!strings.Contains(job.ErrorMessage, "422") {
 		t.Errorf("the job is %s", job.Raw())
 	}
 	s.submit(t, quick).completed(1)
