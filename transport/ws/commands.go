@@ -28,21 +28,6 @@ type request struct {
 	Conflate    bool   `json:"conflate"`
 }
 
-// ref says which message an error answers.
-type ref struct {
-	Event string `json:"event,omitempty"`
-	JobID string `json:"jobId,omitempty"`
-}
-
-// errorFrame answers a message that was refused; nothing is closed by it.
-func errorFrame(p *transport.Problem, r ref) transport.Frame {
-	return transport.Frame{Event: "error", Data: struct {
-		Message string `json:"message"`
-		*transport.Problem
-		Ref ref `json:"ref"`
-	}{p.Detail, p, r}}
-}
-
 // Receive implements wire.Receiver.
 func (s *session) Receive(r io.Reader) error {
 	s.in.R = r
@@ -133,7 +118,7 @@ func (s *session) command(text []byte) (over bool) {
 
 func (s *session) refuse(event, job string, err error) {
 	event = transport.Echo(event)
-	s.push(encode(errorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), ref{Event: event, JobID: transport.Echo(job)})))
+	s.push(encode(transport.ErrorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), transport.Ref{Event: event, JobID: transport.Echo(job)})))
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in

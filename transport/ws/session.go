@@ -198,7 +198,7 @@ func (s *session) begin(buf []byte) []byte {
 // peer that gives none, and ends a connection whose credential has.
 func (s *session) watch(buf []byte, now time.Time) []byte {
 	if reason := s.ended.Load(); reason != nil {
-		s.push(encode(errorFrame(transport.FromError(*reason), ref{})))
+		s.push(encode(transport.ErrorFrame(transport.FromError(*reason), transport.Ref{})))
 		s.close(closeCredential, "the credential has ended")
 		return buf
 	}
@@ -258,13 +258,13 @@ func (s *session) appendItems(buf []byte, items []hub.Item) []byte {
 // markFrame frames a mark; a room that cannot be read is an error of its
 // subscribe.
 func (s *session) markFrame(m *hub.Mark) []byte {
-	r := ref{Event: "subscribe", JobID: m.Room.Job}
+	r := transport.Ref{Event: "subscribe", JobID: m.Room.Job}
 	switch m.Kind {
 	case hub.Gone:
-		return encode(errorFrame(transport.FromError(jobs.ErrNotFound), r))
+		return encode(transport.ErrorFrame(transport.FromError(jobs.ErrNotFound), r))
 	case hub.Fault:
 		s.close(rfc6455.CloseLater, "the history cannot be read at the moment")
-		return encode(errorFrame(transport.FromError(jobs.ErrUnavailable), r))
+		return encode(transport.ErrorFrame(transport.FromError(jobs.ErrUnavailable), r))
 	case hub.End:
 		s.setConflate(m.Room.Job, false)
 	}

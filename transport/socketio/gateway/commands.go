@@ -21,28 +21,14 @@ type request struct {
 	From        string `json:"from"`
 }
 
-// ref says which event an error answers.
-type ref struct {
-	Event string `json:"event,omitempty"`
-	JobID string `json:"jobId,omitempty"`
-}
-
-func errorFrame(p *transport.Problem, r ref) transport.Frame {
-	return transport.Frame{Event: "error", Data: struct {
-		Message string `json:"message"`
-		*transport.Problem
-		Ref ref `json:"ref"`
-	}{p.Detail, p, r}}
-}
-
 // goneFrame says that a joined room's job is no more.
 func goneFrame(job string) transport.Frame {
-	return errorFrame(transport.FromError(jobs.ErrNotFound), ref{"subscribe", job})
+	return transport.ErrorFrame(transport.FromError(jobs.ErrNotFound), transport.Ref{"subscribe", job})
 }
 
 // leftFrame says that a room was left before it had begun.
 func leftFrame(job string) transport.Frame {
-	return errorFrame(transport.Refuse(transport.NotFound, "The room was left before its events began."), ref{"subscribe", job})
+	return transport.ErrorFrame(transport.Refuse(transport.NotFound, "The room was left before its events began."), transport.Ref{"subscribe", job})
 }
 
 // Event implements socketio.Peer. What asks for something impossible is answered
@@ -74,7 +60,7 @@ func (n *conn) Event(e socketio.Event) error {
 	}
 	if err != nil {
 		name := transport.Echo(e.Name)
-		n.answer(&e, errorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), ref{name, transport.Echo(q.JobID)}), false)
+		n.answer(&e, transport.ErrorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), transport.Ref{name, transport.Echo(q.JobID)}), false)
 	}
 	return nil
 }

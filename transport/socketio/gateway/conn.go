@@ -187,8 +187,8 @@ func (n *conn) revoke(reason error) {
 	n.mu.Lock()
 	n.revoked = true
 	n.mu.Unlock()
-	_ = n.socket.Emit("error", errorFrame(transport.FromError(reason), ref{}).Data) // it fails if nothing is read: no loss
-	n.g.running.Go(n.socket.Disconnect)                                             // it waits for a Fill, and whoever ends streams must not
+	_ = n.socket.Emit("error", transport.ErrorFrame(transport.FromError(reason), transport.Ref{}).Data) // it fails if nothing is read: no loss
+	n.g.running.Go(n.socket.Disconnect)                                                                 // it waits for a Fill, and whoever ends streams must not
 }
 
 // yield ends the connection in favour of a newer one of the same session. joining is
