@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/auth"
@@ -25,45 +23,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	keepDateOutside()
+	transporttest.KeepDateOutside()
 	if err := flag.Set("rapid.checks", strconv.Itoa(rapidChecks*transporttest.Chaos())); err != nil { // the command line still wins
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see napTime
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see transporttest.NapTime
 }
 
 // rapidChecks is how many stories each property test tells. Every run tells others,
 // and `make chaos` tells five times as many.
 const rapidChecks = 30
-
-// keepDateOutside makes fasthttp start the goroutine that keeps its Date header
-// fresh, which it does once per process and never ends. Started by the first
-// answer inside a synctest bubble, it would belong to that bubble, which could
-// then never end.
-func keepDateOutside() {
-	srv := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}}
-	pipe := transporttest.NewPipe()
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(pipe) }()
-	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return pipe.Dial(ctx)
-	}}}
-	resp, err := hc.Get("http://date.test/")
-	if err != nil {
-		panic(err)
-	}
-	_ = resp.Body.Close()
-	hc.CloseIdleConnections()
-	_ = pipe.Close()
-	<-served
-	_ = srv.Shutdown()
-}
-
-// napTime is longer than a fasthttp server's cleaner sleeps between two looks at
-// whether its server has been shut down.
-const napTime = 11 * time.Second
 
 // booted is the real program over a data folder, in this process.
 type booted struct {
@@ -99,7 +70,7 @@ func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
 			}
 		}
 		if o.Memory {
-			<-time.After(napTime) // fake time
+			<-time.After(transporttest.NapTime) // fake time
 		}
 		if t.Failed() {
 			t.Logf("log of the server:\n%s", b.out.String())

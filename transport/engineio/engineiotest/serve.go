@@ -3,12 +3,10 @@ package engineiotest
 import (
 	"context"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/transport/transporttest"
@@ -44,14 +42,10 @@ func TCP(t *testing.T, app *fiber.App, pool *wire.Pool) Dial {
 // Memory serves inside a bubble of testing/synctest until the test ends.
 func Memory(t *testing.T, app *fiber.App, pool *wire.Pool) Dial {
 	pipe := transporttest.NewPipe()
-	t.Cleanup(func() { <-time.After(napTime) })
+	t.Cleanup(func() { <-time.After(transporttest.NapTime) })
 	serve(t, app, pool, pipe)
 	return pipe.Dial
 }
-
-// napTime is longer than a fasthttp server's cleaner sleeps between two looks at
-// whether its server has been shut down.
-const napTime = 11 * time.Second
 
 func serve(t *testing.T, app *fiber.App, pool *wire.Pool, ln net.Listener) {
 	served := make(chan error, 1)
@@ -67,30 +61,8 @@ func serve(t *testing.T, app *fiber.App, pool *wire.Pool, ln net.Listener) {
 
 // Main runs a package's tests and looks for goroutines that are left.
 func Main(m *testing.M) {
-	keepDateOutside()
+	transporttest.KeepDateOutside()
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see napTime
-}
-
-// keepDateOutside makes fasthttp start the goroutine that keeps its Date header
-// fresh, which it does once per process and never ends: begun inside a bubble, it
-// would keep that from ending.
-func keepDateOutside() {
-	srv := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}}
-	pipe := transporttest.NewPipe()
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(pipe) }()
-	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return pipe.Dial(ctx)
-	}}}
-	resp, err := hc.Get("http://engine.test/")
-	if err != nil {
-		panic(err)
-	}
-	_ = resp.Body.Close()
-	hc.CloseIdleConnections()
-	_ = pipe.Close()
-	<-served
-	_ = srv.Shutdown()
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see transporttest.NapTime
 }

@@ -23,12 +23,12 @@ type request struct {
 
 // goneFrame says that a joined room's job is no more.
 func goneFrame(job string) transport.Frame {
-	return transport.ErrorFrame(transport.FromError(jobs.ErrNotFound), transport.Ref{"subscribe", job})
+	return transport.ErrorFrame(transport.FromError(jobs.ErrNotFound), transport.Ref{Event: "subscribe", JobID: job})
 }
 
 // leftFrame says that a room was left before it had begun.
 func leftFrame(job string) transport.Frame {
-	return transport.ErrorFrame(transport.Refuse(transport.NotFound, "The room was left before its events began."), transport.Ref{"subscribe", job})
+	return transport.ErrorFrame(transport.Refuse(transport.NotFound, "The room was left before its events began."), transport.Ref{Event: "subscribe", JobID: job})
 }
 
 // Event implements socketio.Peer. What asks for something impossible is answered
@@ -60,7 +60,7 @@ func (n *conn) Event(e socketio.Event) error {
 	}
 	if err != nil {
 		name := transport.Echo(e.Name)
-		n.answer(&e, transport.ErrorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), transport.Ref{name, transport.Echo(q.JobID)}), false)
+		n.answer(&e, transport.ErrorFrame(transport.Answer(err, n.g.opt.Log, n.request, name), transport.Ref{Event: name, JobID: transport.Echo(q.JobID)}), false)
 	}
 	return nil
 }
