@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,9 +81,11 @@ func TestConformance(t *testing.T) {
 // /proc/self/mem under their descriptors, which fails reads with EIO, and writes
 // because it is open for reading only.
 type faultyDisk struct {
-	t      *testing.T
-	path   string // of the database
-	broken atomic.Bool
+	t    *testing.T
+	path string // of the database
+
+	mu     sync.Mutex // guards the fields below: readers and the writer renew their connections at the same time
+	broken bool
 	kept   map[int]int // descriptor -> a copy of what it was
 }
 
@@ -91,7 +93,9 @@ func (d *faultyDisk) under(t *testing.T, s *Store, dir string) {
 	d.t, d.path, d.kept = t, filepath.Join(dir, databaseFile), make(map[int]int)
 	s.renew = func(db *sql.DB, old *conn) (*conn, error) {
 		fresh, err := renewed(db, old)
-		if d.broken.Load() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.broken {
 			d.swap()
 		}
 		return fresh, err
@@ -99,8 +103,9 @@ func (d *faultyDisk) under(t *testing.T, s *Store, dir string) {
 }
 
 func (d *faultyDisk) fail() (heal func()) {
-	d.broken.Store(true)
-	d.kept = make(map[int]int)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken, d.kept = true, make(map[int]int)
 	d.swap()
 	return d.heal
 }
@@ -111,6 +116,7 @@ func file(fd int) string {
 	return name
 }
 
+// swap puts the bad file under all descriptors that are not yet so; the caller holds mu.
 func (d *faultyDisk) swap() {
 	d.t.Helper()
 	bad, err := unix.Open("/proc/self/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -139,7 +145,9 @@ func (d *faultyDisk) swap() {
 
 func (d *faultyDisk) heal() {
 	d.t.Helper()
-	d.broken.Store(false)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken = false
 	for fd, was := range d.kept {
 		var err error
 		if strings.HasSuffix(file(fd), "/mem") { // else it was closed since, and may be anybody's
