@@ -3,6 +3,7 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,10 +36,64 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	cmd, err := serveExamples(dir)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "the examples' server: %v\n", err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
 	}))
+}
+
+// serveExamples starts the server that the examples share, and names it where they
+// look: in the environment.
+func serveExamples(dir string) (*exec.Cmd, error) {
+	key, err := makeKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	cmd, addr, _, err := launch(dir)
+	if err != nil {
+		return nil, err
+	}
+	return cmd, errors.Join(os.Setenv("JOBCAST_URL", "http://"+addr), os.Setenv("JOBCAST_KEY", key))
+}
+
+// makeKey makes a key that may do everything.
+func makeKey(dir string) (string, error) {
+	out, err := exec.Command(program, "keys", "create", "--client=acme",
+		"--scope=submit,watch,work,admin", "--max-connections=1000", "--data="+dir).Output()
+	if err != nil {
+		return "", fmt.Errorf("make key: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// launch starts a server over a folder. What it prints behind the first line, which
+// says where it listens, is left in out.
+func launch(dir string) (cmd *exec.Cmd, addr string, out io.Reader, err error) {
+	cmd = exec.Command(program, "serve", "--addr=127.0.0.1:0", "--data="+dir, "--log-level=error", "--shutdown-grace=1s")
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("start server: %w", err)
+	}
+	lines := bufio.NewReader(pipe)
+	first, err := lines.ReadString('\n')
+	addr, ok := strings.CutPrefix(strings.TrimSpace(first), "listening on http://")
+	if err != nil || !ok {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+		return nil, "", nil, fmt.Errorf("the server's first line is %q, %w", first, err)
+	}
+	return cmd, addr, lines, nil
 }
 
 // server is a real jobcast over a folder of its own. It can be ended and
@@ -58,13 +113,10 @@ type server struct {
 func startServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir()}
-	made := exec.CommandContext(t.Context(), program, "keys", "create", "--client=acme",
-		"--scope=submit,watch,work,admin", "--max-connections=1000", "--data="+s.dir)
-	out, err := made.Output()
-	if err != nil {
-		t.Fatalf("make key: %v", err)
+	var err error
+	if s.key, err = makeKey(s.dir); err != nil {
+		t.Fatal(err)
 	}
-	s.key = strings.TrimSpace(string(out))
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -72,22 +124,12 @@ func startServer(t *testing.T) *server {
 
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(program, "serve", "--addr=127.0.0.1:0", "--data="+s.dir, "--log-level=error", "--shutdown-grace=1s")
-	s.cmd.Stderr = os.Stderr
-	out, err := s.cmd.StdoutPipe()
-	if err == nil {
-		err = s.cmd.Start()
-	}
+	cmd, addr, out, err := launch(s.dir)
 	if err != nil {
-		s.t.Fatalf("start server: %v", err)
+		s.t.Fatal(err)
 	}
-	lines := bufio.NewReader(out)
-	first, err := lines.ReadString('\n')
-	s.output.Go(func() { _, _ = io.Copy(io.Discard, lines) })
-	addr, ok := strings.CutPrefix(strings.TrimSpace(first), "listening on http://")
-	if err != nil || !ok {
-		s.t.Fatalf("the server's first line is %q, %v", first, err)
-	}
+	s.cmd = cmd
+	s.output.Go(func() { _, _ = io.Copy(io.Discard, out) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addr = addr
