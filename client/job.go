@@ -118,7 +118,7 @@ type Submission struct {
 	RunAt       time.Time      `json:"runAt,omitzero"`        // not before; zero: now
 	ExpiresIn   time.Duration  `json:"-"`                     // fails if nobody has begun it by then, from now or from RunAt, 1 s to 365 d; 0: as the server is set; as JSON expiresInMs
 	Priority    int            `json:"priority,omitempty"`    // -100..100, higher first; 0: 0
-	Metadata    map[string]any `json:"metadata,omitempty"`    // at most 16 KiB as JSON; nil: {}
+	Metadata    map[string]any `json:"metadata,omitempty"`    // at most 16 KiB as JSON; nil: none
 
 	// Body, if set, is the whole body as JSON, in place of all of the above.
 	Body json.RawMessage `json:"-"`

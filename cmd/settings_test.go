@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jobcast/jobcast/client"
 	"github.com/jobcast/jobcast/server"
 )
 
@@ -142,6 +144,20 @@ func TestLists(t *testing.T) {
 	} {
 		if _, err := parse(t, "serve", list); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", list, err, want)
+		}
+	}
+}
+
+// TestGiveUp: 0 is never, where the client's zero is its default.
+func TestGiveUp(t *testing.T) {
+	for text, want := range map[string]time.Duration{"0": client.Forever, "0s": client.Forever, "90s": 90 * time.Second, "": time.Minute} {
+		args := []string{"jobs", "--give-up=" + text}
+		if text == "" {
+			args = args[:1]
+		}
+		cmd, err := parse(t, args...)
+		if err != nil || cmd.Jobs.patience() != want {
+			t.Errorf("--give-up=%s is %s, %v, want %s", text, cmd.Jobs.patience(), err, want)
 		}
 	}
 }
