@@ -109,7 +109,7 @@ func New(o Options) (*Client, error) {
 		o.UserAgent = "jobcast-client"
 	}
 	if o.Timeout < 0 || o.FirstByte < 0 {
-		return nil, errors.New("Timeout and FirstByte must not be negative")
+		return nil, errors.New("a negative Timeout or FirstByte")
 	}
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.GiveUp = orDefault(o.GiveUp, defaultGiveUp)

@@ -66,22 +66,22 @@ func (p *Problem) Is(target error) bool {
 // Refusals that callers branch on; errors.Is finds them in what the package's
 // methods return.
 const (
-	ErrUnauthenticated     = code("unauthenticated")
-	ErrForbidden           = code("forbidden")
-	ErrNotFound            = code("not_found")
-	ErrInvalid             = code("invalid")
-	ErrConflict            = code("conflict")
-	ErrLeaseLost           = code("lease_lost")
-	ErrCursorGone          = code("cursor_gone")
-	ErrIdempotencyMismatch = code("idempotency_mismatch")
-	ErrTooLarge            = code("too_large")
-	ErrConnectionLimit     = code("connection_limit")
-	ErrDraining            = code("draining")
-	ErrUnavailable         = code("unavailable")
-	ErrStorageFull         = code("storage_full")
-	ErrJobLimit            = code("job_limit")      // the client has as many jobs as it may
-	ErrKeyLimit            = code("key_limit")      // the client has as many live keys as it may
-	ErrArtifactLimit       = code("artifact_limit") // its artifacts are as large together as they may be
+	ErrUnauthenticated     = code("unauthenticated")      // no key, or none that is good
+	ErrForbidden           = code("forbidden")            // the key has not the scope
+	ErrNotFound            = code("not_found")            // also of another client's
+	ErrInvalid             = code("invalid")              // Problem.Errors says what is wrong where
+	ErrConflict            = code("conflict")             // not as the job stands; see Problem.Job
+	ErrLeaseLost           = code("lease_lost")           // the job is not this worker's any more
+	ErrCursorGone          = code("cursor_gone")          // a watch makes an EventReset of it
+	ErrIdempotencyMismatch = code("idempotency_mismatch") // the key was used for another body
+	ErrTooLarge            = code("too_large")            // the body is larger than the server's --max-body
+	ErrConnectionLimit     = code("connection_limit")     // too many live streams; tried again
+	ErrDraining            = code("draining")             // the server goes down; tried again
+	ErrUnavailable         = code("unavailable")          // something of the server's does not work; tried again
+	ErrStorageFull         = code("storage_full")         // the server has no room
+	ErrJobLimit            = code("job_limit")            // the client has as many jobs as it may
+	ErrKeyLimit            = code("key_limit")            // the client has as many live keys as it may
+	ErrArtifactLimit       = code("artifact_limit")       // its artifacts are as large together as they may be
 )
 
 // LostError says that the server could not be reached for as long as the caller
@@ -91,6 +91,7 @@ type LostError struct {
 	Err error         // of the last try
 }
 
+// Error implements error.
 func (e *LostError) Error() string {
 	return fmt.Sprintf("connection lost, given up after %s: %v", e.For.Round(time.Millisecond), e.Err)
 }
