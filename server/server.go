@@ -32,7 +32,7 @@ import (
 )
 
 // Run serves until ctx ends, then drains. What a person wants to see of the start goes
-// to out, the log to logs. A *usageError says which settings cannot be used.
+// to out, the log to logs. A *SettingError says which settings cannot be used.
 func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 	if err := set.Check(); err != nil {
 		return err
