@@ -292,7 +292,7 @@ func (s *Streams) callEnd(slots []*Slot, reason error) {
 		func() {
 			defer func() {
 				if v := recover(); v != nil {
-					s.log.Error("ending a stream panicked", "key", slot.holder.key, "kind", slot.kind,
+					s.log.Error("ending a stream panicked", "keyId", slot.holder.key, "kind", slot.kind,
 						"panic", v, "stack", string(debug.Stack()))
 				}
 			}()

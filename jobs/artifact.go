@@ -231,13 +231,13 @@ func (s *Service) removeReplaced(ctx context.Context, id string) {
 		err = s.store.ForgetGarbage(context.WithoutCancel(ctx), []string{id})
 	}
 	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrInUse) {
-		s.log.Warn("a replaced file waits for the next sweep", "file", id, "err", err)
+		s.log.Warn("a replaced file waits for the next sweep", "file", id, "error", err)
 	}
 }
 
 func (s *Service) removeFile(id string) {
 	if err := s.files.Remove(id); err != nil {
-		s.log.Warn("a file waits for the next start to be removed", "file", id, "err", err)
+		s.log.Warn("a file waits for the next start to be removed", "file", id, "error", err)
 	}
 }
 

@@ -39,7 +39,7 @@ func (p *Processor) run(l Leased) {
 	defer cancel(nil)
 	a := &attempt{
 		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor, left: make(map[string]Artifact),
-		log: p.log.With("job", l.Job.ID, "attempt", l.Job.Attempt),
+		log: p.log.With("jobId", l.Job.ID, "attempt", l.Job.Attempt),
 	}
 	defer a.leave()
 	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
@@ -170,7 +170,7 @@ func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
 		}
 		var limit *LimitError
 		if errors.As(err, &limit) { // the job goes on: its end makes room, its progress does not
-			a.log.Debug("an event was left out", "err", err)
+			a.log.Debug("an event was left out", "error", err)
 			return nil
 		}
 		if err == nil {
@@ -297,7 +297,7 @@ func (a *attempt) settle(what string, command func() error) error {
 	case errors.Is(err, ErrLeaseLost):
 		a.log.Debug("a job was taken away before its end was stored", "doing", what)
 	default:
-		a.log.Error("the end of an attempt was not stored", "doing", what, "err", err)
+		a.log.Error("the end of an attempt was not stored", "doing", what, "error", err)
 	}
 	return err
 }
@@ -306,10 +306,10 @@ func (a *attempt) settle(what string, command func() error) error {
 func (a *attempt) failure(err error) Failure {
 	var known *ActionError
 	if !errors.As(err, &known) {
-		a.log.Error("an action failed", "err", err)
+		a.log.Error("an action failed", "error", err)
 		return Failure{Class: ClassInternal, Message: "the action could not be run", Retry: true}
 	}
-	a.log.Debug("an action failed", "class", known.Class, "err", known.Err)
+	a.log.Debug("an action failed", "class", known.Class, "error", known.Err)
 	return Failure{
 		Class:   plain(known.Class, MaxErrorClassBytes),
 		Message: plain(known.Message, MaxErrorMessageBytes),

@@ -199,7 +199,7 @@ func (p *Processor) claimLoop() {
 		case errors.Is(err, ErrClosed):
 			return
 		case err != nil:
-			p.log.Warn("the processor cannot claim jobs", "err", err)
+			p.log.Warn("the processor cannot claim jobs", "error", err)
 			if !p.idle(nil, trouble.NextBackOff()) {
 				return
 			}

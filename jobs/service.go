@@ -226,7 +226,7 @@ func (s *Service) claim(ctx context.Context, c Claim) ([]Leased, error) {
 	}
 	for _, l := range got {
 		if err := s.Release(context.WithoutCancel(ctx), l); err != nil {
-			s.log.Warn("a job claimed for nobody waits for its lease to end", "job", l.Job.ID, "err", err)
+			s.log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
 		}
 	}
 	return nil, context.Cause(ctx)

@@ -83,7 +83,7 @@ func (p *Processor) sweepLoop(what string, a *alarm,
 		case p.sweeping.Err() != nil || errors.Is(err, ErrClosed):
 			return
 		case err != nil:
-			p.log.Warn("a sweep failed", "doing", what, "err", err)
+			p.log.Warn("a sweep failed", "doing", what, "error", err)
 			a.at(time.Now().Add(sweepRetry))
 			doubt = true
 		default:
@@ -132,7 +132,7 @@ func (p *Processor) prune() bool {
 	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention))
 	if err != nil {
 		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
-			p.log.Warn("old jobs could not be deleted", "err", err)
+			p.log.Warn("old jobs could not be deleted", "error", err)
 		}
 		return false
 	}
@@ -140,7 +140,7 @@ func (p *Processor) prune() bool {
 		p.log.Debug("old jobs were deleted", "jobs", n)
 	}
 	if _, err := p.svc.RemoveGarbage(p.sweeping); err != nil && p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
-		p.log.Warn("files of deleted artifacts could not be removed", "err", err)
+		p.log.Warn("files of deleted artifacts could not be removed", "error", err)
 	}
 	return more
 }

@@ -138,7 +138,7 @@ func TestAccessLog(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[0]), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"requestId": id, "client_request_id": "theirs-1", "path": "/who", "method": "GET",
+	want := map[string]any{"requestId": id, "clientRequestId": "theirs-1", "path": "/who", "method": "GET",
 		"status": 200.0, "clientId": "acme", "keyId": "k1", "addr": "127.0.0.1", "bytes": 4.0}
 	for k, v := range want {
 		if got[k] != v {

@@ -39,7 +39,7 @@ func Answer(err error, log *slog.Logger, request, command string) *Problem {
 	p := FromError(err)
 	if p.Status >= http.StatusInternalServerError {
 		p.Instance = request
-		log.Warn("command failed", "request", request, "command", command, "code", string(p.Code), "error", err)
+		log.Warn("command failed", "requestId", request, "command", command, "code", string(p.Code), "error", err)
 	}
 	return p
 }

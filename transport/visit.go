@@ -132,7 +132,7 @@ func (d *Door) logVisit(c *fiber.Ctx, v *visit) {
 	}
 	attrs := append(d.asked(c, v.id),
 		slog.Int("status", c.Response().StatusCode()),
-		slog.Duration("took", time.Since(v.start)),
+		slog.Duration("duration", time.Since(v.start)),
 	)
 	if !c.Response().IsBodyStream() {
 		attrs = append(attrs, slog.Int("bytes", len(c.Response().Body())))
@@ -157,7 +157,7 @@ func (d *Door) asked(c *fiber.Ctx, requestID string) []slog.Attr {
 		slog.String("addr", d.ClientAddr(c).String()),
 	)
 	if id := visitOf(c).foreignID; id != "" {
-		attrs = append(attrs, slog.String("client_request_id", id))
+		attrs = append(attrs, slog.String("clientRequestId", id))
 	}
 	return attrs
 }

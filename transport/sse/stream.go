@@ -198,8 +198,8 @@ func (s *stream) Closed(cause error) {
 		return // refused before it began
 	}
 	attrs := []any{
-		"request", s.id, "transport", s.format.Kind(), "client", s.principal.ClientID,
-		"key", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+		"requestId", s.id, "transport", s.format.Kind(), "clientId", s.principal.ClientID,
+		"keyId", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
 	}
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

@@ -324,8 +324,8 @@ func (s *session) Closed(cause error) {
 		s.admission.Release()
 	}
 	attrs := []any{
-		"request", s.id, "transport", kind, "client", s.who.ClientID,
-		"key", s.who.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+		"requestId", s.id, "transport", kind, "clientId", s.who.ClientID,
+		"keyId", s.who.KeyID, "events", s.sent, "duration", time.Since(s.opened),
 	}
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

@@ -110,7 +110,7 @@ func (h *Handler) handBack(leased []jobs.Leased) {
 	defer cancel()
 	for _, l := range leased {
 		if err := h.opt.Jobs.Release(ctx, l); err != nil {
-			h.opt.Log.Warn("a job claimed for nobody waits for its lease to end", "job", l.Job.ID, "error", err)
+			h.opt.Log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
 		}
 	}
 }

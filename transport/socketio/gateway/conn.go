@@ -222,8 +222,8 @@ func (n *conn) Closed(cause error) {
 		n.leave()
 	}
 	n.forget()
-	n.g.opt.Log.Info("stream ended", "request", n.request, "transport", kind, "client", n.who.ClientID,
-		"key", n.who.KeyID, "events", n.sent, "duration", time.Since(n.opened), slog.Any("cause", cause))
+	n.g.opt.Log.Info("stream ended", "requestId", n.request, "transport", kind, "clientId", n.who.ClientID,
+		"keyId", n.who.KeyID, "events", n.sent, "duration", time.Since(n.opened), slog.Any("cause", cause))
 }
 
 // leave makes the session one that cannot be resumed: its client left on purpose.

@@ -283,7 +283,7 @@ func (g *Gateway) refusal(err error, v *visit) error {
 	p := transport.FromError(err)
 	if p.Status >= fiber.StatusInternalServerError {
 		if p.Code != transport.Draining {
-			g.opt.Log.Warn("connect", "request", v.request, "transport", kind, "code", p.Code, "error", err)
+			g.opt.Log.Warn("connect", "requestId", v.request, "transport", kind, "code", p.Code, "error", err)
 		}
 		return err
 	}
