@@ -140,7 +140,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	bin, dir := binary(t), t.TempDir()
 	made := mustKeys(t, "", "create", "--client", "acme", "--data", dir)
-	l := newLedger(t, strings.TrimSpace(made.out))
+	l := newCrashRecorder(t, strings.TrimSpace(made.out))
 	for round := range crashRounds(t) {
 		p := serve(t, bin, dir)
 		l.at(p.addr)
@@ -151,7 +151,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: the load does not come through; %s", round, &p.stderr)
 		}
 		p.kill() // while everything goes on
-		l.rest()
+		l.stopLoad()
 		if t.Failed() {
 			return
 		}

@@ -35,7 +35,7 @@ func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]L
 	for i, q := range r.Queues {
 		sources[i] = Source{client, q}
 	}
-	wake, stop := s.bell.listen(sources...)
+	wake, stop := s.ready.listen(sources...)
 	defer stop()
 	over := time.NewTimer(r.Wait)
 	defer over.Stop()

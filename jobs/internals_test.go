@@ -116,40 +116,40 @@ func TestEventsFit(t *testing.T) {
 	}
 }
 
-func TestAlarm(t *testing.T) {
+func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, start := newAlarm(), time.Now()
+		d, start := newDeadline(), time.Now()
 		expect := func(want time.Duration) {
 			t.Helper()
-			if !a.wait(t.Context(), 10*time.Millisecond, time.Minute) || time.Since(start) != want {
-				t.Errorf("went off after %v, want %v", time.Since(start), want)
+			if !d.wait(t.Context(), 10*time.Millisecond, time.Minute) || time.Since(start) != want {
+				t.Errorf("passed after %v, want %v", time.Since(start), want)
 			}
 			start = time.Now()
 		}
 		expect(time.Minute) // nothing is due
-		a.at(start.Add(5 * time.Second))
-		a.at(start.Add(9 * time.Second))
-		a.at(time.Time{})
+		d.at(start.Add(5 * time.Second))
+		d.at(start.Add(9 * time.Second))
+		d.at(time.Time{})
 		expect(5 * time.Second)
-		expect(time.Minute) // it goes off once
-		a.at(start.Add(-time.Hour))
+		expect(time.Minute) // it passes once
+		d.at(start.Add(-time.Hour))
 		expect(10 * time.Millisecond) // no spinning
-		a.at(start.Add(30 * time.Second))
-		time.AfterFunc(3*time.Second, func() { a.at(time.Now().Add(time.Second)) })
+		d.at(start.Add(30 * time.Second))
+		time.AfterFunc(3*time.Second, func() { d.at(time.Now().Add(time.Second)) })
 		expect(4 * time.Second) // moved while it was waited for
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if a.wait(ctx, 0, time.Minute) {
-			t.Error("went off although its context had ended")
+		if d.wait(ctx, 0, time.Minute) {
+			t.Error("passed although its context had ended")
 		}
 	})
 }
 
-func TestBell(t *testing.T) {
-	var b bell
-	q, stopQ := b.listen(Source{"a", "q"}, Source{"a", "p"})
-	all, stopAll := b.listen(Source{})
-	rang := func(ch <-chan struct{}) bool {
+func TestNotifier(t *testing.T) {
+	var n notifier
+	q, stopQ := n.listen(Source{"a", "q"}, Source{"a", "p"})
+	all, stopAll := n.listen(Source{})
+	notified := func(ch <-chan struct{}) bool {
 		select {
 		case <-ch:
 			return true
@@ -158,24 +158,24 @@ func TestBell(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		ring   func()
+		notify func()
 		q, all bool
 	}{
-		{func() { b.ring(Source{"a", "q"}) }, true, false},
-		{func() { b.ring(Source{"a", "p"}); b.ring(Source{"a", "q"}) }, true, false},
-		{func() { b.ring(Source{"b", "q"}) }, false, false},
-		{func() { b.ring(Source{}) }, false, true},
-		{b.ringAll, true, true},
+		{func() { n.notify(Source{"a", "q"}) }, true, false},
+		{func() { n.notify(Source{"a", "p"}); n.notify(Source{"a", "q"}) }, true, false},
+		{func() { n.notify(Source{"b", "q"}) }, false, false},
+		{func() { n.notify(Source{}) }, false, true},
+		{n.notifyAll, true, true},
 	} {
-		c.ring()
-		if gotQ, gotAll := rang(q), rang(all); gotQ != c.q || gotAll != c.all || rang(q) {
-			t.Errorf("rang %v and %v, want %v and %v", gotQ, gotAll, c.q, c.all)
+		c.notify()
+		if gotQ, gotAll := notified(q), notified(all); gotQ != c.q || gotAll != c.all || notified(q) {
+			t.Errorf("notified %v and %v, want %v and %v", gotQ, gotAll, c.q, c.all)
 		}
 	}
 	stopQ()
 	stopAll()
-	if b.ringAll(); rang(q) || len(b.waiters) != 0 {
-		t.Errorf("%d sources are left", len(b.waiters))
+	if n.notifyAll(); notified(q) || len(n.waiters) != 0 {
+		t.Errorf("%d sources are left", len(n.waiters))
 	}
 }
 

@@ -104,7 +104,7 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}
-	p.runners = newRunners(o.Concurrency, o.PerClient, func() { svc.bell.ring(Source{}) })
+	p.runners = newRunners(o.Concurrency, o.PerClient, func() { svc.ready.notify(Source{}) })
 	p.work, p.interrupt = context.WithCancelCause(context.Background())
 	p.store, p.giveUp = context.WithCancel(context.Background())
 	p.sweeping, p.endSweeps = context.WithCancel(context.Background())
@@ -182,7 +182,7 @@ func (p *Processor) handBack(idle <-chan struct{}) error {
 
 // claimLoop starts an attempt on every free runner as long as there are jobs.
 func (p *Processor) claimLoop() {
-	wake, stop := p.svc.bell.listen(Source{})
+	wake, stop := p.svc.ready.listen(Source{})
 	defer stop()
 	trouble := storeBackoff()
 	for {

@@ -73,10 +73,10 @@ type Service struct {
 	ttl      time.Duration
 	log      *slog.Logger
 
-	bell     bell
-	due      *alarm // next PromoteDue
-	leases   *alarm // next ExpireLeases
-	expiries *alarm // next ExpireJobs
+	ready    notifier
+	due      *deadline // next PromoteDue
+	leases   *deadline // next ExpireLeases
+	expiries *deadline // next ExpireJobs
 	expired  atomic.Int64
 	runs     runs
 	pace     pace
@@ -99,9 +99,9 @@ func NewService(store Store, o ServiceOptions) *Service {
 		basePath: o.BasePath,
 		ttl:      o.LeaseTTL,
 		log:      o.Logger,
-		due:      newAlarm(),
-		leases:   newAlarm(),
-		expiries: newAlarm(),
+		due:      newDeadline(),
+		leases:   newDeadline(),
+		expiries: newDeadline(),
 		stopped:  make(chan struct{}),
 	}
 }
@@ -119,7 +119,7 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	}
 	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Submit(ctx, client, id.String(), spec, idem)
-	return j, replayed, s.made(j, replayed, err, func() { s.bell.ring(SourceIn(client, spec.Queue)) })
+	return j, replayed, s.made(j, replayed, err, func() { s.ready.notify(SourceIn(client, spec.Queue)) })
 }
 
 // Retry makes a new job like a failed or cancelled one, with RetryOf set.
@@ -128,9 +128,9 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
-	weight, ring := 1, s.bell.ringAll
+	weight, notify := 1, s.ready.notifyAll
 	if old, err := s.store.Get(ctx, client, of); err == nil { // else Retry says what is wrong
-		ring = func() { s.bell.ring(sourceOf(old)) }
+		notify = func() { s.ready.notify(sourceOf(old)) }
 		weight = weigh(1, len(old.Actions)+len(old.Payload)+len(old.Metadata))
 	}
 	if err := s.pace.enter(ctx, client, weight); err != nil {
@@ -138,19 +138,19 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 	}
 	defer s.pace.leave(client, weight)
 	j, replayed, err = s.store.Retry(ctx, client, of, id.String(), idem)
-	return j, replayed, s.made(j, replayed, err, ring)
+	return j, replayed, s.made(j, replayed, err, notify)
 }
 
-// made lets a new job be found. If the fate of its commit is unknown, ring makes
+// made lets a new job be found. If the fate of its commit is unknown, notify makes
 // those who wait look for it.
-func (s *Service) made(j Job, replayed bool, err error, ring func()) error {
+func (s *Service) made(j Job, replayed bool, err error, notify func()) error {
 	switch {
 	case err == nil && !replayed:
 		s.announce(j)
 	case err != nil && !refused(err):
 		s.due.at(time.Now())
 		s.expiries.at(time.Now())
-		ring()
+		notify()
 	}
 	return err
 }
@@ -167,7 +167,7 @@ func (s *Service) announce(j Job) {
 	if j.NextAttemptAt != nil || j.RunAt != nil {
 		s.due.at(time.Now())
 	}
-	s.bell.ring(sourceOf(j))
+	s.ready.notify(sourceOf(j))
 }
 
 // Get returns a job of client, whole.
@@ -241,7 +241,7 @@ func (s *Service) Release(ctx context.Context, l Leased) error {
 	}
 	if err == nil || !refused(err) { // it may have been committed
 		s.due.at(time.Now()) // whether a job handed back must be promoted is the store's affair
-		s.bell.ring(sourceOf(l.Job))
+		s.ready.notify(sourceOf(l.Job))
 	}
 	if err != nil {
 		return fmt.Errorf("release job %s: %w", l.Job.ID, err)

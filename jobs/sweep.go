@@ -70,10 +70,10 @@ func (p *Processor) expiryLoop() {
 	}, func() {})
 }
 
-// sweepLoop runs sweep at its start, when a goes off, and every safetyTick. After
+// sweepLoop runs sweep at its start, when due passes, and every safetyTick. After
 // each batch that was not empty it calls found and wakes those for whom there is a
 // job now: everyone, if a batch before it failed, which may have taken effect.
-func (p *Processor) sweepLoop(what string, a *alarm,
+func (p *Processor) sweepLoop(what string, due *deadline,
 	sweep func(context.Context, int) (Swept, error), found func(),
 ) {
 	doubt := false
@@ -84,25 +84,25 @@ func (p *Processor) sweepLoop(what string, a *alarm,
 			return
 		case err != nil:
 			p.log.Warn("a sweep failed", "doing", what, "error", err)
-			a.at(time.Now().Add(sweepRetry))
+			due.at(time.Now().Add(sweepRetry))
 			doubt = true
 		default:
-			a.at(out.Next)
+			due.at(out.Next)
 			if out.N > 0 || doubt {
 				found()
 			}
 			for _, s := range out.Ready {
-				p.svc.bell.ring(s)
+				p.svc.ready.notify(s)
 			}
 			if doubt {
-				p.svc.bell.ringAll()
+				p.svc.ready.notifyAll()
 			}
 			doubt = false
 		}
 		if out.N >= sweepBatch {
 			continue
 		}
-		if !a.wait(p.sweeping, sweepFloor, safetyTick) {
+		if !due.wait(p.sweeping, sweepFloor, safetyTick) {
 			return
 		}
 	}

@@ -27,54 +27,54 @@ func sourceOf(j Job) Source {
 	return SourceIn(j.ClientID, *j.Queue)
 }
 
-// bell wakes those who wait for jobs. A ring may be in vain; it is never
+// notifier wakes those who wait for jobs. A notification may be in vain; it is never
 // missed by a waiter who listens before looking.
-type bell struct {
+type notifier struct {
 	mu      sync.Mutex // guards waiters
 	waiters map[Source]map[chan struct{}]struct{}
 }
 
-// listen returns a channel that receives after each ring of one of the sources
-// (rings in quick succession count as one), and a function that ends it. The
-// bell is the only sender; nobody closes the channel.
-func (b *bell) listen(sources ...Source) (<-chan struct{}, func()) {
+// listen returns a channel that receives after each notification of one of the
+// sources (some in quick succession count as one), and a function that ends it. The
+// notifier is the only sender; nobody closes the channel.
+func (n *notifier) listen(sources ...Source) (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.waiters == nil {
-		b.waiters = make(map[Source]map[chan struct{}]struct{})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiters == nil {
+		n.waiters = make(map[Source]map[chan struct{}]struct{})
 	}
 	for _, s := range sources {
-		if b.waiters[s] == nil {
-			b.waiters[s] = make(map[chan struct{}]struct{})
+		if n.waiters[s] == nil {
+			n.waiters[s] = make(map[chan struct{}]struct{})
 		}
-		b.waiters[s][ch] = struct{}{}
+		n.waiters[s][ch] = struct{}{}
 	}
 	return ch, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		for _, s := range sources {
-			delete(b.waiters[s], ch)
-			if len(b.waiters[s]) == 0 {
-				delete(b.waiters, s)
+			delete(n.waiters[s], ch)
+			if len(n.waiters[s]) == 0 {
+				delete(n.waiters, s)
 			}
 		}
 	}
 }
 
-// ring wakes everyone who listens to s.
-func (b *bell) ring(s Source) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	wakeAll(b.waiters[s])
+// notify wakes everyone who listens to s.
+func (n *notifier) notify(s Source) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	wakeAll(n.waiters[s])
 }
 
-// ringAll wakes everyone, which costs a claim of each: it is for when a job may have
+// notifyAll wakes everyone, which costs a claim of each: it is for when a job may have
 // become claimable and nobody knows where.
-func (b *bell) ringAll() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, chans := range b.waiters {
+func (n *notifier) notifyAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, chans := range n.waiters {
 		wakeAll(chans)
 	}
 }
@@ -93,57 +93,57 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// alarm is a time at which a sweep is due; it only ever gets earlier until it
-// goes off.
-type alarm struct {
+// deadline is a time at which a sweep is due; it only ever gets earlier until it
+// has passed.
+type deadline struct {
 	moved chan struct{} // capacity one; sent to by at, never closed
 
 	mu   sync.Mutex // guards next
 	next time.Time  // zero: nothing is known to be due
 }
 
-func newAlarm() *alarm { return &alarm{moved: make(chan struct{}, 1)} }
+func newDeadline() *deadline { return &deadline{moved: make(chan struct{}, 1)} }
 
 // at asks for a sweep at t or before; a zero t asks for nothing. What is asked
 // for is a time from now on: if the system's clock is set meanwhile, it stays.
-func (a *alarm) at(t time.Time) {
+func (d *deadline) at(t time.Time) {
 	if t.IsZero() {
 		return
 	}
 	t = time.Now().Add(time.Until(t))
-	a.mu.Lock()
-	earlier := a.next.IsZero() || t.Before(a.next)
+	d.mu.Lock()
+	earlier := d.next.IsZero() || t.Before(d.next)
 	if earlier {
-		a.next = t
+		d.next = t
 	}
-	a.mu.Unlock()
+	d.mu.Unlock()
 	if earlier {
-		signal(a.moved)
+		signal(d.moved)
 	}
 }
 
-// wait returns true when the alarm goes off, at the latest after longest and
+// wait returns true once the deadline has passed, at the latest after longest and
 // at the earliest after shortest; false when ctx has ended.
-func (a *alarm) wait(ctx context.Context, shortest, longest time.Duration) bool {
+func (d *deadline) wait(ctx context.Context, shortest, longest time.Duration) bool {
 	start := time.Now()
 	timer := time.NewTimer(longest)
 	defer timer.Stop()
 	for {
-		a.mu.Lock()
-		d := longest - time.Since(start)
-		if !a.next.IsZero() {
-			d = min(d, time.Until(a.next))
+		d.mu.Lock()
+		left := longest - time.Since(start)
+		if !d.next.IsZero() {
+			left = min(left, time.Until(d.next))
 		}
-		a.mu.Unlock()
-		timer.Reset(max(d, shortest-time.Since(start)))
+		d.mu.Unlock()
+		timer.Reset(max(left, shortest-time.Since(start)))
 		select {
 		case <-ctx.Done():
 			return false
-		case <-a.moved:
+		case <-d.moved:
 		case <-timer.C:
-			a.mu.Lock()
-			a.next = time.Time{}
-			a.mu.Unlock()
+			d.mu.Lock()
+			d.next = time.Time{}
+			d.mu.Unlock()
 			return true
 		}
 	}

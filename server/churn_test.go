@@ -75,7 +75,7 @@ func (c *crowd) run(n int) {
 // looks at every byte that arrived.
 func (c *crowd) visit(tenant int) {
 	c.visits.Add(1)
-	t := &tap{dial: c.dial, reset: rand.IntN(2) == 0}
+	t := &recordingDialer{dial: c.dial, reset: rand.IntN(2) == 0}
 	if rand.IntN(4) == 0 {
 		t.most = 200 + rand.IntN(3000) // in the middle of a frame, most likely
 	}
@@ -91,7 +91,7 @@ func (c *crowd) visit(tenant int) {
 	}
 }
 
-func (c *crowd) read(t *tap, tenant int) {
+func (c *crowd) read(t *recordingDialer, tenant int) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), readTime)
 	defer cancel()
 	rooms := c.rooms(tenant)
@@ -129,7 +129,7 @@ func (c *crowd) read(t *tap, tenant int) {
 }
 
 // failed says that a reader could not go on, unless that was its way to leave.
-func (c *crowd) failed(t *tap, tr transporttest.Transport, what string, err error) {
+func (c *crowd) failed(t *recordingDialer, tr transporttest.Transport, what string, err error) {
 	if c.strict && t.most == 0 {
 		c.t.Errorf("%s: %s: %v", tr.Name, what, err)
 	}
@@ -204,26 +204,26 @@ func emits(t *testing.T, w *transporttest.Work) bool {
 
 // resident is a reader that stays.
 type resident struct {
-	tenant int
-	name   string
-	log    *transporttest.Log
-	reader transporttest.Reader
-	tap    *tap
-	got    []transporttest.Item
-	err    error
+	tenant   int
+	name     string
+	log      *transporttest.Log
+	reader   transporttest.Reader
+	recorded *recordingDialer
+	got      []transporttest.Item
+	err      error
 }
 
 // settle opens a reader of a tenant's log over each transport.
 func (c *crowd) settle(tenant int, log *transporttest.Log) []*resident {
 	var all []*resident
 	for _, tr := range c.transports {
-		t := &tap{dial: c.dial}
+		t := &recordingDialer{dial: c.dial}
 		caller := transporttest.Caller{Dial: t.Dial, Secret: c.secrets[tenant]}
 		r, err := tr.Open(c.t.Context(), caller, transporttest.Opening{From: "start"})
 		if err != nil {
 			c.t.Fatalf("%s: %v", tr.Name, err)
 		}
-		all = append(all, &resident{tenant: tenant, name: tr.Name + " of " + log.Client, log: log, reader: r, tap: t})
+		all = append(all, &resident{tenant: tenant, name: tr.Name + " of " + log.Client, log: log, reader: r, recorded: t})
 	}
 	return all
 }
@@ -254,7 +254,7 @@ func (r *resident) check(t *testing.T) {
 		return
 	}
 	transporttest.Same(t, r.got, r.log.Entries(""))
-	if tag := r.tap.found(others(r.tenant)); tag != "" {
+	if tag := r.recorded.found(others(r.tenant)); tag != "" {
 		t.Errorf("%s got an event of %s", r.name, tag)
 	}
 }

@@ -42,7 +42,7 @@ type column struct {
 }
 
 // columns are what everybody asks for.
-func (c *court) columns(jobToken string) []column {
+func (c *isolationFixture) columns(jobToken string) []column {
 	a, u := c.acme, c.umbra
 	job, place := a.job.Job, a.log.Entries("")[3].ID
 	return []column{
@@ -59,7 +59,7 @@ func (c *court) columns(jobToken string) []column {
 }
 
 // callers are the rows: what each of them gets in each column.
-func (c *court) callers(jobToken string) []who {
+func (c *isolationFixture) callers(jobToken string) []who {
 	a, u := c.acme, c.umbra
 	_, watcher := c.server.Key(a.log.Client, auth.KeyOptions{}, auth.Watch)
 	id, revoked := c.server.Key(a.log.Client, auth.KeyOptions{})
@@ -97,7 +97,7 @@ func TestIsolation(t *testing.T) {
 	for _, tr := range transporttest.Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
 			t.Parallel()
-			c := newCourt(t, tr)
+			c := newIsolationFixture(t, tr)
 			jobToken := c.mint(c.acme.key, `{"jobId":"`+c.acme.job.Job+`"}`)
 			columns := c.columns(jobToken)
 			for _, w := range c.callers(jobToken) {
@@ -114,13 +114,13 @@ func TestIsolation(t *testing.T) {
 }
 
 // cell asks one thing as one caller.
-func (c *court) cell(w who, col column, expect want) {
+func (c *isolationFixture) cell(w who, col column, expect want) {
 	c.Helper()
 	if col.submit && c.tr.Accept == "" {
 		return // jobs are submitted over HTTP alone
 	}
 	c.cells++
-	t := &tap{dial: c.server.Dial}
+	t := &recordingDialer{dial: c.server.Dial}
 	w.caller.Dial, w.caller.Second = t.Dial, col.second
 	if w.caller.Secret == "" && col.second != "" { // whoever holds a token is who it says
 		w.tenant = c.acme
@@ -155,7 +155,7 @@ func (c *court) cell(w who, col column, expect want) {
 
 // secrets are the words that a caller must not get: those of other tenants, and
 // in a refusal also those of its own.
-func (c *court) secrets(w who, expect want) []string {
+func (c *isolationFixture) secrets(w who, expect want) []string {
 	var words []string
 	for _, n := range []*tenant{c.acme, c.umbra} {
 		switch {
@@ -172,7 +172,7 @@ func (c *court) secrets(w who, expect want) []string {
 var codes = map[int]string{400: "ambiguous_credentials", 401: "unauthenticated", 403: "forbidden", 404: "not_found"}
 
 // refused checks a refusal, and that it is the one for a job that does not exist.
-func (c *court) refused(name string, w who, o transporttest.Opening, expect want) {
+func (c *isolationFixture) refused(name string, w who, o transporttest.Opening, expect want) {
 	c.Helper()
 	got := c.refusal(name, w, o)
 	if got["status"] != strconv.Itoa(int(expect)) || got["code"] != codes[int(expect)] {
@@ -194,7 +194,7 @@ func (c *court) refused(name string, w who, o transporttest.Opening, expect want
 
 // refusal opens a reader that must be refused, and returns what the answer says
 // but for its own id and the job that was asked for.
-func (c *court) refusal(name string, w who, o transporttest.Opening) map[string]string {
+func (c *isolationFixture) refusal(name string, w who, o transporttest.Opening) map[string]string {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), readTime)
 	defer cancel()
@@ -209,7 +209,7 @@ func (c *court) refusal(name string, w who, o transporttest.Opening) map[string]
 	return c.plain(name, refusal.Status, refusal.Header, refusal.Body, o.Job)
 }
 
-func (c *court) plain(name string, status int, header http.Header, body []byte, job string) map[string]string {
+func (c *isolationFixture) plain(name string, status int, header http.Header, body []byte, job string) map[string]string {
 	c.Helper()
 	text := string(body)
 	if job != "" {
@@ -236,7 +236,7 @@ func (c *court) plain(name string, status int, header http.Header, body []byte, 
 
 // shown opens a reader that gets the events of its room, also those that are
 // committed meanwhile, and nothing else.
-func (c *court) shown(name string, w who, o transporttest.Opening, resets bool) {
+func (c *isolationFixture) shown(name string, w who, o transporttest.Opening, resets bool) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), readTime)
 	defer cancel()
@@ -279,7 +279,7 @@ func (c *court) shown(name string, w who, o transporttest.Opening, resets bool) 
 }
 
 // submit repeats a call of acme to the letter.
-func (c *court) submit(name string, w who, expect want) {
+func (c *isolationFixture) submit(name string, w who, expect want) {
 	c.Helper()
 	a := c.ask(w.caller, "/v1/jobs", sameBody, c.tr.Accept, sameKey)
 	if expect > 0 {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// What tidy goes by. The collector lets the heap grow to twice of what lives in
+// What trimMemory goes by. The collector lets the heap grow to twice of what lives in
 // it, and as long as nothing is allocated it does not run at all: what a crowd of
 // clients left behind when they connected would stay for as long as they are idle.
 const (
-	tidyEvery = 10 * time.Second // between two looks
+	trimEvery = 10 * time.Second // between two looks
 	quietRate = 2 << 20          // bytes allocated in a second; below it the server has little to do: heartbeats of 10,000 make 1 MB
 	minWaste  = 2 << 20          // bytes beyond what lives that are not worth a collection
 	maxWaste  = 4                // so is less than one in so many of those that live
@@ -38,44 +38,44 @@ func readHeap() footprint {
 	return h
 }
 
-// untidy reports whether the server has been quiet since before, and a collection
+// wasteful reports whether the server has been quiet since before, and a collection
 // is worth its while; stuck is waste that an earlier one did not end.
-func (h footprint) untidy(before footprint, since time.Duration, stuck uint64) bool {
+func (h footprint) wasteful(before footprint, since time.Duration, stuck uint64) bool {
 	quiet := float64(h.allocated-before.allocated) < quietRate*since.Seconds()
 	return quiet && h.waste > stuck+max(minWaste, h.live/maxWaste)
 }
 
-// tidier looks now and then whether there is something to tidy up.
-type tidier struct {
+// trimmer looks now and then whether there is waste worth a collection.
+type trimmer struct {
 	before footprint // at the last look
 	stuck  uint64    // waste that the last collection did not end
 }
 
 // look collects garbage and gives free memory back to the system if the server was
 // quiet since the last look, and reports whether it did.
-func (t *tidier) look(since time.Duration) bool {
+func (t *trimmer) look(since time.Duration) bool {
 	h := readHeap()
 	t.stuck = min(t.stuck, h.waste)
-	untidy := h.untidy(t.before, since, t.stuck)
-	if untidy {
+	wasteful := h.wasteful(t.before, since, t.stuck)
+	if wasteful {
 		debug.FreeOSMemory()
 		t.stuck = readHeap().waste
 	}
 	t.before = h
-	return untidy
+	return wasteful
 }
 
-// tidy looks every tidyEvery until ctx ends.
-func tidy(ctx context.Context) {
-	ticker := time.NewTicker(tidyEvery)
+// trimMemory looks every trimEvery until ctx ends.
+func trimMemory(ctx context.Context) {
+	ticker := time.NewTicker(trimEvery)
 	defer ticker.Stop()
-	t := tidier{before: readHeap()}
+	t := trimmer{before: readHeap()}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			t.look(tidyEvery)
+			t.look(trimEvery)
 		}
 	}
 }

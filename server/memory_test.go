@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestUntidy(t *testing.T) {
+func TestWasteful(t *testing.T) {
 	const mb = 1 << 20
 	for name, tc := range map[string]struct {
 		allocated, live, waste, stuck uint64
@@ -24,42 +24,42 @@ func TestUntidy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := footprint{allocated: 1000 * mb, live: tc.live}
 			now := footprint{allocated: before.allocated + tc.allocated, live: tc.live, waste: tc.waste}
-			if got := now.untidy(before, 10*time.Second, tc.stuck); got != tc.want {
-				t.Errorf("untidy: %t", got)
+			if got := now.wasteful(before, 10*time.Second, tc.stuck); got != tc.want {
+				t.Errorf("wasteful: %t", got)
 			}
 		})
 	}
 }
 
-// garbage is where TestTidier puts what it throws away.
+// garbage is where TestTrimmer puts what it throws away.
 var garbage [][]byte
 
 // While the process allocates much nothing is collected; once it is quiet what it left
 // behind goes back to the system, once.
-func TestTidier(t *testing.T) {
+func TestTrimmer(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection but ours
 	debug.FreeOSMemory()
 	stuck := readHeap().waste // by what other tests left
-	k := tidier{before: readHeap(), stuck: stuck}
-	for range 2 * tidyEvery / time.Second {
+	k := trimmer{before: readHeap(), stuck: stuck}
+	for range 2 * trimEvery / time.Second {
 		garbage = append(garbage, make([]byte, quietRate))
 	}
 	made := uint64(len(garbage)) * quietRate
-	if k.look(tidyEvery) {
+	if k.look(trimEvery) {
 		t.Error("a busy process was held up")
 	}
 	if readHeap().waste < stuck+made/2 {
 		t.Fatal("there is no waste")
 	}
 	garbage = nil
-	if !k.look(tidyEvery) {
+	if !k.look(trimEvery) {
 		t.Error("the waste was left alone")
 	}
 	if left := readHeap().waste; left > stuck+made/4 {
 		t.Errorf("%d bytes are still wasted, %d before", left, stuck)
 	}
 	for range 3 {
-		if k.look(tidyEvery) {
+		if k.look(trimEvery) {
 			t.Error("collected once more for nothing")
 		}
 	}

@@ -41,7 +41,7 @@ type guest struct {
 	works  []*transporttest.Work // running
 	ended  []string              // jobs that have ended
 	places map[string]string     // by room: where it was left
-	link   *link
+	model  *websocketModel
 
 	busy sync.WaitGroup // writers
 	mu   sync.Mutex     // guards err
@@ -62,7 +62,7 @@ func newGuest(t *testing.T, rt *rapid.T, server transporttest.Server, client str
 }
 
 func (g *guest) leave() {
-	g.link.close()
+	g.model.close()
 	g.busy.Wait()
 }
 
@@ -71,7 +71,7 @@ func (g *guest) connect(rt *rapid.T) {
 	if err != nil {
 		rt.Fatalf("connect: %v", err)
 	}
-	g.link = newLink(socket)
+	g.model = newWebsocketModel(socket)
 }
 
 // step does one thing that chance picks.
@@ -90,7 +90,7 @@ func (g *guest) step(rt *rapid.T) {
 	case "end":
 		g.end(rt)
 	case "answers":
-		g.link.until(g.t, rt, "every message is answered", g.link.answered)
+		g.model.until(g.t, rt, "every message is answered", g.model.answered)
 	case "everything":
 		g.everything(rt)
 	case "cut":
@@ -110,7 +110,7 @@ func (g *guest) rooms() []string {
 
 // join subscribes to a room that is not joined, from a place that chance picks.
 func (g *guest) join(rt *rapid.T, room string) {
-	if g.link.knows(room) {
+	if g.model.knows(room) {
 		return
 	}
 	a := ask{join: true}
@@ -134,7 +134,7 @@ func (g *guest) say(rt *rapid.T, room string, a ask) {
 	} else {
 		a.low, a.high = seqOf(g.log.Head()), math.MaxUint64
 	}
-	if err := g.link.say(room, a); err != nil {
+	if err := g.model.say(room, a); err != nil {
 		rt.Fatalf("say: %v", err)
 	}
 }
@@ -142,14 +142,14 @@ func (g *guest) say(rt *rapid.T, room string, a ask) {
 // again subscribes to a room that is joined already. If its job ends before the
 // message arrives, that joins it anew.
 func (g *guest) again(rt *rapid.T) {
-	if live := g.link.live(); len(live) > 0 {
+	if live := g.model.live(); len(live) > 0 {
 		g.say(rt, rapid.SampledFrom(live).Draw(rt, "room"), ask{join: true, again: true})
 	}
 }
 
 // part leaves a room, also one whose history is still being read.
 func (g *guest) part(rt *rapid.T) {
-	if joined := g.link.joined(); len(joined) > 0 {
+	if joined := g.model.joined(); len(joined) > 0 {
 		g.say(rt, rapid.SampledFrom(joined).Draw(rt, "room"), ask{})
 	}
 }
@@ -197,22 +197,22 @@ func (g *guest) everything(rt *rapid.T) {
 		entries := g.log.Entries(room)
 		last[room] = entries[len(entries)-1].ID
 	}
-	g.link.until(g.t, rt, "all that was written has come", func() bool { return g.link.answered() && g.link.reached(last) })
+	g.model.until(g.t, rt, "all that was written has come", func() bool { return g.model.answered() && g.model.reached(last) })
 	g.check(rt)
 }
 
 // cut ends the connection without a word and checks what it brought.
 func (g *guest) cut(rt *rapid.T) {
-	g.link.close()
+	g.model.close()
 	g.written(rt)
 	g.check(rt)
 }
 
 // check compares the stretches that are over with what was committed.
 func (g *guest) check(rt *rapid.T) {
-	over, fault := g.link.over()
+	over, fault := g.model.over()
 	if fault != "" {
-		rt.Fatalf("%s\n%s", fault, g.link.story())
+		rt.Fatalf("%s\n%s", fault, g.model.story())
 	}
 	for _, s := range over {
 		want := g.log.After(rt, s.room, s.start)
@@ -221,7 +221,7 @@ func (g *guest) check(rt *rapid.T) {
 			want = want[:n]
 		}
 		if len(want) != len(s.got) {
-			rt.Errorf("room %q from %s to %s: %d events came of %d\n%s", s.room, s.start, s.place, len(s.got), len(want), g.link.story())
+			rt.Errorf("room %q from %s to %s: %d events came of %d\n%s", s.room, s.start, s.place, len(s.got), len(want), g.model.story())
 		}
 		transporttest.Same(rt, s.got, want)
 		g.places[s.room] = s.place

@@ -48,7 +48,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 		return unlessStopped(ctx, fmt.Errorf("listen on %s: %w", set.Addr, err))
 	}
 	srv.start(ln)
-	if err := srv.greet(ctx, out); err != nil {
+	if err := srv.announce(ctx, out); err != nil {
 		log.Error("first start", "error", err)
 	}
 	select {
@@ -217,7 +217,7 @@ func (s *server) start(ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.verifies = cancel
 	s.running.Go(func() { s.verifier.Run(ctx) })
-	s.running.Go(func() { tidy(ctx) })
+	s.running.Go(func() { trimMemory(ctx) })
 	s.processor.Start()
 	s.running.Go(func() {
 		if err := s.app.Listener(s.ln); err != nil && !s.door.Draining() {

@@ -14,8 +14,8 @@ import (
 // demoClient is made at the very first start, so that there is something to try.
 const demoClient = "demo"
 
-// greet prints where the server is and, at a first start, a key to use it with.
-func (s *server) greet(ctx context.Context, out io.Writer) error {
+// announce prints where the server is and, at a first start, a key to use it with.
+func (s *server) announce(ctx context.Context, out io.Writer) error {
 	url, socket := baseURL(s.ln.Addr()), ""
 	if addr, ok := s.ln.Addr().(*net.UnixAddr); ok {
 		socket = addr.Name

@@ -13,19 +13,19 @@ import (
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
-// keeper is a hub that does what none may do: it keeps connections that belong
+// leakyHub is a hub that does what none may do: it keeps connections that belong
 // to the HTTP server, which uses them again once their handler has returned.
-type keeper struct {
+type leakyHub struct {
 	handlers sync.WaitGroup
 
-	mu   sync.Mutex        // guards everything below
-	kept []keptConn        // newest last
-	open map[net.Conn]bool // a handler runs on it
-	sent int
+	mu     sync.Mutex        // guards everything below
+	leaked []leakedConn      // newest last
+	open   map[net.Conn]bool // a handler runs on it
+	sent   int
 }
 
 // keptConn is a connection and whose events are written to it.
-type keptConn struct {
+type leakedConn struct {
 	tenant string
 	conn   interface {
 		NetConn() net.Conn
@@ -33,17 +33,17 @@ type keptConn struct {
 	}
 }
 
-// maxKept bounds the connections of a keeper.
-const maxKept = 200
+// maxLeaked bounds the connections of a leaky hub.
+const maxLeaked = 200
 
 // start serves and publishes until the test ends, and returns how to connect.
-func (k *keeper) start(t *testing.T) func(ctx context.Context) (net.Conn, error) {
+func (h *leakyHub) start(t *testing.T) func(ctx context.Context) (net.Conn, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	app := fiber.New(fiber.Config{DisableStartupMessage: true}) // KeepHijackedConns is off
-	app.Get("/v1/ws", websocket.New(k.serve))
+	app.Get("/v1/ws", websocket.New(h.serve))
 	var busy sync.WaitGroup
 	busy.Go(func() {
 		if err := app.Listener(ln); err != nil {
@@ -51,14 +51,14 @@ func (k *keeper) start(t *testing.T) func(ctx context.Context) (net.Conn, error)
 		}
 	})
 	stop := make(chan struct{})
-	busy.Go(func() { every(stop, func() bool { k.publish(); return true }) })
+	busy.Go(func() { every(stop, func() bool { h.publish(); return true }) })
 	t.Cleanup(func() {
 		close(stop)
 		if err := app.Shutdown(); err != nil {
 			t.Error(err)
 		}
 		busy.Wait()
-		k.handlers.Wait()
+		h.handlers.Wait()
 	})
 	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
@@ -68,45 +68,45 @@ func (k *keeper) start(t *testing.T) func(ctx context.Context) (net.Conn, error)
 
 // serve is the handler: it joins, waits for the peer to leave, and forgets to
 // leave the hub.
-func (k *keeper) serve(c *websocket.Conn) {
-	k.handlers.Add(1)
-	defer k.handlers.Done()
+func (h *leakyHub) serve(c *websocket.Conn) {
+	h.handlers.Add(1)
+	defer h.handlers.Done()
 	if _, _, err := c.ReadMessage(); err != nil {
 		return
 	}
-	inner := keptConn{tenant: c.Headers("Authorization")[len("Bearer "):], conn: c.Conn}
-	k.join(inner)
+	inner := leakedConn{tenant: c.Headers("Authorization")[len("Bearer "):], conn: c.Conn}
+	h.join(inner)
 	for {
 		if _, _, err := c.ReadMessage(); err != nil {
 			break
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.open, inner.conn.NetConn())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.open, inner.conn.NetConn())
 }
 
-func (k *keeper) join(c keptConn) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (h *leakyHub) join(c leakedConn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if c.conn.WriteMessage(websocket.TextMessage, []byte(`{"event":"subscribed","data":{}}`)) != nil {
 		return
 	}
-	k.open[c.conn.NetConn()] = true
-	k.kept = append(k.kept, c)
-	k.kept = k.kept[max(0, len(k.kept)-maxKept):]
+	h.open[c.conn.NetConn()] = true
+	h.leaked = append(h.leaked, c)
+	h.leaked = h.leaked[max(0, len(h.leaked)-maxLeaked):]
 }
 
 // publish writes an event of every tenant to the connections kept for it. It
 // spares those that no handler runs on: nobody would get it, and the race
 // detector would, rightly, say that the server writes to them too.
-func (k *keeper) publish() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.sent++
-	for _, c := range k.kept {
-		if k.open[c.conn.NetConn()] {
-			text := fmt.Sprintf(`{"event":"job.event","data":{"id":"e-%d","message":"%s/%d"}}`, k.sent, c.tenant, k.sent)
+func (h *leakyHub) publish() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sent++
+	for _, c := range h.leaked {
+		if h.open[c.conn.NetConn()] {
+			text := fmt.Sprintf(`{"event":"job.event","data":{"id":"e-%d","message":"%s/%d"}}`, h.sent, c.tenant, h.sent)
 			_ = c.conn.WriteMessage(websocket.TextMessage, []byte(text)) // a peer that has left
 		}
 	}
@@ -115,8 +115,8 @@ func (k *keeper) publish() {
 // TestChurnSeesLeaks: the same crowd at a hub that keeps connections of the
 // server sees events of others, so TestChurn would.
 func TestChurnSeesLeaks(t *testing.T) {
-	k := &keeper{open: make(map[net.Conn]bool)}
-	c := &crowd{t: t, dial: k.start(t), rooms: func(int) []transporttest.Opening { return []transporttest.Opening{{}} }}
+	h := &leakyHub{open: make(map[net.Conn]bool)}
+	c := &crowd{t: t, dial: h.start(t), rooms: func(int) []transporttest.Opening { return []transporttest.Opening{{}} }}
 	for _, tr := range transporttest.Transports() {
 		if tr.Name == "websocket" {
 			c.transports = append(c.transports, tr)

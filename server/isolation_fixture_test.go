@@ -42,8 +42,9 @@ func (n *tenant) epoch() string {
 	return epoch + "-"
 }
 
-// court is a server with two tenants; acme is the one that is spied on.
-type court struct {
+// isolationFixture is a server with two tenants; acme is the one that others try to
+// read.
+type isolationFixture struct {
 	*testing.T
 	server      *booted
 	tr          transporttest.Transport
@@ -51,47 +52,47 @@ type court struct {
 	cells       int
 }
 
-func newCourt(t *testing.T, tr transporttest.Transport) *court {
+func newIsolationFixture(t *testing.T, tr transporttest.Transport) *isolationFixture {
 	server, ok := boot(t, transporttest.Options{}).(*booted)
 	if !ok {
 		t.Fatal("no program")
 	}
-	c := &court{T: t, server: server, tr: tr}
-	c.acme, c.umbra = c.tenant("acme-5d1c"), c.tenant("umbra-77e0")
-	a := c.ask(transporttest.Caller{Dial: server.Dial, Secret: c.acme.key}, "/v1/jobs", sameBody, "*/*", sameKey)
-	c.acme.called = c.adopt(c.acme, a).Job
-	return c
+	f := &isolationFixture{T: t, server: server, tr: tr}
+	f.acme, f.umbra = f.tenant("acme-5d1c"), f.tenant("umbra-77e0")
+	a := f.ask(transporttest.Caller{Dial: server.Dial, Secret: f.acme.key}, "/v1/jobs", sameBody, "*/*", sameKey)
+	f.acme.called = f.adopt(f.acme, a).Job
+	return f
 }
 
-func (c *court) tenant(name string) *tenant {
-	_, key := c.server.Key(name, auth.KeyOptions{})
-	n := &tenant{log: transporttest.NewLog(c.server, name), key: key}
+func (f *isolationFixture) tenant(name string) *tenant {
+	_, key := f.server.Key(name, auth.KeyOptions{})
+	n := &tenant{log: transporttest.NewLog(f.server, name), key: key}
 	body := `{"queue":"watched","payload":"` + n.payload() + `","metadata":{"a":"` + n.metadata() + `"}}`
-	n.job = c.adopt(n, c.ask(transporttest.Caller{Dial: c.server.Dial, Secret: key}, "/v1/jobs", body, "*/*", ""))
-	n.job.Claim(c)
-	n.spare = n.log.Begin(c)
-	n.job.Emit(c, 4, 2)
-	n.spare.Emit(c, 2, 2)
-	n.token = c.mint(key, "{}")
+	n.job = f.adopt(n, f.ask(transporttest.Caller{Dial: f.server.Dial, Secret: key}, "/v1/jobs", body, "*/*", ""))
+	n.job.Claim(f)
+	n.spare = n.log.Begin(f)
+	n.job.Emit(f, 4, 2)
+	n.spare.Emit(f, 2, 2)
+	n.token = f.mint(key, "{}")
 	return n
 }
 
 // adopt takes note of the job that an answer says was made.
-func (c *court) adopt(n *tenant, a answer) *transporttest.Work {
-	c.Helper()
-	j, err := c.server.Jobs().Get(c.Context(), n.log.Client, path.Base(a.header.Get("Location")))
+func (f *isolationFixture) adopt(n *tenant, a answer) *transporttest.Work {
+	f.Helper()
+	j, err := f.server.Jobs().Get(f.Context(), n.log.Client, path.Base(a.header.Get("Location")))
 	if err != nil {
-		c.Fatalf("the job of %d %s: %v", a.status, a.body, err)
+		f.Fatalf("the job of %d %s: %v", a.status, a.body, err)
 	}
-	return n.log.Adopt(c, j)
+	return n.log.Adopt(f, j)
 }
 
-func (c *court) mint(key, body string) string {
-	c.Helper()
-	a := c.ask(transporttest.Caller{Dial: c.server.Dial, Secret: key}, "/v1/tokens", body, "*/*", "")
+func (f *isolationFixture) mint(key, body string) string {
+	f.Helper()
+	a := f.ask(transporttest.Caller{Dial: f.server.Dial, Secret: key}, "/v1/tokens", body, "*/*", "")
 	var made struct{ Token string }
 	if err := json.Unmarshal(a.body, &made); err != nil || a.status != http.StatusCreated {
-		c.Fatalf("%d %s", a.status, a.body)
+		f.Fatalf("%d %s", a.status, a.body)
 	}
 	return made.Token
 }
@@ -104,13 +105,13 @@ type answer struct {
 }
 
 // ask makes a POST.
-func (c *court) ask(caller transporttest.Caller, target, body, accept, idem string) answer {
-	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), readTime)
+func (f *isolationFixture) ask(caller transporttest.Caller, target, body, accept, idem string) answer {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), readTime)
 	defer cancel()
 	req, err := caller.Request(ctx, http.MethodPost, target, strings.NewReader(body))
 	if err != nil {
-		c.Fatal(err)
+		f.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", accept)
@@ -121,7 +122,7 @@ func (c *court) ask(caller transporttest.Caller, target, body, accept, idem stri
 	defer hc.CloseIdleConnections()
 	resp, err := hc.Do(req)
 	if err != nil {
-		c.Fatal(err)
+		f.Fatal(err)
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
@@ -133,27 +134,27 @@ func (c *court) ask(caller transporttest.Caller, target, body, accept, idem stri
 			break
 		}
 		if err != nil {
-			c.Fatalf("after %q: %v", a.body, err)
+			f.Fatalf("after %q: %v", a.body, err)
 		}
 	}
 	return a
 }
 
 // untilRefused waits until the server has seen that a key was revoked.
-func (c *court) untilRefused(key string) {
-	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), time.Minute) // that a second is enough is proved in fake time
+func (f *isolationFixture) untilRefused(key string) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), time.Minute) // that a second is enough is proved in fake time
 	defer cancel()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for {
-		r, err := c.tr.Open(ctx, transporttest.Caller{Dial: c.server.Dial, Secret: key}, transporttest.Opening{})
+		r, err := f.tr.Open(ctx, transporttest.Caller{Dial: f.server.Dial, Secret: key}, transporttest.Opening{})
 		var refusal *transporttest.Refusal
 		if errors.As(err, &refusal) {
 			return
 		}
 		if err != nil {
-			c.Fatalf("a revoked key: %v", err)
+			f.Fatalf("a revoked key: %v", err)
 		}
 		leave(r)
 		<-look.C

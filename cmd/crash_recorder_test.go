@@ -18,8 +18,8 @@ import (
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
-// ledger is what the clients of a program that is killed were told.
-type ledger struct {
+// crashRecorder records what the clients of a program that is killed were told.
+type crashRecorder struct {
 	t      *testing.T
 	caller transporttest.Caller
 	watch  []*watcher
@@ -41,49 +41,49 @@ type watcher struct {
 	got       []transporttest.Item
 }
 
-func newLedger(t *testing.T, secret string) *ledger {
-	l := &ledger{t: t, acked: make(map[string]string)}
-	l.caller = transporttest.Caller{Secret: secret, Dial: func(ctx context.Context) (net.Conn, error) {
-		l.mu.Lock()
-		addr := l.addr
-		l.mu.Unlock()
+func newCrashRecorder(t *testing.T, secret string) *crashRecorder {
+	rec := &crashRecorder{t: t, acked: make(map[string]string)}
+	rec.caller = transporttest.Caller{Secret: secret, Dial: func(ctx context.Context) (net.Conn, error) {
+		rec.mu.Lock()
+		addr := rec.addr
+		rec.mu.Unlock()
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)
 	}}
 	for _, tr := range transporttest.Transports() {
-		l.watch = append(l.watch, &watcher{transport: tr})
+		rec.watch = append(rec.watch, &watcher{transport: tr})
 	}
-	return l
+	return rec
 }
 
-func (l *ledger) at(addr string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.addr = addr
+func (rec *crashRecorder) at(addr string) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.addr = addr
 }
 
 // load submits jobs and reads the log until rest. The channel is closed once n
 // more jobs were acknowledged.
-func (l *ledger) load(n int) <-chan struct{} {
-	ctx, stop := context.WithCancel(l.t.Context())
-	l.stop = stop
-	for _, w := range l.watch {
-		l.busy.Go(func() { w.read(ctx, l.caller) })
+func (rec *crashRecorder) load(n int) <-chan struct{} {
+	ctx, stop := context.WithCancel(rec.t.Context())
+	rec.stop = stop
+	for _, w := range rec.watch {
+		rec.busy.Go(func() { w.read(ctx, rec.caller) })
 	}
 	enough := make(chan struct{})
-	left := n // guarded by l.mu
+	left := n // guarded by rec.mu
 	for range 4 {
-		l.busy.Go(func() {
+		rec.busy.Go(func() {
 			hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return l.caller.Dial(ctx)
+				return rec.caller.Dial(ctx)
 			}}}
 			defer hc.CloseIdleConnections()
-			for l.submit(ctx, hc) {
-				l.mu.Lock()
+			for rec.submit(ctx, hc) {
+				rec.mu.Lock()
 				if left--; left == 0 {
 					close(enough)
 				}
-				l.mu.Unlock()
+				rec.mu.Unlock()
 			}
 		})
 	}
@@ -91,45 +91,45 @@ func (l *ledger) load(n int) <-chan struct{} {
 }
 
 // rest waits until the load has noticed that the program is gone.
-func (l *ledger) rest() {
-	l.stop()
-	l.busy.Wait()
+func (rec *crashRecorder) stopLoad() {
+	rec.stop()
+	rec.busy.Wait()
 }
 
 // nextKey returns an idempotency key: one that is unsure, or a new one.
-func (l *ledger) nextKey() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := len(l.unsure); n > 0 {
-		key := l.unsure[n-1]
-		l.unsure = l.unsure[:n-1]
+func (rec *crashRecorder) nextKey() string {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if n := len(rec.unsure); n > 0 {
+		key := rec.unsure[n-1]
+		rec.unsure = rec.unsure[:n-1]
 		return key
 	}
-	l.keys++
-	return fmt.Sprintf("call-%d", l.keys)
+	rec.keys++
+	return fmt.Sprintf("call-%d", rec.keys)
 }
 
 // submit makes one job; false means that its fate is not known.
-func (l *ledger) submit(ctx context.Context, hc *http.Client) bool {
-	key := l.nextKey()
-	id, err := l.post(ctx, hc, key)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (rec *crashRecorder) submit(ctx context.Context, hc *http.Client) bool {
+	key := rec.nextKey()
+	id, err := rec.post(ctx, hc, key)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
 	if err != nil {
-		l.unsure = append(l.unsure, key)
+		rec.unsure = append(rec.unsure, key)
 		return false
 	}
-	l.acked[key] = id
+	rec.acked[key] = id
 	return true
 }
 
-func (l *ledger) post(ctx context.Context, hc *http.Client, key string) (id string, err error) {
+func (rec *crashRecorder) post(ctx context.Context, hc *http.Client, key string) (id string, err error) {
 	body := `{"actions":[{"type":"wait","ms":1},{"type":"wait","ms":3}]}`
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://jobcast.test/v1/jobs", strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
-	req.Header.Set("Authorization", "Bearer "+l.caller.Secret)
+	req.Header.Set("Authorization", "Bearer "+rec.caller.Secret)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
 	resp, err := hc.Do(req)
@@ -175,39 +175,39 @@ func (w *watcher) read(ctx context.Context, c transporttest.Caller) {
 
 // settle repeats the calls whose fate is unknown, and waits until every job has
 // ended.
-func (l *ledger) settle() {
+func (rec *crashRecorder) settle() {
 	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return l.caller.Dial(ctx)
+		return rec.caller.Dial(ctx)
 	}}}
 	defer hc.CloseIdleConnections()
-	for len(l.unsure) > 0 {
-		if !l.submit(l.t.Context(), hc) {
-			l.t.Fatal("a repeated call failed")
+	for len(rec.unsure) > 0 {
+		if !rec.submit(rec.t.Context(), hc) {
+			rec.t.Fatal("a repeated call failed")
 		}
 	}
-	for _, id := range l.acked {
-		events := l.all(transporttest.Opening{Job: id}, "") // to its end
+	for _, id := range rec.acked {
+		events := rec.all(transporttest.Opening{Job: id}, "") // to its end
 		ends := 0
 		for _, e := range events {
-			if typeOf(l.t, e).Terminal() {
+			if typeOf(rec.t, e).Terminal() {
 				ends++
 			}
 		}
-		if ends != 1 || !typeOf(l.t, events[len(events)-1]).Terminal() {
-			l.t.Errorf("job %s has %d ends", id, ends)
+		if ends != 1 || !typeOf(rec.t, events[len(events)-1]).Terminal() {
+			rec.t.Errorf("job %s has %d ends", id, ends)
 		}
 	}
 }
 
 // all reads a room from its start to the event at head, or to its end.
-func (l *ledger) all(o transporttest.Opening, head string) []transporttest.Item {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+func (rec *crashRecorder) all(o transporttest.Opening, head string) []transporttest.Item {
+	rec.t.Helper()
+	ctx, cancel := context.WithTimeout(rec.t.Context(), time.Minute)
 	defer cancel()
 	o.From = "start"
-	r, err := transporttest.Transports()[1].Open(ctx, l.caller, o)
+	r, err := transporttest.Transports()[1].Open(ctx, rec.caller, o)
 	if err != nil {
-		l.t.Fatalf("open %+v: %v", o, err)
+		rec.t.Fatalf("open %+v: %v", o, err)
 	}
 	defer r.Close()
 	var got []transporttest.Item
@@ -217,7 +217,7 @@ func (l *ledger) all(o transporttest.Opening, head string) []transporttest.Item 
 		case errors.Is(err, io.EOF) && head == "":
 			return got
 		case err != nil:
-			l.t.Fatalf("%+v after %d events: %v", o, len(got), err)
+			rec.t.Fatalf("%+v after %d events: %v", o, len(got), err)
 		case it.Event != nil:
 			got = append(got, it)
 		}
@@ -237,62 +237,62 @@ func typeOf(t *testing.T, it transporttest.Item) eventlog.Type {
 }
 
 // check compares the log as it is now with all that anybody was told.
-func (l *ledger) check() {
-	whole := l.all(transporttest.Opening{}, l.newest())
+func (rec *crashRecorder) check() {
+	whole := rec.all(transporttest.Opening{}, rec.newest())
 	created := make(map[string]bool)
 	ended := make(map[string]bool)
 	for i, it := range whole {
 		if c, ok := eventlog.ParseCursor(it.ID); !ok || c.Seq != uint64(i+1) {
-			l.t.Fatalf("event %d of the log is %s", i+1, it.ID)
+			rec.t.Fatalf("event %d of the log is %s", i+1, it.ID)
 		}
 		var e struct {
 			Type  eventlog.Type
 			JobID string
 		}
 		if err := json.Unmarshal(it.Event, &e); err != nil {
-			l.t.Fatal(err)
+			rec.t.Fatal(err)
 		}
 		if ended[e.JobID] {
-			l.t.Errorf("%s after the end of job %s", e.Type, e.JobID)
+			rec.t.Errorf("%s after the end of job %s", e.Type, e.JobID)
 		}
 		created[e.JobID] = true
 		ended[e.JobID] = e.Type.Terminal()
 	}
-	for key, id := range l.acked {
+	for key, id := range rec.acked {
 		if !created[id] || !ended[id] {
-			l.t.Errorf("job %s of %s: created %v, ended %v", id, key, created[id], ended[id])
+			rec.t.Errorf("job %s of %s: created %v, ended %v", id, key, created[id], ended[id])
 		}
 	}
-	if len(created) != len(l.acked) {
-		l.t.Errorf("%d jobs for %d calls", len(created), len(l.acked))
+	if len(created) != len(rec.acked) {
+		rec.t.Errorf("%d jobs for %d calls", len(created), len(rec.acked))
 	}
-	for _, w := range l.watch {
+	for _, w := range rec.watch {
 		live := len(w.got)
-		w.catchUp(l, l.newest())
-		l.compare(w, whole)
+		w.catchUp(rec, rec.newest())
+		rec.compare(w, whole)
 		if live == 0 {
-			l.t.Errorf("%s read nothing while the program was killed", w.transport.Name)
+			rec.t.Errorf("%s read nothing while the program was killed", w.transport.Name)
 		}
 	}
 }
 
 // catchUp reads on over the watcher's own transport up to the newest event.
-func (w *watcher) catchUp(l *ledger, head string) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+func (w *watcher) catchUp(rec *crashRecorder, head string) {
+	ctx, cancel := context.WithTimeout(rec.t.Context(), time.Minute)
 	defer cancel()
 	last := ""
 	if n := len(w.got); n > 0 {
 		last = w.got[n-1].ID
 	}
-	r, err := w.transport.Open(ctx, l.caller, transporttest.Opening{Cursor: w.cursor})
+	r, err := w.transport.Open(ctx, rec.caller, transporttest.Opening{Cursor: w.cursor})
 	if err != nil {
-		l.t.Fatalf("%s from %q: %v", w.transport.Name, w.cursor, err)
+		rec.t.Fatalf("%s from %q: %v", w.transport.Name, w.cursor, err)
 	}
 	defer r.Close()
 	for last != head {
 		it, err := r.Next()
 		if err != nil {
-			l.t.Fatalf("%s after %s: %v", w.transport.Name, last, err)
+			rec.t.Fatalf("%s after %s: %v", w.transport.Name, last, err)
 		}
 		if it.Event != nil || it.Name == "reset" {
 			w.got, last = append(w.got, it), it.ID
@@ -301,10 +301,10 @@ func (w *watcher) catchUp(l *ledger, head string) {
 }
 
 // newest is the cursor of the newest event, now that every job has ended.
-func (l *ledger) newest() string {
-	r, err := transporttest.Transports()[2].Open(l.t.Context(), l.caller, transporttest.Opening{From: "now"})
+func (rec *crashRecorder) newest() string {
+	r, err := transporttest.Transports()[2].Open(rec.t.Context(), rec.caller, transporttest.Opening{From: "now"})
 	if err != nil {
-		l.t.Fatal(err)
+		rec.t.Fatal(err)
 	}
 	defer r.Close()
 	return r.Cursor()
@@ -312,14 +312,14 @@ func (l *ledger) newest() string {
 
 // compare checks what one reader got over all its resumes: the log from its
 // start, without a gap, a double or another byte.
-func (l *ledger) compare(w *watcher, whole []transporttest.Item) {
+func (rec *crashRecorder) compare(w *watcher, whole []transporttest.Item) {
 	if len(w.got) != len(whole) {
-		l.t.Errorf("%s read %d of %d events", w.transport.Name, len(w.got), len(whole))
+		rec.t.Errorf("%s read %d of %d events", w.transport.Name, len(w.got), len(whole))
 		return
 	}
 	for i, it := range w.got {
 		if it.Name != "" || !bytes.Equal(it.Event, whole[i].Event) {
-			l.t.Errorf("%s read %s %s as its event %d, the log has %s", w.transport.Name, it.Name, it.Event, i+1, whole[i].Event)
+			rec.t.Errorf("%s read %s %s as its event %d, the log has %s", w.transport.Name, it.Name, it.Event, i+1, whole[i].Event)
 			return
 		}
 	}
