@@ -193,7 +193,7 @@ func (s *server) transports() (err error) {
 	})
 	interval := min(engineio.DefaultPingInterval, s.set.PongTimeout/2)
 	s.engine = engineio.New(engineio.Options{
-		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, Revisit: s.door.Revisit, Payload: s.door.Payload, MaxPayload: min(gateway.MaxMessage, s.door.MaxBody()), Log: s.log,
+		Pool: s.pool, Open: socketio.New(s.gateway.Options()).Open, LogRepeats: s.door.LogRepeats, Payload: s.door.Payload, MaxPayload: min(gateway.MaxMessage, s.door.MaxBody()), Log: s.log,
 		PingInterval: interval, PingTimeout: min(engineio.DefaultPingTimeout, s.set.PongTimeout-interval),
 	})
 	s.claims = claim.New(claim.Options{

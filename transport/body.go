@@ -55,7 +55,7 @@ func Body(c *fiber.Ctx, limit int) ([]byte, error) {
 	case length < 0 && !known: // in chunks, and perhaps of no bytes
 		limit = 0
 	}
-	door := visitOf(c).door
+	door := infoOf(c).door
 	if door == nil {
 		return nil, errors.New("a body is read outside the gate")
 	}
@@ -87,7 +87,7 @@ func notJSON() error {
 
 // readBody reads a body of at most limit bytes, on the account of who sends it.
 func readBody(c *fiber.Ctx, limit int) ([]byte, error) {
-	v := visitOf(c)
+	v := infoOf(c)
 	if v.who.ClientID != "" {
 		return wire.ReadBody(c.Context(), limit, v.door.bodies.clients, v.who.ClientID)
 	}

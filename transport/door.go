@@ -166,7 +166,7 @@ func (d *Door) Principal(c *fiber.Ctx, scopes ...auth.Scope) (auth.Principal, er
 	}
 	p, err := d.Login(secret, d.ClientAddr(c), scopes...)
 	if err == nil {
-		visitOf(c).who = p
+		infoOf(c).who = p
 		wire.LetIn(c.Context().Conn())
 	}
 	return p, err

@@ -291,7 +291,7 @@ func TestNothingIsBorrowed(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, kept{secret, start.Cursor.Epoch, visitOf(c).foreignID, body})
+			all = append(all, kept{secret, start.Cursor.Epoch, infoOf(c).foreignID, body})
 			return nil
 		})
 	})

@@ -119,7 +119,7 @@ func (w *turn) leave(n int) {
 // than 30 s, nor longer than the caller stays, and at most 256 do. The refusal is
 // connection_limit, or draining. The turn ends with the answer.
 func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
-	v := visitOf(c)
+	v := infoOf(c)
 	if v.turn != nil {
 		return nil
 	}
@@ -157,9 +157,9 @@ func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 	return nil
 }
 
-// endTurn ends the visit's turn, after what a large answer needs until it is written.
+// endTurn ends the request's turn, after what a large answer needs until it is written.
 // A small one is as good as written, and one that is hijacked the business of others.
-func endTurn(c *fiber.Ctx, v *visit) {
+func endTurn(c *fiber.Ctx, v *requestInfo) {
 	w := v.turn
 	if w == nil {
 		return

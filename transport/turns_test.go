@@ -250,13 +250,13 @@ func TestTurnsLookAfterThoseWhoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	app := fiber.New()
-	ask := func() (*watched, *visit, error) {
-		conn, v := &watched{}, &visit{}
+	ask := func() (*watched, *requestInfo, error) {
+		conn, v := &watched{}, &requestInfo{}
 		var request fasthttp.RequestCtx
 		request.Init2(conn, nil, false)
 		c := app.AcquireCtx(&request)
 		defer app.ReleaseCtx(c)
-		c.Locals(visitKey{}, v)
+		c.Locals(requestInfoKey{}, v)
 		return conn, v, d.Turn(c, auth.Principal{Identity: auth.Identity{ClientID: "a", KeyID: "k1"}})
 	}
 	conn, v, err := ask()

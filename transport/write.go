@@ -19,7 +19,7 @@ import (
 // although its stream could not be answered.
 func Write(c *fiber.Ctx, err error) error {
 	p := FromError(err)
-	v := visitOf(c)
+	v := infoOf(c)
 	p.Instance = v.id
 	v.refused(p.Code)
 	if p.cause != nil {

@@ -60,7 +60,7 @@ func testGapless(w *world) {
 	}
 	wg.Wait()
 	for _, client := range []string{"a", "b"} {
-		events := w.feed.of(client)
+		events := w.publisher.of(client)
 		if len(events) != 4*(2+50) {
 			w.Errorf("%d events of %s were published", len(events), client)
 		}
@@ -321,7 +321,7 @@ func testEpochs(w *world) {
 		w.Errorf("after starts without appends: %q", v)
 	}
 	w.write(l, 1)
-	w.wantGapless("a", w.feed.of("a"))
+	w.wantGapless("a", w.publisher.of("a"))
 }
 
 // testRestore: no cursor of the lost future is valid in a restored copy; all
@@ -380,5 +380,5 @@ func testContext(w *world) {
 	close(release)
 	wg.Wait()
 	w.write(l, 1)
-	w.wantGapless("a", w.feed.of("a"))
+	w.wantGapless("a", w.publisher.of("a"))
 }

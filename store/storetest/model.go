@@ -324,7 +324,7 @@ func (m *model) check(t *rapid.T) {
 func (m *model) checkLogs(t *rapid.T) {
 	for _, client := range m.clients {
 		log := m.w.page(eventlog.Room{Client: client}, 0, rapid.IntRange(1, 20).Draw(t, "page"))
-		published := m.w.feed.of(client)
+		published := m.w.publisher.of(client)
 		if len(log) != len(m.logs[client]) || len(published) != len(log) {
 			t.Fatalf("%s: %d events read, %d published, want %d", client, len(log), len(published), len(m.logs[client]))
 		}

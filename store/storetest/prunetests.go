@@ -80,7 +80,7 @@ func testPrune(w *world) {
 		w.Errorf("job page is %+v", p)
 	}
 	w.write(open, 1)
-	if got := w.feed.of("a"); got[len(got)-1].Seq != 7 {
+	if got := w.publisher.of("a"); got[len(got)-1].Seq != 7 {
 		w.Errorf("the log goes on at %d", got[len(got)-1].Seq)
 	}
 	counts := must(w.store.Counts(w.Context()))(w)

@@ -343,7 +343,7 @@ func testSessionJobs(w *world) {
 		w.Fatalf("pruned %d jobs", n)
 	}
 	w.wantSession("after the job was pruned", "a", "s", false, r)
-	if n := len(w.feed.of("a")); n != 2 {
+	if n := len(w.publisher.of("a")); n != 2 {
 		w.Errorf("%d events, want those of the job", n)
 	}
 }

@@ -92,28 +92,28 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	}
 }
 
-// feed is a Publisher that keeps what it is told.
-type feed struct {
+// publisher is a Publisher that keeps what it is told.
+type publisher struct {
 	mu     sync.Mutex
 	events []eventlog.Event       // guarded by mu
 	check  func([]eventlog.Event) // called with each publish; set before the store is used
 }
 
-func (f *feed) Publish(events []eventlog.Event) {
-	if f.check != nil {
-		f.check(events)
+func (p *publisher) Publish(events []eventlog.Event) {
+	if p.check != nil {
+		p.check(events)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.events = append(f.events, events...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, events...)
 }
 
 // of returns what was published of a client so far.
-func (f *feed) of(client string) []eventlog.Event {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (p *publisher) of(client string) []eventlog.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var out []eventlog.Event
-	for _, e := range f.events {
+	for _, e := range p.events {
 		if e.Client == client {
 			out = append(out, e)
 		}
@@ -124,12 +124,12 @@ func (f *feed) of(client string) []eventlog.Event {
 // world is a test with its store.
 type world struct {
 	*testing.T
-	h      Harness
-	store  Store
-	limits jobs.Limits // of the store as it is opened
-	feed   feed
-	check  func([]eventlog.Event)
-	skew   atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
+	h         Harness
+	store     Store
+	limits    jobs.Limits // of the store as it is opened
+	publisher publisher
+	check     func([]eventlog.Event)
+	skew      atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
 }
 
 // setClock sets the clock on the wall forward, or back, against the real one.
@@ -139,12 +139,12 @@ func (w *world) setClock(by time.Duration) { w.skew.Store(int64(by)) }
 func (w *world) wall() time.Time { return time.Now().Add(time.Duration(w.skew.Load())).Round(0) }
 
 func (w *world) open() {
-	w.feed.check = func(events []eventlog.Event) {
+	w.publisher.check = func(events []eventlog.Event) {
 		if w.check != nil {
 			w.check(events)
 		}
 	}
-	w.store = w.h.Open(&w.feed, w.wall, w.limits)
+	w.store = w.h.Open(&w.publisher, w.wall, w.limits)
 }
 
 // limit opens the store anew with bounds.

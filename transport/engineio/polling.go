@@ -28,12 +28,12 @@ func noStore(c *fiber.Ctx) {
 // connection and are the same. Once parked, the pool calls its wire.Stream methods,
 // one at a time.
 type poll struct {
-	s       *Session
-	request *wire.Hijacked
-	like    pattern       // what is the same request; of the pool's calls
-	revisit func() string // see Options.Revisit
-	conn    atomic.Pointer[wire.Conn]
-	sent    bool // the answer was handed over, and no further GET has come; of the pool's calls
+	s         *Session
+	request   *wire.Hijacked
+	like      pattern       // what is the same request; of the pool's calls
+	logRepeat func() string // see Options.LogRepeats
+	conn      atomic.Pointer[wire.Conn]
+	sent      bool // the answer was handed over, and no further GET has come; of the pool's calls
 
 	// Guarded by s.mu.
 	release bool      // answer now, with a noop if there is nothing else
@@ -85,8 +85,8 @@ func (s *Session) servePoll(c *fiber.Ctx) error {
 	s.get = p
 	s.mu.Unlock()
 	noStore(c)
-	if s.srv.opt.Revisit != nil {
-		p.revisit = s.srv.opt.Revisit(c)
+	if s.srv.opt.LogRepeats != nil {
+		p.logRepeat = s.srv.opt.LogRepeats(c)
 	}
 	wire.Hijack(c.Context(), func(hj *wire.Hijacked) {
 		if hj == nil {
@@ -151,8 +151,8 @@ func (p *poll) Repeat(request []byte) bool {
 	s.get = p
 	s.out.Store(p.conn.Load()) // nil while servePoll is at it, which sets it then
 	s.mu.Unlock()
-	if p.revisit != nil {
-		p.request.Renew(p.revisit())
+	if p.logRepeat != nil {
+		p.request.Renew(p.logRepeat())
 	}
 	if s.woken.Load() { // mostly nothing has happened since the answer
 		p.wake()

@@ -93,7 +93,7 @@ func TestPollsThatComeAgain(t *testing.T) {
 func pollAgain(t *testing.T, serve func(*testing.T, *fiber.App, *wire.Pool) engineiotest.Dial) {
 	t.Helper()
 	var visits, again atomic.Int64
-	r := newRig(t, engineio.Options{Revisit: func(*fiber.Ctx) func() string {
+	r := newRig(t, engineio.Options{LogRepeats: func(*fiber.Ctx) func() string {
 		visits.Add(1)
 		return func() string { return fmt.Sprintf("again-%d", again.Add(1)) }
 	}}, serve)

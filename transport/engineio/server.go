@@ -58,10 +58,10 @@ type Options struct {
 	// handshake and is returned by Serve.
 	Open func(c *fiber.Ctx, s *Session) (Application, error)
 
-	// Revisit is called for a poll that may come again, the same but for its time
+	// LogRepeats is called for a poll that may come again, the same but for its time
 	// stamp `t`, and be answered without the HTTP server. What it returns is called
 	// each time when it has, and returns a request id. Default: there is none.
-	Revisit func(c *fiber.Ctx) func() (requestID string)
+	LogRepeats func(c *fiber.Ctx) func() (requestID string)
 
 	// Payload reads the body of a POST, of at most limit bytes. Its errors are those of
 	// wire.ReadBody. Default: wire.ReadBody, without a limit on those that are on their way.

@@ -29,28 +29,28 @@ type request struct {
 }
 
 // Receive implements wire.Receiver.
-func (s *session) Receive(r io.Reader) error {
-	s.in.R = r
+func (c *conn) Receive(r io.Reader) error {
+	c.in.R = r
 	for {
-		m, err := s.in.Next()
+		m, err := c.in.Next()
 		var broken *rfc6455.CloseError
 		if errors.As(err, &broken) {
-			s.close(broken.Code, broken.Reason)
+			c.close(broken.Code, broken.Reason)
 			return discard(r)
 		}
 		if err != nil {
 			return err
 		}
 		now := time.Now()
-		s.seen.Store(s.since(now))
-		if !s.frames.Take(now.Sub(s.opened), messagesPerSec, messagesBurst) {
-			s.close(closeLimit, "too many messages")
+		c.seen.Store(c.since(now))
+		if !c.frames.Take(now.Sub(c.opened), messagesPerSec, messagesBurst) {
+			c.close(closeLimit, "too many messages")
 			return discard(r)
 		}
-		if over := s.handle(m); over {
+		if over := c.handle(m); over {
 			return discard(r)
 		}
-		if len(s.in.Early) == 0 {
+		if len(c.in.Early) == 0 {
 			return nil
 		}
 	}
@@ -69,35 +69,35 @@ func discard(r io.Reader) error {
 }
 
 // handle does what one message says; over: the connection ends.
-func (s *session) handle(m rfc6455.Message) (over bool) {
+func (c *conn) handle(m rfc6455.Message) (over bool) {
 	switch m.Op {
 	case rfc6455.OpPing:
-		s.push(rfc6455.AppendFrame(nil, rfc6455.OpPong, m.Data))
+		c.push(rfc6455.AppendFrame(nil, rfc6455.OpPong, m.Data))
 	case rfc6455.OpPong: // its arrival was the point
 	case rfc6455.OpClose:
-		s.close(rfc6455.CloseCode(m.Data), "")
+		c.close(rfc6455.CloseCode(m.Data), "")
 		return true
 	case rfc6455.OpBinary:
-		s.close(rfc6455.CloseUnsupported, "only text is understood")
+		c.close(rfc6455.CloseUnsupported, "only text is understood")
 		return true
 	case rfc6455.OpText:
-		return s.command(m.Data)
+		return c.command(m.Data)
 	}
 	return false
 }
 
 // command handles a text message. What is no message at all ends the
 // connection; what asks for something impossible is answered.
-func (s *session) command(text []byte) (over bool) {
+func (c *conn) command(text []byte) (over bool) {
 	var e envelope
 	if jobs.CheckMessage(text) != nil || jobs.DecodeKnown(text, &e) != nil || e.Event == "" {
-		s.close(closeMalformed, `a message is {"event":"…","data":{…}}`)
+		c.close(closeMalformed, `a message is {"event":"…","data":{…}}`)
 		return true
 	}
 	var q request
 	if len(e.Data) > 0 && e.Event != "pong" {
 		if err := jobs.DecodeKnown(e.Data, &q); err != nil {
-			s.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
+			c.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
 			return false
 		}
 		if id, ok := jobs.ParseID(q.JobID); ok {
@@ -107,62 +107,62 @@ func (s *session) command(text []byte) (over bool) {
 	switch e.Event {
 	case "pong":
 	case "subscribe":
-		s.subscribe(q)
+		c.subscribe(q)
 	case "unsubscribe":
-		s.leave(q.JobID)
+		c.leave(q.JobID)
 	default:
-		s.refuse(e.Event, "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
+		c.refuse(e.Event, "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
 	}
 	return false
 }
 
-func (s *session) refuse(event, job string, err error) {
+func (c *conn) refuse(event, job string, err error) {
 	event = transport.Echo(event)
-	s.push(encode(transport.ErrorFrame(transport.Answer(err, s.h.opt.Log, s.id, event), transport.Ref{Event: event, JobID: transport.Echo(job)})))
+	c.push(encode(transport.ErrorFrame(transport.Answer(err, c.h.opt.Log, c.id, event), transport.Ref{Event: event, JobID: transport.Echo(job)})))
 }
 
 // subscribe joins a room. Its `subscribed` comes from the subscription, in
 // front of the room's events.
-func (s *session) subscribe(q request) {
-	if err := transport.MayWatch(s.who, q.JobID); err != nil {
-		s.refuse("subscribe", q.JobID, err)
+func (c *conn) subscribe(q request) {
+	if err := transport.MayWatch(c.who, q.JobID); err != nil {
+		c.refuse("subscribe", q.JobID, err)
 		return
 	}
 	start, err := transport.ParseStart(q.LastEventID, q.From)
 	if err != nil {
-		s.refuse("subscribe", q.JobID, err)
+		c.refuse("subscribe", q.JobID, err)
 		return
 	}
-	if s.sub.Rooms() >= maxRooms {
-		if _, joined := s.sub.Cursor(q.JobID); !joined {
-			s.refuse("subscribe", q.JobID, transport.Refuse(transport.Invalid, "a connection has at most 100 rooms"))
+	if c.sub.Rooms() >= maxRooms {
+		if _, joined := c.sub.Cursor(q.JobID); !joined {
+			c.refuse("subscribe", q.JobID, transport.Refuse(transport.Invalid, "a connection has at most 100 rooms"))
 			return
 		}
 	}
-	joined, err := s.join(q.JobID, start)
+	joined, err := c.join(q.JobID, start)
 	if errors.Is(err, hub.ErrJoined) {
 		return
 	}
 	if err != nil {
-		s.refuse("subscribe", q.JobID, err)
+		c.refuse("subscribe", q.JobID, err)
 		return
 	}
-	s.setConflate(q.JobID, q.Conflate)
-	s.h.opt.Observe.Resumed(kind, start, joined)
-	s.wake()
+	c.setConflate(q.JobID, q.Conflate)
+	c.h.opt.Observe.Resumed(kind, start, joined)
+	c.wake()
 }
 
 // join joins a room. One that is joined already is answered, with hub.ErrJoined.
-func (s *session) join(job string, start hub.Start) (hub.Joined, error) {
+func (c *conn) join(job string, start hub.Start) (hub.Joined, error) {
 	for {
-		joined, err := s.sub.Join(context.Background(), job, start)
+		joined, err := c.sub.Join(context.Background(), job, start)
 		if !errors.Is(err, hub.ErrJoined) {
 			return joined, err
 		}
-		if joined, err = s.sub.Again(context.Background(), job); err != nil {
+		if joined, err = c.sub.Again(context.Background(), job); err != nil {
 			return hub.Joined{}, err
 		}
-		if s.again(joined) {
+		if c.again(joined) {
 			return hub.Joined{}, hub.ErrJoined
 		} // else its job ended meanwhile, and it is joined anew
 	}

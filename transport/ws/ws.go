@@ -87,17 +87,17 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if !rfc6455.Acceptable(c) {
 		return upgradeRequired()
 	}
-	s := h.newSession(p, transport.RequestID(c))
-	if s.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, p, kind); err != nil {
-		s.sub.Close()
+	conn := h.newConn(p, transport.RequestID(c))
+	if conn.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, p, kind); err != nil {
+		conn.sub.Close()
 		return err
 	}
 	if err := h.opt.Door.Admit(); err != nil {
-		s.Closed(err)
+		conn.Closed(err)
 		return err
 	}
-	if err := h.upgrade.Upgrade(c, s.take); err != nil {
-		s.Closed(err)
+	if err := h.upgrade.Upgrade(c, conn.take); err != nil {
+		conn.Closed(err)
 		return upgradeRequired()
 	}
 	return nil
@@ -108,25 +108,25 @@ func upgradeRequired() error {
 		With(fiber.HeaderUpgrade, "websocket").With("Sec-WebSocket-Version", "13")
 }
 
-func (h *Handler) newSession(p auth.Principal, id string) *session {
+func (h *Handler) newConn(p auth.Principal, id string) *conn {
 	now := time.Now()
-	s := &session{
+	c := &conn{
 		h: h, id: strings.Clone(id), who: p.Identity, opened: now,
 		nextPing: now.Add(h.opt.PingInterval),
 	}
-	s.ping.Store(s.since(s.nextPing))
-	s.sub = h.opt.Hub.Subscribe(p.ClientID, s.wake)
-	return s
+	c.ping.Store(c.since(c.nextPing))
+	c.sub = h.opt.Hub.Subscribe(p.ClientID, c.wake)
+	return c
 }
 
 // take owns the connection once the handshake is over.
-func (s *session) take(t *rfc6455.Taken) {
+func (c *conn) take(t *rfc6455.Taken) {
 	if t == nil {
-		s.Closed(wire.ErrGone)
+		c.Closed(wire.ErrGone)
 		return
 	}
-	s.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
-	s.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(s.id, s.who.ClientID, s.opened, s.h.opt.PingInterval)))
-	s.admission.OnEnd(s.revoke)
-	s.attach(s.h.opt.Pool.Add(t.Conn, s))
+	c.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
+	c.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(c.id, c.who.ClientID, c.opened, c.h.opt.PingInterval)))
+	c.admission.OnEnd(c.revoke)
+	c.attach(c.h.opt.Pool.Add(t.Conn, c))
 }

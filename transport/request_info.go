@@ -21,9 +21,9 @@ const (
 	maxLoggedClientID = 128 // bytes of an X-Request-Id from outside
 )
 
-// visit is what the door remembers of one request while it lasts. Only the
+// requestInfo is what the door remembers of one request while it lasts. Only the
 // goroutine of the handler touches it.
-type visit struct {
+type requestInfo struct {
 	id        string // our own random request id
 	foreignID string // X-Request-Id from outside: for the log, believed by nobody
 	start     time.Time
@@ -34,13 +34,13 @@ type visit struct {
 	door      *Door          // nil: outside the gate
 }
 
-type visitKey struct{}
+type requestInfoKey struct{}
 
-func visitOf(c *fiber.Ctx) *visit {
-	if v, ok := c.Locals(visitKey{}).(*visit); ok {
+func infoOf(c *fiber.Ctx) *requestInfo {
+	if v, ok := c.Locals(requestInfoKey{}).(*requestInfo); ok {
 		return v
 	}
-	return &visit{id: newRequestID(), log: slog.Default(), refused: func(Code) {}, start: time.Now()}
+	return &requestInfo{id: newRequestID(), log: slog.Default(), refused: func(Code) {}, start: time.Now()}
 }
 
 // newRequestID returns 26 letters and digits, 128 random bits. It names a request and
@@ -60,12 +60,12 @@ func newRequestID() string {
 
 // RequestID returns the id of the request: random, ours, never taken from
 // outside. It stands in X-Request-Id, in problems as `instance`, and in the log.
-func RequestID(c *fiber.Ctx) string { return visitOf(c).id }
+func RequestID(c *fiber.Ctx) string { return infoOf(c).id }
 
-// open begins the visit: request id, and the headers that every answer has.
-func (d *Door) open(c *fiber.Ctx) *visit {
-	v := &visit{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c), door: d}
-	c.Locals(visitKey{}, v)
+// open begins a request: its id, and the headers that every answer has.
+func (d *Door) open(c *fiber.Ctx) *requestInfo {
+	v := &requestInfo{id: newRequestID(), start: time.Now(), log: d.log, refused: d.refused, foreignID: foreignID(c), door: d}
+	c.Locals(requestInfoKey{}, v)
 	c.Set(fiber.HeaderXRequestID, v.id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'") // pages set their own
@@ -87,7 +87,7 @@ func foreignID(c *fiber.Ctx) string {
 	return strings.Clone(s)
 }
 
-// gate is the outermost middleware: it opens the visit, joins header fields that came
+// gate is the outermost middleware: it opens the request, joins header fields that came
 // in several lines, checks the origin, turns errors and panics into problems and writes
 // one access line.
 func (d *Door) gate(c *fiber.Ctx) (err error) {
@@ -96,7 +96,7 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 		if r := recover(); r != nil {
 			err = Write(c, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
-		d.logVisit(c, v)
+		d.logRequest(c, v)
 		endTurn(c, v)
 	}()
 	if err := joinFields(c); err != nil {
@@ -120,13 +120,13 @@ func (d *Door) gate(c *fiber.Ctx) (err error) {
 // refuses before any handler runs.
 func (d *Door) handleError(c *fiber.Ctx, err error) error {
 	v := d.open(c)
-	defer d.logVisit(c, v)
+	defer d.logRequest(c, v)
 	return Write(c, err)
 }
 
-// logVisit writes the access line. It holds no query at all: the query is where
+// logRequest writes the access line. It holds no query at all: the query is where
 // browsers have to put their keys.
-func (d *Door) logVisit(c *fiber.Ctx, v *visit) {
+func (d *Door) logRequest(c *fiber.Ctx, v *requestInfo) {
 	if !d.log.Enabled(c.Context(), slog.LevelInfo) {
 		return
 	}
@@ -156,16 +156,16 @@ func (d *Door) asked(c *fiber.Ctx, requestID string) []slog.Attr {
 		slog.String("path", strings.Clone(path)),
 		slog.String("addr", d.ClientAddr(c).String()),
 	)
-	if id := visitOf(c).foreignID; id != "" {
+	if id := infoOf(c).foreignID; id != "" {
 		attrs = append(attrs, slog.String("clientRequestId", id))
 	}
 	return attrs
 }
 
-// Revisit is for a request that may come again, the same but for a time stamp in its
+// LogRepeats is for a request that may come again, the same but for a time stamp in its
 // query, where no handler sees it: a poll. What it returns is called each time; it writes
-// the access line and returns the new visit's request id.
-func (d *Door) Revisit(c *fiber.Ctx) func() string {
+// the access line and returns the new request id.
+func (d *Door) LogRepeats(c *fiber.Ctx) func() string {
 	if !d.log.Enabled(c.Context(), slog.LevelInfo) {
 		return newRequestID
 	}
