@@ -68,7 +68,7 @@ var (
 	// ErrNoKey: no such key in this client.
 	ErrNoKey = errors.New("no such key")
 	// ErrExists: a key with this secret exists already.
-	ErrExists = errors.New("this key exists already")
+	ErrExists = errors.New("this key already exists")
 )
 
 // MaxKeys is how many live keys, neither revoked nor expired, a client may have. An admin

@@ -189,7 +189,7 @@ func checkSecret(secret string) error {
 		return &InvalidError{"secret", "is a token, not a key"}
 	}
 	if _, ok := parseKey(secret); !ok && strings.HasPrefix(secret, keyPrefix) {
-		return &InvalidError{"secret", "begins like a key of ours but is none; was it cut?"}
+		return &InvalidError{"secret", "begins like a jobcast key but is not one; was it cut off?"}
 	}
 	return nil
 }

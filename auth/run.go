@@ -57,7 +57,7 @@ func (v *Verifier) poll(ctx context.Context) {
 	if err := v.follow(ctx); err != nil {
 		if !v.failing && !errors.Is(ctx.Err(), context.Canceled) { // the end of Run is no failure
 			v.failing = true
-			v.log.Error("keys cannot be polled; each call asks the store", "error", err)
+			v.log.Error("keys cannot be polled, so each call asks the store", "error", err)
 		}
 		return
 	}

@@ -165,7 +165,7 @@ func TestUnixSocket(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused(url, "is no socket")
+	refused(url, "is not a socket")
 	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
 		t.Errorf("the file at the path: %q, %v", text, err)
 	}

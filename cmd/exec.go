@@ -172,7 +172,7 @@ func (x *execution) upload() error {
 	}
 	for _, e := range entries {
 		if !e.Type().IsRegular() || !artifactName.MatchString(e.Name()) {
-			_ = x.attempt.Log("not uploaded, for it is no plain file with a plain name: " + e.Name())
+			_ = x.attempt.Log("not uploaded, because it is not a plain file with a plain name: " + e.Name())
 			continue
 		}
 		f, err := root.Open(e.Name())

@@ -15,8 +15,8 @@ import (
 // jobsCmd is `jobcast jobs`.
 type jobsCmd struct {
 	Status string `help:"Only jobs that are pending, processing, completed, failed or cancelled." enum:"pending,processing,completed,failed,cancelled," default:"" placeholder:"STATUS"`
-	Limit  int    `help:"How many at most." default:"20" placeholder:"N"`
-	JSON   bool   `name:"json" help:"One job a line, as the API gives it."`
+	Limit  int    `help:"Maximum number of jobs." default:"20" placeholder:"N"`
+	JSON   bool   `name:"json" help:"Print one job per line as JSON, as the API returns it."`
 	remote
 }
 
@@ -139,8 +139,8 @@ func (c *cancelCmd) Run(ctx context.Context, std *Stdio) error {
 
 // retryCmd is `jobcast retry`.
 type retryCmd struct {
-	Job            string `arg:"" name:"job" help:"Id of the job to repeat."`
-	IdempotencyKey string `name:"idempotency-key" help:"Retries with the same key make one job." placeholder:"KEY"`
+	Job            string `arg:"" name:"job" help:"Id of the job to retry."`
+	IdempotencyKey string `name:"idempotency-key" help:"Retries with the same key create one job." placeholder:"KEY"`
 	following
 	remote
 }

@@ -19,15 +19,15 @@ import (
 // keysCmd is `jobcast keys`: it manages keys in the data folder, before the
 // first serve as well as while one runs, which notices within a second.
 type keysCmd struct {
-	Create keysCreateCmd `cmd:"" help:"Make a key and print it. It cannot be shown again."`
-	Import keysImportCmd `cmd:"" help:"Take over an existing secret, read from standard input."`
-	List   keysListCmd   `cmd:"" help:"List keys, never their secrets."`
-	Revoke keysRevokeCmd `cmd:"" help:"End a key and its live streams."`
+	Create keysCreateCmd `cmd:"" help:"Create a key and print it once; it cannot be shown again."`
+	Import keysImportCmd `cmd:"" help:"Import an existing secret, read from standard input."`
+	List   keysListCmd   `cmd:"" help:"List keys, without their secrets."`
+	Revoke keysRevokeCmd `cmd:"" help:"Revoke a key and end its live streams."`
 }
 
 // keysFolder is the flag that all of them share.
 type keysFolder struct {
-	Data string `help:"The data folder; made if it is missing." placeholder:"DIR" default:"./data" env:"JOBCAST_DATA"`
+	Data string `help:"Data folder; created if missing." placeholder:"DIR" default:"./data" env:"JOBCAST_DATA"`
 }
 
 // use opens the store without serving it, runs f, and closes it. A signal ends it
@@ -56,11 +56,11 @@ var errInterrupted = &exitError{code: exitInterrupted}
 
 // keysSpec describes a new key.
 type keysSpec struct {
-	Client         string        `required:"" help:"Who owns the key; made if it is new. 1 to 64 of a-z, 0-9, dot, underscore, hyphen." placeholder:"ID"`
-	Name           string        `help:"What the key is for, to tell it from others; at most 100 characters."`
-	Scope          []auth.Scope  `help:"What it may do, of submit, watch, work and admin; without it the first three." placeholder:"SCOPE" default:"submit,watch,work"`
-	MaxConnections *int          `help:"Live streams at once, 1 to 100000, instead of the server's setting." placeholder:"N"`
-	TTL            time.Duration `name:"ttl" help:"How long the key is good, as in 720h; without it there is no end." placeholder:"DURATION"`
+	Client         string        `required:"" help:"Client that owns the key; created if new. 1 to 64 characters of a-z, 0-9, dot, underscore and hyphen." placeholder:"ID"`
+	Name           string        `help:"What the key is for; at most 100 characters."`
+	Scope          []auth.Scope  `help:"What the key may do: submit, watch, work, admin. Default: the first three." placeholder:"SCOPE" default:"submit,watch,work"`
+	MaxConnections *int          `help:"Live streams at once, 1 to 100000; overrides the server's setting." placeholder:"N"`
+	TTL            time.Duration `name:"ttl" help:"How long the key is valid, e.g. 720h; without it the key does not expire." placeholder:"DURATION"`
 }
 
 func (s keysSpec) options() auth.KeyOptions {
@@ -100,7 +100,7 @@ func (c *keysCreateCmd) Run(ctx context.Context, std *Stdio) error {
 		if _, err := fmt.Fprintln(std.Out, secret); err != nil {
 			return fmt.Errorf("key %s exists but could not be printed, so revoke it: %w", key.ID, err)
 		}
-		fmt.Fprintf(std.Err, "made %s. Keep the key: it is not shown again.\n", describeKey(key.Key))
+		fmt.Fprintf(std.Err, "created %s. Keep the key: it is not shown again.\n", describeKey(key.Key))
 		return nil
 	})
 }
@@ -110,13 +110,13 @@ type keysImportCmd struct {
 	keysFolder
 	// Args catches a secret given as an argument, which the usual error about
 	// an unexpected argument would repeat.
-	Args []string `arg:"" optional:"" help:"None are accepted: the secret is read from standard input."`
+	Args []string `arg:"" optional:"" help:"Not accepted: the secret is read from standard input."`
 }
 
 // Validate refuses arguments without repeating them.
 func (c *keysImportCmd) Validate() error {
 	if len(c.Args) > 0 {
-		return errors.New("the secret is read from standard input and not from an argument, where others could see it")
+		return errors.New("the secret is read from standard input, because others could see an argument")
 	}
 	return c.keysSpec.Validate()
 }
@@ -170,20 +170,20 @@ const maxAround = 64
 func readSecret(std *Stdio) (string, error) {
 	if file, ok := std.In.(*os.File); ok {
 		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			fmt.Fprintln(std.Err, "reading the secret from the terminal, which shows it; better redirect a file. End with Ctrl-D.")
+			fmt.Fprintln(std.Err, "reading the secret from the terminal, which shows it. Redirect a file to keep it hidden. End with Ctrl-D.")
 		}
 	}
 	const most = auth.MaxSecretBytes + maxAround
 	raw, err := io.ReadAll(io.LimitReader(std.In, most+1))
 	if err == nil && len(raw) > most { // its end may be missing
-		err = fmt.Errorf("there are more than %d bytes", most)
+		err = fmt.Errorf("the input has more than %d bytes", most)
 	}
 	return trimSecret(string(raw)), err
 }
 
 type keysListCmd struct {
 	Client string `help:"Only this client's keys." placeholder:"ID"`
-	JSON   bool   `name:"json" help:"Print {\"keys\":[…]} as the API does."`
+	JSON   bool   `name:"json" help:"Print {\"keys\":[…]}, as the API does."`
 	keysFolder
 }
 
@@ -214,7 +214,7 @@ func (c *keysListCmd) sayEmpty(w io.Writer) {
 	if c.Client != "" {
 		whose = "This client has no keys"
 	}
-	fmt.Fprintf(w, "%s in %s. Make one with: jobcast keys create --client ID\n", whose, c.Data)
+	fmt.Fprintf(w, "%s in %s. Create one with: jobcast keys create --client ID\n", whose, c.Data)
 }
 
 func printKeysJSON(w io.Writer, keys []auth.Key) error {
@@ -242,15 +242,15 @@ func printKeysTable(w io.Writer, keys []auth.Key) error {
 }
 
 type keysRevokeCmd struct {
-	ID     string `arg:"" name:"id" help:"The id of the key, as the list shows it."`
-	Client string `help:"Revoke it only if it is this client's." placeholder:"ID"`
+	ID     string `arg:"" name:"id" help:"Id of the key, as keys list shows it."`
+	Client string `help:"Revoke the key only if it belongs to this client." placeholder:"ID"`
 	keysFolder
 }
 
 // Validate notices a whole key in the place of its id. It is not repeated.
 func (c *keysRevokeCmd) Validate() error {
 	if strings.HasPrefix(c.ID, "jc_") {
-		return errors.New("this looks like a whole key; its id is what stands between the first two underscores")
+		return errors.New("this looks like a whole key; its id is the part between the first two underscores")
 	}
 	return nil
 }

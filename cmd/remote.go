@@ -18,10 +18,10 @@ import (
 // remote is what the commands share that speak with a server. The key is never
 // an argument, where others could see it.
 type remote struct {
-	URL       string        `name:"url" help:"The server." default:"http://localhost:3000" env:"JOBCAST_URL"`
-	KeyFile   string        `name:"key-file" help:"File with the key; without it the environment variable JOBCAST_KEY holds the key." placeholder:"FILE" env:"JOBCAST_KEY_FILE"`
-	Transport string        `help:"How to watch: auto, websocket, sse, ndjson or poll." enum:"auto,websocket,sse,ndjson,poll" default:"auto" env:"JOBCAST_TRANSPORT"`
-	GiveUp    time.Duration `name:"give-up" help:"Give up after so long without the server; 0 is never." default:"1m" env:"JOBCAST_GIVE_UP"`
+	URL       string        `name:"url" help:"URL of the server." default:"http://localhost:3000" env:"JOBCAST_URL"`
+	KeyFile   string        `name:"key-file" help:"File that holds the key; without it the environment variable JOBCAST_KEY does." placeholder:"FILE" env:"JOBCAST_KEY_FILE"`
+	Transport string        `help:"Transport for watching: auto, websocket, sse, ndjson or poll." enum:"auto,websocket,sse,ndjson,poll" default:"auto" env:"JOBCAST_TRANSPORT"`
+	GiveUp    time.Duration `name:"give-up" help:"Give up when the server cannot be reached for this long; 0 means never." default:"1m" env:"JOBCAST_GIVE_UP"`
 }
 
 // maxKeyFileBytes is longer than any key.

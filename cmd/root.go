@@ -39,14 +39,14 @@ type commands struct {
 	Keys  keysCmd  `cmd:"" help:"Create, import, list and revoke API keys."`
 
 	Submit submitCmd `cmd:"" help:"Submit a job and print its id."`
-	Watch  watchCmd  `cmd:"" help:"Watch jobs to their end, or everything of the client."`
+	Watch  watchCmd  `cmd:"" help:"Watch jobs to their end, or all events of the client."`
 	Jobs   jobsCmd   `cmd:"" help:"List jobs, newest first."`
 	Cancel cancelCmd `cmd:"" help:"Cancel jobs."`
-	Retry  retryCmd  `cmd:"" help:"Make a new job from one that failed or was cancelled, and print its id."`
+	Retry  retryCmd  `cmd:"" help:"Create a new job from a failed or cancelled one and print its id."`
 	Work   workCmd   `cmd:"" help:"Run a command for each job of a queue."`
 	Health healthCmd `cmd:"" help:"Ask whether a server is ready."`
 
-	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
+	Completion completionCmd `cmd:"" help:"Print a shell completion script."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

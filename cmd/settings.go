@@ -135,7 +135,7 @@ func readNetwork(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	network, ok := server.ParseNetwork(strings.TrimSpace(text))
 	if !ok {
-		return fmt.Errorf("%q is neither a network such as 10.0.0.0/8 or fd00::/8 nor an address such as 10.0.0.1", text)
+		return fmt.Errorf("invalid network or address %q, want e.g. 10.0.0.0/8, fd00::/8 or 10.0.0.1", text)
 	}
 	target.Set(reflect.ValueOf(network))
 	return nil

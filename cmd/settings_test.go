@@ -137,9 +137,9 @@ func TestLists(t *testing.T) {
 		t.Errorf("actions are no list of that kind: %v", err)
 	}
 	for list, want := range map[string]string{
-		"--trusted-proxies=10.0.0":      "such as 10.0.0.1",
-		"--trusted-proxies=proxy.local": "such as 10.0.0.0/8",
-		"--trusted-proxies=10.0.0.0/33": "such as 10.0.0.0/8",
+		"--trusted-proxies=10.0.0":      "or 10.0.0.1",
+		"--trusted-proxies=proxy.local": "want e.g. 10.0.0.0/8",
+		"--trusted-proxies=10.0.0.0/33": "want e.g. 10.0.0.0/8",
 		"--cors-origins=,":              "--cors-origins=*",
 	} {
 		if _, err := parse(t, "serve", list); err == nil || !strings.Contains(err.Error(), want) {

@@ -17,19 +17,19 @@ import (
 // submitCmd is `jobcast submit`. The job is given in one of three ways: as
 // actions, as a queue and its payload, or as the whole body of the API.
 type submitCmd struct {
-	Action      []string      `help:"An action as JSON; repeat it for several." placeholder:"JSON" sep:"none"`
-	Queue       string        `help:"The queue of your own workers, instead of actions." placeholder:"NAME"`
-	Payload     string        `help:"What the worker gets, as JSON." placeholder:"JSON"`
-	File        string        `help:"File with the whole job as JSON, as the API takes it." placeholder:"FILE"`
-	MaxAttempts int           `name:"max-attempts" help:"How often it may be tried, 1 to 25." placeholder:"N"`
-	Timeout     time.Duration `help:"How long one attempt may take, 1s to 24h." placeholder:"DURATION"`
-	Priority    int           `help:"-100 to 100, higher first."`
-	RunAt       *jobs.Time    `name:"run-at" help:"Not before this time, as in 2026-01-01T00:00:00Z." placeholder:"TIME"`
-	ExpiresIn   time.Duration `name:"expires-in" help:"Fails if nobody has begun it after so long, 1s to 8760h." placeholder:"DURATION"`
-	Metadata    string        `help:"An object of your own, as JSON." placeholder:"JSON"`
+	Action      []string      `help:"An action as JSON; repeat the flag for several." placeholder:"JSON" sep:"none"`
+	Queue       string        `help:"Queue of your own workers, instead of actions." placeholder:"NAME"`
+	Payload     string        `help:"Payload for the worker, as JSON." placeholder:"JSON"`
+	File        string        `help:"File that holds the whole job as JSON, as the API takes it." placeholder:"FILE"`
+	MaxAttempts int           `name:"max-attempts" help:"Maximum number of attempts, 1 to 25." placeholder:"N"`
+	Timeout     time.Duration `help:"Time limit of one attempt, 1s to 24h." placeholder:"DURATION"`
+	Priority    int           `help:"Priority, -100 to 100; higher first."`
+	RunAt       *jobs.Time    `name:"run-at" help:"Do not start the job before this time, e.g. 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	ExpiresIn   time.Duration `name:"expires-in" help:"The job fails if nobody starts it within this time, 1s to 8760h." placeholder:"DURATION"`
+	Metadata    string        `help:"Your own data, a JSON object." placeholder:"JSON"`
 
 	Stdin          string `arg:"" optional:"" name:"-" help:"Read the whole job from standard input." enum:"-," default:""`
-	IdempotencyKey string `name:"idempotency-key" help:"Submits with the same key make one job." placeholder:"KEY"`
+	IdempotencyKey string `name:"idempotency-key" help:"Submits with the same key create one job." placeholder:"KEY"`
 	following
 	remote
 }
@@ -53,7 +53,7 @@ func (c *submitCmd) Validate() error {
 	for flag, texts := range map[string][]string{"action": c.Action, "payload": {c.Payload}, "metadata": {c.Metadata}} {
 		for _, text := range texts {
 			if text != "" && !json.Valid([]byte(text)) {
-				return fmt.Errorf("--%s: not JSON: %s", flag, text)
+				return fmt.Errorf("--%s is not JSON: %s", flag, text)
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func (c *submitCmd) body(std *Stdio) ([]byte, error) {
 		return nil, fmt.Errorf("read job: %w", err)
 	}
 	if len(text) > maxJobBytes || !json.Valid(text) {
-		return nil, &usageError{errors.New("the job is not JSON, or too large")}
+		return nil, &usageError{errors.New("the job is not JSON or is too large")}
 	}
 	return text, nil
 }
@@ -141,8 +141,8 @@ func (c *submitCmd) assemble() ([]byte, error) {
 
 // following is what submit and retry share: what becomes of the new job.
 type following struct {
-	Watch bool `help:"Follow the job to its end; the exit code says how it ended."`
-	JSON  bool `name:"json" help:"Print the job as JSON instead of its id; with --watch, events as JSON also on a terminal."`
+	Watch bool `help:"Follow the job to its end; the exit code tells how it ended."`
+	JSON  bool `name:"json" help:"Print the job as JSON instead of its id; with --watch, print events as JSON even on a terminal."`
 }
 
 // follow prints the new job, or its events until its end.

@@ -13,10 +13,10 @@ import (
 
 // watchCmd is `jobcast watch`.
 type watchCmd struct {
-	Job   []string `arg:"" optional:"" name:"job" help:"Ids of jobs; without one, everything of the client, without an end."`
-	After string   `help:"Start behind the event with this id, on any server start and transport." placeholder:"ID"`
-	From  string   `help:"Where to start otherwise: start is the oldest event kept, now is behind the newest. Without it a job starts at its first event, the client's log now." enum:"start,now," default:""`
-	JSON  bool     `name:"json" help:"One event a line as JSON, also on a terminal; elsewhere that is so anyway."`
+	Job   []string `arg:"" optional:"" name:"job" help:"Ids of jobs; without any, all events of the client, without end."`
+	After string   `help:"Resume after this event id; works across restarts and transports." placeholder:"ID"`
+	From  string   `help:"Where to start without --after: start is the oldest event kept, now is after the newest. Default: a job's first event; now for the client's log." enum:"start,now," default:""`
+	JSON  bool     `name:"json" help:"Print one event per line as JSON, even on a terminal; elsewhere this is the default."`
 	remote
 }
 

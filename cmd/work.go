@@ -21,10 +21,10 @@ import (
 // workCmd is `jobcast work`.
 type workCmd struct {
 	Queue       []string      `required:"" help:"Queues to take jobs from." placeholder:"NAME"`
-	Concurrency int           `help:"Jobs at the same time." default:"1" placeholder:"N"`
-	Lease       time.Duration `help:"A job goes to another worker when this one is silent for so long; 5s to 10m." default:"30s"`
-	Grace       time.Duration `help:"How long commands may go on after SIGINT, SIGTERM or SIGHUP; a second signal kills them." default:"25s"`
-	Command     []string      `arg:"" name:"command" help:"The command and its arguments, behind --."`
+	Concurrency int           `help:"Number of jobs at the same time." default:"1" placeholder:"N"`
+	Lease       time.Duration `help:"A job goes to another worker if this one is silent for this long; 5s to 10m." default:"30s"`
+	Grace       time.Duration `help:"How long commands may keep running after SIGINT, SIGTERM or SIGHUP; a second signal kills them." default:"25s"`
+	Command     []string      `arg:"" name:"command" help:"The command and its arguments, after --."`
 	remote
 }
 
@@ -48,12 +48,12 @@ cancelled or lost, the command and all it started get SIGTERM, then SIGKILL.`
 func (c *workCmd) Validate() error {
 	for _, q := range c.Queue {
 		if !jobs.ValidQueue(q) {
-			return fmt.Errorf("--queue: %q is no name of a queue", q)
+			return fmt.Errorf("--queue: %q is not a queue name", q)
 		}
 	}
 	switch {
 	case len(c.Command) == 0 || c.Command[0] == "":
-		return errors.New("give a command behind --")
+		return errors.New("give a command after --")
 	case c.Concurrency < 1 || c.Concurrency > server.MaxConcurrency:
 		return fmt.Errorf("--concurrency: must be 1 to %d", server.MaxConcurrency)
 	case c.Lease < jobs.MinLease || c.Lease > jobs.MaxLease:

@@ -78,7 +78,7 @@ type Item struct {
 
 // Refusals of Join.
 var (
-	ErrJoined = errors.New("hub: the room is joined already")
+	ErrJoined = errors.New("hub: the room is already joined")
 	ErrClosed = errors.New("hub: the subscription is closed")
 )
 

@@ -99,7 +99,7 @@ var ErrTooLarge = fmt.Errorf("an artifact must not be larger than %d bytes", Max
 
 // ErrArtifactChanged: the artifact of this name is another than the one that was
 // to be replaced, or one is there where none was.
-var ErrArtifactChanged = errors.New("the artifact has changed meanwhile")
+var ErrArtifactChanged = errors.New("the artifact has changed in the meantime")
 
 // StoredArtifact is an artifact and where its bytes are.
 type StoredArtifact struct {
@@ -162,10 +162,10 @@ func (s *Service) SaveArtifact(ctx context.Context, l Lease, name, contentType s
 	allow func(*StoredArtifact) error,
 ) (Saved, error) {
 	if !ValidArtifactName(name) {
-		return Saved{}, &InvalidError{[]FieldError{{"/name", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen"}}}
+		return Saved{}, &InvalidError{[]FieldError{{"/name", "must be 1 to 128 characters of A-Z, a-z, 0-9, dot, underscore and hyphen"}}}
 	}
 	if s.files == nil {
-		return Saved{}, errors.New("this service keeps no artifacts")
+		return Saved{}, errors.New("this service does not store artifacts")
 	}
 	if size > MaxArtifactBytes {
 		return Saved{}, ErrTooLarge

@@ -43,7 +43,7 @@ func (e *LimitError) Error() string {
 			e.Used, e.Max)
 	case LimitArtifacts:
 		return fmt.Sprintf("The artifacts of this client take %d of %d bytes, and this one needs %d more. "+
-			"They go with their jobs, --retention after the end of each: wait for that, or leave less behind.", e.Used, e.Max, e.Asked)
+			"They go with their jobs, --retention after the end of each: wait for that, or store less.", e.Used, e.Max, e.Asked)
 	default:
 		return fmt.Sprintf("The server's storage holds %d of %d bytes, and this needs %d more. "+
 			"Jobs that have ended make room when they are deleted: try again later, or ask the operator for more.", e.Used, e.Max, e.Asked)

@@ -6,7 +6,7 @@ import "encoding/json"
 // It is for messages on a connection, which encoders of all kinds have made, and of
 // which little is looked at. It takes what CheckJSON refuses beyond the grammar, as
 // JSON.parse does: any depth, a member that stands twice (the last one counts), an
-// escaped surrogate without its partner (U+FFFD stands for it) and any number. It
+// escaped surrogate without its pair (U+FFFD stands for it) and any number. It
 // needs memory for the nesting, one byte for each level, and no stack.
 func CheckMessage(b []byte) error {
 	c := checker{b: b, lenient: true}

@@ -34,7 +34,7 @@ func (e *MalformedError) Error() string {
 // that no decoder chokes on, else *MalformedError. Beyond the grammar it
 // refuses: bytes that are not UTF-8; arrays and objects nested deeper than
 // maxDepth; a member name that stands twice in an object, however it is
-// escaped; an escaped surrogate without its partner, which cannot be written
+// escaped; an escaped surrogate without its pair, which cannot be written
 // as UTF-8; a number that is not finite as a float64 or longer than 400 bytes;
 // anything but white space after the value.
 func CheckJSON(b []byte, maxDepth int) error {
@@ -93,7 +93,7 @@ func (c *checker) take(ch byte) bool {
 
 func (c *checker) value(depth int) error {
 	if c.i >= len(c.b) {
-		return c.unexpected("where a value must stand")
+		return c.unexpected("where a value is expected")
 	}
 	switch ch := c.b[c.i]; {
 	case ch == '{' || ch == '[':
@@ -122,7 +122,7 @@ func (c *checker) word() error {
 			return nil
 		}
 	}
-	return c.unexpected("where a value must stand")
+	return c.unexpected("where a value is expected")
 }
 
 func (c *checker) array(depth int) error {
@@ -202,7 +202,7 @@ func (c *checker) member(seen *names, depth int) error {
 		return err
 	}
 	if !seen.add(name) {
-		return &MalformedError{Detail: "a member name stands twice in one object", Offset: start}
+		return &MalformedError{Detail: "duplicate member name in an object", Offset: start}
 	}
 	return c.value(depth)
 }
@@ -210,7 +210,7 @@ func (c *checker) member(seen *names, depth int) error {
 // name reads a member's name and comes to its value. With want it returns the name.
 func (c *checker) name(want bool) (string, error) {
 	if c.i >= len(c.b) || c.b[c.i] != '"' {
-		return "", c.unexpected("where a member name must stand")
+		return "", c.unexpected("where a member name is expected")
 	}
 	name, err := c.text(want)
 	if err != nil {
@@ -302,7 +302,7 @@ func (c *checker) unicode() error {
 			c.i += 6
 			return nil
 		}
-		return c.fail("escaped surrogate without its partner")
+		return c.fail("escaped surrogate without its pair")
 	}
 	c.i += 12
 	return nil
@@ -350,7 +350,7 @@ func (c *checker) number() error {
 	if exponent || n > safeNumberBytes {
 		f, err := strconv.ParseFloat(string(c.b[start:c.i]), 64)
 		if err != nil || math.IsInf(f, 0) {
-			return &MalformedError{Detail: "a number beyond the range of a double", Offset: start}
+			return &MalformedError{Detail: "a number outside the range of a double", Offset: start}
 		}
 	}
 	return nil

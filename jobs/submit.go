@@ -121,7 +121,7 @@ func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 		f.add("/queue", "a job has either actions or a queue, not both")
 	case in.Queue != nil:
 		if s.Queue = *in.Queue; !ValidQueue(s.Queue) && !f.has("/queue") {
-			f.addf("/queue", "must be 1 to %d of a-z, 0-9, dot, underscore and hyphen", MaxQueueName)
+			f.addf("/queue", "must be 1 to %d characters of a-z, 0-9, dot, underscore and hyphen", MaxQueueName)
 		}
 		if in.Payload != nil {
 			s.Payload = compact(in.Payload)
@@ -180,7 +180,7 @@ func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {
 	// TimeFormat cannot write a year before 0, which a zone may turn the year 0
 	// into; any other time in the past simply means now.
 	if t.Unix() < 0 || t.After(now().AddDate(1, 0, 0)) {
-		f.add("/runAt", "must not be more than a year ahead, nor before 1970")
+		f.add("/runAt", "must not be more than a year ahead or before 1970")
 		return
 	}
 	s.RunAt = t.UTC()

@@ -183,7 +183,7 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 	if result[0] != '{' {
 		f.add("/result", "must be an object")
 	} else if len(result) > MaxResultBytes {
-		f.addf("/result", "must not be larger than %d bytes; leave more as an artifact", MaxResultBytes)
+		f.addf("/result", "must not be larger than %d bytes; store larger results as an artifact", MaxResultBytes)
 	}
 	if err := f.err(); err != nil {
 		return Job{}, err

@@ -24,31 +24,31 @@ import (
 // Config holds the settings of a server. The tags make them the flags of `jobcast serve`,
 // with their defaults and their environment variables.
 type Config struct {
-	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on, host:port or unix:/path/of/a/socket; port 0 picks a free one. Without it the variable PORT names the port, else it is 3000."`
-	BasePath       string         `name:"base-path" placeholder:"PATH" env:"JOBCAST_BASE_PATH" help:"What every path begins with, behind a proxy that passes on a part of a site only."`
-	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Folder of the database; made if missing. One server per folder."`
-	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping of WebSocket and Socket.IO."`
-	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"A WebSocket or Socket.IO peer that gives no sign of life for so long is disconnected."`
-	MaxConnections int            `name:"max-connections-per-key" default:"10" env:"JOBCAST_MAX_CONNECTIONS_PER_KEY,MAX_CONNECTIONS_PER_KEY" help:"Live streams per key, over all transports, unless the key has its own limit."`
-	MaxPerClient   int            `name:"max-connections-per-client" default:"10000" env:"JOBCAST_MAX_CONNECTIONS_PER_CLIENT" help:"Live streams of all keys and tokens of a client together."`
-	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins that may call from a browser, comma-separated; * is all."`
-	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Jobs with actions that run at the same time."`
-	MaxRunning     int            `name:"max-running-per-client" default:"0" env:"JOBCAST_MAX_RUNNING_PER_CLIENT" help:"Of those, how many one client may have; 0 is all but an eighth, at least one."`
-	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lives without a renewal."`
-	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long a finished job and its events are kept."`
+	Addr           string         `env:"JOBCAST_ADDR" placeholder:":3000" help:"Address to listen on: host:port or unix:/path/to/socket. Port 0 picks a free port. Default: the port in PORT, or 3000."`
+	BasePath       string         `name:"base-path" placeholder:"PATH" env:"JOBCAST_BASE_PATH" help:"Path prefix of every URL, for a proxy that forwards only part of a site."`
+	Data           string         `default:"./data" env:"JOBCAST_DATA" type:"path" help:"Data folder; created if missing. One server per folder."`
+	PingInterval   time.Duration  `default:"30s" env:"JOBCAST_PING_INTERVAL" help:"Interval of the application-level ping on WebSocket and Socket.IO."`
+	PongTimeout    time.Duration  `default:"60s" env:"JOBCAST_PONG_TIMEOUT" help:"Disconnect a WebSocket or Socket.IO client that sends nothing for this long."`
+	MaxConnections int            `name:"max-connections-per-key" default:"10" env:"JOBCAST_MAX_CONNECTIONS_PER_KEY,MAX_CONNECTIONS_PER_KEY" help:"Live streams per key, across all transports, unless the key has its own limit."`
+	MaxPerClient   int            `name:"max-connections-per-client" default:"10000" env:"JOBCAST_MAX_CONNECTIONS_PER_CLIENT" help:"Live streams per client, across all its keys and tokens."`
+	CORSOrigins    []string       `name:"cors-origins" default:"*" env:"JOBCAST_CORS_ORIGINS" help:"Web origins whose pages may call the server, comma-separated; * allows all."`
+	Concurrency    int            `default:"8" env:"JOBCAST_CONCURRENCY" help:"Number of action jobs that run at the same time."`
+	MaxRunning     int            `name:"max-running-per-client" default:"0" env:"JOBCAST_MAX_RUNNING_PER_CLIENT" help:"How many of those one client may run; 0 keeps an eighth, at least one, for other clients."`
+	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lasts unless it is renewed."`
+	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long finished jobs and their events are kept."`
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
-	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Networks (CIDR) and addresses whose X-Forwarded-For is believed, comma-separated."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For is trusted: addresses and networks (CIDR), comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
-	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Jobs of a client that may be pending or running."`
-	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Bytes of all artifacts of a client together."`
-	MaxStorage     byteSize       `name:"max-storage" default:"0" env:"JOBCAST_MAX_STORAGE" help:"Bytes of the whole data folder; 0 is no bound."`
-	QueueTTL       time.Duration  `name:"queue-ttl" default:"0" env:"JOBCAST_QUEUE_TTL" help:"Jobs with a queue that no worker begins for so long fail, unless they ask for another time; 0 is never."`
-	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may finish after SIGTERM before they are handed back."`
-	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"debug, info, warn or error."`
-	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"text or json; logs go to stderr."`
-	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients get what they need to recover: event, as a packet of its own; argument, as the last argument of each event; off, not at all."`
-	Compat         string         `default:"" enum:",nestjs" env:"JOBCAST_COMPAT" help:"nestjs: Socket.IO keeps the manners of a NestJS gateway where they differ, so that its clients need no change."`
-	Demo           bool           `env:"JOBCAST_DEMO" help:"Also run one sample job and print its live events."`
+	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Pending and running jobs per client."`
+	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Total size of the artifacts of one client."`
+	MaxStorage     byteSize       `name:"max-storage" default:"0" env:"JOBCAST_MAX_STORAGE" help:"Total size of the data folder; 0 means no limit."`
+	QueueTTL       time.Duration  `name:"queue-ttl" default:"0" env:"JOBCAST_QUEUE_TTL" help:"A queued job fails if no worker starts it within this time, unless the job sets its own; 0 means never."`
+	ShutdownGrace  time.Duration  `default:"25s" env:"JOBCAST_SHUTDOWN_GRACE" help:"How long running jobs may go on after SIGTERM before they are handed back."`
+	LogLevel       string         `default:"info" enum:"debug,info,warn,error" env:"JOBCAST_LOG_LEVEL" help:"Log level: debug, info, warn or error."`
+	LogFormat      string         `default:"text" enum:"text,json" env:"JOBCAST_LOG_FORMAT" help:"Log format: text or json. Logs go to stderr."`
+	SocketIOOffset string         `name:"socketio-offset" default:"event" enum:"event,argument,off" env:"JOBCAST_SOCKETIO_OFFSET" help:"How Socket.IO clients receive recovery offsets: event, in a packet of their own; argument, as the last argument of each event; off, not at all."`
+	Compat         string         `default:"" enum:",nestjs" env:"JOBCAST_COMPAT" help:"nestjs: Socket.IO behaves like a NestJS gateway where the two differ, so that its clients need no change."`
+	Demo           bool           `env:"JOBCAST_DEMO" help:"Run one sample job and print its live events."`
 }
 
 // Bounds of the settings: beyond them the server would not work as promised.
@@ -97,7 +97,7 @@ func (s *Config) Check() error {
 		}
 	}
 	s.BasePath = strings.TrimRight(s.BasePath, "/")
-	bad(s.BasePath == "" || basePath.MatchString(s.BasePath), "base-path", "as in /jobs: parts of A-Z, a-z, 0-9, underscore and hyphen, each behind a slash")
+	bad(s.BasePath == "" || basePath.MatchString(s.BasePath), "base-path", "as in /jobs: parts of A-Z, a-z, 0-9, underscore and hyphen, each after a slash")
 	first, _, _ := strings.Cut(strings.TrimPrefix(s.BasePath, "/"), "/")
 	bad(!slices.Contains(ownPaths, first), "base-path", "something else than what the server's own paths begin with")
 	if path, ok := strings.CutPrefix(s.Addr, wire.UnixPrefix); ok {
@@ -158,7 +158,7 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/unit {
-		return fmt.Errorf("%q is no size such as 4096, 256KiB or 1MiB", text)
+		return fmt.Errorf("invalid size %q, want e.g. 4096, 256KiB or 1MiB", text)
 	}
 	*b = byteSize(n * unit)
 	return nil

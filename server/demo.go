@@ -92,6 +92,6 @@ func (s *server) dropKey(secret string) {
 		err = s.store.RevokeKey(ctx, demoClient, key.ID, time.Now())
 	}
 	if err != nil {
-		s.log.Warn("revoke demo key", "error", err)
+		s.log.Warn("the demo key could not be revoked", "error", err)
 	}
 }

@@ -162,7 +162,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	counts, err := s.store.Counts(ctx)
 	if err != nil {
-		s.log.Warn("count jobs", "error", err)
+		s.log.Warn("jobs could not be counted", "error", err)
 	} else {
 		for _, st := range []jobs.Status{jobs.Pending, jobs.Processing, jobs.Completed, jobs.Failed, jobs.Cancelled} {
 			gauge(descJobs, float64(counts[st]), string(st))

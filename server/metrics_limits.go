@@ -52,7 +52,7 @@ func (f *filled) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	now, err := f.store.Filled(ctx)
 	if err != nil {
-		f.log.Warn("measure storage", "error", err)
+		f.log.Warn("the storage could not be measured", "error", err)
 		return
 	}
 	gauge(descStorage, now.Storage)

@@ -49,7 +49,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 	}
 	srv.start(ln)
 	if err := srv.announce(ctx, out); err != nil {
-		log.Error("first start", "error", err)
+		log.Error("the start-up failed", "error", err)
 	}
 	select {
 	case <-ctx.Done():
@@ -252,7 +252,7 @@ func (s *server) stop() error {
 	s.door.Wait()
 	err := s.processor.Stop(grace)
 	if err != nil {
-		s.log.Error("some jobs wait for the end of their lease", "error", err)
+		s.log.Error("some jobs were not handed back and wait for their lease to end", "error", err)
 	}
 	s.discard()
 	s.log.Info("stopped")
@@ -295,7 +295,7 @@ func (s *server) discard() {
 	s.running.Wait()
 	s.hub.Close()
 	if err := s.store.Close(); err != nil {
-		s.log.Error("close store", "error", err)
+		s.log.Error("the store could not be closed", "error", err)
 	}
 	if s.files != nil {
 		_ = s.files.Close() // only a folder that was read is closed

@@ -114,11 +114,11 @@ func BrokenBody(err error) *Problem {
 	var ne net.Error
 	switch {
 	case errors.Is(err, wire.ErrDisplaced):
-		return Refuse(Unavailable, "So many request bodies are on their way that the oldest had to make room.").Because(err)
+		return Refuse(Unavailable, "The server is receiving too many request bodies and dropped the oldest, this one.").Because(err)
 	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return Refuse(Timeout, "The body did not arrive in time.")
 	}
-	return Refuse(Malformed, "The body ended before its time, or its chunks are broken.")
+	return Refuse(Malformed, "The body ended early, or its chunks are malformed.")
 }
 
 func isJSON(contentType string) bool {

@@ -66,7 +66,7 @@ func (d *Door) allowOrigin(c *fiber.Ctx) {
 // reports done.
 func (d *Door) cors(c *fiber.Ctx) (done bool, err error) {
 	if !d.OriginAllowed(c.Get(fiber.HeaderOrigin), string(c.Request().Host())) {
-		return false, Refuse(Forbidden, "Pages of this origin may not call this server.")
+		return false, Refuse(Forbidden, "Pages from this origin may not call this server.")
 	}
 	if c.Method() != fiber.MethodOptions || c.Get(fiber.HeaderAccessControlRequestMethod) == "" {
 		return false, nil
@@ -144,7 +144,7 @@ func parseOrigin(text string) (string, error) {
 	} else if ascii := strings.ToLower(host); strings.IndexFunc(ascii, func(r rune) bool { return r > '~' }) < 0 {
 		host = ascii
 	} else if host, err = idna.Lookup.ToASCII(host); err != nil {
-		return "", fmt.Errorf("no browser knows such a host: %w", err)
+		return "", fmt.Errorf("browsers do not accept this host: %w", err)
 	}
 	if u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
 		port = ""

@@ -143,7 +143,7 @@ func (d *Door) knownMethods(app *fiber.App, next fasthttp.RequestHandler) fastht
 		}
 		c := app.AcquireCtx(rc)
 		defer app.ReleaseCtx(c)
-		refusal := Refuse(MethodNotAllowed, "No path here knows this method.").With(fiber.HeaderAllow, allowMethods)
+		refusal := Refuse(MethodNotAllowed, "The server does not know this method.").With(fiber.HeaderAllow, allowMethods)
 		if err := d.handleError(c, refusal); err != nil {
 			c.Status(fiber.StatusInternalServerError)
 		}
@@ -186,7 +186,7 @@ func (d *Door) Login(secret string, addr netip.Addr, scopes ...auth.Scope) (auth
 	}
 	for _, s := range scopes {
 		if !p.May(s) {
-			return auth.Principal{}, Refuse(Forbidden, fmt.Sprintf("This needs the scope %q.", s))
+			return auth.Principal{}, Refuse(Forbidden, fmt.Sprintf("This request needs the scope %q.", s))
 		}
 	}
 	return p, nil

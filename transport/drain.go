@@ -40,7 +40,7 @@ func (d *Door) Abandon(c *fiber.Ctx) bool {
 }
 
 func refuseDraining() *Problem {
-	return Refuse(Draining, "The server is shutting down; come back in a moment.")
+	return Refuse(Draining, "The server is shutting down; try again in a moment.")
 }
 
 // seconds rounds up to whole seconds, the unit of HTTP headers.

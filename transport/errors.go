@@ -180,7 +180,7 @@ func (p *Problem) Passing() bool {
 // Gone refuses a cursor that cannot be continued from: 410 on long-poll.
 // oldest and last are cursors.
 func Gone(reason eventlog.Reason, oldest, last string) *Problem {
-	p := Refuse(CursorGone, "The events right after this cursor are not there ("+string(reason)+").")
+	p := Refuse(CursorGone, "The events right after this cursor are not available ("+string(reason)+").")
 	p.Reason, p.Oldest, p.LastEventID = reason, oldest, last
 	return p
 }

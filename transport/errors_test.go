@@ -109,7 +109,7 @@ func TestFromError(t *testing.T) {
 		t.Errorf("Retry-After %d, want 2", seconds(p.Retry()))
 	}
 	late := fmt.Errorf("%w: %w", jobs.ErrNotTried, context.DeadlineExceeded)
-	if p := FromError(late); !strings.Contains(p.Detail, "nothing was done") || strings.Contains(p.Detail, "unknown") {
+	if p := FromError(late); !strings.Contains(p.Detail, "nothing was changed") || strings.Contains(p.Detail, "unknown") {
 		t.Errorf("what was not tried: %s", p.Detail)
 	}
 	shared := Refuse(NotFound, "x")

@@ -112,7 +112,7 @@ func joinFields(c *fiber.Ctx) error {
 // whole (RFC 9110 14.5).
 func wholePut(c *fiber.Ctx) error {
 	if c.Method() == fiber.MethodPut && c.Get(fiber.HeaderContentRange) != "" {
-		return Refuse(Malformed, "A PUT replaces the whole; it takes no Content-Range.")
+		return Refuse(Malformed, "A PUT replaces the whole resource; Content-Range is not accepted.")
 	}
 	return nil
 }

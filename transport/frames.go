@@ -133,7 +133,7 @@ func MarkFrame(m *hub.Mark) Frame {
 	case hub.Gone:
 		return ProblemFrame(FromError(jobs.ErrNotFound))
 	default:
-		return ProblemFrame(Refuse(Unavailable, "The history cannot be read at the moment; come back."))
+		return ProblemFrame(Refuse(Unavailable, "The history cannot be read at the moment; try again later."))
 	}
 }
 

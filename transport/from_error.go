@@ -28,7 +28,7 @@ func FromError(err error) *Problem {
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return Refuse(Unavailable, "No answer in time; whether the request took effect is unknown.").Because(err)
+		return Refuse(Unavailable, "The server could not answer in time; it is unknown whether the request took effect.").Because(err)
 	}
 	return Refuse(Internal, "Something went wrong. The log has the details under this request id.").Because(err)
 }
@@ -65,7 +65,7 @@ func fromJobs(err error) *Problem {
 	case errors.As(err, &malformed):
 		return Refuse(Malformed, malformed.Error())
 	case errors.Is(err, jobs.ErrArtifactChanged):
-		return Refuse(PreconditionFailed, "The artifact has changed since the condition was looked at.")
+		return Refuse(PreconditionFailed, "The artifact has changed since the condition was checked.")
 	case errors.Is(err, jobs.ErrNotFound):
 		return Refuse(NotFound, "There is no such job.")
 	case errors.Is(err, jobs.ErrLeaseLost):
@@ -73,11 +73,11 @@ func fromJobs(err error) *Problem {
 	case errors.Is(err, jobs.ErrIdempotencyMismatch):
 		return Refuse(IdempotencyMismatch, "This Idempotency-Key was used for a different request.")
 	case errors.Is(err, jobs.ErrNotTried):
-		return Refuse(Unavailable, "This request was not tried, because those before it took too long; nothing was done.").Because(err)
+		return Refuse(Unavailable, "The request was not started, because those before it took too long; nothing was changed.").Because(err)
 	case errors.Is(err, jobs.ErrLost): // the store has logged it
-		return Refuse(Unavailable, "The server's data was removed or replaced while it ran. It keeps nothing until its data is back or it is restarted.")
+		return Refuse(Unavailable, "The server's data was removed or replaced while it ran. It stores nothing until the data is back or it is restarted.")
 	case errors.Is(err, jobs.ErrUnavailable):
-		return Refuse(Unavailable, "The store does not answer; try again, a change with the same Idempotency-Key.").Because(err)
+		return Refuse(Unavailable, "The store does not answer; try again, and repeat a change with the same Idempotency-Key.").Because(err)
 	case errors.Is(err, jobs.ErrStorageFull):
 		return Refuse(StorageFull, "The disk is full; nothing was stored.").Because(err)
 	case errors.Is(err, jobs.ErrClosed):
@@ -102,7 +102,7 @@ func fromAuth(err error) *Problem {
 	case errors.As(err, &limit):
 		return Refuse(LoginLimit, "Too many failed logins from this address.").RetryAfter(limit.RetryAfter)
 	case errors.Is(err, auth.ErrConnectionLimit):
-		return Refuse(ConnectionLimit, "As many streams are open as this credential allows.")
+		return Refuse(ConnectionLimit, "This credential has as many open streams as it may have.")
 	case errors.Is(err, auth.ErrNoKey):
 		return Refuse(NotFound, "There is no such key.")
 	}
@@ -131,7 +131,7 @@ func fromHTTP(err error) *Problem {
 func fromStatus(status int) *Problem {
 	switch status {
 	case http.StatusBadRequest:
-		return Refuse(Malformed, "This is no valid HTTP request.")
+		return Refuse(Malformed, "This is not a valid HTTP request.")
 	case http.StatusNotFound:
 		return Refuse(NotFound, "There is nothing at this path.")
 	case http.StatusMethodNotAllowed:

@@ -74,7 +74,7 @@ func Negotiate(c *fiber.Ctx) (EventFormat, error) {
 	if f, ok := negotiate(parseAccept(header)); ok {
 		return f, nil
 	}
-	return 0, Refuse(NotAcceptable, "Available are text/event-stream, application/x-ndjson and application/json.")
+	return 0, Refuse(NotAcceptable, "The available types are text/event-stream, application/x-ndjson and application/json.")
 }
 
 // AcceptsOnlyEventStream reports whether nothing but text/event-stream is

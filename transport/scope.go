@@ -16,7 +16,7 @@ func MayWatch(who auth.Identity, job string) error {
 	case who.Sees(job):
 		return nil
 	case job == "":
-		return Refuse(Forbidden, "This token shows one job only.")
+		return Refuse(Forbidden, "This token may read one job only.")
 	default:
 		return jobs.ErrNotFound
 	}

@@ -90,7 +90,7 @@ func (w *turn) take(wait func() context.Context, name string, width int64) error
 	l := w.turns.join(name, width)
 	if w.turns.crowded(l) {
 		w.turns.leave(l)
-		return Refuse(ConnectionLimit, "As many large answers as may are waiting for this credential.")
+		return Refuse(ConnectionLimit, "Too many large answers are waiting for this credential.")
 	}
 	if l.TryAcquire(1) {
 		w.held = append(w.held, l)

@@ -72,7 +72,7 @@ func (p *Problem) HeaderLines() string {
 // Full is the whole answer to a connection for which there is no room, before any
 // request of it was read.
 func Full() []byte {
-	p := Refuse(Unavailable, "As many connections are open as this server can have.").RetryAfter(fullTime)
+	p := Refuse(Unavailable, "The server has as many open connections as it can have.").RetryAfter(fullTime)
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // a Problem always encodes

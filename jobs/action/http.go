@@ -27,7 +27,7 @@ const (
 // What ends a chain of redirects.
 var (
 	errManyRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
-	errNowhere       = errors.New("a redirect to what no URL can name") // such as a stray % or a zone
+	errNowhere       = errors.New("a redirect to an invalid URL") // such as a stray % or a zone
 )
 
 // HTTP is the action {type: "http", method, url, headers{}, body, expectStatus,
@@ -204,10 +204,10 @@ func explain(ctx context.Context, call httpCall, err error) error {
 	switch {
 	case errors.Is(err, errBlocked):
 		e.Class, e.Retryable = ClassBlocked, false
-		e.Message = fmt.Sprintf("%s, or a redirect from it, leads to a place that is not public", host)
+		e.Message = fmt.Sprintf("%s, or a redirect from it, leads to an address that is not public", host)
 	case errors.Is(err, errNowhere):
 		e.Class, e.Retryable = ClassBlocked, false
-		e.Message = fmt.Sprintf("%s leads to a place that no URL can name", host)
+		e.Message = fmt.Sprintf("%s redirects to an invalid URL", host)
 	case errors.Is(err, errManyRedirects):
 		e.Class, e.Retryable = ClassTooManyRedirects, false
 		e.Message = fmt.Sprintf("%s: %v", host, errManyRedirects)

@@ -66,7 +66,7 @@ func parseHTTP(raw json.RawMessage) (httpCall, faults) {
 	c.expect = f.expectStatus(s.ExpectStatus)
 	if s.SaveAs != nil {
 		if c.saveAs = *s.SaveAs; !jobs.ValidArtifactName(c.saveAs) {
-			f.once("/saveAs", "must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen")
+			f.once("/saveAs", "must be 1 to 128 characters of A-Z, a-z, 0-9, dot, underscore and hyphen")
 		}
 	}
 	return c, f

@@ -18,8 +18,8 @@ import (
 var (
 	errNotAbsolute = errors.New("must be an absolute http or https URL")
 	errNoHost      = errors.New("must name a host")
-	errBadHost     = errors.New("names a host that cannot be one")
-	errEscape      = errors.New("has a % in its path that two hexadecimal digits must follow")
+	errBadHost     = errors.New("names an invalid host")
+	errEscape      = errors.New("has a % in its path without two hexadecimal digits after it")
 	errControls    = errors.New("has a control character")
 	errOddIPv4     = errors.New("must write an IPv4 address as four decimal numbers")
 	errUserinfo    = errors.New("must not carry a user name or password; use a header")
@@ -143,7 +143,7 @@ func latin1(value string) (string, error) {
 		case (r < ' ' && r != '\t') || r == 0x7F:
 			return "", errors.New("has a control character in its value")
 		case r > 0xFF:
-			return "", errors.New("has a character in its value that no header can carry (beyond U+00FF)")
+			return "", errors.New("has a character in its value that a header cannot carry (beyond U+00FF)")
 		}
 		b = append(b, byte(r))
 	}

@@ -98,7 +98,7 @@ func (r *Registry) find(raw json.RawMessage) (Action, *jobs.FieldError) {
 	}
 	a, ok := r.byType[kind]
 	if !ok {
-		return nil, &jobs.FieldError{Pointer: "/type", Detail: "there is no action of this type"}
+		return nil, &jobs.FieldError{Pointer: "/type", Detail: "unknown action type"}
 	}
 	return a, nil
 }

@@ -157,7 +157,7 @@ func (f *Files) sync() error {
 // Open implements jobs.Files.
 func (f *Files) Open(id string) (jobs.File, error) {
 	if !valid(id) {
-		return nil, fmt.Errorf("open file: %q is no file's name", id)
+		return nil, fmt.Errorf("open file: %q is not a file name", id)
 	}
 	f.read(id, 1)
 	file, err := f.root.Open(id)
@@ -201,7 +201,7 @@ func (f *Files) inUse(id string) bool {
 // Remove implements jobs.Files.
 func (f *Files) Remove(id string) error {
 	if !valid(id) {
-		return fmt.Errorf("remove file: %q is no file's name", id)
+		return fmt.Errorf("remove file: %q is not a file name", id)
 	}
 	if f.inUse(id) {
 		return jobs.ErrInUse

@@ -15,7 +15,7 @@ var ErrLocked = errors.New("the data folder is in use by another jobcast serve")
 
 // What else keeps a database from being opened.
 var (
-	errNewer   = errors.New("it was written by a newer one")
+	errNewer   = errors.New("it was written by a newer version")
 	errForeign = errors.New("this is a database of another program")
 )
 

@@ -76,7 +76,7 @@ func narrow(dir string, log *slog.Logger) error {
 		return protect(dir, folderMode, log)
 	}
 	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&others != 0 {
-		log.Warn("the data folder is open to others and holds other files, so only what is jobcast's is protected", "data", dir)
+		log.Warn("the data folder is open to others and holds other files, so only jobcast's own files are protected", "data", dir)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func protect(path string, mode fs.FileMode, log *slog.Logger) error {
 		if info != nil && info.Mode().Perm()&others == 0 {
 			return nil
 		}
-		log.Warn("others may read this, and its mode cannot be changed", "path", path, "error", err)
+		log.Warn("others may read this path, and its mode cannot be changed", "path", path, "error", err)
 		return nil
 	}
 	return err

@@ -135,7 +135,7 @@ func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessa
 		end := jobs.CompletedWith(now, artifacts, result)
 		if !end.Fits() {
 			return jobs.Job{}, refuse(&jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/result",
-				Detail: "is too large to stand in one event with the job's artifacts; leave more as an artifact"}}})
+				Detail: "is too large for one event together with the job's artifacts; store it as an artifact"}}})
 		}
 		if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
 			return jobs.Job{}, fmt.Errorf("complete job %s: %w", r.uuid, err)

@@ -176,7 +176,7 @@ func (s *Session) caught() {
 	if v == nil {
 		return
 	}
-	s.srv.opt.Log.Error("session failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	s.srv.opt.Log.Error("a session panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	s.mu.Lock()
 	over := s.over != nil
 	s.mu.Unlock()

@@ -42,10 +42,10 @@ func (s *server) putArtifact(c *fiber.Ctx) error {
 	name := strings.Clone(c.Params("name"))
 	if !jobs.ValidArtifactName(name) {
 		return transport.Refuse(transport.Invalid,
-			"The name must be 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..")
+			"The name must be 1 to 128 characters of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..")
 	}
 	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
-		return transport.Refuse(transport.UnsupportedMediaType, "The body must not be compressed on its way.").
+		return transport.Refuse(transport.UnsupportedMediaType, "The body must not be compressed.").
 			With(fiber.HeaderAcceptEncoding, "identity")
 	}
 	size := wire.BodyLength(c.Context()) // negative: not known
@@ -142,7 +142,7 @@ func (s *server) getArtifact(c *fiber.Ctx) error {
 	defer cancel()
 	a, file, err := s.Jobs.OpenArtifact(ctx, p.ClientID, id, name)
 	if errors.Is(err, jobs.ErrNoArtifact) {
-		return transport.Refuse(transport.NotFound, "This job has no artifact of this name.")
+		return transport.Refuse(transport.NotFound, "This job has no artifact with this name.")
 	}
 	if err != nil {
 		return err

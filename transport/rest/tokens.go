@@ -30,7 +30,7 @@ func (s *server) createToken(c *fiber.Ctx) error {
 		return err
 	}
 	if p.TokenID != "" {
-		return transport.Refuse(transport.Forbidden, "Only a key can make tokens.")
+		return transport.Refuse(transport.Forbidden, "Only a key can create tokens.")
 	}
 	job, ttl, err := s.readToken(c)
 	if err != nil {

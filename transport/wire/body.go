@@ -18,8 +18,8 @@ import (
 // Errors of reading a body, beside those of the socket.
 var (
 	ErrBodyTooLarge = errors.New("wire: the body is larger than allowed")
-	ErrBodyBroken   = errors.New("wire: the body ended before its time, or its chunks are broken")
-	ErrDisplaced    = errors.New("wire: the body had to make room for others")
+	ErrBodyBroken   = errors.New("wire: the body ended early, or its chunks are malformed")
+	ErrDisplaced    = errors.New("wire: the body was dropped to make room for others")
 
 	errCoding     = errors.New("wire: the body has a transfer coding other than chunked")
 	errUnprepared = errors.New("wire: the connection of this request was not accepted by a Guard")

@@ -305,6 +305,6 @@ func (c *Conn) caught() {
 
 func (c *Conn) failed(v any) {
 	c.pool.panics.Add(1)
-	c.pool.opt.Logger.Error("stream failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.pool.opt.Logger.Error("a stream panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	c.kill(ErrPanic)
 }

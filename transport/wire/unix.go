@@ -58,7 +58,7 @@ func vacant(ctx context.Context, path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there already and is no socket", path)
+		return fmt.Errorf("%s already exists and is not a socket", path)
 	}
 	nc, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err == nil {

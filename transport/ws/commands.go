@@ -97,7 +97,7 @@ func (c *conn) command(text []byte) (over bool) {
 	var q request
 	if len(e.Data) > 0 && e.Event != "pong" {
 		if err := jobs.DecodeKnown(e.Data, &q); err != nil {
-			c.refuse(e.Event, "", transport.Refuse(transport.Malformed, "data is not what this event takes"))
+			c.refuse(e.Event, "", transport.Refuse(transport.Malformed, "The data does not fit this event."))
 			return false
 		}
 		if id, ok := jobs.ParseID(q.JobID); ok {
@@ -111,7 +111,7 @@ func (c *conn) command(text []byte) (over bool) {
 	case "unsubscribe":
 		c.leave(q.JobID)
 	default:
-		c.refuse(e.Event, "", transport.Refuse(transport.Invalid, "there is no such event; there are subscribe, unsubscribe and pong"))
+		c.refuse(e.Event, "", transport.Refuse(transport.Invalid, "Unknown event; use subscribe, unsubscribe or pong."))
 	}
 	return false
 }
@@ -135,7 +135,7 @@ func (c *conn) subscribe(q request) {
 	}
 	if c.sub.Rooms() >= maxRooms {
 		if _, joined := c.sub.Cursor(q.JobID); !joined {
-			c.refuse("subscribe", q.JobID, transport.Refuse(transport.Invalid, "a connection has at most 100 rooms"))
+			c.refuse("subscribe", q.JobID, transport.Refuse(transport.Invalid, "A connection has at most 100 rooms."))
 			return
 		}
 	}

@@ -104,7 +104,7 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 }
 
 func upgradeRequired() error {
-	return transport.Refuse(transport.UpgradeRequired, "This path takes a WebSocket handshake of version 13 and nothing else.").
+	return transport.Refuse(transport.UpgradeRequired, "This path accepts only a WebSocket handshake of version 13.").
 		With(fiber.HeaderUpgrade, "websocket").With("Sec-WebSocket-Version", "13")
 }
 

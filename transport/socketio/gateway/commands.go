@@ -56,7 +56,7 @@ func (n *conn) Event(e socketio.Event) error {
 		if n.g.opt.NestJS {
 			return nil
 		}
-		err = transport.Refuse(transport.Invalid, "There is no such event; there are subscribe, unsubscribe and pong.")
+		err = transport.Refuse(transport.Invalid, "Unknown event; use subscribe, unsubscribe or pong.")
 	}
 	if err != nil {
 		name := transport.Echo(e.Name)
@@ -73,7 +73,7 @@ func (n *conn) argument(e *socketio.Event) (q request, err error) {
 			q = nestRequest(e.Args[0])
 		}
 	case e.Binary() || len(e.Args) > 0 && jobs.DecodeKnown(e.Args[0], &q) != nil:
-		return q, transport.Refuse(transport.Malformed, "The argument is not what this event takes.")
+		return q, transport.Refuse(transport.Malformed, "The argument does not fit this event.")
 	}
 	if id, ok := jobs.ParseID(q.JobID); ok {
 		q.JobID = id

@@ -235,7 +235,7 @@ func (n *conn) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
 	if err := n.g.opt.Sessions.LeaveSession(ctx, n.who.ClientID, n.id); err != nil {
-		n.g.opt.Log.Warn("leave session", "error", err)
+		n.g.opt.Log.Warn("a session could not be ended", "error", err)
 	}
 }
 

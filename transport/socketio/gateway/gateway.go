@@ -132,13 +132,13 @@ func (g *Gateway) tidy(ctx context.Context) {
 	g.mu.Unlock()
 	for batch := range slices.Chunk(ids, 500) {
 		if err := g.opt.Sessions.TouchSessions(ctx, batch); err != nil && ctx.Err() == nil {
-			g.opt.Log.Warn("touch sessions", "error", err)
+			g.opt.Log.Warn("sessions could not be renewed", "error", err)
 		}
 	}
 	for ctx.Err() == nil {
 		_, more, err := g.opt.Sessions.SweepSessions(ctx, g.ages.Before(resumable))
 		if err != nil && ctx.Err() == nil {
-			g.opt.Log.Warn("sweep sessions", "error", err)
+			g.opt.Log.Warn("sessions could not be swept", "error", err)
 		}
 		if !more || err != nil {
 			return
@@ -283,7 +283,7 @@ func (g *Gateway) refusal(err error, v *visit) error {
 	p := transport.FromError(err)
 	if p.Status >= fiber.StatusInternalServerError {
 		if p.Code != transport.Draining {
-			g.opt.Log.Warn("connect", "requestId", v.request, "transport", kind, "code", p.Code, "error", err)
+			g.opt.Log.Warn("connect failed", "requestId", v.request, "transport", kind, "code", p.Code, "error", err)
 		}
 		return err
 	}

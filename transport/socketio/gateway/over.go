@@ -161,7 +161,7 @@ func (g *Gateway) remove(ctx context.Context, e ended) {
 		}
 		n.keep(rooms)
 		if ctx.Err() == nil {
-			g.opt.Log.Warn("remove ended rooms", "error", err)
+			g.opt.Log.Warn("ended rooms could not be removed", "error", err)
 		}
 	}
 }
