@@ -35,8 +35,8 @@ type room struct {
 	seqs []uint64 // job rooms: the room's events that the tail holds
 	subs []*member
 
-	dirty  atomic.Bool // queued for waking, or resting before it
-	rested *time.Time  // when it may be woken again; nil: now; of wakeLoop
+	dirty    atomic.Bool // queued for waking, or waiting before it
+	nextWake *time.Time  // when it may be woken again; nil: now; of wakeLoop
 }
 
 // head returns the newest seq that was published, 0 if nothing was.

@@ -2,14 +2,14 @@ package hub
 
 import "time"
 
-// A room that was just woken rests before it is woken again, for somewhat longer than
+// A room that was just woken waits before it is woken again, for somewhat longer than
 // it takes to write to each of its readers, or for mostRest. What is published
-// meanwhile shares one write to each of them. Rooms of few readers do not rest, and
+// meanwhile shares one write to each of them. Rooms of few readers do not wait, and
 // one in which nothing happened for so long is woken at once.
 const (
-	restPerReader = 16 * time.Microsecond
-	leastRest     = time.Millisecond
-	mostRest      = 100 * time.Millisecond
+	delayPerReader = 16 * time.Microsecond
+	leastDelay     = time.Millisecond
+	mostDelay      = 100 * time.Millisecond
 )
 
 // enqueue hands rooms that are marked dirty to wakeLoop.
@@ -42,8 +42,8 @@ func (h *Hub) wakeLoop() {
 		h.wakeMu.Unlock()
 		for i, r := range rooms {
 			rooms[i] = nil
-			if rest := r.rest(); rest > 0 {
-				time.AfterFunc(rest, func() { h.enqueue(r) })
+			if wait := r.delay(); wait > 0 {
+				time.AfterFunc(wait, func() { h.enqueue(r) })
 				continue
 			}
 			r.dirty.Store(false)
@@ -64,17 +64,17 @@ func (h *Hub) wakeLoop() {
 
 // begin notes that n subscriptions are woken now.
 func (r *room) begin(n int) {
-	r.rested = nil
-	if rest := time.Duration(n) * restPerReader; rest >= leastRest {
-		at := time.Now().Add(min(rest, mostRest))
-		r.rested = &at
+	r.nextWake = nil
+	if delay := time.Duration(n) * delayPerReader; delay >= leastDelay {
+		at := time.Now().Add(min(delay, mostDelay))
+		r.nextWake = &at
 	}
 }
 
-// rest returns how long the room is not woken yet.
-func (r *room) rest() time.Duration {
-	if r.rested == nil {
+// delay returns how long the room is not woken yet.
+func (r *room) delay() time.Duration {
+	if r.nextWake == nil {
 		return 0
 	}
-	return time.Until(*r.rested)
+	return time.Until(*r.nextWake)
 }

@@ -10,11 +10,11 @@ import (
 )
 
 // TestRest: a room of many readers is woken at once when it was quiet, and once for
-// all that comes while it rests; another room does not rest with it.
+// all that comes while it waits; another room does not wait with it.
 func TestRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 100
-		rest := many * restPerReader
+		delay := many * delayPerReader
 		m := &memory{}
 		h := New(m)
 		defer h.Close()
@@ -47,15 +47,15 @@ func TestRest(t *testing.T) {
 		publish("a")
 		publish("a", "b")
 		publish("a", "b")
-		time.Sleep(rest) // the first three of a
+		time.Sleep(delay) // the first three of a
 		publish("b")
-		time.Sleep(rest - leastRest)
+		time.Sleep(delay - leastDelay)
 		publish("a") // has to wait for its turn
-		time.Sleep(10 * rest)
+		time.Sleep(10 * delay)
 		publish("a")
 		synctest.Wait()
-		wantTimes(t, "many readers", all, 0, rest, 2*rest, 12*rest-leastRest)
-		wantTimes(t, "one reader", one, 0, 0, rest)
+		wantTimes(t, "many readers", all, 0, delay, 2*delay, 12*delay-leastDelay)
+		wantTimes(t, "one reader", one, 0, 0, delay)
 	})
 }
 

@@ -175,7 +175,7 @@ func (s *server) transports() (err error) {
 		return err
 	}
 	s.app = s.door.App()
-	s.pool = wire.NewPool(wire.Options{Logger: s.log, Serve: s.app.Server().ServeConn, IdleTimeout: s.app.Config().IdleTimeout})
+	s.pool = wire.NewPool(wire.Options{Log: s.log, Serve: s.app.Server().ServeConn, IdleTimeout: s.app.Config().IdleTimeout})
 	streams, observe := s.verifier.Streams(), s.metrics.observer()
 	s.sse = sse.New(sse.Options{
 		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,

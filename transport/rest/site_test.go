@@ -114,7 +114,7 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 
 func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 	app := s.door.App()
-	s.pool = wire.NewPool(wire.Options{Logger: log, Serve: app.Server().ServeConn})
+	s.pool = wire.NewPool(wire.Options{Log: log, Serve: app.Server().ServeConn})
 	claimed, ok := d.Jobs.(claim.Jobs)
 	if !ok {
 		claimed = s.service

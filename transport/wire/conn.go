@@ -16,11 +16,11 @@ import (
 type state uint8
 
 const (
-	idle    state = iota // nothing to do
-	queued               // waits for a worker
-	sending              // a worker has it, or a goroutine waits for the socket
-	again                // as sending, and woken meanwhile
-	ended                // nothing is sent any more
+	sendIdle   state = iota // nothing to do
+	sendQueued              // waits for a worker
+	sending                 // a worker has it, or a goroutine waits for the socket
+	sendAgain               // as sending, and woken meanwhile
+	sendEnded               // nothing is sent any more
 )
 
 // Conn is one owned connection.
@@ -30,26 +30,26 @@ type Conn struct {
 	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
 	stream Stream
 
-	mu      sync.Mutex // guards the fields below
-	state   state
-	own     bool           // bound was called
-	dead    bool           // the socket is closed, or is about to be
-	gone    bool           // the reader has ended; whoever is sending must call Closed
-	clean   bool           // everything was flushed and the end was wanted
-	closed  bool           // Stream.Closed was called
-	resting bool           // there is no reader: rouse starts one
-	watched bool           // parked: the watch tells of all that comes, not once after each arm
-	missed  bool           // watched: the watch has told of something since the last look began, or there is more than it took
-	hup     bool           // watched: the watch has told of the peer's end
-	cause   error          // why it ended; the first one counts
-	retry   *time.Duration // set by Drain: say goodbye
+	mu         sync.Mutex // guards the fields below
+	state      state
+	own        bool           // bound was called
+	dead       bool           // the socket is closed, or is about to be
+	gone       bool           // the reader has ended; whoever is sending must call Closed
+	clean      bool           // everything was flushed and the end was wanted
+	closed     bool           // Stream.Closed was called
+	readerIdle bool           // there is no reader: resumeReading starts one
+	watched    bool           // parked: the watch tells of all that comes, not once after each arm
+	missed     bool           // watched: the watch has told of something since the last look began, or there is more than it took
+	hup        bool           // watched: the watch has told of the peer's end
+	cause      error          // why it ended; the first one counts
+	retry      *time.Duration // set by Drain: say goodbye
 
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
 	unsent int          // at most so many bytes are in the socket; of whoever sends
 	heard  int64        // when something last came from the peer, as far as known, as Pool.now; of the ticker
 
-	fd        int // once it has rested; guarded by watch.mu
+	fd        int // once it has been idle; guarded by watch.mu
 	discarded int // bytes of a peer that has nothing to say; of the reader
 
 	parked *parking // nil on a stream
@@ -84,14 +84,14 @@ func (p *Pool) launch(c *Conn) {
 	p.mu.Unlock()
 	if refused {
 		_ = c.nc.Close()
-		c.gone, c.state = true, ended // there is no reader, and nothing is sent
+		c.gone, c.state = true, sendEnded // there is no reader, and nothing is sent
 		c.detach(ErrDrained)
 		return
 	}
 	if c.parked != nil && c.parked.timer != nil {
 		c.parked.timer.Reset(c.parked.wait)
 	}
-	if _, ok := c.stream.(Receiver); ok || !c.rest() { // a receiver may have got something with its request
+	if _, ok := c.stream.(Receiver); ok || !c.goIdle() { // a receiver may have got something with its request
 		p.startReader(c)
 	}
 	c.Wake()
@@ -100,12 +100,12 @@ func (p *Pool) launch(c *Conn) {
 // Wake says that the stream may have something to send. It never blocks.
 func (c *Conn) Wake() {
 	c.mu.Lock()
-	push := c.state == idle
+	push := c.state == sendIdle
 	switch c.state {
-	case idle:
-		c.state = queued
+	case sendIdle:
+		c.state = sendQueued
 	case sending:
-		c.state = again
+		c.state = sendAgain
 	}
 	c.mu.Unlock()
 	if push {
@@ -136,7 +136,7 @@ func (c *Conn) kill(cause error) {
 	}
 	c.mu.Unlock()
 	c.hangUp()
-	c.rouse()
+	c.resumeReading()
 }
 
 // hangUp closes the socket. What is unsent stays in the kernel for a while.
@@ -148,7 +148,7 @@ func (c *Conn) hangUp() {
 // finish ends the connection after everything was flushed.
 func (c *Conn) finish(n Next) {
 	c.mu.Lock()
-	c.state, c.clean = ended, true
+	c.state, c.clean = sendEnded, true
 	c.mu.Unlock()
 	c.detach(nil)
 	c.unbound()
@@ -162,7 +162,7 @@ func (c *Conn) finish(n Next) {
 	case !reuse:
 		c.linger()
 	case ahead:
-		c.rouse()
+		c.resumeReading()
 	}
 }
 
@@ -179,7 +179,7 @@ func (c *Conn) linger() {
 	} else {
 		_ = c.nc.Close()
 	}
-	c.rouse()
+	c.resumeReading()
 }
 
 const lingerTime = 2 * time.Second
@@ -190,28 +190,28 @@ const maxDiscard = 64 << 10
 // read is the connection's one goroutine while there is something to read, unless
 // the watch reads itself. It notices when the peer goes, and cleans up.
 func (c *Conn) read() {
-	var rests bool
+	var idle bool
 	switch r, receives := c.stream.(Receiver); {
 	case c.parked != nil:
-		rests = c.parked.read(c, false)
+		idle = c.parked.read(c, false)
 	case receives:
-		rests = c.listen(func() error { return c.receive(r) })
+		idle = c.listen(func() error { return c.receive(r) })
 	default:
-		rests = c.listen(c.discard)
+		idle = c.listen(c.discard)
 	}
-	if !rests {
+	if !idle {
 		c.pool.owned.Done()
 	}
 }
 
 // listen takes what comes until there is nothing more, or the connection ends.
-func (c *Conn) listen(take func() error) (rests bool) {
+func (c *Conn) listen(take func() error) (idle bool) {
 	for {
 		if err := take(); err != nil {
 			c.end(err)
 			return false
 		}
-		if c.rest() {
+		if c.goIdle() {
 			return true
 		}
 	}
@@ -257,9 +257,9 @@ func (c *Conn) end(err error) {
 		cause = nil
 	}
 	c.gone = true
-	busy := c.state == sending || c.state == again
+	busy := c.state == sending || c.state == sendAgain
 	if !busy {
-		c.state = ended
+		c.state = sendEnded
 	}
 	c.mu.Unlock()
 	if !busy { // otherwise whoever sends will find the socket closed
@@ -305,6 +305,6 @@ func (c *Conn) caught() {
 
 func (c *Conn) failed(v any) {
 	c.pool.panics.Add(1)
-	c.pool.opt.Logger.Error("a stream panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.pool.opt.Log.Error("a stream panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	c.kill(ErrPanic)
 }

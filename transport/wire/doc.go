@@ -9,7 +9,7 @@
 //     then on only this package reads, writes and closes it.
 //   - Two parties per connection. A reader goroutine, while there is something to
 //     read, which notices at once when the peer goes; and, while there is something
-//     to send, one of a few sender workers. An idle connection rests: it has neither
+//     to send, one of a few sender workers. An idle connection has neither
 //     a buffer nor a goroutine. The watch tells when there is something to read, and
 //     reads the next request of a parked connection itself.
 //   - One write for all that is queued. A worker asks the stream to fill its

@@ -49,7 +49,7 @@ func (k *parking) stop() {
 
 // answer lets the peer's next request in, or if there may be none (reuse is false)
 // its end. It is called after the answer was flushed, with Conn.mu held, and reports
-// whether the next request is here, so that a resting reader must be roused.
+// whether the next request is here, so that an idle connection must be read.
 func (k *parking) answer(c *Conn, reuse bool) (due bool) {
 	k.stop()
 	k.answered, k.reuse = true, reuse
@@ -111,15 +111,15 @@ func (k *parking) next(c *Conn) step {
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 	switch {
-	case k.due() && c.state == ended:
+	case k.due() && c.state == sendEnded:
 		return serve
-	case k.due() && c.state == idle:
+	case k.due() && c.state == sendIdle:
 		c.state = sending
 		k.answered, k.ahead = false, false
 		k.since.Store(0)
 		return ask
 	case k.due(), !k.answered && len(k.early) > maxEarly: // whoever sends rouses the reader
-		c.resting = true
+		c.readerIdle = true
 		return pause
 	}
 	return look
@@ -131,7 +131,7 @@ func (k *parking) next(c *Conn) step {
 //
 // The watch reads too, in passing: whatever is more than a request for the stream
 // it leaves to a reader of its own.
-func (k *parking) read(c *Conn, passing bool) (rests bool) {
+func (k *parking) read(c *Conn, passing bool) (idle bool) {
 	for {
 		step := k.next(c)
 		var err error
@@ -157,7 +157,7 @@ func (k *parking) read(c *Conn, passing bool) (rests bool) {
 			c.end(err)
 			return false
 		}
-		if c.rest() {
+		if c.goIdle() {
 			return true
 		}
 	}
@@ -207,7 +207,7 @@ func (k *parking) repeat(c *Conn) {
 	}
 	k.early = request
 	c.mu.Lock()
-	c.state, c.clean = ended, true
+	c.state, c.clean = sendEnded, true
 	k.answered, k.ahead = true, true
 	c.mu.Unlock()
 	c.detach(nil)

@@ -89,7 +89,7 @@ type Options struct {
 	IdleTimeout  time.Duration // how long an answered, parked connection waits for its next request; default 60 s
 	Workers      int           // sender workers; default one for two processors, rounded up; commits and requests need the others
 	SendBuffer   int           // kernel send buffer per connection, bytes; default 64 KiB, so that a dead peer pins little
-	Logger       *slog.Logger  // panics; default none
+	Log          *slog.Logger  // panics; default none
 	// Serve takes back a connection whose parked request was answered. nil:
 	// such connections are closed.
 	Serve func(net.Conn) error
@@ -122,7 +122,7 @@ type Pool struct {
 	spare    atomic.Int64          // readers that have nothing to read
 	owned    sync.WaitGroup        // connections whose reader has not come to its end
 	watching sync.Once             // starts watch
-	watch    atomic.Pointer[watch] // nil until a connection rests, or if there can be none
+	watch    atomic.Pointer[watch] // nil until a connection is idle, or if there can be none
 	panics   atomic.Int64
 }
 
@@ -159,8 +159,8 @@ func defaults(opt *Options) {
 	if opt.SendBuffer == 0 {
 		opt.SendBuffer = 64 << 10
 	}
-	if opt.Logger == nil {
-		opt.Logger = slog.New(slog.DiscardHandler)
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
 	}
 }
 

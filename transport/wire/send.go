@@ -73,7 +73,7 @@ func (p *Pool) send() {
 // turn fills the worker's buffer and writes it.
 func (c *Conn) turn(w *sender) {
 	c.mu.Lock()
-	if c.state != queued {
+	if c.state != sendQueued {
 		c.mu.Unlock()
 		return
 	}
@@ -142,7 +142,7 @@ func (c *Conn) settle(err error, next Next) {
 	}
 	c.mu.Lock()
 	if err != nil || c.gone {
-		c.state = ended
+		c.state = sendEnded
 		gone, cause := c.gone, c.cause
 		if err == nil && (next == Close || next == Reuse) {
 			cause = nil // all was sent: a peer may leave before we know that it was
@@ -162,10 +162,10 @@ func (c *Conn) settle(err error, next Next) {
 	if answered {
 		c.parked.answer(c, true)
 	}
-	requeue := next == More || c.state == again
-	c.state = idle
+	requeue := next == More || c.state == sendAgain
+	c.state = sendIdle
 	if requeue {
-		c.state = queued
+		c.state = sendQueued
 	}
 	ahead := !requeue && c.parked != nil && c.parked.due()
 	c.mu.Unlock()
@@ -173,7 +173,7 @@ func (c *Conn) settle(err error, next Next) {
 	case requeue:
 		c.pool.push(c)
 	case ahead:
-		c.rouse()
+		c.resumeReading()
 	}
 }
 

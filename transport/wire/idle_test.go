@@ -83,9 +83,9 @@ func TestWaitingConnectionsHoldNoGoroutine(t *testing.T) {
 	}
 }
 
-// No message is missed at the moment in which the reader goes to rest, and a
+// No message is missed at the moment in which the reader goes idle, and a
 // connection that is cut at that moment ends.
-func TestRestRacesWithMessagesAndCuts(t *testing.T) {
+func TestIdleRacesWithMessagesAndCuts(t *testing.T) {
 	p := pool(t, Options{})
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -125,7 +125,7 @@ func TestWatchForgets(t *testing.T) {
 	}
 }
 
-// The watch is started by one connection while others, which have not rested, end.
+// The watch is started by one connection while others, which have not been idle, end.
 func TestWatchStartsBesideEnds(t *testing.T) {
 	for range 50 {
 		p := NewPool(Options{})

@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch starts the readers of resting connections when there is something to
+// watch starts the readers of idle connections when there is something to
 // read, or if they are parked, reads itself. A goroutine that waits in Read costs half a KB, and a stack of 2 KB that
 // never shrinks to that again once a message has made it grow; a connection that
-// rests has none.
+// is idle has none.
 type watch struct {
 	file  *os.File // an epoll, which the runtime's own poller watches
 	epoll int
 	raw   syscall.RawConn
 
 	mu    sync.Mutex // guards conns
-	conns []*Conn    // by file descriptor; the resting ones
+	conns []*Conn    // by file descriptor; the idle ones
 }
 
-// newWatch returns nil if there is no epoll to be had; nobody rests then.
+// newWatch returns nil if there is no epoll to be had; no connection is idle then.
 func newWatch() *watch {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -62,7 +62,7 @@ func (w *watch) run() {
 			switch c := w.at(int(e.Fd)); {
 			case c == nil:
 			case c.parked == nil:
-				c.rouse()
+				c.resumeReading()
 			case c.mine(e.Events&unix.EPOLLRDHUP != 0):
 				c.parked.read(c, true)
 			}
@@ -73,14 +73,14 @@ func (w *watch) run() {
 	}
 }
 
-// mine makes the watch the reader of a resting, parked connection. If the connection
-// does not rest, whoever reads looks once more. gone says that the peer's end is to
+// mine makes the watch the reader of an idle, parked connection. If the connection
+// is not idle, whoever reads looks once more. gone says that the peer's end is to
 // be read, after what it has sent.
 func (c *Conn) mine(gone bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := c.resting
-	c.resting, c.missed, c.hup = false, true, c.hup || gone
+	was := c.readerIdle
+	c.readerIdle, c.missed, c.hup = false, true, c.hup || gone
 	return was
 }
 
@@ -90,7 +90,7 @@ func (w *watch) at(fd int) *Conn {
 	return w.conns[fd]
 }
 
-// arm makes the watch rouse c once, or if it is parked, at each event: there a
+// arm makes the watch resume the reading of c once, or if it is parked, at each event: there a
 // reader reads all there is.
 func (w *watch) arm(c *Conn) error {
 	var armed error
@@ -103,14 +103,14 @@ func (w *watch) arm(c *Conn) error {
 		w.keep(fd, c)
 		e := unix.EpollEvent{Events: how, Fd: int32(fd)}
 		armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, fd, &e)
-		if errors.Is(armed, unix.ENOENT) { // the socket rests for the first time
+		if errors.Is(armed, unix.ENOENT) { // the socket is idle for the first time
 			armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &e)
 		}
 	})
 	return errors.Join(err, armed)
 }
 
-// keep notes that c rests.
+// keep notes that c is idle.
 func (w *watch) keep(fd int, c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,7 +137,7 @@ func (w *watch) forget(c *Conn) {
 	w.mu.Unlock()
 }
 
-// watcher returns the pool's watch, which the first connection that rests starts.
+// watcher returns the pool's watch, which the first idle connection starts.
 func (p *Pool) watcher() *watch {
 	p.watching.Do(func() {
 		if w := newWatch(); w != nil {
@@ -148,49 +148,50 @@ func (p *Pool) watcher() *watch {
 	return p.watch.Load()
 }
 
-// rest lets the reader end until there is something to read, or rouse is called.
+// goIdle lets the reader end until there is something to read, or resumeReading is
+// called.
 // It returns false if the reader has to wait in Read: there is no descriptor to
 // watch, or a deadline has been set that must find it there.
-func (c *Conn) rest() bool {
+func (c *Conn) goIdle() bool {
 	if c.raw == nil {
 		return false
 	}
 	w := c.pool.watcher()
 	c.mu.Lock()
-	c.resting = w != nil && c.mayRest() && !c.missed
-	resting, watched := c.resting, c.watched
-	c.watched = c.parked != nil && (watched || resting)
+	c.readerIdle = w != nil && c.mayIdle() && !c.missed
+	idle, watched := c.readerIdle, c.watched
+	c.watched = c.parked != nil && (watched || idle)
 	c.mu.Unlock()
-	if !resting || watched {
-		return resting
+	if !idle || watched {
+		return idle
 	}
 	if err := w.arm(c); err != nil { // closed, and the next Read says so
 		c.mu.Lock()
 		c.watched = false
 		c.mu.Unlock()
-		return !c.roused()
+		return !c.leaveIdle()
 	}
 	return true
 }
 
-// mayRest reports whether the reader has nothing to do until something comes. c.mu is
+// mayIdle reports whether the reader has nothing to do until something comes. c.mu is
 // held.
-func (c *Conn) mayRest() bool {
+func (c *Conn) mayIdle() bool {
 	switch {
 	case c.dead:
 		return false
 	case c.parked != nil && c.parked.answered:
 		return c.parked.reuse && !c.parked.ahead
 	}
-	return c.state != ended
+	return c.state != sendEnded
 }
 
-// roused ends a rest and reports whether there was one: then the caller is the
+// leaveIdle ends idleness and reports whether there was any: then the caller is the
 // reader, or starts it.
-func (c *Conn) roused() bool {
+func (c *Conn) leaveIdle() bool {
 	c.mu.Lock()
-	was := c.resting
-	c.resting = false
+	was := c.readerIdle
+	c.readerIdle = false
 	forget := was && !c.watched
 	c.mu.Unlock()
 	if forget {
@@ -200,16 +201,16 @@ func (c *Conn) roused() bool {
 }
 
 // unwatch makes the watch forget c. It is done once more when c is over, because a
-// reader that is roused while it goes to rest may note it after it was forgotten.
+// reader that is resumed while it goes idle may note it after it was forgotten.
 func (c *Conn) unwatch() {
 	if w := c.pool.watch.Load(); w != nil {
 		w.forget(c)
 	}
 }
 
-// rouse starts the reader of a resting connection.
-func (c *Conn) rouse() {
-	if c.roused() {
+// resumeReading starts the reader of an idle connection.
+func (c *Conn) resumeReading() {
+	if c.leaveIdle() {
 		c.pool.startReader(c)
 	}
 }
