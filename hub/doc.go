@@ -17,4 +17,12 @@
 //   - One connection, several rooms. A subscription has one position and moves
 //     through the union of its rooms. A room that starts earlier is replayed up
 //     to that position while the position stands still.
+//
+// A member, which is one room of one subscription, comes through these phases:
+//
+//	reserved ── Hub.enter ──▶ entered ── Reader.Open ──▶ placed ── Started ──▶ replaying ── Live ──▶ live
+//	                                                       ▲                                        │
+//	                                                       └──── the client's log was pruned ───────┘
+//
+// It may leave in each of them. Resume puts a member back as placed, replaying or live.
 package hub

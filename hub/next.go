@@ -55,7 +55,7 @@ func (s *Subscription) caught() bool {
 		return false
 	}
 	m := s.queue[0]
-	if m.still {
+	if m.hold != notHeld {
 		return true
 	}
 	if m.start > s.pos && len(s.liveRooms()) > 0 {
@@ -70,11 +70,11 @@ func (s *Subscription) caught() bool {
 // stepReplay reads a joined room's history up to the connection's position.
 func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	m := s.replay
-	if m.held {
+	if m.hold == held {
 		return items, true
 	}
-	if !m.begun {
-		m.begun = true
+	if m.phase < replaying {
+		m.phase = replaying
 		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, N: m.n, Cursor: m.joined.Cursor, Joined: *m.joined}})
 		if m.joined.Reset != nil {
 			items = append(items, Item{Mark: m.joined.Reset})
@@ -161,7 +161,7 @@ func hole(r eventlog.Room, l *landed) *Mark {
 
 // finishReplay turns a room live, and ends it if its job has ended already.
 func (s *Subscription) finishReplay(items []Item, m *member) []Item {
-	s.replay, m.live = nil, true
+	s.replay, m.phase = nil, live
 	s.landed = nil // what was read for the replay, if the tail had it all the same
 	if !m.said {
 		items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, N: m.n, Cursor: s.posID}})
@@ -211,10 +211,10 @@ func (s *Subscription) follow(items []Item, b *budget) ([]Item, bool) {
 // waits there is nothing to follow, so usually that is all of them.
 func (s *Subscription) liveRooms() []*member {
 	for i, m := range s.members {
-		if !m.live { // only while a Join is reading the store
+		if m.phase != live { // only while a Join is reading the store
 			rest := slices.Clone(s.members[:i])
 			for _, m := range s.members[i:] {
-				if m.live {
+				if m.phase == live {
 					rest = append(rest, m)
 				}
 			}
@@ -322,7 +322,7 @@ func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *
 			items = append(items, Item{Mark: mark})
 			continue
 		}
-		m.live, m.begun, m.done, m.doneID = false, false, max(s.pos, m.start), s.posID
+		m.phase, m.done, m.doneID = placed, max(s.pos, m.start), s.posID
 		m.joined = &Joined{Room: m.name, Cursor: s.posID, N: m.n}
 		s.queue = append(s.queue, m)
 	}
@@ -348,7 +348,7 @@ func (s *Subscription) endings(items []Item, i int) []Item {
 		if e == nil || !e.Type.Terminal() {
 			continue
 		}
-		if m := s.member(e.JobID); m != nil && m.live {
+		if m := s.member(e.JobID); m != nil && m.phase == live {
 			s.remove(m)
 			mark := &Mark{Kind: End, Room: m.name, N: m.n, Cursor: e.ID, Status: e.Type.Status(), Seq: e.Seq}
 			items = slices.Insert(items, i+1, Item{Mark: mark})

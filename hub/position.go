@@ -23,7 +23,7 @@ func (s *Subscription) Cursor(job string) (cursor string, ok bool) {
 // the connection's position is already past events that were not given out. The
 // place of a room that starts ahead of the connection is its start.
 func (s *Subscription) cursorOf(m *member) string {
-	if !m.live || m.start > s.pos {
+	if m.phase != live || m.start > s.pos {
 		return m.doneID
 	}
 	return s.posID
@@ -45,11 +45,11 @@ func (s *Subscription) Reading() bool {
 func (s *Subscription) Position() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	live := slices.ContainsFunc(s.members, func(m *member) bool { return m.live })
+	following := slices.ContainsFunc(s.members, func(m *member) bool { return m.phase == live })
 	switch {
-	case s.replay != nil && (s.replay.begun || !live):
+	case s.replay != nil && (s.replay.phase >= replaying || !following):
 		return s.replay.doneID
-	case len(s.queue) > 0 && !live:
+	case len(s.queue) > 0 && !following:
 		return s.queue[0].doneID
 	}
 	return s.posID

@@ -47,7 +47,7 @@ func (s *Subscription) Resume(ctx context.Context, at eventlog.Cursor, rooms []R
 	s.mu.Unlock()
 	defer s.resumed()
 	for _, r := range rooms {
-		m := &member{sub: s, name: eventlog.Room{Client: s.client, Job: r.Job}, n: r.N, still: true}
+		m := &member{sub: s, name: eventlog.Room{Client: s.client, Job: r.Job}, n: r.N, hold: released}
 		if err := s.add(m); err != nil {
 			return lost, err
 		}
@@ -81,19 +81,19 @@ func (s *Subscription) put(m *member, r Resumed, o eventlog.Opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stored = max(s.stored, o.Head)
-	m.placed, m.start, m.end, m.status = true, r.Start.Seq, o.End, o.Status
+	m.phase, m.start, m.end, m.status = placed, r.Start.Seq, o.End, o.Status
 	m.done, m.doneID = r.Done, r.DoneID
 	m.joined = &Joined{
 		Room: m.name, N: m.n, Cursor: r.Start.String(), Job: o.Job, Status: o.Status,
 		Position: s.posID, PositionAt: s.pos, Again: r.Begun,
 	}
 	if r.Live {
-		m.begun, m.said, m.joined = true, true, nil
+		m.phase, m.said, m.joined = replaying, true, nil
 		if m.start <= s.pos {
 			m.done, m.doneID = s.pos, s.posID
 		}
 		if m.end == 0 || m.end > s.pos && m.end > m.start {
-			m.live = true
+			m.phase = live
 			return
 		}
 	}

@@ -82,6 +82,28 @@ var (
 	ErrClosed = errors.New("hub: the subscription is closed")
 )
 
+// phase is how far a member has come; doc.go draws it. Each phase includes what the
+// ones before it have.
+type phase uint8
+
+const (
+	reserved  phase = iota // the name is taken
+	entered                // registered with room
+	placed                 // start, done and end are set; queued for its replay
+	replaying              // Started was given out
+	live                   // the replay is over
+)
+
+// hold is what Start.Hold has made of a member. The position stands still, until it is
+// live, for a member that is held or released.
+type hold uint8
+
+const (
+	notHeld  hold = iota
+	held          // until Release
+	released      // by Release, or put back by Resume
+)
+
 // member is one room of one subscription.
 type member struct {
 	sub   *Subscription
@@ -89,21 +111,17 @@ type member struct {
 	index int   // in room.subs; guarded by tail.mu
 
 	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
-	name    eventlog.Room
-	n       int64
-	entered bool    // registered with room
-	placed  bool    // start, done and end are set
-	begun   bool    // joined was given out
-	still   bool    // it was joined with Hold: the position stands still until it is live
-	held    bool    // until Release
-	live    bool    // the replay is over
-	said    bool    // Live was given out before Resume
-	joined  *Joined // given out at the start of the replay, and nil after it
-	start   uint64  // events at or below it are not for this room
-	done    uint64  // the replay has reached this seq
-	doneID  string
-	end     uint64 // seq of the job's terminal event if it was known at Join
-	status  string
+	name   eventlog.Room
+	n      int64
+	phase  phase
+	hold   hold
+	said   bool    // Live was given out before Resume
+	joined *Joined // given out at the start of the replay, and nil after it
+	start  uint64  // events at or below it are not for this room
+	done   uint64  // the replay has reached this seq
+	doneID string
+	end    uint64 // seq of the job's terminal event if it was known at Join
+	status string
 }
 
 // Subscription reads the rooms that it has joined. Next has one caller at a
@@ -140,7 +158,10 @@ func (s *Subscription) wake() { s.wakeFn() }
 // Errors of Reader.Open are returned as they are, and the room is not joined.
 func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, error) {
 	name := eventlog.Room{Client: s.client, Job: job}
-	m := &member{sub: s, name: name, n: st.N, still: st.Hold, held: st.Hold}
+	m := &member{sub: s, name: name, n: st.N}
+	if st.Hold {
+		m.hold = held
+	}
 	if err := s.add(m); err != nil {
 		return Joined{}, err
 	}
@@ -178,7 +199,7 @@ func (s *Subscription) entered(m *member) bool {
 		s.hub.exit(m)
 		return false
 	}
-	m.entered = true
+	m.phase = entered
 	return true
 }
 
@@ -225,14 +246,14 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 	if !slices.Contains(s.members, m) {
 		return Joined{}, ErrClosed // left or closed meanwhile
 	}
-	if o.Head >= s.pos && !slices.ContainsFunc(s.members, func(x *member) bool { return x.placed }) {
+	if o.Head >= s.pos && !slices.ContainsFunc(s.members, func(x *member) bool { return x.phase >= placed }) {
 		// The first room, or the first since all were left: what happened
 		// without a room was not followed, and the room's own start decides.
 		// The last room may have ended after the store was asked.
 		s.pos, s.posID = o.Head, o.HeadID
 	}
 	j.Position, j.PositionAt = s.posID, s.pos
-	m.placed, m.joined = true, &j
+	m.phase, m.joined = placed, &j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	s.foresee(m, o)
@@ -254,8 +275,8 @@ func (s *Subscription) foresee(m *member, o eventlog.Opened) {
 // Release lets a room that was joined with Hold begin.
 func (s *Subscription) Release(job string) {
 	s.mu.Lock()
-	if m := s.member(job); m != nil {
-		m.held = false
+	if m := s.member(job); m != nil && m.hold == held {
+		m.hold = released
 	}
 	s.mu.Unlock()
 	s.wake()
@@ -283,7 +304,7 @@ func (s *Subscription) remove(m *member) {
 	if s.replay == m {
 		s.replay = nil
 	}
-	if m.entered {
+	if m.phase >= entered {
 		s.hub.exit(m)
 	}
 }
