@@ -64,35 +64,35 @@ func newIsolationFixture(t *testing.T, tr transporttest.Transport) *isolationFix
 	return f
 }
 
-func (f *isolationFixture) tenant(name string) *tenant {
-	_, key := f.server.Key(name, auth.KeyOptions{})
-	n := &tenant{log: transporttest.NewLog(f.server, name), key: key}
+func (c *isolationFixture) tenant(name string) *tenant {
+	_, key := c.server.Key(name, auth.KeyOptions{})
+	n := &tenant{log: transporttest.NewLog(c.server, name), key: key}
 	body := `{"queue":"watched","payload":"` + n.payload() + `","metadata":{"a":"` + n.metadata() + `"}}`
-	n.job = f.adopt(n, f.ask(transporttest.Caller{Dial: f.server.Dial, Secret: key}, "/v1/jobs", body, "*/*", ""))
-	n.job.Claim(f)
-	n.spare = n.log.Begin(f)
-	n.job.Emit(f, 4, 2)
-	n.spare.Emit(f, 2, 2)
-	n.token = f.mint(key, "{}")
+	n.job = c.adopt(n, c.ask(transporttest.Caller{Dial: c.server.Dial, Secret: key}, "/v1/jobs", body, "*/*", ""))
+	n.job.Claim(c)
+	n.spare = n.log.Begin(c)
+	n.job.Emit(c, 4, 2)
+	n.spare.Emit(c, 2, 2)
+	n.token = c.mint(key, "{}")
 	return n
 }
 
 // adopt takes note of the job that an answer says was made.
-func (f *isolationFixture) adopt(n *tenant, a answer) *transporttest.Work {
-	f.Helper()
-	j, err := f.server.Jobs().Get(f.Context(), n.log.Client, path.Base(a.header.Get("Location")))
+func (c *isolationFixture) adopt(n *tenant, a answer) *transporttest.Work {
+	c.Helper()
+	j, err := c.server.Jobs().Get(c.Context(), n.log.Client, path.Base(a.header.Get("Location")))
 	if err != nil {
-		f.Fatalf("the job of %d %s: %v", a.status, a.body, err)
+		c.Fatalf("the job of %d %s: %v", a.status, a.body, err)
 	}
-	return n.log.Adopt(f, j)
+	return n.log.Adopt(c, j)
 }
 
-func (f *isolationFixture) mint(key, body string) string {
-	f.Helper()
-	a := f.ask(transporttest.Caller{Dial: f.server.Dial, Secret: key}, "/v1/tokens", body, "*/*", "")
+func (c *isolationFixture) mint(key, body string) string {
+	c.Helper()
+	a := c.ask(transporttest.Caller{Dial: c.server.Dial, Secret: key}, "/v1/tokens", body, "*/*", "")
 	var made struct{ Token string }
 	if err := json.Unmarshal(a.body, &made); err != nil || a.status != http.StatusCreated {
-		f.Fatalf("%d %s", a.status, a.body)
+		c.Fatalf("%d %s", a.status, a.body)
 	}
 	return made.Token
 }
@@ -105,13 +105,13 @@ type answer struct {
 }
 
 // ask makes a POST.
-func (f *isolationFixture) ask(caller transporttest.Caller, target, body, accept, idem string) answer {
-	f.Helper()
-	ctx, cancel := context.WithTimeout(f.Context(), readTime)
+func (c *isolationFixture) ask(caller transporttest.Caller, target, body, accept, idem string) answer {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), readTime)
 	defer cancel()
 	req, err := caller.Request(ctx, http.MethodPost, target, strings.NewReader(body))
 	if err != nil {
-		f.Fatal(err)
+		c.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", accept)
@@ -122,7 +122,7 @@ func (f *isolationFixture) ask(caller transporttest.Caller, target, body, accept
 	defer hc.CloseIdleConnections()
 	resp, err := hc.Do(req)
 	if err != nil {
-		f.Fatal(err)
+		c.Fatal(err)
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
@@ -134,27 +134,27 @@ func (f *isolationFixture) ask(caller transporttest.Caller, target, body, accept
 			break
 		}
 		if err != nil {
-			f.Fatalf("after %q: %v", a.body, err)
+			c.Fatalf("after %q: %v", a.body, err)
 		}
 	}
 	return a
 }
 
 // untilRefused waits until the server has seen that a key was revoked.
-func (f *isolationFixture) untilRefused(key string) {
-	f.Helper()
-	ctx, cancel := context.WithTimeout(f.Context(), time.Minute) // that a second is enough is proved in fake time
+func (c *isolationFixture) untilRefused(key string) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute) // that a second is enough is proved in fake time
 	defer cancel()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for {
-		r, err := f.tr.Open(ctx, transporttest.Caller{Dial: f.server.Dial, Secret: key}, transporttest.Opening{})
+		r, err := c.tr.Open(ctx, transporttest.Caller{Dial: c.server.Dial, Secret: key}, transporttest.Opening{})
 		var refusal *transporttest.Refusal
 		if errors.As(err, &refusal) {
 			return
 		}
 		if err != nil {
-			f.Fatalf("a revoked key: %v", err)
+			c.Fatalf("a revoked key: %v", err)
 		}
 		leave(r)
 		<-look.C
