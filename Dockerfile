@@ -5,8 +5,7 @@
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    mkdir -p /out && CGO_ENABLED=1 go build -buildvcs=false -ldflags="-s -w" -o /out/jobcast . && \
+RUN mkdir -p /out && CGO_ENABLED=1 go build -buildvcs=false -ldflags="-s -w" -o /out/jobcast . && \
     mkdir -m 0700 /out/data
 
 FROM gcr.io/distroless/base-debian12:nonroot

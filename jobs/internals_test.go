@@ -270,7 +270,7 @@ func TestRunnersAreSharedOut(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"claim": func(t *rapid.T) {
 				if r.free == 0 || (r.next() >= 0 && !r.claimNow) {
-					t.Skip("it would wait")
+					t.Skip("it would wait") // rapid tries another action
 				}
 				n, seen := r.take(nil, MaxClaim)
 				var got []Leased
@@ -286,7 +286,7 @@ func TestRunnersAreSharedOut(t *testing.T) {
 			"release": func(t *rapid.T) {
 				c := client.Draw(t, "client")
 				if held[c] == 0 {
-					t.Skip("it holds none")
+					t.Skip("it holds none") // rapid tries another action
 				}
 				held[c]--
 				r.release(c)
@@ -294,7 +294,7 @@ func TestRunnersAreSharedOut(t *testing.T) {
 			"queue": func(t *rapid.T) { places = append(places, r.queue(client.Draw(t, "client"))) },
 			"leave": func(t *rapid.T) {
 				if len(places) == 0 {
-					t.Skip("nobody waits")
+					t.Skip("nobody waits") // rapid tries another action
 				}
 				i := rapid.IntRange(0, len(places)-1).Draw(t, "place")
 				r.leave(places[i])
