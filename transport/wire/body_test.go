@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -255,30 +256,30 @@ func TestShortBodies(t *testing.T) {
 // Bodies on their way share what they may take: a holder of many slow ones makes room
 // for others, and others get through.
 func TestBodiesShare(t *testing.T) {
-	all := NewShares[string](10 * bodyCost)
-	addr := echo(t, all)
-	var slow []net.Conn
-	for range 30 {
+	const room, all = 10, 30
+	addr := echo(t, NewShares[string](room*bodyCost))
+	answers := make(chan int, all) // to the slow ones: which of them came first is not known
+	var answered sync.WaitGroup
+	defer answered.Wait()
+	for range all {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		fmt.Fprint(conn, "POST /greedy HTTP/1.1\r\nHost: x\r\nContent-Length: 262144\r\n\r\nx")
-		slow = append(slow, conn)
+		answered.Go(func() {
+			status := 0 // the end of the test
+			if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+				status = res.StatusCode
+			}
+			answers <- status
+		})
 	}
-	displaced := 0
-	for _, conn := range slow[:20] {
-		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil && res.StatusCode == 503 {
-			displaced++
+	for i := range all - room {
+		if status := <-answers; status != 503 {
+			t.Fatalf("answer %d to slow bodies, of which %d may stay: %d", i+1, room, status)
 		}
-		if displaced == 20-10 { // which of the thirty came first is not known
-			break
-		}
-	}
-	if displaced < 10 {
-		t.Fatalf("%d of 30 slow bodies had to go", displaced)
 	}
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -286,8 +287,8 @@ func TestBodiesShare(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "POST /modest HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nhel")
-	for taken := int64(0); taken != 10*bodyCost; taken, _ = all.Used() {
-		time.Sleep(time.Millisecond)
+	if status := <-answers; status != 503 {
+		t.Errorf("a slow body that has to go for the other holder: %d", status)
 	}
 	fmt.Fprint(conn, "lo!")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
