@@ -1,9 +1,9 @@
 package wire
 
 import (
-	"container/list"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -67,10 +67,10 @@ type Guard struct {
 	turned  atomic.Int32   // connections that are just told that there is no room
 	work    sync.WaitGroup // one for each of them
 
-	mu    sync.Mutex // guards the fields below, and guarded.idle
+	mu    sync.Mutex // guards conns
 	conns map[*guarded]struct{}
-	idle  list.List // of *guarded: those between two requests, longest first
 
+	ended                        atomic.Uint64 // requests so far that have left their connection idle
 	failures, displaced, refused atomic.Int64
 }
 
@@ -184,15 +184,27 @@ func (g *Guard) makeRoom() bool {
 	if g.strangers.Displace() {
 		return true
 	}
-	g.mu.Lock()
-	longest := g.idle.Front()
-	g.mu.Unlock()
+	longest := g.longestIdle()
 	if longest == nil {
 		return false
 	}
 	g.displaced.Add(1)
-	_ = longest.Value.(*guarded).Close()
+	_ = longest.Close()
 	return true
+}
+
+// longestIdle returns the connection that has been between two requests longest; nil:
+// there is none. It looks at all of them, so that a request has nothing to keep in order.
+func (g *Guard) longestIdle() (longest *guarded) {
+	least := uint64(math.MaxUint64)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.conns {
+		if since := c.idle.Load(); since != 0 && since < least {
+			longest, least = c, since
+		}
+	}
+	return longest
 }
 
 // turnAway closes a connection for which there is no room, and tells some of them.
@@ -269,7 +281,7 @@ type guarded struct {
 	raw      syscall.RawConn // nil: there is no descriptor
 	guard    *Guard
 	stranger atomic.Pointer[Share[netip.Addr]] // nil: it was let in
-	idle     *list.Element                     // its place in Guard.idle; nil: it is not between two requests
+	idle     atomic.Uint64                     // what Guard.ended was when its last request ended; 0: it is not between two
 	closed   atomic.Bool
 }
 
@@ -312,7 +324,6 @@ func (c *guarded) Close() error {
 		c.LetIn()
 		c.guard.mu.Lock()
 		delete(c.guard.conns, c)
-		c.setIdle(false)
 		c.guard.mu.Unlock()
 	}
 	return c.Conn.Close()
@@ -330,21 +341,13 @@ func LetIn(nc net.Conn) {
 // noteState is a fasthttp.Server's ConnState: it tells between which requests a
 // connection can be done without.
 func noteState(nc net.Conn, state fasthttp.ConnState) {
-	if c := guardedOf(nc); c != nil {
-		c.guard.mu.Lock()
-		c.setIdle(state == fasthttp.StateIdle && !c.closed.Load())
-		c.guard.mu.Unlock()
-	}
-}
-
-// setIdle notes that a time between two requests begins or ends. Guard.mu is held.
-func (c *guarded) setIdle(idle bool) {
+	c := guardedOf(nc)
 	switch {
-	case idle && c.idle == nil:
-		c.idle = c.guard.idle.PushBack(c)
-	case !idle && c.idle != nil:
-		c.guard.idle.Remove(c.idle)
-		c.idle = nil
+	case c == nil:
+	case state == fasthttp.StateIdle:
+		c.idle.Store(c.guard.ended.Add(1))
+	default:
+		c.idle.Store(0)
 	}
 }
 
