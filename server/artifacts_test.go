@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"io"
@@ -8,16 +8,14 @@ import (
 	"testing"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
 // TestArtifactsAfterACrash: a start removes the files that a crash left between
 // the disk and the log, and keeps those that jobs have.
 func TestArtifactsAfterACrash(t *testing.T) {
-	b, ok := boot(t, transporttest.Options{}).(*booted)
-	if !ok {
-		t.Fatal("no program")
-	}
+	b := servertest.Start(t, transporttest.Options{})
 	_, _, err := b.Jobs().Submit(t.Context(), "acme", jobs.Spec{
 		Queue: "q", Payload: []byte("null"), MaxAttempts: 1, Timeout: jobs.DefaultTimeout,
 	}, jobs.Idempotency{})
@@ -32,7 +30,7 @@ func TestArtifactsAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Crash()
-	folder := filepath.Join(b.dir, "artifacts")
+	folder := filepath.Join(b.Dir, "artifacts")
 	for _, name := range []string{"renamedbutnotcommitted", "halfwritten.part"} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)

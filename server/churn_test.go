@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -139,7 +140,7 @@ func (c *crowd) failed(t *recordingDialer, tr transporttest.Transport, what stri
 // while events flow to all of them. Nobody gets a byte of another's events, and
 // those who stay get all of their own.
 func TestChurn(t *testing.T) {
-	server := boot(t, transporttest.Options{})
+	server := servertest.Start(t, transporttest.Options{})
 	c := &crowd{t: t, dial: server.Dial, transports: transporttest.Transports(), strict: true}
 	works, residents := make([]*transporttest.Work, crowdSize), []*resident{}
 	var writers, readers sync.WaitGroup

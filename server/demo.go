@@ -17,7 +17,7 @@ import (
 // demo runs one sample job and prints its events as they arrive, through the
 // front door like any client. A key of its own is made if the caller has none,
 // because the store keeps no secrets.
-func (s *server) demo(ctx context.Context, out io.Writer, url, socket, secret string) error {
+func (s *Server) demo(ctx context.Context, out io.Writer, url, socket, secret string) error {
 	if secret == "" {
 		var err error
 		if secret, err = s.makeKey(ctx, "one demo run", auth.KeyOptions{TTL: demoKeyTTL}); err != nil {
@@ -84,7 +84,7 @@ func printEvents(w io.Writer, stream io.Reader) error {
 }
 
 // dropKey revokes the key of a demo run.
-func (s *server) dropKey(secret string) {
+func (s *Server) dropKey(secret string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	key, err := s.store.KeyByHash(ctx, auth.Hash(secret))

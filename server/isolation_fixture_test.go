@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -46,17 +47,14 @@ func (n *tenant) epoch() string {
 // read.
 type isolationFixture struct {
 	*testing.T
-	server      *booted
+	server      *servertest.Server
 	tr          transporttest.Transport
 	acme, umbra *tenant
 	cells       int
 }
 
 func newIsolationFixture(t *testing.T, tr transporttest.Transport) *isolationFixture {
-	server, ok := boot(t, transporttest.Options{}).(*booted)
-	if !ok {
-		t.Fatal("no program")
-	}
+	server := servertest.Start(t, transporttest.Options{})
 	f := &isolationFixture{T: t, server: server, tr: tr}
 	f.acme, f.umbra = f.tenant("acme-5d1c"), f.tenant("umbra-77e0")
 	a := f.ask(transporttest.Caller{Dial: server.Dial, Secret: f.acme.key}, "/v1/jobs", sameBody, "*/*", sameKey)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"regexp"
@@ -52,7 +52,7 @@ func TestOffsetsOnTheWire(t *testing.T) {
 			if got += "|" + shape(p.Get().Body); got != want[1] {
 				t.Errorf("subscribe is answered\n%s, want\n%s", got, want[1])
 			}
-			kept, _, err := s.server.running().store.SweepSessions(t.Context(), time.Now().Add(time.Hour))
+			kept, _, err := s.server.Parts().Store.SweepSessions(t.Context(), time.Now().Add(time.Hour))
 			if err != nil || (kept == 0) != (offset == "off") {
 				t.Errorf("%d sessions are kept, %v", kept, err)
 			}

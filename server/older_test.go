@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"database/sql"
@@ -10,13 +10,14 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
 // TestOlderLargeEvents: a log may hold an event that is larger than any made today. It
 // is read on every transport, in a frame of today's size, and GET has what it lacks.
 func TestOlderLargeEvents(t *testing.T) {
-	b := boot(t, transporttest.Options{}).(*booted)
+	b := servertest.Start(t, transporttest.Options{})
 	log := transporttest.NewLog(b, "acme")
 	_, secret := b.Key("acme", auth.KeyOptions{})
 	w := log.Begin(t)
@@ -25,7 +26,7 @@ func TestOlderLargeEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := `{"x":"` + strings.Repeat("<", 65_000) + `"}`
-	b.enlarge(result)
+	enlarge(t, b, result)
 	b.Start()
 	for _, tr := range transporttest.Transports() {
 		t.Run(tr.Name, func(t *testing.T) {
@@ -67,21 +68,21 @@ func TestOlderLargeEvents(t *testing.T) {
 }
 
 // enlarge gives every completed job in the stopped server's folder a result.
-func (b *booted) enlarge(result string) {
-	b.t.Helper()
-	db, err := sql.Open("sqlite3", filepath.Join(b.dir, "jobcast.db"))
+func enlarge(t *testing.T, b *servertest.Server, result string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", filepath.Join(b.Dir, "jobcast.db"))
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer db.Close()
 	if _, err := db.Exec(`UPDATE jobs SET result = ?`, []byte(result)); err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	changed, err := db.Exec(`UPDATE events SET tail = CAST(replace(CAST(tail AS TEXT), '"result":{}', ?) AS BLOB) WHERE kind = 4`, `"result":`+result)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if n, _ := changed.RowsAffected(); n != 1 {
-		b.t.Fatalf("%d events changed", n)
+		t.Fatalf("%d events changed", n)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -21,7 +22,7 @@ import (
 // what the writers were told was committed.
 func TestReadersSeeWhatWasCommitted(t *testing.T) {
 	t.Parallel()
-	server := boot(t, transporttest.Options{Grace: time.Millisecond})
+	server := servertest.Start(t, transporttest.Options{Grace: time.Millisecond})
 	checks := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		checks++

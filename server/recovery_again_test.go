@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (p *pageTest) back() {
 func (p *pageTest) stored() []session.Room {
 	p.Helper()
 	id, _, _ := strings.Cut(p.io.Recovery().PID, ".")
-	state, err := p.server.running().store.Session(p.Context(), "acme", id)
+	state, err := p.server.Parts().Store.Session(p.Context(), "acme", id)
 	if err != nil {
 		p.Fatal(err)
 	}

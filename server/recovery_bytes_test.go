@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -26,7 +27,7 @@ func TestRecoveryFromCutsAtEveryByte(t *testing.T) {
 			t.Run(fmt.Sprintf("%s over %s", mode, via), func(t *testing.T) {
 				t.Parallel()
 				c := &byteCuts{T: t, via: via, trails: mode == trailing}
-				c.server = boot(t, transporttest.Options{Offset: mode})
+				c.server = servertest.Start(t, transporttest.Options{Offset: mode})
 				c.run()
 			})
 		}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/engineio/engineiotest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
@@ -18,7 +19,7 @@ import (
 // it is answered.
 type sessionTest struct {
 	*testing.T
-	server *booted
+	server *servertest.Server
 	key    string // its id
 	log    *transporttest.Log
 	caller transporttest.Caller
@@ -37,7 +38,7 @@ func eachOffset(t *testing.T, story func(s *sessionTest)) {
 }
 
 func newSessionTestWith(t *testing.T, offset string, memory bool, flags ...string) *sessionTest {
-	server := bootWith(t, transporttest.Options{Offset: offset, Memory: memory}, flags...)
+	server := servertest.Start(t, transporttest.Options{Offset: offset, Memory: memory}, flags...)
 	id, secret := server.Key("acme", auth.KeyOptions{})
 	return &sessionTest{
 		T: t, server: server, key: id, log: transporttest.NewLog(server, "acme"),
@@ -289,7 +290,7 @@ func TestRecoveryOfAnEndBehind(t *testing.T) {
 func TestRecoveryWithAToken(t *testing.T) {
 	eachOffset(t, func(s *sessionTest) {
 		w, other := s.log.Begin(s), s.log.Begin(s)
-		token, err := s.server.running().signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: s.key}}, w.Job, time.Minute)
+		token, err := s.server.Parts().Signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: s.key}}, w.Job, time.Minute)
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -322,7 +323,7 @@ func TestRecoveryOfADeletedJob(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := opened(newSessionTestWith(t, mode, true))
 				p.job.Finish(p)
-				if n, _, err := p.server.running().store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+				if n, _, err := p.server.Parts().Store.Prune(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
 					t.Fatalf("deleted %d jobs, %v", n, err)
 				}
 				p.cut()
@@ -344,7 +345,7 @@ func TestRecoveryOfADeletedJob(t *testing.T) {
 func TestConnectDuringADrain(t *testing.T) {
 	s := newSessionTest(t)
 	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
-	s.server.running().door.Drain()
+	s.server.Parts().Door.Drain()
 	p.Post(`40/jobs,{"token":"`+s.caller.Secret+`"}`).Is(t, http.StatusBadRequest, "")
 	p.Unknown()
 }
@@ -401,7 +402,7 @@ func TestCommandsWithoutAStore(t *testing.T) {
 	p := engineiotest.NewClient(t, s.server.Dial, "/socket.io/", false).Open("")
 	p.Sent(`40/jobs,{"token":"` + s.caller.Secret + `"}`)
 	p.Get()
-	if err := s.server.running().store.Close(); err != nil {
+	if err := s.server.Parts().Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	p.Sent(`42/jobs,1["subscribe",{}]`)

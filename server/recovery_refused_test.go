@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -74,7 +74,7 @@ type refusedResumption struct {
 
 func (r *refusedResumption) token(job string) string {
 	r.Helper()
-	token, err := r.server.running().signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: r.key}}, job, time.Minute)
+	token, err := r.server.Parts().Signer.Mint(auth.Principal{Identity: auth.Identity{ClientID: "acme", KeyID: r.key}}, job, time.Minute)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -25,7 +26,7 @@ func TestRecovery(t *testing.T) {
 	for _, mode := range offsets {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			server := boot(t, transporttest.Options{Grace: time.Millisecond, Offset: mode})
+			server := servertest.Start(t, transporttest.Options{Grace: time.Millisecond, Offset: mode})
 			plans := plan()
 			runs := 0
 			rapid.Check(t, func(rt *rapid.T) {
@@ -50,7 +51,7 @@ var offsets = []string{"event", trailing}
 // event instead, as on other transports, loses or repeats events before long, and
 // the model sees it.
 func TestRecoveryNeedsOffsets(t *testing.T) {
-	server := boot(t, transporttest.Options{Grace: time.Millisecond, Offset: trailing})
+	server := servertest.Start(t, transporttest.Options{Grace: time.Millisecond, Offset: trailing})
 	const most = 40
 	plans := plan()
 	for n := range most {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -20,7 +21,7 @@ import (
 // it started from and the one it was left with is exactly what was committed
 // there, in order, each event once however many rooms match it.
 func TestRoomsOfOneConnection(t *testing.T) {
-	server := boot(t, transporttest.Options{})
+	server := servertest.Start(t, transporttest.Options{})
 	checks := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		checks++

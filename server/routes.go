@@ -19,7 +19,7 @@ import (
 )
 
 // routes puts every path on the application.
-func (s *server) routes() {
+func (s *Server) routes() {
 	s.app.Get("/v1/events", s.events.Client)
 	s.app.Get("/v1/jobs/:id/events", s.events.Job)
 	s.app.Get("/v1/ws", s.ws.Serve)

@@ -38,7 +38,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 		return err
 	}
 	log := set.Logger(logs)
-	srv, err := newServer(ctx, set, log)
+	srv, err := New(ctx, set, log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -47,7 +47,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 		srv.discard()
 		return unlessStopped(ctx, fmt.Errorf("listen on %s: %w", set.Addr, err))
 	}
-	srv.start(ln)
+	srv.Start(ln)
 	if err := srv.announce(ctx, out); err != nil {
 		log.Error("the start-up failed", "error", err)
 	}
@@ -56,7 +56,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 	case err = <-srv.failed:
 		log.Error("serving stopped", "error", err)
 	}
-	if stopped := srv.stop(); err == nil {
+	if stopped := srv.Stop(); err == nil {
 		err = stopped
 	}
 	return err
@@ -71,8 +71,8 @@ func unlessStopped(ctx context.Context, err error) error {
 	return nil
 }
 
-// server is everything that serves one data folder.
-type server struct {
+// Server is everything that serves one data folder.
+type Server struct {
 	set *Config
 	log *slog.Logger
 
@@ -102,10 +102,10 @@ type server struct {
 	running  sync.WaitGroup // the verifier's poll and the listener
 }
 
-// newServer opens the store and puts the parts together; nothing runs yet that
-// a client could see.
-func newServer(ctx context.Context, set *Config, log *slog.Logger) (*server, error) {
-	s := &server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
+// New opens the store and puts the parts together; nothing runs yet that a client could
+// see. set must have been checked.
+func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
+	s := &Server{set: set, log: log, metrics: newMetrics(), failed: make(chan error, 1)}
 	publisher := &publisher{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
 	opened, err := store.Open(ctx, sqliteURL(set.Data), store.Options{
 		Publisher: publisher, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
@@ -151,7 +151,7 @@ func openSigner(dir string) (*auth.Signer, error) {
 }
 
 // openFiles opens the folder of artifacts, and removes what a crash left in it.
-func (s *server) openFiles(ctx context.Context) (err error) {
+func (s *Server) openFiles(ctx context.Context) (err error) {
 	if s.files, err = files.Open(s.set.Data); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *server) openFiles(ctx context.Context) (err error) {
 }
 
 // transports makes the door and everything behind it.
-func (s *server) transports() (err error) {
+func (s *Server) transports() (err error) {
 	s.door, err = transport.New(transport.Options{
 		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
 		BasePath: s.set.BasePath, MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
@@ -205,14 +205,14 @@ func (s *server) transports() (err error) {
 }
 
 // guard makes ln one that strangers cannot fill.
-func (s *server) guard(ln net.Listener) *wire.Guard {
+func (s *Server) guard(ln net.Listener) *wire.Guard {
 	g := wire.NewGuard(ln, wire.GuardOptions{Holder: s.door.Holder, Full: transport.Full(), Log: s.log})
 	s.metrics.listen(g.Stats)
 	return g
 }
 
-// start begins to serve on ln.
-func (s *server) start(ln net.Listener) {
+// Start begins to serve on ln.
+func (s *Server) Start(ln net.Listener) {
 	s.ln = s.guard(ln)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.verifies = cancel
@@ -227,10 +227,10 @@ func (s *server) start(ln net.Listener) {
 	s.log.Info("serving", "addr", ln.Addr().String(), "data", s.set.Data, "version", Version())
 }
 
-// stop drains. Its order matters: be not ready and refuse what is new; close
+// Stop drains, and ends what New and Start began. Its order matters: be not ready and refuse what is new; close
 // the listener; begin no more jobs; say goodbye to every stream; finish the
 // requests; let running jobs end or hand them back; close the store.
-func (s *server) stop() error {
+func (s *Server) Stop() error {
 	s.log.Info("draining", "grace", s.set.ShutdownGrace, "connections", s.pool.Len())
 	deadline := time.Now().Add(s.set.ShutdownGrace)
 	grace, cancel := context.WithDeadline(context.Background(), deadline)
@@ -268,7 +268,7 @@ const (
 // goodbye tells every stream when to come back: not before this process can be
 // gone, which is at once if no job runs, and spread out so that all do not come
 // at the same moment.
-func (s *server) goodbye(deadline time.Time) error {
+func (s *Server) goodbye(deadline time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
 	least := time.Second
@@ -281,8 +281,8 @@ func (s *server) goodbye(deadline time.Time) error {
 	})
 }
 
-// discard stops what newServer and start began, except the drain.
-func (s *server) discard() {
+// discard ends what New and Start began, without the drain.
+func (s *Server) discard() {
 	if s.verifies != nil {
 		s.verifies()
 	}

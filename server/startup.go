@@ -15,7 +15,7 @@ import (
 const demoClient = "demo"
 
 // announce prints where the server is and, at a first start, a key to use it with.
-func (s *server) announce(ctx context.Context, out io.Writer) error {
+func (s *Server) announce(ctx context.Context, out io.Writer) error {
 	url, socket := baseURL(s.ln.Addr()), ""
 	if addr, ok := s.ln.Addr().(*net.UnixAddr); ok {
 		socket = addr.Name
@@ -53,7 +53,7 @@ func (s *server) announce(ctx context.Context, out io.Writer) error {
 }
 
 // makeKey creates a key of the demo client and returns its secret.
-func (s *server) makeKey(ctx context.Context, name string, o auth.KeyOptions) (string, error) {
+func (s *Server) makeKey(ctx context.Context, name string, o auth.KeyOptions) (string, error) {
 	key, secret, err := auth.NewKey(demoClient, name, auth.DefaultScopes(), o)
 	if err != nil {
 		return "", fmt.Errorf("make key: %w", err)

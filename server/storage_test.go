@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/e2e/program"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -17,11 +18,11 @@ import (
 // and when retention has deleted what ended there is room again.
 func TestStorageFull(t *testing.T) {
 	t.Parallel()
-	b := bootWith(t, transporttest.Options{}, "--max-storage=64MiB")
-	dir := b.dir
+	b := servertest.Start(t, transporttest.Options{}, "--max-storage=64MiB")
+	dir := b.Dir
 	_, acmeKey := b.Key("acme", auth.KeyOptions{}, auth.Submit, auth.Work, auth.Admin)
 	_, umbraKey := b.Key("umbra", auth.KeyOptions{})
-	acme, umbra := program.Caller{T: t, Addr: b.ln.Addr().String(), Key: acmeKey}, program.Caller{T: t, Addr: b.ln.Addr().String(), Key: umbraKey}
+	acme, umbra := program.Caller{T: t, Addr: b.Addr(), Key: acmeKey}, program.Caller{T: t, Addr: b.Addr(), Key: umbraKey}
 	umbra.Submit("1")
 	id, lease := umbra.Claim()
 	big := `"` + strings.Repeat("x", 250<<10) + `"`

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/server/servertest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 )
 
@@ -24,7 +25,7 @@ type house struct {
 
 func openHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{Server: boot(t, transporttest.Options{}), t: t, wrong: "jc_wrong_" + strings.Repeat("x", 43)}
+	h := &house{Server: servertest.Start(t, transporttest.Options{}), t: t, wrong: "jc_wrong_" + strings.Repeat("x", 43)}
 	_, h.key = h.Key("acme", auth.KeyOptions{}, auth.Submit, auth.Watch, auth.Work, auth.Admin)
 	_, h.watcher = h.Key("acme", auth.KeyOptions{}, auth.Watch)
 	return h
@@ -131,7 +132,7 @@ func TestExpectedBody(t *testing.T) {
 // nobody out, and a session that somebody else has just opened stays.
 func TestHandshakeFlood(t *testing.T) {
 	h := openHouse(t)
-	srv := h.Server.(*booted).running()
+	srv := h.Server.(*servertest.Server).Parts()
 	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return h.Dial(ctx) }}}
 	defer hc.CloseIdleConnections()
 	open := func() string {
@@ -166,10 +167,10 @@ func TestHandshakeFlood(t *testing.T) {
 	if got := post(last); got != 200 {
 		t.Errorf("the newest is answered %d", got)
 	}
-	for deadline := time.Now().Add(20 * time.Second); srv.engine.Len() > most+1 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); srv.Engine.Len() > most+1 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if n := srv.engine.Len(); n > most+1 {
+	if n := srv.Engine.Len(); n > most+1 {
 		t.Errorf("%d sessions are open", n)
 	}
 	if got := post(first); got != 400 {

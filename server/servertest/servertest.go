@@ -1,13 +1,13 @@
-package server
+// Package servertest runs the real program in a test's own process: over a data folder,
+// with a command line, over TCP or in memory.
+package servertest
 
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,51 +17,49 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/server"
 	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
 	"github.com/jobcast/jobcast/transport/transporttest"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
-func TestMain(m *testing.M) {
+// Main is the TestMain of a package whose tests start servers.
+func Main(m *testing.M) {
 	transporttest.KeepDateOutside()
-	if err := flag.Set("rapid.checks", strconv.Itoa(rapidChecks*transporttest.Chaos())); err != nil { // the command line still wins
-		panic(err)
-	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // sees its end only after a nap: see transporttest.NapTime
 }
 
-// rapidChecks is how many stories each property test tells. Every run tells others,
-// and `make chaos` tells five times as many.
-const rapidChecks = 30
+// Server is the real program over a data folder, in this process. It is a
+// transporttest.Server, and may be stopped and started again.
+type Server struct {
+	Dir string // the data folder
 
-// booted is the real program over a data folder, in this process.
-type booted struct {
 	t     *testing.T
 	o     transporttest.Options
-	dir   string
 	flags []string     // of the command line, beside those of o
 	out   lockedBuffer // the program's log
 
-	mu  sync.Mutex // guards the fields below: readers dial while a scenario restarts
-	srv *server    // the newest; it stays known when it has ended, as to its clients
-	up  bool       // srv runs
+	mu  sync.Mutex     // guards the fields below: readers dial while a scenario restarts
+	srv *server.Server // the newest; it stays known when it has ended, as to its clients
+	up  bool           // srv runs
 	ln  net.Listener
 }
 
-// boot is a transporttest.Boot.
-func boot(t *testing.T, o transporttest.Options) transporttest.Server { return bootWith(t, o) }
+// Boot is a transporttest.Boot.
+func Boot(t *testing.T, o transporttest.Options) transporttest.Server { return Start(t, o) }
 
-// bootWith is boot with further flags.
-func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
+// Start starts the program with further flags, until the test ends.
+func Start(t *testing.T, o transporttest.Options, flags ...string) *Server {
+	t.Helper()
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 1000
 	}
 	if o.Grace == 0 {
 		o.Grace = time.Second
 	}
-	b := &booted{t: t, o: o, dir: sqlitetest.Folder(t), flags: flags}
+	b := &Server{t: t, o: o, Dir: sqlitetest.Folder(t), flags: flags}
 	b.Start()
 	t.Cleanup(func() {
 		if b.up {
@@ -80,10 +78,10 @@ func bootWith(t *testing.T, o transporttest.Options, flags ...string) *booted {
 }
 
 // settings parses a command line, so that the defaults are those of the program.
-func (b *booted) settings() *Config {
-	var set Config
+func (b *Server) settings() *server.Config {
+	var set server.Config
 	args := []string{
-		"--addr=127.0.0.1:0", "--data=" + b.dir, "--log-level=warn",
+		"--addr=127.0.0.1:0", "--data=" + b.Dir, "--log-level=warn",
 		fmt.Sprintf("--max-connections-per-key=%d", b.o.MaxConnections), "--shutdown-grace=" + b.o.Grace.String(),
 	}
 	if b.o.PongTimeout > 0 {
@@ -105,10 +103,11 @@ func (b *booted) settings() *Config {
 	return &set
 }
 
-func (b *booted) Start() {
+// Start starts the newest server, on the same folder.
+func (b *Server) Start() {
 	b.t.Helper()
 	set := b.settings()
-	srv, err := newServer(context.Background(), set, set.Logger(&b.out))
+	srv, err := server.New(context.Background(), set, set.Logger(&b.out))
 	if err != nil {
 		b.t.Fatalf("start: %v", err)
 	}
@@ -118,46 +117,42 @@ func (b *booted) Start() {
 			b.t.Fatalf("listen: %v", err)
 		}
 	}
-	srv.start(ln)
+	srv.Start(ln)
 	b.mu.Lock()
 	b.srv, b.up, b.ln = srv, true, ln
 	b.mu.Unlock()
 }
 
-func (b *booted) running() *server {
+// Parts are those of the newest server.
+func (b *Server) Parts() server.Parts { return b.newest().Parts() }
+
+func (b *Server) newest() *server.Server {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.srv
 }
 
-func (b *booted) ended() {
+func (b *Server) ended() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.up = false
 }
 
-func (b *booted) Stop() error {
+// Stop stops the server as a signal does.
+func (b *Server) Stop() error {
 	defer b.ended()
-	return b.running().stop()
+	return b.newest().Stop()
 }
 
 // Crash ends everything without a word to anybody. What a crash does to the
-// folder is another test's affair (see crash_test.go).
-func (b *booted) Crash() {
+// folder is another test's affair (see cmd/crash_test.go).
+func (b *Server) Crash() {
 	defer b.ended()
-	srv := b.running()
-	_ = srv.ln.Close()
-	srv.pool.Close()
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = srv.processor.Stop(over)
-	short, done := context.WithTimeout(context.Background(), requestsTime)
-	defer done()
-	_ = srv.app.ShutdownWithContext(short)
-	srv.discard()
+	b.newest().Crash()
 }
 
-func (b *booted) Dial(ctx context.Context) (net.Conn, error) {
+// Dial connects to the server.
+func (b *Server) Dial(ctx context.Context) (net.Conn, error) {
 	b.mu.Lock()
 	ln := b.ln
 	b.mu.Unlock()
@@ -168,13 +163,22 @@ func (b *booted) Dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", ln.Addr().String())
 }
 
-func (b *booted) Jobs() *jobs.Service { return b.running().service }
+// Addr returns the address of a server over TCP.
+func (b *Server) Addr() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ln.Addr().String()
+}
 
-func (b *booted) Key(client string, o auth.KeyOptions, scopes ...auth.Scope) (id, secret string) {
+// Jobs returns the service of the newest server.
+func (b *Server) Jobs() *jobs.Service { return b.Parts().Jobs }
+
+// Key makes a key of a client.
+func (b *Server) Key(client string, o auth.KeyOptions, scopes ...auth.Scope) (id, secret string) {
 	b.t.Helper()
 	key, secret, err := auth.NewKey(client, "test", scopes, o)
 	if err == nil {
-		err = b.running().store.CreateKey(context.Background(), key)
+		err = b.Parts().Store.CreateKey(context.Background(), key)
 	}
 	if err != nil {
 		b.t.Fatalf("make key: %v", err)
@@ -182,40 +186,46 @@ func (b *booted) Key(client string, o auth.KeyOptions, scopes ...auth.Scope) (id
 	return key.ID, secret
 }
 
-func (b *booted) Revoke(id string) {
+// Revoke revokes a key.
+func (b *Server) Revoke(id string) {
 	b.t.Helper()
-	if err := b.running().store.RevokeKey(context.Background(), "", id, time.Now()); err != nil {
+	if err := b.Parts().Store.RevokeKey(context.Background(), "", id, time.Now()); err != nil {
 		b.t.Fatalf("revoke key: %v", err)
 	}
 }
 
-func (b *booted) Live(key string) int { return b.running().verifier.Streams().Held(key) }
+// Live returns how many streams a key holds.
+func (b *Server) Live(key string) int { return b.Parts().Verifier.Streams().Held(key) }
 
-func (b *booted) Owned() int { return b.running().pool.Len() }
+// Owned returns how many connections the server owns.
+func (b *Server) Owned() int { return b.Parts().Pool.Len() }
 
-func (b *booted) Prune() {
+// Prune removes all that retention may remove.
+func (b *Server) Prune() {
 	b.t.Helper()
 	for more := true; more; {
 		var err error
-		if _, more, err = b.running().store.Prune(context.Background(), time.Now().Add(time.Hour)); err != nil {
+		if _, more, err = b.Parts().Store.Prune(context.Background(), time.Now().Add(time.Hour)); err != nil {
 			b.t.Fatalf("prune: %v", err)
 		}
 	}
 }
 
-func (b *booted) Keep() {
+// Keep copies the data folder, for Restore.
+func (b *Server) Keep() {
 	b.t.Helper()
-	if err := os.CopyFS(b.dir+".kept", os.DirFS(b.dir)); err != nil {
+	if err := os.CopyFS(b.Dir+".kept", os.DirFS(b.Dir)); err != nil {
 		b.t.Fatalf("copy folder: %v", err)
 	}
 }
 
-func (b *booted) Restore() {
+// Restore puts the copy that Keep made in the place of the folder.
+func (b *Server) Restore() {
 	b.t.Helper()
-	if err := os.RemoveAll(b.dir); err != nil {
+	if err := os.RemoveAll(b.Dir); err != nil {
 		b.t.Fatalf("remove folder: %v", err)
 	}
-	if err := os.Rename(b.dir+".kept", b.dir); err != nil {
+	if err := os.Rename(b.Dir+".kept", b.Dir); err != nil {
 		b.t.Fatalf("restore folder: %v", err)
 	}
 }
