@@ -12,15 +12,36 @@ import (
 	"time"
 )
 
-// state is what a connection's sending side is doing.
-type state uint8
+// sendPhase is what a connection's sending side is doing; doc.go draws it.
+type sendPhase uint8
 
 const (
-	sendIdle   state = iota // nothing to do
-	sendQueued              // waits for a worker
-	sending                 // a worker has it, or a goroutine waits for the socket
-	sendAgain               // as sending, and woken meanwhile
-	sendEnded               // nothing is sent any more
+	sendIdle    sendPhase = iota // nothing to do
+	sendQueued                   // waits for a worker
+	sending                      // a worker has it, or a goroutine waits for the socket
+	sendAgain                    // as sending, and woken meanwhile
+	sendFlushed                  // the end was wanted, and all was sent before it
+	sendFailed                   // nothing is sent any more; there is a cause
+	sendClosed                   // Stream.Closed was called, or is about to be
+)
+
+// readPhase is who reads a connection; doc.go draws it.
+type readPhase uint8
+
+const (
+	reading   readPhase = iota // a goroutine, or the watch
+	readIdle                   // nobody: resumeReading starts a reader
+	readEnded                  // nobody any more; whoever is sending must call detach
+)
+
+// pendingPhase is what a reader that the watch tells of all that comes has not seen
+// yet.
+type pendingPhase uint8
+
+const (
+	pendingNone pendingPhase = iota
+	pendingData              // something may have come since the last look began, or the look did not take it all
+	pendingEnd               // as pendingData, and the peer's end comes after it
 )
 
 // Conn is one owned connection.
@@ -30,19 +51,14 @@ type Conn struct {
 	raw    syscall.RawConn // nil: no file descriptor to write to without blocking
 	stream Stream
 
-	mu         sync.Mutex // guards the fields below
-	state      state
-	own        bool           // bound was called
-	dead       bool           // the socket is closed, or is about to be
-	gone       bool           // the reader has ended; whoever is sending must call Closed
-	clean      bool           // everything was flushed and the end was wanted
-	closed     bool           // Stream.Closed was called
-	readerIdle bool           // there is no reader: resumeReading starts one
-	watched    bool           // parked: the watch tells of all that comes, not once after each arm
-	missed     bool           // watched: the watch has told of something since the last look began, or there is more than it took
-	hup        bool           // watched: the watch has told of the peer's end
-	cause      error          // why it ended; the first one counts
-	retry      *time.Duration // set by Drain: say goodbye
+	mu      sync.Mutex // guards the fields below
+	send    sendPhase
+	reader  readPhase
+	pending pendingPhase
+	watched bool           // parked: the watch tells of all that comes, not once after each arm
+	bounded bool           // bound was called
+	cause   error          // why it ends, the first one counts; set: the socket is closed, or is about to be
+	retry   *time.Duration // set by Drain: say goodbye
 
 	sent   atomic.Int64 // when something was last sent, as Pool.now
 	beat   atomic.Bool  // a sign of life is due
@@ -84,7 +100,7 @@ func (p *Pool) launch(c *Conn) {
 	p.mu.Unlock()
 	if refused {
 		_ = c.nc.Close()
-		c.gone, c.state = true, sendEnded // there is no reader, and nothing is sent
+		c.reader, c.send = readEnded, sendFailed
 		c.detach(ErrDrained)
 		return
 	}
@@ -100,12 +116,12 @@ func (p *Pool) launch(c *Conn) {
 // Wake says that the stream may have something to send. It never blocks.
 func (c *Conn) Wake() {
 	c.mu.Lock()
-	push := c.state == sendIdle
-	switch c.state {
+	push := c.send == sendIdle
+	switch c.send {
 	case sendIdle:
-		c.state = sendQueued
+		c.send = sendQueued
 	case sending:
-		c.state = sendAgain
+		c.send = sendAgain
 	}
 	c.mu.Unlock()
 	if push {
@@ -130,13 +146,17 @@ func (c *Conn) leave(retry time.Duration) {
 // kill ends the connection without flushing. The reader goroutine does the rest.
 func (c *Conn) kill(cause error) {
 	c.mu.Lock()
-	c.dead = true
-	if c.cause == nil && !c.clean {
-		c.cause = cause
-	}
+	c.doom(cause)
 	c.mu.Unlock()
 	c.hangUp()
 	c.resumeReading()
+}
+
+// doom notes why the connection ends. c.mu is held.
+func (c *Conn) doom(cause error) {
+	if c.cause == nil {
+		c.cause = cause
+	}
 }
 
 // hangUp closes the socket. What is unsent stays in the kernel for a while.
@@ -148,7 +168,7 @@ func (c *Conn) hangUp() {
 // finish ends the connection after everything was flushed.
 func (c *Conn) finish(n Next) {
 	c.mu.Lock()
-	c.state, c.clean = sendEnded, true
+	c.send = sendFlushed
 	c.mu.Unlock()
 	c.detach(nil)
 	c.unbound()
@@ -245,21 +265,19 @@ func (c *Conn) end(err error) {
 	if c.parked != nil {
 		c.parked.stop()
 	}
-	c.mu.Lock()
-	if c.cause == nil {
-		c.cause = err
-		if errors.Is(err, io.EOF) || errors.As(err, new(*net.OpError)) || err == nil {
-			c.cause = ErrGone
-		}
+	if errors.Is(err, io.EOF) || errors.As(err, new(*net.OpError)) || err == nil {
+		err = ErrGone
 	}
+	c.mu.Lock()
+	c.doom(err)
 	cause := c.cause
-	if c.clean || c.parked != nil && c.parked.answered { // all was sent; finish is about to say so
+	if c.send == sendFlushed || c.parked != nil && c.parked.phase != parkWaiting { // all was sent; finish is about to say so
 		cause = nil
 	}
-	c.gone = true
-	busy := c.state == sending || c.state == sendAgain
-	if !busy {
-		c.state = sendEnded
+	c.reader = readEnded
+	busy := c.send == sending || c.send == sendAgain
+	if c.send < sendFlushed && !busy {
+		c.send = sendFailed
 	}
 	c.mu.Unlock()
 	if !busy { // otherwise whoever sends will find the socket closed
@@ -273,8 +291,8 @@ func (c *Conn) end(err error) {
 // detach takes the connection off the pool's books and tells the stream, once.
 func (c *Conn) detach(cause error) {
 	c.mu.Lock()
-	done := c.closed
-	c.closed = true
+	done := c.send == sendClosed
+	c.send = sendClosed
 	c.mu.Unlock()
 	if done {
 		return
@@ -282,10 +300,10 @@ func (c *Conn) detach(cause error) {
 	p := c.pool
 	p.mu.Lock()
 	delete(p.conns, c)
-	c.mu.Lock() // with p.mu held, so that end, which sets gone, deletes later
-	gone := c.gone
+	c.mu.Lock() // with p.mu held, so that end, which sets readEnded, deletes later
+	ended := c.reader == readEnded
 	c.mu.Unlock()
-	if !gone {
+	if !ended {
 		p.leaving[c] = struct{}{}
 	}
 	if len(p.conns) == 0 && p.draining.Load() {

@@ -18,4 +18,29 @@
 //   - Lagging is no fault, stalling is. If the socket is full, a temporary
 //     goroutine waits for it; if it takes no byte for StallTimeout it is closed.
 //   - A panic in a stream ends that connection, never the process.
+//
+// What is sent on a connection (Conn.send) comes through these phases. Only a worker's
+// turn, and the goroutine that it leaves with a full socket, is sending:
+//
+//	idle ── Wake ──▶ queued ── turn ──▶ sending ── settle: all is written ──▶ idle, or queued if it was woken
+//	                                       │
+//	                                       ├── finish: the stream wanted its end ──▶ flushed ──▶ closed
+//	                                       └── an error, or the reader has ended ──▶ failed ───▶ closed
+//
+// Sending becomes again when it is woken, and is queued next. An idle or queued
+// connection fails when its reader ends. Whoever closes calls Stream.Closed.
+//
+// Who reads (Conn.reader) is independent of that. The reader that finds the peer's end,
+// or the socket closed by kill, is the one that cleans up:
+//
+//	reading ◀── goIdle: there is nothing to read ──▶ idle
+//	   │        resumeReading: there is, or it ends
+//	   └── end ──▶ ended
+//
+// A parked connection is also between requests or not (parking.phase):
+//
+//	waiting ── answer: the peer may go on ──▶ between ── its next request: Repeater, or back to the HTTP server
+//	   ▲   │                                     │
+//	   │   └── answer: it may not ──▶ last       │
+//	   └──────── Repeat takes the request ───────┘
 package wire

@@ -63,7 +63,7 @@ func (w *watch) run() {
 			case c == nil:
 			case c.parked == nil:
 				c.resumeReading()
-			case c.mine(e.Events&unix.EPOLLRDHUP != 0):
+			case c.tell(e.Events&unix.EPOLLRDHUP != 0):
 				c.parked.read(c, true)
 			}
 		}
@@ -73,14 +73,26 @@ func (w *watch) run() {
 	}
 }
 
-// mine makes the watch the reader of an idle, parked connection. If the connection
-// is not idle, whoever reads looks once more. gone says that the peer's end is to
-// be read, after what it has sent.
-func (c *Conn) mine(gone bool) bool {
+// tell makes the watch the reader of an idle, parked connection, and reports that. If
+// the connection is not idle, whoever reads looks once more. end says that the peer's
+// end is to be read, after what it has sent.
+func (c *Conn) tell(end bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := c.readerIdle
-	c.readerIdle, c.missed, c.hup = false, true, c.hup || gone
+	told := pendingData
+	if end {
+		told = pendingEnd
+	}
+	c.pending = max(c.pending, told)
+	return c.rouse()
+}
+
+// rouse ends idleness and reports whether there was any. c.mu is held.
+func (c *Conn) rouse() bool {
+	was := c.reader == readIdle
+	if was {
+		c.reader = reading
+	}
 	return was
 }
 
@@ -158,8 +170,10 @@ func (c *Conn) goIdle() bool {
 	}
 	w := c.pool.watcher()
 	c.mu.Lock()
-	c.readerIdle = w != nil && c.mayIdle() && !c.missed
-	idle, watched := c.readerIdle, c.watched
+	idle, watched := w != nil && c.mayIdle() && c.pending == pendingNone, c.watched
+	if idle {
+		c.reader = readIdle
+	}
 	c.watched = c.parked != nil && (watched || idle)
 	c.mu.Unlock()
 	if !idle || watched {
@@ -178,20 +192,19 @@ func (c *Conn) goIdle() bool {
 // held.
 func (c *Conn) mayIdle() bool {
 	switch {
-	case c.dead:
+	case c.cause != nil:
 		return false
-	case c.parked != nil && c.parked.answered:
-		return c.parked.reuse && !c.parked.ahead
+	case c.parked != nil && c.parked.phase != parkWaiting:
+		return c.parked.phase == parkBetween && !c.parked.ahead
 	}
-	return c.state != sendEnded
+	return c.send < sendFlushed
 }
 
 // leaveIdle ends idleness and reports whether there was any: then the caller is the
 // reader, or starts it.
 func (c *Conn) leaveIdle() bool {
 	c.mu.Lock()
-	was := c.readerIdle
-	c.readerIdle = false
+	was := c.rouse()
 	forget := was && !c.watched
 	c.mu.Unlock()
 	if forget {

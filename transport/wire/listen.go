@@ -55,8 +55,8 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 // economy (without it the kernel holds more for a dead peer), and no user timeout.
 func (c *Conn) bound() {
 	c.mu.Lock()
-	was := c.own
-	c.own = true
+	was := c.bounded
+	c.bounded = true
 	c.mu.Unlock()
 	if was {
 		return
@@ -70,7 +70,7 @@ func (c *Conn) bound() {
 // unbound gives the connection back the user timeout.
 func (c *Conn) unbound() {
 	c.mu.Lock()
-	was := c.own
+	was := c.bounded
 	c.mu.Unlock()
 	if was {
 		c.userTimeout(deadPeer)

@@ -9,6 +9,16 @@ import (
 	"time"
 )
 
+// parkPhase is where a parked connection is between a request and the next one;
+// doc.go draws it.
+type parkPhase uint8
+
+const (
+	parkWaiting parkPhase = iota // a request waits for its answer
+	parkBetween                  // it was answered, and the peer may send its next request
+	parkLast                     // it was answered, and nothing may follow
+)
+
 // parking is what a parked request has beyond a stream.
 type parking struct {
 	wait    time.Duration
@@ -18,10 +28,9 @@ type parking struct {
 	since   atomic.Int64 // since when the peer has time for its next request, as Pool.now; 0: it has not
 
 	// Guarded by Conn.mu.
-	answered bool // the answer was flushed
-	reuse    bool // answered: the peer may send its next request
-	ahead    bool // early holds something
-	nudged   bool // the read deadline is in the past, because a reader may be in Read
+	phase  parkPhase
+	ahead  bool // early holds something
+	nudged bool // the read deadline is in the past, because a reader may be in Read
 }
 
 // Park takes a connection whose request is answered later. s is asked at once,
@@ -52,8 +61,9 @@ func (k *parking) stop() {
 // whether the next request is here, so that an idle connection must be read.
 func (k *parking) answer(c *Conn, reuse bool) (due bool) {
 	k.stop()
-	k.answered, k.reuse = true, reuse
+	k.phase = parkLast
 	if reuse {
+		k.phase = parkBetween
 		k.since.Store(max(c.pool.now(), 1))
 	}
 	due = k.due()
@@ -65,7 +75,7 @@ func (k *parking) answer(c *Conn, reuse bool) (due bool) {
 }
 
 // due reports whether the peer's next request can be looked at. Conn.mu is held.
-func (k *parking) due() bool { return k.answered && k.reuse && k.ahead }
+func (k *parking) due() bool { return k.phase == parkBetween && k.ahead }
 
 // unused reports whether the peer has sent no request since limit, although it may.
 func (k *parking) unused(limit int64) bool {
@@ -77,7 +87,9 @@ func (k *parking) unused(limit int64) bool {
 func (c *Conn) retire(limit int64) {
 	c.mu.Lock()
 	unused := c.parked.unused(limit)
-	c.dead = c.dead || unused
+	if unused {
+		c.doom(ErrGone)
+	}
 	c.mu.Unlock()
 	if unused {
 		c.kill(ErrGone)
@@ -102,24 +114,24 @@ func (k *parking) next(c *Conn) step {
 	nudged := k.nudged
 	k.nudged = false
 	switch {
-	case c.dead: // as reading says
+	case c.cause != nil: // as reading says
 		return look
-	case k.answered && !k.reuse: // with a deadline of its own
+	case k.phase == parkLast: // with a deadline of its own
 		return listen
 	}
 	if nudged {
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 	switch {
-	case k.due() && c.state == sendEnded:
+	case k.due() && c.send >= sendFlushed:
 		return serve
-	case k.due() && c.state == sendIdle:
-		c.state = sending
-		k.answered, k.ahead = false, false
+	case k.due() && c.send == sendIdle:
+		c.send = sending
+		k.phase, k.ahead = parkWaiting, false
 		k.since.Store(0)
 		return ask
-	case k.due(), !k.answered && len(k.early) > maxEarly: // whoever sends rouses the reader
-		c.readerIdle = true
+	case k.due(), k.phase == parkWaiting && len(k.early) > maxEarly: // whoever sends rouses the reader
+		c.reader = readIdle
 		return pause
 	}
 	return look
@@ -174,14 +186,20 @@ func (k *parking) take(c *Conn) error {
 	buf := requests.Get().(*[requestBytes]byte)
 	defer requests.Put(buf)
 	c.mu.Lock()
-	c.missed = false
+	before := c.pending
+	c.pending = pendingNone
 	c.mu.Unlock()
 	n, err := c.peek(buf[:])
 	k.early = append(k.early, buf[:n]...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.ahead = len(k.early) > 0
-	c.missed = c.missed || n == len(buf) || n > 0 && c.hup || err != nil // the same error comes again
+	switch {
+	case before == pendingEnd && n > 0:
+		c.pending = pendingEnd
+	case n == len(buf), err != nil: // the same error comes again
+		c.pending = max(c.pending, pendingData)
+	}
 	if n > 0 || isTimeout(err) && k.nudged {
 		return nil
 	}
@@ -207,8 +225,8 @@ func (k *parking) repeat(c *Conn) {
 	}
 	k.early = request
 	c.mu.Lock()
-	c.state, c.clean = sendEnded, true
-	k.answered, k.ahead = true, true
+	c.send = sendFlushed
+	k.phase, k.ahead = parkBetween, true
 	c.mu.Unlock()
 	c.detach(nil)
 	c.unbound()

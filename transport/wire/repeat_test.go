@@ -399,7 +399,7 @@ func TestNextRequestsRaceWithEverything(t *testing.T) {
 				case <-r.closed:
 				case <-time.After(time.Minute):
 					r.conn.mu.Lock()
-					t.Errorf("does not end: %+v %+v", r.conn.state, r.conn.parked)
+					t.Errorf("does not end: %+v %+v", r.conn.send, r.conn.parked)
 					r.conn.mu.Unlock()
 				}
 				close(stop)

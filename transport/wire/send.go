@@ -73,11 +73,11 @@ func (p *Pool) send() {
 // turn fills the worker's buffer and writes it.
 func (c *Conn) turn(w *sender) {
 	c.mu.Lock()
-	if c.state != sendQueued {
+	if c.send != sendQueued {
 		c.mu.Unlock()
 		return
 	}
-	c.state = sending
+	c.send = sending
 	retry := c.retry
 	c.mu.Unlock()
 
@@ -141,14 +141,14 @@ func (c *Conn) settle(err error, next Next) {
 		c.kill(err)
 	}
 	c.mu.Lock()
-	if err != nil || c.gone {
-		c.state = sendEnded
-		gone, cause := c.gone, c.cause
+	if err != nil || c.reader == readEnded {
+		c.send = sendFailed
+		ended, cause := c.reader == readEnded, c.cause
 		if err == nil && (next == Close || next == Reuse) {
 			cause = nil // all was sent: a peer may leave before we know that it was
 		}
 		c.mu.Unlock()
-		if gone { // the reader left this to us
+		if ended { // the reader left this to us
 			c.detach(cause)
 		}
 		return
@@ -162,10 +162,10 @@ func (c *Conn) settle(err error, next Next) {
 	if answered {
 		c.parked.answer(c, true)
 	}
-	requeue := next == More || c.state == sendAgain
-	c.state = sendIdle
+	requeue := next == More || c.send == sendAgain
+	c.send = sendIdle
 	if requeue {
-		c.state = sendQueued
+		c.send = sendQueued
 	}
 	ahead := !requeue && c.parked != nil && c.parked.due()
 	c.mu.Unlock()

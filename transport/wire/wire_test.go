@@ -308,7 +308,7 @@ func TestDrainSaysGoodbyeToAll(t *testing.T) {
 	late.ended(t, ErrDrained)
 	c.Wake()
 	c.mu.Lock()
-	asked := c.state != sendEnded
+	asked := c.send != sendClosed
 	c.mu.Unlock()
 	if asked {
 		t.Error("a refused connection is asked for something to send")
@@ -338,7 +338,7 @@ func full(c *Conn) {
 	for sent := int64(-1); ; sent = c.sent.Load() {
 		<-tick.C
 		c.mu.Lock()
-		waiting := c.state == sending || c.state == sendAgain
+		waiting := c.send == sending || c.send == sendAgain
 		c.mu.Unlock()
 		if waiting && c.sent.Load() == sent {
 			return
