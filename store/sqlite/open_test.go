@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -189,4 +191,32 @@ func TestOpenRefuses(t *testing.T) {
 			t.Error("opened")
 		}
 	})
+}
+
+// TestEpochOfEachStart: each start begins a new epoch with its first append, so that not
+// even what a power cut took from a log can be mistaken for what follows.
+func TestEpochOfEachStart(t *testing.T) {
+	dir := t.TempDir()
+	var epochs []string
+	for start := range 3 {
+		s := openServing(t, dir, Options{})
+		for range 2 {
+			j, _, err := s.Submit(t.Context(), "a", newID(), sample, jobs.Idempotency{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, _ := eventlog.ParseCursor(j.Cursor)
+			if i := slices.Index(epochs, at.Epoch); i >= 0 && i != start {
+				t.Errorf("start %d writes in the epoch of start %d", start, i)
+			} else if i < 0 {
+				epochs = append(epochs, at.Epoch)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(epochs) != 3 {
+		t.Errorf("three starts wrote in the epochs %q", epochs)
+	}
 }

@@ -11,13 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"github.com/jobcast/jobcast/eventlog"
-	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/storetest"
 )
 
@@ -50,12 +47,19 @@ func TestConformance(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		var disk faultyDisk
 		return storetest.Harness{
-			Open: func(p eventlog.Publisher, now func() time.Time, limits jobs.Limits) storetest.Store {
-				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: p, Now: now, Limits: limits})
+			Open: func(o storetest.Options) storetest.Store {
+				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: o.Publisher, Now: o.Now, Limits: o.Limits})
 				if err != nil {
 					t.Fatal(err)
 				}
 				disk.under(t, s, dir)
+				return s
+			},
+			Manage: func() storetest.Store {
+				s, err := Open(t.Context(), dir, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
 				return s
 			},
 			Save: func() func() {

@@ -280,11 +280,13 @@ func testBeforeEnd(w *world) {
 	}
 }
 
+// testEpochs: a cursor is good in the stretch of the log that its epoch covers. A restore
+// begins a new epoch, whatever else does.
 func testEpochs(w *world) {
 	room := eventlog.Room{Client: "a"}
 	l := w.running("a") // 1, 2
 	first, _ := eventlog.ParseCursor(w.page(room, 0, 10)[1].ID)
-	w.reopen()
+	w.restored()
 	beyond := eventlog.Cursor{Epoch: first.Epoch, Seq: 3}.String()
 	if v := w.verdict(room, beyond); v != eventlog.ReasonFuture {
 		w.Errorf("beyond the newest epoch: %q", v)
@@ -293,7 +295,7 @@ func testEpochs(w *world) {
 	log := w.page(room, 0, 10)
 	second, _ := eventlog.ParseCursor(log[2].ID)
 	if second.Seq != 3 || second.Epoch == first.Epoch {
-		w.Errorf("after a restart event 3 is %v, event 2 was %v", second, first)
+		w.Errorf("after a restore event 3 is %v, event 2 was %v", second, first)
 	}
 	for cursor, want := range map[string]eventlog.Reason{
 		log[0].ID: eventlog.Valid, log[1].ID: eventlog.Valid, beyond: eventlog.ReasonEpoch,
@@ -315,47 +317,13 @@ func testEpochs(w *world) {
 			w.Errorf("job %s opens with events %+v, want %+v", job, s.Events, want)
 		}
 	}
-	w.reopen() // a start without appends leaves no epoch
-	w.reopen()
+	w.restored() // without appends no epoch is left
+	w.restored()
 	if v := w.verdict(room, eventlog.Cursor{Epoch: second.Epoch, Seq: 7}.String()); v != eventlog.ReasonFuture {
-		w.Errorf("after starts without appends: %q", v)
+		w.Errorf("after restores without appends: %q", v)
 	}
 	w.write(l, 1)
 	w.wantGapless("a", w.publisher.of("a"))
-}
-
-// testRestore: no cursor of the lost future is valid in a restored copy; all
-// older ones are.
-func testRestore(w *world) {
-	room := eventlog.Room{Client: "a"}
-	l := w.running("a")
-	w.write(l, 2) // 1..4
-	w.close()
-	restore := w.h.Save()
-	w.open()
-	w.write(l, 3) // 5..7, lost
-	lost := w.page(room, 0, 10)
-	w.close()
-	restore()
-	w.open()
-	check := func(when string) {
-		w.Helper()
-		for i, e := range lost {
-			want := eventlog.Valid
-			if i >= 4 {
-				want = eventlog.ReasonEpoch
-			}
-			if v := w.verdict(room, e.ID); v != want {
-				w.Errorf("%s: cursor %s is %q, want %q", when, e.ID, v, want)
-			}
-		}
-	}
-	check("right after")
-	w.write(l, 5) // 5..9
-	check("after new events")
-	if got := w.page(room, 0, 100); len(got) != 9 || got[8].Seq != 9 || got[4].ID == lost[4].ID {
-		w.Errorf("the log goes on as %+v", got)
-	}
 }
 
 // testContext: the context bounds the caller's waiting.

@@ -40,12 +40,22 @@ type Store interface {
 	Close() error
 }
 
+// Options is how a test opens a store.
+type Options struct {
+	Node      string // the name of the node that starts
+	Publisher eventlog.Publisher
+	Now       func() time.Time // the clock on the wall, which a test sets forward and back
+	Limits    jobs.Limits
+}
+
 // Harness gives a test one place where data is kept.
 type Harness struct {
-	// Open opens the store on that data, as a serving process that starts does,
-	// with bounds. The store opened before is closed by then. now is the clock on
-	// the wall, which a test sets forward and back. Failures end the test.
-	Open func(p eventlog.Publisher, now func() time.Time, limits jobs.Limits) Store
+	// Open opens the store on that data, as a node that starts does. What the same
+	// node opened before is closed by then. Failures end the test.
+	Open func(o Options) Store
+	// Manage opens the data beside the node that serves them, as a command does that
+	// manages keys.
+	Manage func() Store
 	// Save is called while the store is closed. It copies the data and returns
 	// a function, also called while the store is closed, that puts them back.
 	Save func() (restore func())
@@ -54,12 +64,16 @@ type Harness struct {
 	Break func() (heal func())
 }
 
-// Run runs the suite; newHarness is called once for each test, with fresh data.
+// test is one case of the suite.
+type test struct {
+	name string
+	run  func(*world)
+}
+
+// Run runs the suite; newHarness is called once for each test, with fresh data. A store
+// that several nodes may serve at the same time also passes RunNodes.
 func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
-	tests := []struct {
-		name string
-		run  func(*world)
-	}{
+	runAll(t, newHarness, []test{
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
 		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
@@ -70,7 +84,8 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Expire", testExpire}, {"SweepsTellWhere", testSweepsTellWhere}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases}, {"ClockIsSet", testClockIsSet}, {"ClockIsSetBackMeanwhile", testClockIsSetMeanwhile(-2 * time.Hour)}, {"ClockIsSetForwardMeanwhile", testClockIsSetMeanwhile(2 * time.Hour)}, {"RunAtFollowsTheClock", testRunAtFollows},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
-		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs}, {"Restore", testRestore},
+		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs},
+		{"Restart", testRestart}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionEnds", testSessionEnds}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
@@ -79,15 +94,17 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
 		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
-		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
-	}
+		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"KeysBesideServe", testManage}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
+	})
+}
+
+func runAll(t *testing.T, newHarness func(t *testing.T) Harness, tests []test) {
+	t.Helper()
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := &world{T: t, h: newHarness(t)}
-			w.open()
-			t.Cleanup(w.close)
-			test.run(w)
+			test.run(w.start("n1"))
 		})
 	}
 }
@@ -121,10 +138,11 @@ func (p *publisher) of(client string) []eventlog.Event {
 	return out
 }
 
-// world is a test with its store.
+// world is a test with the store that one node has open.
 type world struct {
 	*testing.T
 	h         Harness
+	node      string
 	store     Store
 	limits    jobs.Limits // of the store as it is opened
 	publisher publisher
@@ -144,7 +162,16 @@ func (w *world) open() {
 			w.check(events)
 		}
 	}
-	w.store = w.h.Open(&w.publisher, w.wall, w.limits)
+	w.store = w.h.Open(Options{Node: w.node, Publisher: &w.publisher, Now: w.wall, Limits: w.limits})
+}
+
+// start lets a node open the data of the test, until its end.
+func (w *world) start(node string) *world {
+	w.Helper()
+	n := &world{T: w.T, h: w.h, node: node, limits: w.limits}
+	n.open()
+	w.Cleanup(n.close)
+	return n
 }
 
 // limit opens the store anew with bounds.
