@@ -25,10 +25,10 @@ type Hub struct {
 	dirty    []*room
 	stopped  bool
 
-	readMu   sync.Mutex // guards reads, flights, closed
+	readMu   sync.Mutex // guards reads, pending, closed
 	readCond *sync.Cond
-	reads    []*flight
-	flights  map[flightKey]*flight
+	reads    []*pageRead
+	pending  map[pageKey]*pageRead
 	closed   bool
 
 	wg sync.WaitGroup
@@ -45,7 +45,7 @@ var defaultBounds = bounds{tailEvents: 4096, tailBytes: 4 << 20, pageEvents: 100
 
 // New starts a hub that reads history from log. Close it to stop its goroutines.
 func New(log eventlog.Reader) *Hub {
-	h := &Hub{log: log, bounds: defaultBounds, tails: make(map[string]*tail), flights: make(map[flightKey]*flight)}
+	h := &Hub{log: log, bounds: defaultBounds, tails: make(map[string]*tail), pending: make(map[pageKey]*pageRead)}
 	h.wakeCond = sync.NewCond(&h.wakeMu)
 	h.readCond = sync.NewCond(&h.readMu)
 	h.wg.Add(1 + readers)

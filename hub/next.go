@@ -34,23 +34,23 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 	if s.resuming {
 		return items, true
 	}
-	if s.replay == nil && s.caught() {
+	if s.replay == nil && s.replayNext() {
 		s.replay, s.queue = s.queue[0], s.queue[1:]
 	}
 	if s.replay != nil {
 		return s.stepReplay(items, b)
 	}
 	items, done = s.follow(items, b)
-	return items, done && !s.caught()
+	return items, done && !s.replayNext()
 }
 
-// caught reports whether there is a room to replay, and the position has come to
+// replayNext reports whether there is a room to replay, and the position has come to
 // where it starts. A room that starts ahead of the position waits: where it goes
 // live is the place of all rooms, which must neither pass over what the others
 // have yet to get nor lie before the room's own start. If no other room is
 // followed, there is nothing to pass over. A room that is joined with Hold does
 // not wait, because the position stands still for it.
-func (s *Subscription) caught() bool {
+func (s *Subscription) replayNext() bool {
 	if len(s.queue) == 0 {
 		return false
 	}
@@ -112,7 +112,7 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 		return items, true
 	}
 	if mark := hole(m.name, l); mark != nil {
-		s.landed, mark.N = nil, m.n
+		s.fetched, mark.N = nil, m.n
 		if mark.Kind != Reset {
 			s.remove(m)
 			return append(items, Item{Mark: mark}), false
@@ -129,9 +129,9 @@ func (s *Subscription) replayPage(items []Item, m *member, b *budget) ([]Item, b
 	end := n == len(l.events) && !l.page.More
 	switch {
 	case end && l.pos < s.pos: // it was asked for at an earlier position, and may lack what came since
-		s.landed = nil
+		s.fetched = nil
 	case end, n < len(l.events) && b.left():
-		s.landed, m.done = nil, s.pos // the rest of the page is past the position, or there is none
+		s.fetched, m.done = nil, s.pos // the rest of the page is past the position, or there is none
 	default:
 		s.consumed(l, n, m.done)
 	}
@@ -147,7 +147,7 @@ func (m *member) replayed(e *Event) {
 }
 
 // hole says what a page that cannot be continued from means.
-func hole(r eventlog.Room, l *landed) *Mark {
+func hole(r eventlog.Room, l *pageCopy) *Mark {
 	switch {
 	case l.err != nil:
 		return &Mark{Kind: Fault, Room: r}
@@ -162,7 +162,7 @@ func hole(r eventlog.Room, l *landed) *Mark {
 // finishReplay turns a room live, and ends it if its job has ended already.
 func (s *Subscription) finishReplay(items []Item, m *member) []Item {
 	s.replay, m.phase = nil, live
-	s.landed = nil // what was read for the replay, if the tail had it all the same
+	s.fetched = nil // what was read for the replay, if the tail had it all the same
 	if !m.said {
 		items = append(items, Item{Mark: &Mark{Kind: Live, Room: m.name, N: m.n, Cursor: s.posID}})
 	}
@@ -296,7 +296,7 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	exhausted := n == len(l.events) && !l.page.More
 	s.consumed(l, n, s.pos)
 	if exhausted {
-		s.landed, s.stored = nil, 0
+		s.fetched, s.stored = nil, 0
 		if l.head > s.pos {
 			s.pos, s.posID = l.head, cmp.Or(l.headID, s.posID)
 		}
@@ -307,8 +307,8 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 // followHole goes on where the log does. A hole in a client's log says nothing of
 // its jobs: each is whole or gone. So job rooms are replayed one by one up to
 // where the log goes on, and only the client's room is reset.
-func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *landed) []Item {
-	s.landed = nil
+func (s *Subscription) followHole(items []Item, rooms []*member, mark *Mark, l *pageCopy) []Item {
+	s.fetched = nil
 	if mark.Kind != Reset {
 		if m := s.member(mark.Room.Job); m != nil && mark.Kind == Gone {
 			mark.N = m.n

@@ -48,7 +48,7 @@ func TestFewEventsInTheTail(t *testing.T) {
 	defer r.sub.Close()
 	join(t, r, "a", Start{Cursor: &eventlog.Cursor{Epoch: "e", Seq: 1}})
 	equal(t, r.pull(100, 1<<20), "started:a@e-1", "e-2", "e-3", "live:a@e-3")
-	if r.sub.landed != nil {
-		t.Errorf("%d events are kept", len(r.sub.landed.page.Events))
+	if r.sub.fetched != nil {
+		t.Errorf("%d events are kept", len(r.sub.fetched.page.Events))
 	}
 }

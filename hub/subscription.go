@@ -142,7 +142,7 @@ type Subscription struct {
 	replay   *member // the join whose history is being read, at most one
 	queue    []*member
 	asked    uint64 // pos when the read was asked for
-	landed   *landed
+	fetched  *pageCopy
 	stored   uint64 // the newest seq that Resume found in the store; 0: all up to it was taken
 }
 
@@ -256,20 +256,20 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 	m.phase, m.joined = placed, &j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
-	s.foresee(m, o)
+	s.prefetch(m, o)
 	return j, nil
 }
 
-// foresee puts the room's history, as far as it was read when the room was opened,
+// prefetch puts the room's history, as far as it was read when the room was opened,
 // where the replay will look for it, unless another replay looks there first.
-func (s *Subscription) foresee(m *member, o eventlog.Opened) {
-	if !o.Whole || m.start >= o.Head || len(s.queue) > 1 || s.replay != nil || s.fetching || s.landed != nil {
+func (s *Subscription) prefetch(m *member, o eventlog.Opened) {
+	if !o.Whole || m.start >= o.Head || len(s.queue) > 1 || s.replay != nil || s.fetching || s.fetched != nil {
 		return
 	}
 	for len(o.Events) > 0 && o.Events[0].Seq <= m.start {
 		o.Events = o.Events[1:]
 	}
-	s.landed = &landed{key: flightKey{m.name, m.start}, events: newEvents(o.Events), head: o.Head, headID: o.HeadID, pos: o.Head}
+	s.fetched = &pageCopy{key: pageKey{m.name, m.start}, events: newEvents(o.Events), head: o.Head, headID: o.HeadID, pos: o.Head}
 }
 
 // Release lets a room that was joined with Hold begin.
@@ -316,5 +316,5 @@ func (s *Subscription) Close() {
 	for len(s.members) > 0 {
 		s.remove(s.members[0])
 	}
-	s.closed, s.landed = true, nil
+	s.closed, s.fetched = true, nil
 }

@@ -3,7 +3,7 @@ package hub
 import "time"
 
 // A room that was just woken waits before it is woken again, for somewhat longer than
-// it takes to write to each of its readers, or for mostRest. What is published
+// it takes to write to each of its readers, or for mostDelay. What is published
 // meanwhile shares one write to each of them. Rooms of few readers do not wait, and
 // one in which nothing happened for so long is woken at once.
 const (

@@ -9,9 +9,9 @@ import (
 	"github.com/jobcast/jobcast/eventlog"
 )
 
-// TestRest: a room of many readers is woken at once when it was quiet, and once for
+// TestWakeDelay: a room of many readers is woken at once when it was quiet, and once for
 // all that comes while it waits; another room does not wait with it.
-func TestRest(t *testing.T) {
+func TestWakeDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 100
 		delay := many * delayPerReader
