@@ -274,17 +274,22 @@ type incoming struct {
 	n     int64 // bytes read
 }
 
-func (in *incoming) until(end time.Time) {
-	in.next = time.Now().Add(max(time.Until(end)/2, minRenewal))
+// renewed notes that the lease lasts so long from a time on.
+func (in *incoming) renewed(sent time.Time, lasts time.Duration) {
+	in.next = sent.Add(lasts / 2)
+	if soonest := time.Now().Add(minRenewal); in.next.Before(soonest) {
+		in.next = soonest
+	}
 }
 
 // ask holds room for least to most bytes, which also renews the lease.
 func (in *incoming) ask(least, most int64) error {
 	in.hold.Least, in.hold.Most = least, most
+	sent := time.Now()
 	held, receipt, err := in.store.HoldArtifact(in.ctx, in.lease, in.hold)
 	if err == nil {
 		in.held = held
-		in.until(receipt.ExpiresAt)
+		in.renewed(sent, receipt.Lasts)
 	}
 	return err
 }
@@ -298,12 +303,12 @@ func (in *incoming) drop() {
 }
 
 func (in *incoming) Read(p []byte) (int, error) {
-	if time.Now().After(in.next) {
+	if sent := time.Now(); sent.After(in.next) {
 		receipt, err := in.store.Extend(in.ctx, in.lease)
 		if err != nil && refused(err) {
 			return 0, err
 		}
-		in.until(receipt.ExpiresAt) // after trouble: soon again
+		in.renewed(sent, receipt.Lasts) // after trouble: soon again
 	}
 	n, err := in.r.Read(p)
 	if in.n += int64(n); in.n > in.held && in.n <= MaxArtifactBytes {

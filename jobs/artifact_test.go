@@ -23,7 +23,7 @@ func (r *rig) leased(t *testing.T, client string) jobs.Leased {
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	return got[0]
+	return got[0].Leased
 }
 
 // onDisk counts the files of artifacts, drafts included.

@@ -23,10 +23,16 @@ type ClaimRequest struct {
 	Lease  time.Duration // 5 s..600 s; 0: the server's setting
 }
 
+// Claimed is a job that its holder has a lease on.
+type Claimed struct {
+	Leased
+	ExpiresAt time.Time // as Renewed.ExpiresAt
+}
+
 // Claim leases jobs to a worker of client. If there are none it waits, and
 // returns none when the time is over, or once StopClaims was called. When ctx
 // ends before it returns, whatever was claimed is handed back.
-func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]Leased, error) {
+func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]Claimed, error) {
 	c, err := s.workerClaim(client, r)
 	if err != nil {
 		return nil, err

@@ -127,15 +127,14 @@ func TestDeadline(t *testing.T) {
 			start = time.Now()
 		}
 		expect(time.Minute) // nothing is due
-		d.at(start.Add(5 * time.Second))
-		d.at(start.Add(9 * time.Second))
-		d.at(time.Time{})
+		d.within(5 * time.Second)
+		d.within(9 * time.Second)
 		expect(5 * time.Second)
 		expect(time.Minute) // it passes once
-		d.at(start.Add(-time.Hour))
+		d.within(-time.Hour)
 		expect(10 * time.Millisecond) // no spinning
-		d.at(start.Add(30 * time.Second))
-		time.AfterFunc(3*time.Second, func() { d.at(time.Now().Add(time.Second)) })
+		d.within(30 * time.Second)
+		time.AfterFunc(3*time.Second, func() { d.within(time.Second) })
 		expect(4 * time.Second) // moved while it was waited for
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -273,12 +272,12 @@ func TestRunnersAreSharedOut(t *testing.T) {
 					t.Skip("it would wait") // rapid tries another action
 				}
 				n, seen := r.take(nil, MaxClaim)
-				var got []Leased
+				var got []Claimed
 				for range rapid.IntRange(0, n).Draw(t, "found") {
 					if c := client.Draw(t, "client"); seen[c] < share {
 						seen[c]++
 						held[c]++
-						got = append(got, Leased{Lease: Lease{Client: c}})
+						got = append(got, Claimed{Leased: Leased{Lease: Lease{Client: c}}})
 					}
 				}
 				r.gave(n, got)

@@ -193,7 +193,7 @@ func (p *Processor) claimLoop() {
 		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Node: p.opts.Node, Share: p.opts.PerClient, Held: held})
 		p.runners.gave(n, got)
 		for _, l := range got {
-			p.running.Go(func() { p.run(l) })
+			p.running.Go(func() { p.run(l.Leased) })
 		}
 		switch {
 		case errors.Is(err, ErrClosed):

@@ -73,7 +73,7 @@ func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]
 }
 
 // gave says for whom jobs were found for n runners that were taken.
-func (r *runners) gave(n int, got []Leased) {
+func (r *runners) gave(n int, got []Claimed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claiming = false

@@ -148,8 +148,8 @@ func (s *Service) made(j Job, replayed bool, err error, notify func()) error {
 	case err == nil && !replayed:
 		s.announce(j)
 	case err != nil && !refused(err):
-		s.due.at(time.Now())
-		s.expiries.at(time.Now())
+		s.due.within(0)
+		s.expiries.within(0)
 		notify()
 	}
 	return err
@@ -162,10 +162,10 @@ func (s *Service) announce(j Job) {
 		return
 	}
 	if j.ExpiresAt != nil && j.StartedAt == nil {
-		s.expiries.at(time.Now().Add(j.ExpiresAt.Sub(j.CreatedAt.Time)))
+		s.expiries.within(j.ExpiresAt.Sub(j.CreatedAt.Time))
 	}
 	if j.NextAttemptAt != nil || j.RunAt != nil {
-		s.due.at(time.Now())
+		s.due.within(0)
 	}
 	s.ready.notify(sourceOf(j))
 }
@@ -213,18 +213,21 @@ func (s *Service) StopClaims() { s.stopOnce.Do(func() { close(s.stopped) }) }
 // claim leases jobs and notes when their leases run out. It hands them back,
 // uncounted, if ctx has ended meanwhile: a queued command is committed all the
 // same, and a job must not wait out the lease of somebody who is gone.
-func (s *Service) claim(ctx context.Context, c Claim) ([]Leased, error) {
-	got, err := s.store.Claim(context.WithoutCancel(ctx), c)
+func (s *Service) claim(ctx context.Context, c Claim) ([]Claimed, error) {
+	sent := time.Now()
+	leased, err := s.store.Claim(context.WithoutCancel(ctx), c)
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
-	for _, l := range got {
-		s.leases.at(l.ExpiresAt)
+	got := make([]Claimed, len(leased))
+	for i, l := range leased {
+		s.leases.within(l.Lasts)
+		got[i] = Claimed{l, sent.Add(l.Lasts)}
 	}
 	if ctx.Err() == nil || len(got) == 0 {
 		return got, nil
 	}
-	for _, l := range got {
+	for _, l := range leased {
 		if err := s.Release(context.WithoutCancel(ctx), l); err != nil {
 			s.log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
 		}
@@ -240,7 +243,7 @@ func (s *Service) Release(ctx context.Context, l Leased) error {
 		return nil
 	}
 	if err == nil || !refused(err) { // it may have been committed
-		s.due.at(time.Now()) // whether a job handed back must be promoted is the store's affair
+		s.due.within(0) // whether a job handed back must be promoted is the store's affair
 		s.ready.notify(sourceOf(l.Job))
 	}
 	if err != nil {

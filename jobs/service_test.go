@@ -66,7 +66,7 @@ func TestRetryMakesAJobThatRuns(t *testing.T) {
 func TestClaimWaitsForASubmit(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.submit(t, "b", queued("q")) // another client's: never given out
-		got := make(chan []jobs.Leased, 1)
+		got := make(chan []jobs.Claimed, 1)
 		start := time.Now()
 		go func() {
 			l, err := r.svc.Claim(t.Context(), "a", jobs.ClaimRequest{Queues: []string{"p", "q"}, Wait: time.Minute})

@@ -14,6 +14,10 @@ import (
 // Every method that names a job also names its owner: another client's job is
 // ErrNotFound, exactly like one that does not exist.
 //
+// A store measures time by clocks of its own, so how long something lasts crosses
+// this interface as a duration, counted from when the command took effect. Whoever
+// must not rely on it too long counts from before it sent the command.
+//
 // ErrUnavailable means the fate of the commit is unknown. All methods are safe
 // for concurrent use. The context only bounds the waiting of the caller: a
 // command that was queued may still be committed after ctx has ended.
@@ -54,9 +58,10 @@ type Claim struct {
 
 // Swept is what a sweep has done.
 type Swept struct {
-	N     int       // how many jobs it changed
-	Next  time.Time // when there is something to sweep again; zero: nothing is known to be due
-	Ready []Source  // where jobs became claimable by it, each once
+	N     int           // how many jobs it changed
+	Waits bool          // something is known to become due, or is due and beyond the limit
+	Next  time.Duration // if Waits: how long until then; zero or less: it is due now
+	Ready []Source      // where jobs became claimable by it, each once
 }
 
 // Lease is a holder's proof.
@@ -68,16 +73,16 @@ type Lease struct {
 
 // Leased is a claimed job.
 type Leased struct {
-	Job       Job
-	Lease     Lease
-	ExpiresAt time.Time
+	Job   Job
+	Lease Lease
+	Lasts time.Duration // how long the lease lasts unless it is renewed: the claim's TTL, or less if the attempt's time is over before
 }
 
 // Receipt acknowledges a commit under a lease.
 type Receipt struct {
-	LastEventID string    // cursor of the newest event written, or of the job's newest event
-	ExpiresAt   time.Time // the lease's new end: a TTL from now, or the end of the attempt's time
-	Replaced    string    // AddArtifact: the file of the artifact that was replaced; empty: none was
+	LastEventID string        // cursor of the newest event written, or of the job's newest event
+	Lasts       time.Duration // how long the renewed lease lasts: as Leased.Lasts
+	Replaced    string        // AddArtifact: the file of the artifact that was replaced; empty: none was
 }
 
 // Failure describes an attempt that did not succeed.

@@ -50,14 +50,14 @@ type Sweeps interface {
 // expireLoop ends leases as they run out.
 func (p *Processor) expireLoop() {
 	p.sweepLoop("end leases", p.svc.leases, p.svc.store.ExpireLeases, func() {
-		p.svc.due.at(time.Now()) // the next attempts may be due at once
+		p.svc.due.within(0) // the next attempts may be due at once
 	})
 }
 
 // promoteLoop makes jobs claimable when their time comes.
 func (p *Processor) promoteLoop() {
 	p.sweepLoop("make jobs due", p.svc.due, p.svc.store.PromoteDue, func() {
-		p.svc.expiries.at(time.Now()) // the time of some that expire begins now
+		p.svc.expiries.within(0) // the time of some that expire begins now
 	})
 }
 
@@ -84,10 +84,12 @@ func (p *Processor) sweepLoop(what string, due *deadline,
 			return
 		case err != nil:
 			p.log.Warn("a sweep failed", "doing", what, "error", err)
-			due.at(time.Now().Add(sweepRetry))
+			due.within(sweepRetry)
 			doubt = true
 		default:
-			due.at(out.Next)
+			if out.Waits {
+				due.within(out.Next)
+			}
 			if out.N > 0 || doubt {
 				found()
 			}

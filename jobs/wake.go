@@ -104,13 +104,10 @@ type deadline struct {
 
 func newDeadline() *deadline { return &deadline{moved: make(chan struct{}, 1)} }
 
-// at asks for a sweep at t or before; a zero t asks for nothing. What is asked
-// for is a time from now on: if the system's clock is set meanwhile, it stays.
-func (d *deadline) at(t time.Time) {
-	if t.IsZero() {
-		return
-	}
-	t = time.Now().Add(time.Until(t))
+// within asks for a sweep that begins when so much time has passed, or before. If the
+// system's clock is set meanwhile, it stays that time.
+func (d *deadline) within(left time.Duration) {
+	t := time.Now().Add(left)
 	d.mu.Lock()
 	earlier := d.next.IsZero() || t.Before(d.next)
 	if earlier {

@@ -169,7 +169,7 @@ func (r *rig) leasedFor(t *testing.T, spec jobs.Spec, lease time.Duration) jobs.
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	return got[0]
+	return got[0].Leased
 }
 
 // Whoever waits for a job of a queue looks for one when it can be claimed, whatever made

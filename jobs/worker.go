@@ -83,15 +83,15 @@ func ParseReports(body []byte) ([]Report, error) {
 // its lease. A report with progress and a line becomes two events, the line
 // first. The pointers of an *InvalidError begin with the report's index if there
 // are several.
-func (s *Service) Progress(ctx context.Context, l Lease, reports []Report) (Receipt, error) {
+func (s *Service) Progress(ctx context.Context, l Lease, reports []Report) (Renewed, error) {
 	var f faults
 	if len(reports) == 0 || len(reports) > MaxReports {
 		f.addf("", "must have 1 to %d items", MaxReports)
-		return Receipt{}, f.err()
+		return Renewed{}, f.err()
 	}
 	f.reports(reports, len(reports) > 1)
 	if err := f.err(); err != nil {
-		return Receipt{}, err
+		return Renewed{}, err
 	}
 	bodies := make([]Body, 0, len(reports))
 	for _, r := range reports {
@@ -108,14 +108,14 @@ func (s *Service) Progress(ctx context.Context, l Lease, reports []Report) (Rece
 	}
 	weight := weigh(len(bodies), size)
 	if err := s.pace.enter(ctx, l.Client, weight); err != nil {
-		return Receipt{}, err
+		return Renewed{}, err
 	}
 	defer s.pace.leave(l.Client, weight)
-	return s.store.Append(ctx, l, bodies)
+	return renewed(func() (Receipt, error) { return s.store.Append(ctx, l, bodies) })
 }
 
 // Log commits 1..1000 lines of a running job, all or none, and renews its lease.
-func (s *Service) Log(ctx context.Context, l Lease, lines []LogLine) (Receipt, error) {
+func (s *Service) Log(ctx context.Context, l Lease, lines []LogLine) (Renewed, error) {
 	reports := make([]Report, len(lines))
 	for i := range lines {
 		reports[i].Log = &lines[i]
@@ -165,8 +165,24 @@ func (f *faults) text(at, s string, limit int) {
 }
 
 // Extend renews a lease and commits no event.
-func (s *Service) Extend(ctx context.Context, l Lease) (Receipt, error) {
-	return s.store.Extend(ctx, l)
+func (s *Service) Extend(ctx context.Context, l Lease) (Renewed, error) {
+	return renewed(func() (Receipt, error) { return s.store.Extend(ctx, l) })
+}
+
+// Renewed tells a holder how long it can rely on its lease.
+type Renewed struct {
+	LastEventID string    // as in Receipt
+	ExpiresAt   time.Time // when the lease runs out unless it is renewed, or before: the store may hold it a little longer, never less
+}
+
+// renewed runs a command that renews a lease.
+func renewed(command func() (Receipt, error)) (Renewed, error) {
+	sent := time.Now()
+	r, err := command()
+	if err != nil {
+		return Renewed{}, err
+	}
+	return Renewed{LastEventID: r.LastEventID, ExpiresAt: sent.Add(r.Lasts)}, nil
 }
 
 // Complete ends a job with success. result is a JSON object, or empty for {};
@@ -219,7 +235,7 @@ func (s *Service) fail(ctx context.Context, l Lease, f Failure) (Job, error) {
 	case err == nil:
 		s.announce(j)
 	case !errors.As(err, &conflict):
-		s.due.at(time.Now()) // it may have been committed
+		s.due.within(0) // it may have been committed
 	}
 	return j, err
 }

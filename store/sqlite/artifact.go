@@ -38,12 +38,12 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
-		expires, err := b.renew(r)
+		lasts, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
 		id, err := b.append(r.head, r.id, r.uuid, b.now(), jobs.ArtifactAdded(a.Artifact))
-		return jobs.Receipt{LastEventID: id, ExpiresAt: expires, Replaced: replaced}, err
+		return jobs.Receipt{LastEventID: id, Lasts: lasts, Replaced: replaced}, err
 	})
 }
 

@@ -223,9 +223,9 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	}
 	j, err := b.jobByID(id)
 	return jobs.Leased{
-		Job:       j,
-		Lease:     jobs.Lease{Client: head.name, JobID: uuid, Token: token},
-		ExpiresAt: l.end(),
+		Job:   j,
+		Lease: jobs.Lease{Client: head.name, JobID: uuid, Token: token},
+		Lasts: l.end().Sub(now),
 	}, err
 }
 

@@ -118,7 +118,7 @@ func (s *Store) ExpireJobs(ctx context.Context, limit int) (jobs.Swept, error) {
 				break
 			}
 		}
-		out.Next = b.nextExpiry()
+		out.Next, out.Waits = b.nextExpiry()
 		return out, nil
 	})
 }
@@ -177,8 +177,8 @@ func (b *batch) expireOf(client int64, limit int) (int, error) {
 	return len(found), err
 }
 
-// nextExpiry returns when the next job may expire; zero if none does.
-func (b *batch) nextExpiry() time.Time {
+// nextExpiry returns how long it is until the next job may expire, if one does.
+func (b *batch) nextExpiry() (left time.Duration, waits bool) {
 	all := maps.Clone(b.st.expiries)
 	maps.Copy(all, b.expiries)
 	var next int64
@@ -188,7 +188,7 @@ func (b *batch) nextExpiry() time.Time {
 		}
 	}
 	if next == 0 {
-		return time.Time{}
+		return 0, false
 	}
-	return time.Now().Add(time.Duration(next-b.steady()) * time.Millisecond)
+	return time.Duration(next-b.steady()) * time.Millisecond, true
 }

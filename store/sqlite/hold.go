@@ -69,8 +69,8 @@ func (s *Store) HoldArtifact(ctx context.Context, l jobs.Lease, h jobs.Hold) (in
 			return holdOutcome{}, refuse(err)
 		}
 		b.st.put(reservation{h.ID, r.head.id, bytes, max(0, bytes-old.size)})
-		expires, err := b.renew(r)
-		return holdOutcome{bytes, jobs.Receipt{ExpiresAt: expires}}, err
+		lasts, err := b.renew(r)
+		return holdOutcome{bytes, jobs.Receipt{Lasts: lasts}}, err
 	})
 	return out.bytes, out.receipt, err
 }

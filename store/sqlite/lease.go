@@ -70,15 +70,16 @@ func (b *batch) holding(l jobs.Lease) (running, error) {
 	return r, err
 }
 
-// renew moves the lease's deadline and returns when it runs out now.
-func (b *batch) renew(r running) (time.Time, error) {
+// renew moves the lease's deadline and returns how long it lasts now.
+func (b *batch) renew(r running) (time.Duration, error) {
 	l, ok := b.lease(r.id)
 	if !ok {
-		return time.Time{}, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
+		return 0, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
 	}
-	l.deadline = time.Now().Add(l.ttl)
+	now := time.Now()
+	l.deadline = now.Add(l.ttl)
 	b.leases[r.id] = &l
-	return l.end(), nil
+	return l.end().Sub(now), nil
 }
 
 // Append implements jobs.Store.
@@ -91,7 +92,7 @@ func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (j
 		if err := b.grow(bytesOf(bodies)); err != nil {
 			return jobs.Receipt{}, err
 		}
-		expires, err := b.renew(r)
+		lasts, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
@@ -99,7 +100,7 @@ func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (j
 		if err == nil && len(bodies) == 0 {
 			id, err = b.newest(r)
 		}
-		return jobs.Receipt{LastEventID: id, ExpiresAt: expires}, err
+		return jobs.Receipt{LastEventID: id, Lasts: lasts}, err
 	})
 }
 

@@ -37,7 +37,9 @@ func (s *Store) ExpireLeases(ctx context.Context, limit int) (jobs.Swept, error)
 			}
 		}
 		ready, err := b.sources(ids)
-		return jobs.Swept{N: len(ids), Next: b.nextDeadline(), Ready: ready}, err
+		out := jobs.Swept{N: len(ids), Ready: ready}
+		out.Next, out.Waits = b.nextDeadline(now)
+		return out, err
 	})
 }
 
@@ -88,8 +90,9 @@ func (b *batch) overdue(now time.Time, limit int) []int64 {
 	return ids
 }
 
-// nextDeadline returns when the next open lease runs out; zero if none is open.
-func (b *batch) nextDeadline() time.Time {
+// nextDeadline returns how long it is from now until the next open lease runs out, if one
+// is open.
+func (b *batch) nextDeadline(now time.Time) (left time.Duration, open bool) {
 	var next time.Time
 	see := func(l lease) {
 		if next.IsZero() || l.end().Before(next) {
@@ -106,7 +109,10 @@ func (b *batch) nextDeadline() time.Time {
 			see(*l)
 		}
 	}
-	return next
+	if next.IsZero() {
+		return 0, false
+	}
+	return next.Sub(now), true
 }
 
 // expire ends the lease of a job whose holder went silent, or took too long.
@@ -167,8 +173,9 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (jobs.Swept, error) {
 		if err != nil {
 			return jobs.Swept{}, err
 		}
-		next, err := b.nextDue()
-		return jobs.Swept{N: len(ids), Next: next, Ready: ready}, err
+		out := jobs.Swept{N: len(ids), Ready: ready}
+		out.Next, out.Waits, err = b.nextDue()
+		return out, err
 	})
 }
 
@@ -182,24 +189,24 @@ func (b *batch) due(limit int) ([]int64, error) {
 	return append(ids, retries...), err
 }
 
-// nextDue returns when the next waiting job is due; zero if none waits.
-func (b *batch) nextDue() (next time.Time, err error) {
+// nextDue returns how long it is until the next waiting job is due, if one waits.
+func (b *batch) nextDue() (left time.Duration, waits bool, err error) {
 	var due, retry int64
-	found, err := b.row(sqlNextDue, nil, &due)
+	planned, err := b.row(sqlNextDue, nil, &due)
 	if err != nil {
-		return next, err
+		return 0, false, err
 	}
-	if found {
-		next = fromMillis(due)
+	if planned {
+		left = fromMillis(due).Sub(b.now())
 	}
-	if found, err = b.row(sqlNextRetry, nil, &retry); err != nil || !found {
-		return next, err
+	retried, err := b.row(sqlNextRetry, nil, &retry)
+	if err != nil {
+		return 0, false, err
 	}
-	left := time.Duration(retry-b.steady()) * time.Millisecond
-	if next.IsZero() || left < next.Sub(b.now()) {
-		next = time.Now().Add(left)
+	if pause := time.Duration(retry-b.steady()) * time.Millisecond; retried && (!planned || pause < left) {
+		left = pause
 	}
-	return next, nil
+	return left, planned || retried, nil
 }
 
 // boundRetries lets no job wait longer than the delay that was asked for,

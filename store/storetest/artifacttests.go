@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -30,7 +31,7 @@ func testArtifacts(w *world) {
 		w.Errorf("artifact (-want +got):\n%s", diff)
 	}
 	events := w.history("a", l.Job.ID)
-	if r.LastEventID != events[2].ID || r.ExpiresAt.IsZero() {
+	if r.LastEventID != events[2].ID || r.Lasts != time.Hour {
 		w.Errorf("receipt %+v", r)
 	}
 	if d := w.data(events[2]); d["name"] != "one.txt" || d["size"] != 2.0 || d["contentType"] != "text/plain" || d["url"] != one.URL {

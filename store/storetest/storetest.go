@@ -215,9 +215,13 @@ func queued() jobs.Spec {
 	return jobs.Spec{Queue: "q", Payload: json.RawMessage(`{"n":1}`), MaxAttempts: 3, Timeout: 24 * time.Hour}
 }
 
-// swept unpacks what a sweep has done, without where jobs became claimable.
+// swept unpacks what a sweep has done, without where jobs became claimable. Next is
+// when there is something to sweep again; zero: nothing is known to become due.
 func swept(out jobs.Swept, err error) (n int, next time.Time, _ error) {
-	return out.N, out.Next, err
+	if out.Waits {
+		next = time.Now().Add(out.Next)
+	}
+	return out.N, next, err
 }
 
 func (w *world) submit(client string, spec jobs.Spec) jobs.Job {

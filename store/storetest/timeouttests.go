@@ -19,11 +19,14 @@ func testTimeout(w *world) {
 	before := time.Now()
 	claim := jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 1, TTL: time.Hour}
 	l := w.claims(claim)[0]
+	claimed := time.Now()
+	sent := time.Now()
 	r := must(w.store.Extend(w.Context(), l.Lease))(w)
-	for _, end := range []time.Time{l.ExpiresAt, r.ExpiresAt} {
-		if end.Before(before.Add(short)) || end.After(time.Now().Add(short)) {
-			w.Errorf("the lease ends at %v, want when the attempt's time is over", end)
-		}
+	if l.Lasts != short {
+		w.Errorf("the lease lasts %v, want the attempt's time", l.Lasts)
+	}
+	if end := sent.Add(r.Lasts); r.Lasts > short || time.Now().Add(r.Lasts).Before(before.Add(short)) || end.After(claimed.Add(short)) {
+		w.Errorf("the renewed lease lasts %v, want what is left of the attempt's time", r.Lasts)
 	}
 	if n := w.expired(10); n != 1 {
 		w.Fatalf("ended %d attempts", n)

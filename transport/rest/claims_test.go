@@ -107,7 +107,7 @@ type late struct {
 	claimed chan struct{} // sent to when a job was claimed
 }
 
-func (l late) Claim(ctx context.Context, client string, r jobs.ClaimRequest) ([]jobs.Leased, error) {
+func (l late) Claim(ctx context.Context, client string, r jobs.ClaimRequest) ([]jobs.Claimed, error) {
 	got, err := l.Service.Claim(context.WithoutCancel(ctx), client, r)
 	l.claimed <- struct{}{}
 	<-ctx.Done()

@@ -20,8 +20,8 @@ const leaseHeader = "X-Lease-Token"
 // Workers is what this package asks of the job service for those who hold
 // leases; see [jobs.Store] for what each method promises.
 type Workers interface {
-	Progress(ctx context.Context, l jobs.Lease, reports []jobs.Report) (jobs.Receipt, error)
-	Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error)
+	Progress(ctx context.Context, l jobs.Lease, reports []jobs.Report) (jobs.Renewed, error)
+	Extend(ctx context.Context, l jobs.Lease) (jobs.Renewed, error)
 	Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error)
 	Fail(ctx context.Context, l jobs.Lease, class, message string, retry bool) (jobs.Job, error)
 }
@@ -47,7 +47,7 @@ func (s *server) progress(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Receipt, error) {
+	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Renewed, error) {
 		return s.Jobs.Progress(ctx, l, reports)
 	})
 }
@@ -60,7 +60,7 @@ func (s *server) extend(c *fiber.Ctx) error {
 	if err := decodeOptional(body, &struct{}{}); err != nil {
 		return err
 	}
-	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Receipt, error) {
+	return s.acknowledge(c, l, func(ctx context.Context) (jobs.Renewed, error) {
 		return s.Jobs.Extend(ctx, l)
 	})
 }
@@ -141,7 +141,7 @@ func decodeOptional(body []byte, dst any) error {
 }
 
 // acknowledge runs a command that leaves the lease open.
-func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Context) (jobs.Receipt, error)) error {
+func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Context) (jobs.Renewed, error)) error {
 	ctx, cancel := command()
 	defer cancel()
 	r, err := run(ctx)

@@ -40,7 +40,7 @@ type call struct {
 
 // outcome is what a claim comes to.
 type outcome struct {
-	jobs []jobs.Leased
+	jobs []jobs.Claimed
 	err  error
 }
 
@@ -77,7 +77,7 @@ func (k *call) run(ctx context.Context) {
 
 // claim waits for jobs. A panic costs this claim, not the process: nothing
 // above would catch it.
-func (k *call) claim(ctx context.Context) (got []jobs.Leased, err error) {
+func (k *call) claim(ctx context.Context) (got []jobs.Claimed, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())

@@ -24,7 +24,7 @@ const handBackTime = 5 * time.Second
 
 // Jobs is what this package asks of the job service.
 type Jobs interface {
-	Claim(ctx context.Context, client string, r jobs.ClaimRequest) ([]jobs.Leased, error)
+	Claim(ctx context.Context, client string, r jobs.ClaimRequest) ([]jobs.Claimed, error)
 	Release(ctx context.Context, l jobs.Leased) error
 }
 
@@ -105,11 +105,11 @@ func (h *Handler) start(f func()) bool {
 }
 
 // handBack releases jobs that nobody got.
-func (h *Handler) handBack(leased []jobs.Leased) {
+func (h *Handler) handBack(claimed []jobs.Claimed) {
 	ctx, cancel := context.WithTimeout(context.Background(), handBackTime)
 	defer cancel()
-	for _, l := range leased {
-		if err := h.opt.Jobs.Release(ctx, l); err != nil {
+	for _, l := range claimed {
+		if err := h.opt.Jobs.Release(ctx, l.Leased); err != nil {
 			h.opt.Log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
 		}
 	}
