@@ -22,7 +22,7 @@ var groups = []group{
 	{"GC", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge", "runtime.gcStart"}},
 	{"write(2)", []string{"unix.Write", "unix.write", "syscall.write", "syscall.Write"}},
 	{"other system calls", []string{"unix.", "syscall.", "runtime.netpoll", "runtime/syscall.EpollWait"}},
-	{"hub, frames", []string{"jobcast/hub.", "transport/wire", "transport/sse.", "transport/ws.", "transport/poll.", "transport/engineio", "transport/socketio"}},
+	{"hub, frames", []string{"jobcast/hub.", "transport/wire.(*Conn)", "transport/wire.(*Pool)", "transport/wire/", "transport/sse.", "transport/ws.", "transport/poll.", "transport/engineio", "transport/socketio"}},
 	{"HTTP, jobs", []string{"fasthttp", "gofiber", "jobcast/transport", "jobcast/jobs", "jobcast/auth", "encoding/json"}},
 	{"scheduler", []string{"runtime.schedule", "runtime.park_m", "runtime.mcall", "runtime.mstart", "runtime.findRunnable", "runtime.goexit0", "runtime.morestack"}},
 }
