@@ -33,9 +33,12 @@ type Files struct {
 	path string
 	root *os.Root
 
-	mu      sync.Mutex // guards readers
-	readers map[string]int
+	mu      sync.Mutex     // guards readers
+	readers map[string]int // of each file that is read; removing: it is just removed
 }
+
+// removing is in Files.readers while a file goes.
+const removing = -1
 
 // Open opens the folder `artifacts` in the data folder dir, and makes it if it
 // is missing. Nothing outside of it can be reached through the result, whatever
@@ -159,13 +162,15 @@ func (f *Files) Open(id string) (jobs.File, error) {
 	if !valid(id) {
 		return nil, fmt.Errorf("open file: %q is not a file name", id)
 	}
-	f.read(id, 1)
+	if !f.beginRead(id) {
+		return nil, fmt.Errorf("open file: %w", fs.ErrNotExist)
+	}
 	file, err := f.root.Open(id)
 	if err != nil {
-		f.read(id, -1)
+		f.endRead(id)
 		return nil, fmt.Errorf("open file: %w", passing(err))
 	}
-	return &reader{File: file, closed: func() { f.read(id, -1) }}, nil
+	return &reader{File: file, closed: func() { f.endRead(id) }}, nil
 }
 
 // reader is a file that is being read.
@@ -181,21 +186,41 @@ func (r *reader) Close() error {
 	return r.File.Close()
 }
 
-// read counts the readers of a file.
-func (f *Files) read(id string, more int) {
+// beginRead counts a reader of a file, unless the file goes.
+func (f *Files) beginRead(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.readers[id] += more; f.readers[id] == 0 {
+	if f.readers[id] == removing {
+		return false
+	}
+	f.readers[id]++
+	return true
+}
+
+func (f *Files) endRead(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.readers[id]--; f.readers[id] == 0 {
 		delete(f.readers, id)
 	}
 }
 
-// inUse reports whether a file is being read: the disk would keep the bytes of one
-// that is removed.
-func (f *Files) inUse(id string) bool {
+// beginRemove lets nobody begin to read a file, unless it is read: the disk would keep
+// the bytes of one that is removed.
+func (f *Files) beginRemove(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.readers[id] > 0
+	if f.readers[id] != 0 {
+		return false
+	}
+	f.readers[id] = removing
+	return true
+}
+
+func (f *Files) endRemove(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.readers, id)
 }
 
 // Remove implements jobs.Files.
@@ -203,9 +228,10 @@ func (f *Files) Remove(id string) error {
 	if !valid(id) {
 		return fmt.Errorf("remove file: %q is not a file name", id)
 	}
-	if f.inUse(id) {
+	if !f.beginRemove(id) {
 		return jobs.ErrInUse
 	}
+	defer f.endRemove(id)
 	if err := f.root.Remove(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove file: %w", passing(err))
 	}

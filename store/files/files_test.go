@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -90,6 +92,37 @@ func TestKeepOpenRemove(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "artifacts"))
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("folder %v, %v", info.Mode(), err)
+	}
+}
+
+// A file is either read or removed, whoever comes first: the bytes of one that is gone
+// and is read still fill the disk.
+func TestReadOrRemoved(t *testing.T) {
+	f := open(t, t.TempDir())
+	for range 100 {
+		id := keep(t, f, "text")
+		var both sync.WaitGroup
+		var file jobs.File
+		var opened, removed error
+		both.Go(func() { file, opened = f.Open(id) })
+		both.Go(func() { removed = f.Remove(id) })
+		both.Wait()
+		switch {
+		case opened == nil && errors.Is(removed, jobs.ErrInUse):
+			_ = file.Close()
+			removed = f.Remove(id)
+		case opened == nil:
+			_ = file.Close()
+			t.Fatalf("a file that was read was removed: %v", removed)
+		case !errors.Is(opened, fs.ErrNotExist):
+			t.Fatalf("open: %v", opened)
+		}
+		if removed != nil {
+			t.Fatalf("remove: %v", removed)
+		}
+	}
+	if len(f.readers) != 0 {
+		t.Errorf("files read still: %v", f.readers)
 	}
 }
 
