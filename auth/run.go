@@ -26,11 +26,12 @@ const (
 // within a second. It returns when everything it started has ended and the
 // last uses of keys are written. Call it once.
 func (v *Verifier) Run(ctx context.Context) {
-	// Three loops, so that a store that hangs delays no expiry, and a slow
-	// write delays no poll.
+	// A loop for each, so that a store that hangs delays no expiry, and a slow
+	// write delays no poll and no beat.
 	var loops sync.WaitGroup
 	loops.Go(func() { every(ctx, pollEvery, func() { v.poll(ctx) }) })
 	loops.Go(func() { every(ctx, expireEvery, func() { v.streams.expire(time.Now()) }) })
+	loops.Go(func() { every(ctx, BeatEvery, func() { v.streams.beat(ctx) }) })
 	loops.Go(func() { every(ctx, touchCheck, func() { v.touch(ctx, time.Now().Add(-touchEvery)) }) })
 	loops.Wait()
 	v.touch(context.WithoutCancel(ctx), time.Now())

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +16,7 @@ import (
 type Limits struct {
 	PerKey    int // live streams of one key that has no limit of its own; 10
 	PerClient int // live streams of all keys of a client together; 10,000
-	Waits     int // waiting calls of one key; 64
+	Waits     int // waiting calls of one key, of this node alone; 64
 }
 
 const (
@@ -24,9 +24,6 @@ const (
 	defaultPerClient = 10_000
 	defaultWaits     = 64
 )
-
-// ErrConnectionLimit: the key or the client holds as many as it may.
-var ErrConnectionLimit = errors.New("too many live connections")
 
 // Why a stream had to end; errors.Is(reason, ErrUnauthenticated) holds for both.
 var (
@@ -39,25 +36,26 @@ type endedError string
 func (e endedError) Error() string        { return string(e) }
 func (e endedError) Is(target error) bool { return target == ErrUnauthenticated }
 
-// Streams admits live streams, counts them exactly, and ends them when their
-// key ends. All methods are safe for concurrent use.
+// Streams admits live streams, as far as Slots count there is room, and ends them
+// when their key ends. All methods are safe for concurrent use.
 type Streams struct {
 	verifier *Verifier
+	slots    Slots
 	limits   Limits
 	log      *slog.Logger
+	silent   bool // the last beat failed, and that was logged; of Run's beats alone
 
 	mu      sync.Mutex         // guards everything below, and the marked fields of Slot
 	holders map[string]*holder // by credential; present while it holds anything
-	clients map[string]int     // live streams by client; present while not zero
-	kinds   map[string]int     // live streams by kind; a kind stays, at zero
+	kinds   map[string]*int    // live streams by kind; a kind stays, at zero
 }
 
-// holder is what one key, or one token, holds.
+// holder is what one key, or one token, holds of this node.
 type holder struct {
 	name    string // its place in Streams.holders
 	client  string
-	key     string     // id of the key, also behind a token
-	expires *time.Time // of the key; nil: never, or not known yet
+	key     string                    // id of the key, also behind a token
+	expires atomic.Pointer[time.Time] // of the key; nil: never, or not known yet
 	live    map[*Slot]struct{}
 	waits   int
 }
@@ -65,6 +63,7 @@ type holder struct {
 // Slot is one admitted stream or waiting call. Whoever got it releases it.
 type Slot struct {
 	streams  *Streams
+	seat     Seat    // of a stream: what Slots count
 	holder   *holder // who has it; registered until it is released
 	kind     string
 	end      func(reason error) // nil: a waiting call
@@ -72,9 +71,10 @@ type Slot struct {
 	released bool               // guarded by Streams.mu
 }
 
-func newStreams(v *Verifier, limits Limits, log *slog.Logger) *Streams {
+func newStreams(v *Verifier, slots Slots, limits Limits, log *slog.Logger) *Streams {
 	return &Streams{
 		verifier: v,
+		slots:    slots,
 		limits: Limits{
 			PerKey:    orDefault(limits.PerKey, defaultPerKey),
 			PerClient: orDefault(limits.PerClient, defaultPerClient),
@@ -82,8 +82,7 @@ func newStreams(v *Verifier, limits Limits, log *slog.Logger) *Streams {
 		},
 		log:     log,
 		holders: make(map[string]*holder),
-		clients: make(map[string]int),
-		kinds:   make(map[string]int),
+		kinds:   make(map[string]*int),
 	}
 }
 
@@ -111,10 +110,18 @@ func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(r
 // count against it as long as it is open. The caller releases old soon, or this one:
 // for that moment both are held.
 func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind string, end func(reason error)) (*Slot, error) {
-	slot := &Slot{streams: s, kind: kind, end: end}
-	if err := s.take(slot, p, old); err != nil {
-		return nil, err
+	slot := &Slot{streams: s, kind: kind, end: end, seat: Seat{
+		Client: p.ClientID, Credential: p.Credential(),
+		OfCredential: orDefault(p.MaxConnections, s.limits.PerKey), OfClient: s.limits.PerClient,
+	}}
+	var instead *Seat
+	if old != nil {
+		instead = &old.seat
 	}
+	if err := s.slots.Take(ctx, &slot.seat, instead); err != nil {
+		return nil, fmt.Errorf("counting a stream: %w", err)
+	}
+	s.register(slot, p)
 	// Registered first, checked second: whatever ends the key before this check
 	// is seen by it, and whatever ends the key after it finds the registration.
 	key, err := s.verifier.current(ctx, p)
@@ -122,9 +129,7 @@ func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind 
 		slot.Release()
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slot.holder.expires = key.ExpiresAt
+	slot.holder.expires.Store(key.ExpiresAt)
 	return slot, nil
 }
 
@@ -135,16 +140,15 @@ func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind 
 func (s *Streams) OpenWait(p Principal) (*Slot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.holder(p)
+	h := s.holder(p, p.Credential())
 	if h.waits >= s.limits.Waits {
 		return nil, fmt.Errorf("%w: this key has %d calls waiting", ErrConnectionLimit, h.waits)
 	}
 	h.waits++
-	s.holders[h.name] = h
 	return &Slot{streams: s, holder: h}, nil
 }
 
-// Held returns how many live streams a key holds.
+// Held returns how many live streams of this node a key holds.
 func (s *Streams) Held(keyID string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +158,7 @@ func (s *Streams) Held(keyID string) int {
 	return 0
 }
 
-// Waiting returns how many waiting calls a key holds.
+// Waiting returns how many waiting calls of this node a key holds.
 func (s *Streams) Waiting(keyID string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,16 +168,41 @@ func (s *Streams) Waiting(keyID string) int {
 	return 0
 }
 
-// Live returns the live streams by kind, for metrics.
+// Live returns the live streams of this node by kind, for metrics.
 func (s *Streams) Live() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.kinds)
+	live := make(map[string]int, len(s.kinds))
+	for kind, n := range s.kinds {
+		live[kind] = *n
+	}
+	return live
 }
 
 // Release gives the slot back. Further calls do nothing.
 func (slot *Slot) Release() {
-	s := slot.streams
+	slot.streams.unregister(slot)
+	if slot.end != nil {
+		slot.streams.slots.Release(&slot.seat)
+	}
+}
+
+// register makes a live stream known to whoever ends those of a key.
+func (s *Streams) register(slot *Slot, p Principal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.holder(p, slot.seat.Credential)
+	slot.holder = h
+	h.live[slot] = struct{}{}
+	if n := s.kinds[slot.kind]; n != nil {
+		*n++
+		return
+	}
+	one := 1
+	s.kinds[slot.kind] = &one
+}
+
+func (s *Streams) unregister(slot *Slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slot.released {
@@ -185,52 +214,37 @@ func (slot *Slot) Release() {
 		h.waits--
 	} else {
 		delete(h.live, slot)
-		s.kinds[slot.kind]--
-		if s.clients[h.client]--; s.clients[h.client] == 0 {
-			delete(s.clients, h.client)
-		}
+		*s.kinds[slot.kind]--
 	}
 	if len(h.live) == 0 && h.waits == 0 {
 		delete(s.holders, h.name)
 	}
 }
 
-// take counts and registers a live stream, or refuses it; old (nil: none) is about to
-// make room.
-func (s *Streams) take(slot *Slot, p Principal, old *Slot) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	limit := orDefault(p.MaxConnections, s.limits.PerKey)
-	h := s.holder(p)
-	ofKey, ofClient := len(h.live), s.clients[p.ClientID]
-	if old != nil && !old.released && old.holder.client == p.ClientID {
-		ofClient--
-		if old.holder == h {
-			ofKey--
-		}
+// beat keeps what this node has taken counted.
+func (s *Streams) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, BeatEvery)
+	defer cancel()
+	err := s.slots.Beat(ctx)
+	switch {
+	case err != nil && !s.silent && !errors.Is(ctx.Err(), context.Canceled): // the end of Run is no failure
+		s.silent = true
+		s.log.Error("the store cannot be told that this server's connections are alive", "error", err)
+	case err == nil && s.silent:
+		s.silent = false
+		s.log.Info("the store can be told again that this server's connections are alive")
 	}
-	if ofKey >= limit {
-		return fmt.Errorf("%w: this credential has %d of at most %d", ErrConnectionLimit, len(h.live), limit)
-	}
-	if n := ofClient; n >= s.limits.PerClient {
-		return fmt.Errorf("%w: this client has %d of at most %d", ErrConnectionLimit, n, s.limits.PerClient)
-	}
-	slot.holder = h
-	h.live[slot] = struct{}{}
-	s.holders[h.name] = h
-	s.clients[p.ClientID]++
-	s.kinds[slot.kind]++
-	return nil
 }
 
-// holder returns what p's credential holds, or an empty one that is not
-// registered yet: a refusal leaves nothing behind. The caller has locked mu.
-func (s *Streams) holder(p Principal) *holder {
-	name := p.Credential()
-	if h := s.holders[name]; h != nil {
-		return h
+// holder returns what p's credential holds, which is about to be more. The caller has
+// locked mu.
+func (s *Streams) holder(p Principal, credential string) *holder {
+	h := s.holders[credential]
+	if h == nil {
+		h = &holder{name: credential, client: p.ClientID, key: p.KeyID, live: make(map[*Slot]struct{})}
+		s.holders[credential] = h
 	}
-	return &holder{name: name, client: p.ClientID, key: p.KeyID, live: make(map[*Slot]struct{})}
+	return h
 }
 
 // held returns the ids of all keys that have live streams, their own or of
@@ -252,7 +266,7 @@ func (s *Streams) expire(now time.Time) {
 	s.mu.Lock()
 	var slots []*Slot
 	for _, h := range s.holders {
-		if h.expires != nil && !now.Before(*h.expires) {
+		if end := h.expires.Load(); end != nil && !now.Before(*end) {
 			slots = h.unended(slots)
 		}
 	}

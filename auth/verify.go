@@ -14,6 +14,7 @@ import (
 // VerifierOptions are the choices of a Verifier; the zero value works.
 type VerifierOptions struct {
 	Limits Limits
+	Slots  Slots        // that count live streams; nil: a *LocalSlots of its own
 	Signer *Signer      // of tokens; nil: there are none
 	Logger *slog.Logger // nil: nothing is logged
 }
@@ -44,7 +45,11 @@ func NewVerifier(store Store, opts VerifierOptions) *Verifier {
 		log = slog.New(slog.DiscardHandler)
 	}
 	v := &Verifier{store: store, signer: opts.Signer, log: log, cache: newCache()}
-	v.streams = newStreams(v, opts.Limits, log)
+	slots := opts.Slots
+	if slots == nil {
+		slots = &LocalSlots{}
+	}
+	v.streams = newStreams(v, slots, opts.Limits, log)
 	return v
 }
 
