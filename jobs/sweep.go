@@ -18,8 +18,8 @@ const (
 
 	// pruneEvery is how often old jobs are looked for.
 	pruneEvery = time.Minute
-	// prunePause lies between two batches of deletions, for others to commit.
-	prunePause = 20 * time.Millisecond
+	// pruneTakes bounds one transaction of deletions while nobody else wants to commit.
+	pruneTakes = 10 * time.Millisecond
 )
 
 // Sweeps do what time brings about. See Store for what all methods promise.
@@ -40,11 +40,14 @@ type Sweeps interface {
 	// Next is when the next one expires.
 	ExpireJobs(ctx context.Context, limit int) (Swept, error)
 
-	// Prune deletes jobs whose terminal event is older than before, with their
-	// events, at most 200 event rows a transaction, and raises each log's
-	// pruned mark in the same transaction. The files of their artifacts become
-	// garbage. It returns how many jobs went and whether more are waiting.
-	Prune(ctx context.Context, before time.Time) (n int, more bool, err error)
+	// Prune deletes jobs whose terminal event is older than before, the oldest
+	// first, with their events, and raises each log's pruned mark in the same
+	// transaction. One call is one transaction. It ends soon after takes is over,
+	// at once if another command waits for it, but deletes something first: at
+	// most 250 events with takes 0. A job whose events take several calls is gone
+	// from the first. The files of artifacts become garbage. It returns how many
+	// jobs went and whether there may be more.
+	Prune(ctx context.Context, before time.Time, takes time.Duration) (n int, more bool, err error)
 }
 
 // expireLoop ends leases as they run out.
@@ -113,12 +116,10 @@ func (p *Processor) sweepLoop(what string, due *deadline,
 // pruneLoop deletes jobs past their retention.
 func (p *Processor) pruneLoop() {
 	for {
-		more := p.prune()
-		pause := pruneEvery
-		if more {
-			pause = prunePause
+		if p.prune() {
+			continue
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(pruneEvery)
 		select {
 		case <-p.sweeping.Done():
 			timer.Stop()
@@ -131,7 +132,7 @@ func (p *Processor) pruneLoop() {
 // prune deletes one batch, and the files that nothing belongs to any more. It
 // reports whether more jobs are waiting.
 func (p *Processor) prune() bool {
-	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention))
+	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention), pruneTakes)
 	if err != nil {
 		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
 			p.log.Warn("old jobs could not be deleted", "error", err)

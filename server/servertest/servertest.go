@@ -205,7 +205,7 @@ func (b *Server) Prune() {
 	b.t.Helper()
 	for more := true; more; {
 		var err error
-		if _, more, err = b.Parts().Store.Prune(context.Background(), time.Now().Add(time.Hour)); err != nil {
+		if _, more, err = b.Parts().Store.Prune(context.Background(), time.Now().Add(time.Hour), time.Minute); err != nil {
 			b.t.Fatalf("prune: %v", err)
 		}
 	}

@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	sqlArtifacts      = `SELECT name, size, content_type FROM artifacts WHERE job = ? ORDER BY id`
-	sqlArtifactFile   = `SELECT file, size FROM artifacts WHERE job = ? AND name = ?`
-	sqlArtifactCount  = `SELECT count(*) FROM artifacts WHERE job = ?`
-	sqlAddArtifact    = `INSERT INTO artifacts (job, name, file, size, content_type, digest) VALUES (?, ?, ?, ?, ?, ?)`
-	sqlReplace        = `UPDATE artifacts SET file = ?, size = ?, content_type = ?, digest = ? WHERE job = ? AND name = ?`
-	sqlArtifactsSize  = `SELECT coalesce(sum(size), 0), coalesce(sum((size + 4095) / 4096 * 4096), 0) FROM artifacts WHERE job = ?`
+	sqlArtifacts     = `SELECT name, size, content_type FROM artifacts WHERE job = ? ORDER BY id`
+	sqlArtifactFile  = `SELECT file, size FROM artifacts WHERE job = ? AND name = ?`
+	sqlArtifactCount = `SELECT count(*) FROM artifacts WHERE job = ?`
+	sqlAddArtifact   = `INSERT INTO artifacts (job, name, file, size, content_type, digest) VALUES (?, ?, ?, ?, ?, ?)`
+	sqlReplace       = `UPDATE artifacts SET file = ?, size = ?, content_type = ?, digest = ? WHERE job = ? AND name = ?`
+	sqlArtifactsSize = `SELECT j.client, a.size, (a.size + 4095) / 4096 * 4096 FROM json_each(?) i CROSS JOIN artifacts a ON a.job = i.value
+	CROSS JOIN jobs j ON j.id = a.job`
 	sqlAddGarbage     = `INSERT INTO garbage (file, size) VALUES (?, ?)`
-	sqlArtifactsGone  = `INSERT INTO garbage (file, size) SELECT file, size FROM artifacts WHERE job = ?`
-	sqlDelArtifacts   = `DELETE FROM artifacts WHERE job = ?`
+	sqlArtifactsGone  = `INSERT INTO garbage (file, size) SELECT file, size FROM artifacts WHERE job IN (SELECT value FROM json_each(?))`
+	sqlDelArtifacts   = `DELETE FROM artifacts WHERE job IN (SELECT value FROM json_each(?))`
 	sqlGarbage        = `SELECT file FROM garbage WHERE file > ? ORDER BY file LIMIT ?`
 	sqlForget         = `DELETE FROM garbage WHERE file = ? RETURNING size`
 	sqlKnownFile      = `SELECT id FROM artifacts WHERE file = ?`
@@ -108,21 +109,32 @@ func (b *batch) countArtifacts(r running) error {
 	return refuse(&jobs.ConflictError{Job: j, Detail: fmt.Sprintf("a job has at most %d artifacts", jobs.MaxArtifacts)})
 }
 
-// dropArtifacts makes garbage of the files of a job that goes.
-func (b *batch) dropArtifacts(head *logHead, job int64) error {
-	var size, disk int64
-	if _, err := b.row(sqlArtifactsSize, []any{job}, &size, &disk); err != nil {
-		return fmt.Errorf("measure artifacts: %w", err)
+// dropArtifacts makes garbage of the files of jobs that go; ids is a JSON array of rows.
+func (b *batch) dropArtifacts(ids string) error {
+	some := false
+	err := b.each(sqlArtifactsSize, []any{ids}, func(rows *sql.Rows) (bool, error) {
+		var client, size, disk int64
+		if err := rows.Scan(&client, &size, &disk); err != nil {
+			return false, err
+		}
+		head, err := b.clientByID(client)
+		if err != nil {
+			return false, err
+		}
+		head.artifacts -= size
+		head.disk -= disk
+		head.changed, some = true, true
+		return true, nil
+	})
+	if err != nil || !some {
+		return err
 	}
-	if _, err := b.exec(sqlArtifactsGone, job); err != nil {
+	if _, err := b.exec(sqlArtifactsGone, ids); err != nil {
 		return fmt.Errorf("note garbage: %w", err)
 	}
-	if _, err := b.exec(sqlDelArtifacts, job); err != nil {
+	if _, err := b.exec(sqlDelArtifacts, ids); err != nil {
 		return fmt.Errorf("delete artifacts: %w", err)
 	}
-	head.artifacts -= size
-	head.disk -= disk
-	head.changed = true
 	return nil
 }
 

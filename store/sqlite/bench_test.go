@@ -2,10 +2,17 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -37,5 +44,95 @@ func BenchmarkAppend(b *testing.B) {
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
+	}
+}
+
+// BenchmarkPrune deletes ended jobs of five events each, spread over eight clients,
+// and commits two hundred submits a second beside it or none.
+func BenchmarkPrune(b *testing.B) {
+	for _, beside := range []int{0, 200} {
+		b.Run(fmt.Sprintf("submits=%d", beside), func(b *testing.B) {
+			dir := b.TempDir()
+			fillEnded(b, dir, b.N)
+			s := openServing(b, dir, Options{})
+			ctx, cancel := context.WithCancel(context.Background())
+			var submits sync.WaitGroup
+			var took []time.Duration
+			if beside > 0 {
+				submits.Go(func() { took = paced(ctx, b, s, beside) })
+			}
+			b.ResetTimer()
+			for more := true; more; {
+				var err error
+				if _, more, err = s.Prune(context.Background(), time.Now(), 10*time.Millisecond); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+			b.StopTimer()
+			cancel()
+			submits.Wait()
+			if wal, err := os.Stat(filepath.Join(dir, "jobcast.db-wal")); err == nil {
+				b.ReportMetric(float64(wal.Size())/(1<<20), "MiB-of-WAL")
+			}
+			if len(took) > 0 {
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Microseconds()), "us-p50")
+				b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "us-p99")
+			}
+		})
+	}
+}
+
+// paced submits jobs until ctx ends, rate a second, and returns how long each took.
+func paced(ctx context.Context, b *testing.B, s *Store, rate int) (took []time.Duration) {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return took
+		case <-tick.C:
+		}
+		began := time.Now()
+		if _, _, err := s.Submit(context.Background(), "other", newID(), sample, jobs.Idempotency{}); err != nil {
+			b.Error(err)
+		}
+		took = append(took, time.Since(began))
+	}
+}
+
+// fillEnded writes n jobs that have ended into the store of a folder, as the store would.
+func fillEnded(b testing.TB, dir string, n int) {
+	s := openServing(b, dir, Options{})
+	for i := range 8 {
+		leased(b, s, fmt.Sprint("c", i))
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	db, err := sql.Open("sqlite3", filepath.Join(dir, "jobcast.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // it has a temporary table
+	for _, query := range []string{
+		`CREATE TEMP TABLE n AS WITH RECURSIVE r (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < ?) SELECT i, i % 8 + 1 AS client FROM r`,
+		`INSERT INTO jobs (id, uuid, client, status, ready, priority, attempt, max_attempts, timeout_ms, created_at, started_at, completed_at)
+			SELECT 1000 + i, printf('01900000-0000-7000-8000-%012d', i), client, 2, 0, 0, 1, 1, 1000, i, i, i FROM n`,
+		`INSERT INTO specs (job, actions) SELECT 1000 + i, printf('%0200d', 0) FROM n`,
+		`INSERT INTO events (client, seq, job, kind, tail)
+			SELECT client, 100 + 5 * i + k.value, 1000 + i, 1 + k.value % 2, printf('%0200d', 0) FROM n, json_each('[0,1,2,3,4]') k ORDER BY i, k.value`,
+		`UPDATE clients SET last_seq = 1000 + 5 * ?`,
+		`UPDATE counts SET n = n + ? WHERE status = 2`,
+	} {
+		var args []any
+		if strings.Contains(query, "?") {
+			args = append(args, n)
+		}
+		if _, err := db.Exec(query, args...); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

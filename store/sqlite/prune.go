@@ -4,21 +4,30 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 )
 
-// pruneRows bounds the event rows that one transaction deletes, so that no
-// commit of others waits long behind retention.
-const pruneRows = 200
+// A step of Prune: as much as can be deleted between two looks at the clock and at who
+// else wants to commit. It takes a millisecond or two.
+const (
+	pruneJobs = 25
+	pruneRows = 250 // events
+)
 
 const (
-	sqlGone    = `SELECT id, client FROM jobs WHERE status = 5 LIMIT 1`
-	sqlExpired = `SELECT id, client, status FROM jobs WHERE completed_at IS NOT NULL AND completed_at < ? ORDER BY completed_at LIMIT 1`
+	sqlGone = `SELECT id, client FROM jobs WHERE status = 5 LIMIT 1`
+	// How many events a job has matters only if they are more than a step may delete.
+	sqlExpired = `SELECT id, client, status, (SELECT coalesce(max(seq), 0) FROM events WHERE job = jobs.id),
+		(SELECT count(*) FROM (SELECT 1 FROM events WHERE job = jobs.id LIMIT ?))
+		FROM jobs WHERE completed_at IS NOT NULL AND completed_at < ? ORDER BY completed_at LIMIT ?`
 	// A job that goes leaves its index entries at once, and frees its idempotency key.
 	sqlHide      = `UPDATE jobs SET status = 5, completed_at = NULL, idem_key = NULL WHERE id = ?`
-	sqlOldest    = `SELECT id, seq FROM events WHERE job = ? ORDER BY seq LIMIT ?`
-	sqlDelEvent  = `DELETE FROM events WHERE id = ?`
+	sqlOldest    = `SELECT count(*), max(seq) FROM (SELECT seq FROM events WHERE job = ? ORDER BY seq LIMIT ?)`
+	sqlDelOldest = `DELETE FROM events WHERE job = ? AND seq <= ?`
+	sqlDelEvents = `DELETE FROM events WHERE job IN (SELECT value FROM json_each(?))`
 	sqlDelJob    = `DELETE FROM jobs WHERE id = ?`
+	sqlDelJobs   = `DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))`
 	sqlSetPruned = `UPDATE clients SET pruned = max(pruned, ?) WHERE id = ?`
 )
 
@@ -28,86 +37,147 @@ type pruned struct {
 	more bool
 }
 
-// Prune implements jobs.Store: one call is one transaction. A job with more
-// events than fit is hidden by the first and finished by later ones.
-func (s *Store) Prune(ctx context.Context, before time.Time) (int, bool, error) {
-	out, err := write(ctx, s, pruneRows, func(b *batch) (pruned, error) {
+// Prune implements jobs.Store: one call is one transaction. It goes on step by step until
+// takes is over or somebody waits for the next commit. A job with more events than a step
+// may delete is hidden by the first of its steps and finished by later ones.
+func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
+	out, err := write(ctx, s, batchRows, func(b *batch) (pruned, error) {
 		var out pruned
-		for left := pruneRows; ; {
-			job, client, err := b.nextToPrune(before)
-			if err != nil || job == 0 {
-				return out, err
-			}
-			if left == 0 {
-				out.more = true
-				return out, nil
-			}
-			n, err := b.deleteEvents(job, client, left)
+		for began := time.Now(); ; {
+			n, more, err := b.prune(before)
 			if err != nil {
 				return pruned{}, err
 			}
-			if left -= n; left == 0 {
-				continue // whether events are left shows in the next call
+			out.n, out.more = out.n+n, more
+			if !more || time.Since(began) >= takes || len(s.committer.queue) > 0 {
+				return out, nil
 			}
-			if _, err := b.exec(sqlDelJob, job); err != nil {
-				return pruned{}, fmt.Errorf("delete job: %w", err)
-			}
-			out.n++
 		}
 	})
 	return out.n, out.more, err
 }
 
-// nextToPrune returns a job that is hidden already, or else hides the one whose
-// end is oldest; 0 if nothing is older than before.
-func (b *batch) nextToPrune(before time.Time) (job, client int64, err error) {
+// prune is one step. It returns how many jobs went, and whether there may be more.
+func (b *batch) prune(before time.Time) (n int, more bool, err error) {
+	var job, client int64
 	found, err := b.row(sqlGone, nil, &job, &client)
-	if err != nil || found {
-		return job, client, err
-	}
-	var status int
-	found, err = b.row(sqlExpired, []any{before.UnixMilli()}, &job, &client, &status)
-	if err != nil || !found {
-		return 0, 0, err
-	}
-	if _, err := b.exec(sqlHide, job); err != nil {
-		return 0, 0, fmt.Errorf("hide job: %w", err)
-	}
-	head, err := b.clientByID(client)
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
-	if err := b.dropArtifacts(head, job); err != nil {
-		return 0, 0, err
+	if found {
+		n, err = b.pruneOldest(job, client)
+		return n, true, err
 	}
-	b.moved(head, status, gone)
-	return job, client, nil
+	old, err := b.pastRetention(before)
+	if err != nil || len(old) == 0 {
+		return 0, false, err
+	}
+	if err := b.leave(old); err != nil {
+		return 0, false, err
+	}
+	if first := old[0]; first.events > pruneRows {
+		if _, err := b.exec(sqlHide, first.id); err != nil {
+			return 0, false, fmt.Errorf("hide job: %w", err)
+		}
+		n, err = b.pruneOldest(first.id, first.client)
+		return n, true, err
+	}
+	return len(old), true, b.deleteJobs(old)
 }
 
-// deleteEvents deletes a job's oldest events, at most limit, and raises the
-// log's pruned mark over them. It returns how many went.
-func (b *batch) deleteEvents(job, client int64, limit int) (int, error) {
-	var ids []int64
-	var highest uint64
-	err := b.each(sqlOldest, []any{job, limit}, func(rows *sql.Rows) (bool, error) {
-		var id int64
-		err := rows.Scan(&id, &highest)
-		ids = append(ids, id)
-		return true, err
+// expiredJob is a job past its retention.
+type expiredJob struct {
+	id, client int64
+	status     int
+	highest    uint64 // seq of its newest event
+	events     int    // how many it has; pruneRows + 1: more than a step may delete
+}
+
+// pastRetention returns the jobs whose end is oldest and before a time: as many as a step
+// may delete, or one that has too many events for that.
+func (b *batch) pastRetention(before time.Time) (old []expiredJob, err error) {
+	left := pruneRows
+	err = b.each(sqlExpired, []any{pruneRows + 1, before.UnixMilli(), pruneJobs}, func(rows *sql.Rows) (bool, error) {
+		var j expiredJob
+		if err := rows.Scan(&j.id, &j.client, &j.status, &j.highest, &j.events); err != nil {
+			return false, err
+		}
+		if j.events > left && len(old) > 0 {
+			return false, nil
+		}
+		left -= j.events
+		old = append(old, j)
+		return left > 0, nil
 	})
-	if err != nil {
-		return 0, err
+	return old, err
+}
+
+// leave takes jobs out of what is counted, with their artifacts.
+func (b *batch) leave(old []expiredJob) error {
+	for _, j := range old {
+		head, err := b.clientByID(j.client)
+		if err != nil {
+			return err
+		}
+		b.moved(head, j.status, gone)
 	}
-	for _, id := range ids {
-		if _, err := b.exec(sqlDelEvent, id); err != nil {
-			return 0, fmt.Errorf("delete event: %w", err)
+	return b.dropArtifacts(idsOf(old))
+}
+
+// deleteJobs deletes jobs with all their events.
+func (b *batch) deleteJobs(old []expiredJob) error {
+	marks := make(map[int64]uint64)
+	for _, j := range old {
+		marks[j.client] = max(marks[j.client], j.highest)
+	}
+	for client, highest := range marks {
+		if _, err := b.exec(sqlSetPruned, highest, client); err != nil {
+			return fmt.Errorf("raise pruned: %w", err)
 		}
 	}
-	if len(ids) == 0 {
+	ids := idsOf(old)
+	if _, err := b.exec(sqlDelEvents, ids); err != nil {
+		return fmt.Errorf("delete events: %w", err)
+	}
+	if _, err := b.exec(sqlDelJobs, ids); err != nil {
+		return fmt.Errorf("delete jobs: %w", err)
+	}
+	return nil
+}
+
+// idsOf returns the rows of jobs as a JSON array.
+func idsOf(old []expiredJob) string {
+	list := []byte{'['}
+	for i, j := range old {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, j.id, 10)
+	}
+	return string(append(list, ']'))
+}
+
+// pruneOldest deletes the oldest events of a hidden job, as many as a step may delete,
+// and the job itself if none is left. It returns how many jobs went.
+func (b *batch) pruneOldest(job, client int64) (int, error) {
+	var events int
+	var highest sql.NullInt64
+	if _, err := b.row(sqlOldest, []any{job, pruneRows}, &events, &highest); err != nil {
+		return 0, err
+	}
+	if events > 0 {
+		if _, err := b.exec(sqlDelOldest, job, highest.Int64); err != nil {
+			return 0, fmt.Errorf("delete events: %w", err)
+		}
+		if _, err := b.exec(sqlSetPruned, highest.Int64, client); err != nil {
+			return 0, fmt.Errorf("raise pruned: %w", err)
+		}
+	}
+	if events == pruneRows { // whether some are left shows in the next step
 		return 0, nil
 	}
-	if _, err := b.exec(sqlSetPruned, highest, client); err != nil {
-		return 0, fmt.Errorf("raise pruned: %w", err)
+	if _, err := b.exec(sqlDelJob, job); err != nil {
+		return 0, fmt.Errorf("delete job: %w", err)
 	}
-	return len(ids), nil
+	return 1, nil
 }

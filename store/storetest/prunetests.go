@@ -19,7 +19,7 @@ func (w *world) pruneAll(before time.Time) int {
 	w.Helper()
 	total := 0
 	for {
-		n, more, err := w.store.Prune(w.Context(), before)
+		n, more, err := w.store.Prune(w.Context(), before, time.Minute)
 		if err != nil {
 			w.Fatalf("prune: %v", err)
 		}
@@ -109,12 +109,12 @@ func testPruneLarge(w *world) {
 	for more := true; more; calls++ {
 		var n int
 		var err error
-		if n, more, err = w.store.Prune(w.Context(), later()); err != nil {
+		if n, more, err = w.store.Prune(w.Context(), later(), 0); err != nil {
 			w.Fatal(err)
 		}
 		jobsGone += n
 		p := must(w.store.Page(w.Context(), room, 0, 1000, 1<<20))(w)
-		if p.Pruned-mark > 200 || p.Pruned <= mark || len(p.Events) > 0 && p.Events[0].Seq != p.Pruned+1 {
+		if p.Pruned-mark > 250 || p.Pruned <= mark && more || len(p.Events) > 0 && p.Events[0].Seq != p.Pruned+1 {
 			w.Errorf("pruned went from %d to %d, %d events are left", mark, p.Pruned, len(p.Events))
 		}
 		mark = p.Pruned
@@ -137,7 +137,7 @@ func testPruneLarge(w *world) {
 			w.reopen() // in the middle of it
 		}
 	}
-	if mark != 503 || jobsGone != 1 || calls != 3 {
+	if mark != 503 || jobsGone != 1 || calls < 3 {
 		w.Errorf("pruned up to %d, %d jobs, in %d calls", mark, jobsGone, calls)
 	}
 }
