@@ -132,6 +132,7 @@ func (st *state) apply(b *batch) {
 // batch is one transaction: its session, and what state becomes if it commits.
 type batch struct {
 	*conn
+	alone   bool // one command makes the batch
 	st      *state
 	limits  jobs.Limits
 	clients map[int64]*logHead

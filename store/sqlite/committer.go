@@ -196,6 +196,7 @@ func (c *committer) commit(cmds []*command) {
 		c.fail(cmds, err)
 		return
 	}
+	b.alone = len(cmds) == 1
 	if err := runAll(b, cmds, errs); err != nil {
 		c.rollback()
 		b.restoreHolds()

@@ -38,7 +38,7 @@ type pruned struct {
 }
 
 // Prune implements jobs.Store: one call is one transaction. It goes on step by step until
-// takes is over or somebody waits for the next commit. A job with more events than a step
+// takes is over, or somebody waits for this commit or for the next. A job with more events than a step
 // may delete is hidden by the first of its steps and finished by later ones.
 func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
 	out, err := write(ctx, s, batchRows, func(b *batch) (pruned, error) {
@@ -49,7 +49,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration
 				return pruned{}, err
 			}
 			out.n, out.more = out.n+n, more
-			if !more || time.Since(began) >= takes || len(s.committer.queue) > 0 {
+			if !more || time.Since(began) >= takes || !b.alone || len(s.committer.queue) > 0 {
 				return out, nil
 			}
 		}
