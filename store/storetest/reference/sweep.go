@@ -104,7 +104,7 @@ func (s *Store) expire(j job) {
 }
 
 // pruneRows is how many events one call of Prune deletes at most.
-const pruneRows = 200
+const pruneRows = 250
 
 // pruned is what Prune returns.
 type pruned struct {
@@ -114,10 +114,14 @@ type pruned struct {
 
 // Prune implements jobs.Store. A job with more events than one call deletes is hidden by
 // the first.
-func (s *Store) Prune(ctx context.Context, before time.Time) (int, bool, error) {
+func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
 	out, err := write(ctx, s, func() (out pruned, _ error) {
+		began := time.Now()
 		for left := pruneRows; ; {
 			j, ok := s.nextToPrune(before)
+			if left == 0 && time.Since(began) < takes {
+				left = pruneRows
+			}
 			if !ok || left == 0 {
 				out.more = ok
 				return out, nil
