@@ -1,17 +1,19 @@
 package jobs
 
-// names is a set of member names. Most objects are small, so the first few are
-// compared one by one, without a map.
+import "bytes"
+
+// names is a set of member names, which must not change. Most objects are small, so
+// the first few are compared one by one, without a map.
 type names struct {
-	few  [8]string
+	few  [8][]byte
 	n    int
 	many map[string]struct{}
 }
 
 // add reports whether name is new.
-func (s *names) add(name string) bool {
+func (s *names) add(name []byte) bool {
 	for _, have := range s.few[:s.n] {
-		if have == name {
+		if bytes.Equal(have, name) {
 			return false
 		}
 	}
@@ -20,12 +22,12 @@ func (s *names) add(name string) bool {
 		s.n++
 		return true
 	}
-	if _, ok := s.many[name]; ok {
+	if _, ok := s.many[string(name)]; ok {
 		return false
 	}
 	if s.many == nil {
 		s.many = make(map[string]struct{})
 	}
-	s.many[name] = struct{}{}
+	s.many[string(name)] = struct{}{}
 	return true
 }

@@ -14,11 +14,7 @@ func CheckMessage(b []byte) error {
 	if err := c.skim(); err != nil {
 		return err
 	}
-	c.space()
-	if c.i < len(b) {
-		return c.fail("text after the JSON value")
-	}
-	return nil
+	return c.end()
 }
 
 // SplitArray returns the items of a JSON array as CheckMessage takes it, which are
@@ -29,24 +25,17 @@ func SplitArray(b []byte) (items []json.RawMessage, ok bool) {
 	if !c.take('[') {
 		return nil, false
 	}
-	c.space()
-	if ok = c.take(']'); !ok {
-		for more := true; more; more = c.take(',') {
-			c.space()
-			start := c.i
-			if c.skim() != nil {
-				return nil, false
-			}
-			items = append(items, b[start:c.i])
-			c.space()
+	for first := true; ; first = false {
+		more, err := c.item(first)
+		if err == nil && !more && c.end() == nil {
+			return items, true
 		}
-		ok = c.take(']')
+		start := c.i
+		if err != nil || !more || c.skim() != nil {
+			return nil, false
+		}
+		items = append(items, b[start:c.i])
 	}
-	c.space()
-	if !ok || c.i < len(b) {
-		return nil, false
-	}
-	return items, true
 }
 
 // skim reads one value. It does not recurse.
@@ -68,16 +57,16 @@ func (c *checker) skim() error {
 		}
 		var more bool
 		var err error
-		if open, more, err = c.next(open, first); err != nil || !more {
+		if open, more, err = c.between(open, first); err != nil || !more {
 			return err
 		}
 	}
 }
 
-// next reads what stands between two values: closing brackets, a comma unless the
+// between reads what stands between two values: closing brackets, a comma unless the
 // value that follows is the first in its place, a member's name. more is false
 // after the last one.
-func (c *checker) next(open []byte, first bool) (_ []byte, more bool, err error) {
+func (c *checker) between(open []byte, first bool) (_ []byte, more bool, err error) {
 	for len(open) > 0 {
 		end := open[len(open)-1]
 		c.space()
@@ -90,7 +79,7 @@ func (c *checker) next(open []byte, first bool) (_ []byte, more bool, err error)
 		}
 		c.space()
 		if end == '}' {
-			_, err = c.name(false)
+			_, err = c.memberName(false)
 		}
 		return open, true, err
 	}

@@ -43,11 +43,19 @@ func CheckJSON(b []byte, maxDepth int) error {
 	if err := c.value(0); err != nil {
 		return err
 	}
+	return c.end()
+}
+
+// compactJSON is CheckJSON, and returns b without white space between its tokens, in
+// memory of its own.
+func compactJSON(b []byte, maxDepth int) (json.RawMessage, error) {
+	c := checker{b: b, maxDepth: maxDepth}
 	c.space()
-	if c.i < len(b) {
-		return c.fail("text after the JSON value")
+	compact, err := c.compact(func() error { return c.value(0) })
+	if err == nil {
+		err = c.end()
 	}
-	return nil
+	return compact, err
 }
 
 // checker is a recursive descent over b; i is the next byte. Its recursion is
@@ -57,6 +65,12 @@ type checker struct {
 	i        int
 	maxDepth int
 	lenient  bool // see CheckMessage
+	name     int  // where the member's name that was read last begins
+
+	// compact collects what is read without its white space.
+	compacting bool
+	compacted  []byte // what was read up to mark
+	mark       int
 }
 
 func (c *checker) fail(detail string) *MalformedError {
@@ -71,24 +85,45 @@ func (c *checker) unexpected(where string) *MalformedError {
 	return c.fail(fmt.Sprintf("unexpected %q %s", c.b[c.i], where))
 }
 
+// end refuses what follows the text's one value.
+func (c *checker) end() error {
+	c.space()
+	if c.i < len(c.b) {
+		return c.fail("text after the JSON value")
+	}
+	return nil
+}
+
 func (c *checker) space() {
-	for c.i < len(c.b) {
-		switch c.b[c.i] {
-		case ' ', '\t', '\n', '\r':
-			c.i++
-		default:
-			return
-		}
+	start := c.i
+	for c.i < len(c.b) && (c.b[c.i] == ' ' || c.b[c.i] == '\t' || c.b[c.i] == '\n' || c.b[c.i] == '\r') {
+		c.i++
+	}
+	if c.compacting && c.i > start {
+		c.compacted = append(c.compacted, c.b[c.mark:start]...)
+		c.mark = c.i
 	}
 }
 
+// compact reads one value with read and returns it without white space between its
+// tokens, in memory of its own.
+func (c *checker) compact(read func() error) (json.RawMessage, error) {
+	c.compacting, c.compacted, c.mark = true, nil, c.i
+	err := read()
+	c.compacting = false
+	return append(c.compacted, c.b[c.mark:c.i]...), err
+}
+
+// next reports whether ch comes next.
+func (c *checker) next(ch byte) bool { return c.i < len(c.b) && c.b[c.i] == ch }
+
 // take consumes ch if it is next.
 func (c *checker) take(ch byte) bool {
-	if c.i < len(c.b) && c.b[c.i] == ch {
-		c.i++
-		return true
+	if !c.next(ch) {
+		return false
 	}
-	return false
+	c.i++
+	return true
 }
 
 func (c *checker) value(depth int) error {
@@ -96,15 +131,10 @@ func (c *checker) value(depth int) error {
 		return c.unexpected("where a value is expected")
 	}
 	switch ch := c.b[c.i]; {
-	case ch == '{' || ch == '[':
-		if depth >= c.maxDepth {
-			return c.fail(fmt.Sprintf("nested deeper than %d", c.maxDepth))
-		}
-		c.i++
-		if ch == '{' {
-			return c.object(depth + 1)
-		}
-		return c.array(depth + 1)
+	case ch == '{':
+		return c.object(depth)
+	case ch == '[':
+		return c.array(depth)
 	case ch == '"':
 		_, err := c.text(false)
 		return err
@@ -126,107 +156,102 @@ func (c *checker) word() error {
 }
 
 func (c *checker) array(depth int) error {
-	c.space()
-	if c.take(']') {
-		return nil
+	if err := c.open(depth); err != nil {
+		return err
 	}
-	for {
-		c.space()
-		if err := c.value(depth); err != nil {
+	for first := true; ; first = false {
+		if more, err := c.item(first); err != nil || !more {
 			return err
 		}
-		c.space()
-		switch {
-		case c.take(','):
-		case c.take(']'):
-			return nil
-		default:
-			return c.unexpected("in an array")
+		if err := c.value(depth + 1); err != nil {
+			return err
 		}
 	}
 }
 
 func (c *checker) object(depth int) error {
-	c.space()
-	if c.take('}') {
-		return nil
-	}
-	var seen names
-	for {
-		c.space()
-		if err := c.member(&seen, depth); err != nil {
-			return err
-		}
-		c.space()
-		switch {
-		case c.take(','):
-		case c.take('}'):
-			return nil
-		default:
-			return c.unexpected("in an object")
-		}
-	}
-}
-
-// member is one member of an object.
-type member struct {
-	name  string
-	value json.RawMessage // a part of the object's text
-	known bool            // whoever decodes it has a place for it
-}
-
-// splitObject returns the members of a text that CheckJSON or CheckMessage has
-// passed; false if it is no object.
-func splitObject(b []byte) (all []member, ok bool) {
-	c := checker{b: b, lenient: true}
-	if !c.take('{') {
-		return nil, false
-	}
-	for c.space(); !c.take('}'); c.space() {
-		c.take(',')
-		c.space()
-		name, _ := c.name(true)
-		start := c.i
-		if c.skim() != nil {
-			return nil, false
-		}
-		all = append(all, member{name: name, value: b[start:c.i]})
-	}
-	return all, true
-}
-
-func (c *checker) member(seen *names, depth int) error {
-	start := c.i
-	name, err := c.name(true)
-	if err != nil {
+	if err := c.open(depth); err != nil {
 		return err
 	}
-	if !seen.add(name) {
-		return &MalformedError{Detail: "duplicate member name in an object", Offset: start}
+	var seen names
+	for first := true; ; first = false {
+		name, more, err := c.member(first)
+		if err != nil || !more {
+			return err
+		}
+		if !seen.add(name) {
+			return c.twice()
+		}
+		if err := c.value(depth + 1); err != nil {
+			return err
+		}
 	}
-	return c.value(depth)
 }
 
-// name reads a member's name and comes to its value. With want it returns the name.
-func (c *checker) name(want bool) (string, error) {
-	if c.i >= len(c.b) || c.b[c.i] != '"' {
-		return "", c.unexpected("where a member name is expected")
+// open reads the bracket that opens an array or object.
+func (c *checker) open(depth int) error {
+	if depth >= c.maxDepth && !c.lenient {
+		return c.fail(fmt.Sprintf("nested deeper than %d", c.maxDepth))
 	}
+	c.i++
+	return nil
+}
+
+// item comes to an array's next item; more is false after the last one.
+func (c *checker) item(first bool) (more bool, err error) {
+	c.space()
+	switch {
+	case c.take(']'):
+		return false, nil
+	case !first && !c.take(','):
+		return false, c.unexpected("in an array")
+	}
+	c.space()
+	return true, nil
+}
+
+// member comes to the value of an object's next member, and returns its name, which
+// is valid as long as b is; more is false after the last one.
+func (c *checker) member(first bool) (name []byte, more bool, err error) {
+	c.space()
+	switch {
+	case c.take('}'):
+		return nil, false, nil
+	case !first && !c.take(','):
+		return nil, false, c.unexpected("in an object")
+	}
+	c.space()
+	name, err = c.memberName(true)
+	return name, err == nil, err
+}
+
+// twice refuses the member whose name was read last.
+func (c *checker) twice() error {
+	return &MalformedError{Detail: "duplicate member name in an object", Offset: c.name}
+}
+
+// memberName reads a member's name and comes to its value. With want it returns the
+// name.
+func (c *checker) memberName(want bool) ([]byte, error) {
+	if !c.next('"') {
+		return nil, c.unexpected("where a member name is expected")
+	}
+	c.name = c.i
 	name, err := c.text(want)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	c.space()
 	if !c.take(':') {
-		return "", c.unexpected("after a member name")
+		return nil, c.unexpected("after a member name")
 	}
 	c.space()
 	return name, nil
 }
 
 // text reads a string from its opening quote. With want it also returns the
-// unescaped content.
-func (c *checker) text(want bool) (string, error) {
+// unescaped content, which is valid as long as b is.
+func (c *checker) text(want bool) ([]byte, error) {
 	start, escaped := c.i, false
 	c.i++
 	for c.i < len(c.b) {
@@ -234,41 +259,41 @@ func (c *checker) text(want bool) (string, error) {
 		case ch == '"':
 			c.i++
 			if !want {
-				return "", nil
+				return nil, nil
 			}
 			return content(c.b[start:c.i], escaped), nil
 		case ch == '\\':
 			escaped = true
 			if err := c.escape(); err != nil {
-				return "", err
+				return nil, err
 			}
 		case ch < ' ':
-			return "", c.fail("raw control character in a string")
+			return nil, c.fail("raw control character in a string")
 		case ch < utf8.RuneSelf:
 			c.i++
 		default:
 			r, size := utf8.DecodeRune(c.b[c.i:])
 			if r == utf8.RuneError && size == 1 {
-				return "", c.fail("not UTF-8")
+				return nil, c.fail("not UTF-8")
 			}
 			c.i += size
 		}
 	}
-	return "", c.unexpected("inside a string")
+	return nil, c.unexpected("inside a string")
 }
 
 // content returns what a checked string, quotes included, says.
-func content(quoted []byte, escaped bool) string {
+func content(quoted []byte, escaped bool) []byte {
 	if !escaped {
-		return string(quoted[1 : len(quoted)-1])
+		return quoted[1 : len(quoted)-1]
 	}
 	var s string
 	// A checked string always decodes; if it did not, the raw text would
 	// still be compared exactly.
 	if json.Unmarshal(quoted, &s) != nil {
-		return string(quoted)
+		return quoted
 	}
-	return s
+	return []byte(s)
 }
 
 func (c *checker) escape() error {

@@ -112,9 +112,9 @@ func TestCheckJSONFindsTheTwinAmongMany(t *testing.T) {
 	})
 }
 
-// TestSplitObject: of what CheckJSON passes, the members are those that encoding/json
-// finds, each with its text.
-func TestSplitObject(t *testing.T) {
+// TestMembers: of what CheckJSON passes, the members are those that encoding/json
+// finds, each with its text; decoded, it has no white space.
+func TestMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := drawJSON(3).Draw(t, "text")
 		if CheckJSON([]byte(text), MaxJSONDepth) != nil {
@@ -122,13 +122,30 @@ func TestSplitObject(t *testing.T) {
 		}
 		var want map[string]json.RawMessage
 		isObject := json.Unmarshal([]byte(text), &want) == nil && want != nil
-		got, ok := splitObject([]byte(text))
-		if ok != isObject || len(got) != len(want) {
-			t.Fatalf("%s: %d members, %v; want %d", text, len(got), ok, len(want))
+		var got struct {
+			A     json.RawMessage `json:"a"`
+			Upper json.RawMessage `json:"A"`
+			B     json.RawMessage `json:"b"`
+			Quote json.RawMessage `json:"c\"d"`
+			Empty json.RawMessage `json:""`
+			E     json.RawMessage `json:"é\\"`
 		}
-		for _, m := range got {
-			if v, known := want[m.name]; !known || strings.TrimSpace(string(m.value)) != string(v) {
-				t.Fatalf("%s: member %q is %q, want %q", text, m.name, m.value, v)
+		known := map[string]*json.RawMessage{
+			"a": &got.A, "A": &got.Upper, "b": &got.B, `c"d`: &got.Quote, "": &got.Empty, `é\`: &got.E,
+		}
+		if err := DecodeKnown([]byte(text), &got); (err == nil) != (isObject || text == "null") {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for name, decoded := range known {
+			var compact bytes.Buffer
+			if want[name] != nil {
+				_ = json.Compact(&compact, want[name]) // it was valid
+			}
+			if string(*decoded) != compact.String() {
+				t.Fatalf("%s: member %q is %q, want %q", text, name, *decoded, compact.String())
+			}
+			if found := Member([]byte(text), name); string(found) != string(want[name]) {
+				t.Fatalf("%s: member %q has %q, want %q", text, name, found, want[name])
 			}
 		}
 	})

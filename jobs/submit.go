@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -27,7 +26,7 @@ const (
 // ActionValidator checks one action of a submit.
 type ActionValidator interface {
 	// ValidateAction returns everything wrong with an action, a JSON object
-	// that passed CheckJSON. Pointers are relative to it, e.g. /url.
+	// that passed CheckJSON, without white space between its tokens. Pointers are relative to it, e.g. /url.
 	ValidateAction(raw json.RawMessage) []FieldError
 }
 
@@ -124,7 +123,7 @@ func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 			f.addf("/queue", "must be 1 to %d characters of a-z, 0-9, dot, underscore and hyphen", MaxQueueName)
 		}
 		if in.Payload != nil {
-			s.Payload = compact(in.Payload)
+			s.Payload = in.Payload
 		}
 	case in.Actions != nil:
 		f.actions(s, in.Actions, o)
@@ -154,14 +153,18 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, o SubmitOptions) {
 			}
 		}
 	}
-	all := []byte{'['}
+	size := 2
+	for _, raw := range list {
+		size += len(raw) + 1
+	}
+	all := append(make([]byte, 0, size), '[')
 	for i, raw := range list {
 		if i > 0 {
 			all = append(all, ',')
 		}
 		all = append(all, raw...)
 	}
-	s.Actions = compact(append(all, ']'))
+	s.Actions = append(all, ']')
 }
 
 func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {
@@ -194,7 +197,7 @@ func (f *faults) metadata(s *Spec, raw json.RawMessage) {
 		f.add("/metadata", "must be an object")
 		return
 	}
-	s.Metadata = compact(raw)
+	s.Metadata = raw
 	if len(s.Metadata) > MaxMetadataBytes {
 		f.addf("/metadata", "must not be larger than %d bytes", MaxMetadataBytes)
 	}
@@ -212,14 +215,4 @@ func ValidQueue(name string) bool {
 		}
 	}
 	return true
-}
-
-// compact returns checked JSON without white space between its tokens, in
-// memory of its own.
-func compact(raw json.RawMessage) json.RawMessage {
-	var b bytes.Buffer
-	if err := json.Compact(&b, raw); err != nil { // cannot happen to checked JSON
-		return bytes.Clone(raw)
-	}
-	return b.Bytes()
 }

@@ -191,10 +191,10 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 	if len(result) == 0 {
 		result = json.RawMessage("{}")
 	}
-	if err := CheckJSON(result, MaxJSONDepth); err != nil {
+	result, err := compactJSON(result, MaxJSONDepth)
+	if err != nil {
 		return Job{}, err
 	}
-	result = compact(result)
 	var f faults
 	if result[0] != '{' {
 		f.add("/result", "must be an object")

@@ -3,6 +3,7 @@
 package action
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,12 +89,11 @@ func (r *Registry) Pause(raw json.RawMessage) (d time.Duration, result any, ok b
 }
 
 func (r *Registry) find(raw json.RawMessage) (Action, *jobs.FieldError) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil {
+	if !bytes.HasPrefix(raw, []byte("{")) {
 		return nil, &jobs.FieldError{Detail: "must be an object"}
 	}
-	var kind string
-	if json.Unmarshal(members["type"], &kind) != nil || kind == "" {
+	kind, _ := jobs.Text(jobs.Member(raw, "type"))
+	if kind == "" {
 		return nil, &jobs.FieldError{Pointer: "/type", Detail: "must name the type of the action"}
 	}
 	a, ok := r.byType[kind]
