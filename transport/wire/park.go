@@ -194,11 +194,8 @@ func (k *parking) take(c *Conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.ahead = len(k.early) > 0
-	switch {
-	case before == pendingEnd && n > 0:
-		c.pending = pendingEnd
-	case n == len(buf), err != nil: // the same error comes again
-		c.pending = max(c.pending, pendingData)
+	if n == len(buf) || n > 0 && before == pendingEnd || err != nil { // the same error comes again
+		c.pending = max(c.pending, before, pendingData)
 	}
 	if n > 0 || isTimeout(err) && k.nudged {
 		return nil

@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,4 +114,37 @@ func TestParkedPipeliningPeerThatLeaves(t *testing.T) {
 	}
 	_ = client.Close()
 	s.ended(t, ErrGone)
+}
+
+// The watch tells of a peer's end once. A look that a deadline cuts short must not lose
+// that, or the connection would be idle for ever.
+func TestEndIsKeptOverATimeout(t *testing.T) {
+	server, client := pair(t)
+	raw, err := server.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, k := &Conn{nc: server, raw: raw, watched: true, pending: pendingEnd}, &parking{nudged: true}
+	if _, err := io.WriteString(client, "x"); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	_ = server.SetReadDeadline(time.Unix(1, 0))
+	if err := k.take(c); err != nil || c.pending != pendingEnd {
+		t.Fatalf("a look that was cut short: %v, pending %d", err, c.pending)
+	}
+	_ = server.SetReadDeadline(time.Time{})
+	for len(k.early) == 0 {
+		if err := k.take(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.pending != pendingEnd {
+		t.Errorf("pending %d after what came before the end", c.pending)
+	}
+	for err = nil; err == nil; err = k.take(c) {
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("the end: %v", err)
+	}
 }

@@ -103,7 +103,7 @@ func (s *Store) expire(j job) {
 	s.end(j, jobs.Failed, now, jobs.FailedWith(now, class, message))
 }
 
-// pruneRows is how many events one call of Prune deletes at most.
+// pruneRows is how many events one step of Prune deletes at most.
 const pruneRows = 250
 
 // pruned is what Prune returns.
