@@ -70,13 +70,16 @@ var leaseModel = porcupine.Model{
 // testLinear: whatever workers claim, report, complete and lose at the same
 // time, there is an order of their calls, each between its start and its
 // answer, that one caller after another would have seen.
-func testLinear(w *world) {
+func testLinear(w *world) { linear(w, w.store) }
+
+// linear is testLinear with workers that ask stores.
+func linear(w *world, stores ...Store) {
 	for i := range linearHistories {
 		client := fmt.Sprintf("h%d", i)
 		spec := queued()
 		spec.MaxAttempts = 25
 		j := w.submit(client, spec)
-		history := w.race(client, j.ID)
+		history := w.race(client, j.ID, stores)
 		if result, _ := porcupine.CheckOperationsVerbose(leaseModel, history, 10*time.Second); result != porcupine.Ok {
 			for _, op := range history {
 				w.Logf("%d..%d worker %d: %s", op.Call, op.Return, op.ClientId, leaseModel.DescribeOperation(op.Input, op.Output))
@@ -92,7 +95,7 @@ func testLinear(w *world) {
 }
 
 // race lets workers call about one job at the same time.
-func (w *world) race(client, job string) []porcupine.Operation {
+func (w *world) race(client, job string, stores []Store) []porcupine.Operation {
 	var mu sync.Mutex // guards tokens and history
 	var tokens []string
 	var history []porcupine.Operation
@@ -111,7 +114,7 @@ func (w *world) race(client, job string) []porcupine.Operation {
 					call.op = "progress" // so that the job does not end at once
 				}
 				begun := time.Since(start)
-				answer, err := w.leaseCall(client, job, call)
+				answer, err := w.leaseCall(stores[id%len(stores)], client, job, call)
 				ended := time.Since(start)
 				if err != nil {
 					w.Errorf("%s: %v", call.op, err)
@@ -132,7 +135,7 @@ func (w *world) race(client, job string) []porcupine.Operation {
 	return history
 }
 
-func (w *world) leaseCall(client, job string, c leaseCall) (leaseAnswer, error) {
+func (w *world) leaseCall(s Store, client, job string, c leaseCall) (leaseAnswer, error) {
 	l := jobs.Lease{Client: client, JobID: job, Token: c.token}
 	var err error
 	switch c.op {
@@ -141,17 +144,17 @@ func (w *world) leaseCall(client, job string, c leaseCall) (leaseAnswer, error) 
 		if rand.IntN(2) == 0 {
 			ttl = time.Millisecond // soon to be lost
 		}
-		got, err := w.store.Claim(w.Context(), jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: ttl})
+		got, err := s.Claim(w.Context(), jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: ttl})
 		if err != nil || len(got) == 0 {
 			return leaseAnswer{}, err
 		}
 		return leaseAnswer{token: got[0].Lease.Token}, nil
 	case "progress":
-		_, err = w.store.Append(w.Context(), l, []jobs.Body{jobs.Progressed(1, "", "")})
+		_, err = s.Append(w.Context(), l, []jobs.Body{jobs.Progressed(1, "", "")})
 	case "complete":
-		_, err = w.store.Complete(w.Context(), l, nil)
+		_, err = s.Complete(w.Context(), l, nil)
 	default:
-		n, _, err := swept(w.store.ExpireLeases(w.Context(), 1))
+		n, _, err := swept(s.ExpireLeases(w.Context(), 1))
 		return leaseAnswer{ok: n == 1}, err
 	}
 	if errors.Is(err, jobs.ErrLeaseLost) {

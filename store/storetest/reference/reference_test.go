@@ -16,6 +16,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) { storetest.Run(t, harness) }
 
+func TestNodes(t *testing.T) { storetest.RunNodes(t, harness) }
+
 func harness(*testing.T) storetest.Harness {
 	data := reference.NewData()
 	return storetest.Harness{
