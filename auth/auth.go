@@ -75,6 +75,10 @@ var (
 // key makes others, and without a bound it could fill the store of all.
 const MaxKeys = 1000
 
+// MaxEndedKeys is how many keys that are revoked or expired a client's list goes on
+// showing. When another key is made, the oldest beyond them are forgotten.
+const MaxEndedKeys = 1000
+
 // KeyLimitError refuses a key beyond MaxKeys; nothing was stored.
 type KeyLimitError struct {
 	Max, Used int64 // live keys: the bound, and how many there are
@@ -96,7 +100,7 @@ type Stored struct {
 type Store interface {
 	// CreateKey inserts a key, and its client if that is new. ErrExists if the
 	// hash is taken; *KeyLimitError if the client has MaxKeys that are live at
-	// k.CreatedAt.
+	// k.CreatedAt. Of those that are not it forgets the oldest beyond MaxEndedKeys.
 	CreateKey(ctx context.Context, k Stored) error
 	// KeyByHash returns the key with this hash, also a revoked or expired one;
 	// ErrNoKey if there is none.

@@ -24,6 +24,8 @@ const (
 	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
 	sqlLiveKeys  = `SELECT count(*) FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE c.name = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)`
+	sqlForgetKeys = `DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys
+	WHERE client = ?1 AND (revoked_at IS NOT NULL OR expires_at <= ?2) ORDER BY id DESC LIMIT -1 OFFSET ?3)`
 	sqlFindKey = `SELECT k.id, k.revoked_at FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE k.key_id = ?1 AND (?2 = '' OR c.name = ?2)`
 	sqlRevokeKey    = `UPDATE api_keys SET revoked_at = ? WHERE id = ?`
@@ -66,6 +68,9 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 			k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt))
 		if err != nil {
 			return struct{}{}, fmt.Errorf("insert key: %w", err)
+		}
+		if _, err := b.exec(sqlForgetKeys, head.id, k.CreatedAt.UnixMilli(), auth.MaxEndedKeys); err != nil {
+			return struct{}{}, fmt.Errorf("forget old keys: %w", err)
 		}
 		_, err = b.exec(sqlBumpRevision)
 		return struct{}{}, err

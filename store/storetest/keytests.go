@@ -180,3 +180,42 @@ func testKeyLimit(w *world) {
 	room("after a revocation", "a", ends, nil)
 	full("after the one in its place", ends)
 }
+
+// testEndedKeys: of the keys that have ended, the newest stay in the list; those that are
+// live do, and other clients' keys, however old.
+func testEndedKeys(w *world) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	made := 0
+	create := func(client string, ends *time.Time) string {
+		made++
+		k := auth.Stored{Key: auth.Key{ID: newID(), ClientID: client, CreatedAt: now, ExpiresAt: ends}}
+		binary.BigEndian.PutUint64(k.Hash[:], uint64(made))
+		w.ok(w.store.CreateKey(w.Context(), k))
+		return k.ID
+	}
+	want := []string{create("a", nil)}
+	foreign := create("b", &now)
+	first := create("a", &now)
+	for range auth.MaxEndedKeys - 1 {
+		want = append(want, create("a", &now))
+	}
+	revoked := create("a", nil)
+	w.ok(w.store.RevokeKey(w.Context(), "a", revoked, now))
+	if _, err := w.store.Key(w.Context(), "a", first); err != nil {
+		w.Errorf("the oldest, before another is made: %v", err)
+	}
+	want = append(want, revoked, create("a", nil))
+	if _, err := w.store.Key(w.Context(), "a", first); !errors.Is(err, auth.ErrNoKey) {
+		w.Errorf("the oldest, after another was made: %v", err)
+	}
+	var got []string
+	for _, k := range must(w.store.Keys(w.Context(), "a"))(w) {
+		got = append(got, k.ID)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("the list (-want +got):\n%s", diff)
+	}
+	if _, err := w.store.Key(w.Context(), "b", foreign); err != nil {
+		w.Errorf("another client's: %v", err)
+	}
+}

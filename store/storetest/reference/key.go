@@ -16,8 +16,7 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 			if other.Hash == k.Hash {
 				return auth.ErrExists
 			}
-			ended := other.RevokedAt != nil || other.ExpiresAt != nil && !other.ExpiresAt.After(k.CreatedAt)
-			if other.ClientID == k.ClientID && !ended {
+			if other.ClientID == k.ClientID && !ended(other, k.CreatedAt) {
 				live++
 			}
 		}
@@ -32,9 +31,33 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 		k.CreatedAt, k.ExpiresAt = millis(k.CreatedAt), optional(k.ExpiresAt)
 		k.RevokedAt, k.LastUsedAt = optional(k.RevokedAt), optional(k.LastUsedAt)
 		s.tables.keys = append(s.tables.keys, k)
+		s.forgetKeys(k.ClientID, k.CreatedAt)
 		s.tables.revision++
 		return nil
 	})
+}
+
+// forgetKeys drops the oldest of a client's keys that have ended, beyond those that are kept.
+func (s *Store) forgetKeys(client string, now time.Time) {
+	of := func(k auth.Stored) bool { return k.ClientID == client && ended(k, now) }
+	beyond := -auth.MaxEndedKeys
+	for _, k := range s.tables.keys {
+		if of(k) {
+			beyond++
+		}
+	}
+	s.tables.keys = slices.DeleteFunc(slices.Clone(s.tables.keys), func(k auth.Stored) bool {
+		if !of(k) || beyond <= 0 {
+			return false
+		}
+		beyond--
+		return true
+	})
+}
+
+// ended reports whether a key is revoked, or expired by now.
+func ended(k auth.Stored, now time.Time) bool {
+	return k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(now)
 }
 
 // optional is a time in the precision that is kept.
