@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -17,12 +18,27 @@ func (s stamp) MarshalJSON() ([]byte, error) {
 // MarshalJSON writes the Key object of the API: the members in the order of the
 // fields, times with three decimals. A struct that embeds a Key and has members
 // of its own needs a MarshalJSON of its own, or this one is taken for all of it.
-func (k Key) MarshalJSON() ([]byte, error) {
+func (k Key) MarshalJSON() ([]byte, error) { return k.encode("") }
+
+// IssuedKey is a new key with its secret, which is shown once.
+type IssuedKey struct {
+	Key
+	Secret string
+}
+
+// MarshalJSON writes the Key object with one member more, key, which is the secret.
+func (k IssuedKey) MarshalJSON() ([]byte, error) { return k.encode(k.Secret) }
+
+// encode leaves it to the encoder around it to escape HTML.
+func (k Key) encode(secret string) ([]byte, error) {
 	scopes := k.Scopes
 	if scopes == nil {
 		scopes = []Scope{}
 	}
-	return json.Marshal(struct {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(struct {
 		ID             string  `json:"id"`
 		ClientID       string  `json:"clientId"`
 		Name           string  `json:"name"`
@@ -32,8 +48,10 @@ func (k Key) MarshalJSON() ([]byte, error) {
 		ExpiresAt      *stamp  `json:"expiresAt"`
 		RevokedAt      *stamp  `json:"revokedAt"`
 		LastUsedAt     *stamp  `json:"lastUsedAt"`
+		Key            string  `json:"key,omitempty"`
 	}{
 		k.ID, k.ClientID, k.Name, scopes, k.MaxConnections, stamp(k.CreatedAt),
-		(*stamp)(k.ExpiresAt), (*stamp)(k.RevokedAt), (*stamp)(k.LastUsedAt),
+		(*stamp)(k.ExpiresAt), (*stamp)(k.RevokedAt), (*stamp)(k.LastUsedAt), secret,
 	})
+	return b.Bytes(), err
 }

@@ -93,11 +93,14 @@ func jobPath(id string) string {
 	return "/v1/jobs/" + id
 }
 
+// MaxPageSize is how many jobs one request may bring.
+const MaxPageSize = 200
+
 // ListOptions narrow a list; the zero value lists everything.
 type ListOptions struct {
 	Status   Status // empty: any
 	After    string // the id of a job: only older ones
-	PageSize int    // jobs that one request may bring, 1..200; 0: 50
+	PageSize int    // jobs that one request brings, 1..MaxPageSize; 0: 50
 }
 
 // List returns the client's jobs, newest first, and fetches page after page as

@@ -20,8 +20,6 @@ type jobsCmd struct {
 	remote
 }
 
-const maxPage = 200 // jobs of one request
-
 // Validate bounds the limit from below; above there is no bound.
 func (c *jobsCmd) Validate() error {
 	if c.Limit < 1 {
@@ -38,7 +36,7 @@ func (c *jobsCmd) Run(ctx context.Context, std *Stdio) error {
 	}
 	defer cl.Close()
 	var list []*client.Job
-	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), PageSize: min(c.Limit, maxPage)}) {
+	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), PageSize: min(c.Limit, client.MaxPageSize)}) {
 		if err != nil {
 			return coded(err)
 		}

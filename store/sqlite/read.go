@@ -14,7 +14,6 @@ const (
 	sqlRowID      = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
 	sqlRowBefore  = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
 	sqlCounts     = `SELECT status, n FROM counts`
-	maxListLimit  = 200 // jobs on one page
 	maxRowID      = 1<<63 - 1
 )
 
@@ -105,7 +104,7 @@ func getJob(ctx context.Context, s *Store, get func(*conn, string, []any, ...any
 
 // List implements jobs.Store. It goes by row id, the order of commits.
 func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error) {
-	q.Limit = max(1, min(q.Limit, maxListLimit))
+	q.Limit = max(1, min(q.Limit, jobs.MaxListLimit))
 	if q.MaxBytes <= 0 {
 		q.MaxBytes = jobs.MaxPageBytes
 	}

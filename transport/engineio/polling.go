@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -32,7 +31,7 @@ type poll struct {
 	request   *wire.Hijacked
 	like      pattern       // what is the same request; of the pool's calls
 	logRepeat func() string // see Options.LogRepeats
-	conn      atomic.Pointer[wire.Conn]
+	conn      wire.Ref
 	sent      bool // the answer was handed over, and no further GET has come; of the pool's calls
 
 	// Guarded by s.mu.
@@ -50,11 +49,7 @@ func (p *poll) answer(body []byte) {
 	p.wake()
 }
 
-func (p *poll) wake() {
-	if c := p.conn.Load(); c != nil {
-		c.Wake()
-	}
-}
+func (p *poll) wake() { p.conn.Wake() }
 
 // servePoll parks a GET until there is something to send.
 func (s *Session) servePoll(c *fiber.Ctx) error {

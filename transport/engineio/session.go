@@ -32,7 +32,7 @@ type Session struct {
 	srv    *Server
 	id     string
 	app    Application
-	out    atomic.Pointer[wire.Conn]
+	out    wire.Ref
 	failed atomic.Pointer[error]
 	ticked atomic.Int64 // when the application wants its Tick, by the server's clock; 0: never
 	woken  atomic.Bool  // the application or a ping may have something to send; a hint for polls
@@ -82,9 +82,7 @@ func (s *Session) LetIn() {
 // Wake says that the application may have something to send. It never blocks.
 func (s *Session) Wake() {
 	s.woken.Store(true)
-	if c := s.out.Load(); c != nil {
-		c.Wake()
-	}
+	s.out.Wake()
 }
 
 // TickAt sets when the application's Tick is called next. t has a monotonic

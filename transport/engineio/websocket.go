@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -19,7 +18,7 @@ import (
 type socket struct {
 	s    *Session
 	in   rfc6455.Decoder // of the reader
-	conn atomic.Pointer[wire.Conn]
+	conn wire.Ref
 
 	mu      sync.Mutex          // guards everything below
 	out     []byte              // frames that go before messages
@@ -83,11 +82,7 @@ func (ws *socket) take(t *rfc6455.Taken) {
 	conn.Wake()
 }
 
-func (ws *socket) wake() {
-	if c := ws.conn.Load(); c != nil {
-		c.Wake()
-	}
-}
+func (ws *socket) wake() { ws.conn.Wake() }
 
 // close ends the connection, not the session.
 func (ws *socket) close(code int, reason string) {

@@ -110,7 +110,7 @@ func (h *Handler) park(c *fiber.Ctx, q *poll, wait time.Duration) error {
 		}
 		q.request = hj
 		q.admission.OnEnd(q.revoke)
-		q.attach(h.opt.Pool.Park(hj.Conn, hj.Early, q, wait))
+		q.conn.Attach(h.opt.Pool.Park(hj.Conn, hj.Early, q, wait))
 	})
 	return nil
 }

@@ -29,7 +29,8 @@ type poll struct {
 	conflate  bool
 	admission *transport.Admission // nil until it is parked
 	sub       *hub.Subscription
-	signal    chan struct{} // wakes collect; cap 1, never closed
+	signal    func()          // wakes collect
+	woken     <-chan struct{} // what collect waits for
 
 	events   []*hub.Event
 	bytes    int
@@ -40,31 +41,21 @@ type poll struct {
 	deadline time.Time
 	request  *wire.Hijacked
 
-	conn  atomic.Pointer[wire.Conn]
+	conn  wire.Ref
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 }
 
 func (h *Handler) newPoll(p auth.Principal, job string, r transport.Reading) *poll {
-	q := &poll{h: h, principal: p, job: job, conflate: r.Conflate, signal: make(chan struct{}, 1)}
+	q := &poll{h: h, principal: p, job: job, conflate: r.Conflate}
+	q.signal, q.woken = transport.Waker()
 	q.sub = h.opt.Hub.Subscribe(p.ClientID, q.wake)
 	return q
 }
 
 func (q *poll) wake() {
-	if c := q.conn.Load(); c != nil {
-		c.Wake()
-		return
+	if !q.conn.Wake() {
+		q.signal()
 	}
-	select {
-	case q.signal <- struct{}{}:
-	default:
-	}
-}
-
-// attach lets wakes reach the connection, and makes up for those before it.
-func (q *poll) attach(c *wire.Conn) {
-	q.conn.Store(c)
-	c.Wake()
 }
 
 // revoke makes the request end with a problem, because its credential has.
@@ -120,7 +111,7 @@ func (q *poll) collect() error {
 			break
 		}
 		select {
-		case <-q.signal:
+		case <-q.woken:
 		case <-timeout.C:
 			return jobs.ErrUnavailable
 		}

@@ -11,12 +11,6 @@ import (
 	"github.com/jobcast/jobcast/transport"
 )
 
-// A page of the list of jobs. It ends at jobs.MaxPageBytes too.
-const (
-	defaultLimit = 50
-	maxLimit     = 200
-)
-
 func (s *server) get(c *fiber.Ctx) error {
 	p, err := s.Door.Principal(c, auth.Watch)
 	if err != nil {
@@ -100,17 +94,13 @@ func (s *server) list(c *fiber.Ctx) error {
 }
 
 // listQuery reads `?status=&limit=&after=`; empty is absent.
-func listQuery(c *fiber.Ctx) (jobs.ListQuery, error) {
-	q := jobs.ListQuery{Limit: defaultLimit, Status: jobs.Status(strings.Clone(c.Query("status")))}
+func listQuery(c *fiber.Ctx) (q jobs.ListQuery, err error) {
+	q = jobs.ListQuery{Status: jobs.Status(strings.Clone(c.Query("status")))}
 	if q.Status != "" && !q.Status.Valid() {
 		return q, transport.InvalidField("?status", "must be pending, processing, completed, failed or cancelled")
 	}
-	if text := c.Query("limit"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n < 1 || n > maxLimit {
-			return q, transport.InvalidField("?limit", "must be 1 to 200")
-		}
-		q.Limit = int(n)
+	if q.Limit, err = pageLimit(c, jobs.DefaultListLimit, jobs.MaxListLimit); err != nil {
+		return q, err
 	}
 	if text := c.Query("after"); text != "" {
 		var ok bool
@@ -119,6 +109,19 @@ func listQuery(c *fiber.Ctx) (jobs.ListQuery, error) {
 		}
 	}
 	return q, nil
+}
+
+// pageLimit reads `?limit=`, which is usual if it is absent or empty.
+func pageLimit(c *fiber.Ctx, usual, most int) (int, error) {
+	text := c.Query("limit")
+	if text == "" {
+		return usual, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n < 1 || n > uint64(most) {
+		return 0, transport.InvalidField("?limit", "must be 1 to "+strconv.Itoa(most))
+	}
+	return int(n), nil
 }
 
 func (s *server) cancel(c *fiber.Ctx) error {

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,35 +14,6 @@ import (
 
 // maxKeyID is longer than any id of a key; a longer one is not looked up.
 const maxKeyID = 64
-
-// keyObject is a key on the wire. Key is there only in the answer that creates
-// it.
-type keyObject struct {
-	ID             string       `json:"id"`
-	ClientID       string       `json:"clientId"`
-	Name           string       `json:"name"`
-	Scopes         []auth.Scope `json:"scopes"`
-	MaxConnections *int         `json:"maxConnections"`
-	CreatedAt      jobs.Time    `json:"createdAt"`
-	ExpiresAt      *jobs.Time   `json:"expiresAt"`
-	RevokedAt      *jobs.Time   `json:"revokedAt"`
-	LastUsedAt     *jobs.Time   `json:"lastUsedAt"`
-	Key            string       `json:"key,omitempty"`
-}
-
-func asObject(k auth.Key) keyObject {
-	at := func(t *time.Time) *jobs.Time {
-		if t == nil {
-			return nil
-		}
-		wire := jobs.At(*t)
-		return &wire
-	}
-	return keyObject{
-		ID: k.ID, ClientID: k.ClientID, Name: k.Name, Scopes: k.Scopes, MaxConnections: k.MaxConnections,
-		CreatedAt: jobs.At(k.CreatedAt), ExpiresAt: at(k.ExpiresAt), RevokedAt: at(k.RevokedAt), LastUsedAt: at(k.LastUsedAt),
-	}
-}
 
 // newKey is the body that creates a key; every member may be absent.
 type newKey struct {
@@ -82,10 +52,7 @@ func (s *server) listKeys(c *fiber.Ctx) error {
 		keys = keys[:limit]
 		page.Next = &keys[limit-1].ID
 	}
-	page.Keys = make([]keyObject, len(keys))
-	for i, k := range keys {
-		page.Keys[i] = asObject(k)
-	}
+	page.Keys = append([]auth.Key{}, keys...)
 	return transport.JSON(c, fiber.StatusOK, page)
 }
 
@@ -94,19 +61,14 @@ const maxKeyPage = 500
 
 // keyPage is one page of the list of keys. Next is nil on the last page.
 type keyPage struct {
-	Keys []keyObject `json:"keys"`
-	Next *string     `json:"next"`
+	Keys []auth.Key `json:"keys"` // not nil
+	Next *string    `json:"next"`
 }
 
 // keyQuery reads `?limit=&after=`; empty is absent.
 func keyQuery(c *fiber.Ctx) (after string, limit int, err error) {
-	limit = maxKeyPage
-	if text := c.Query("limit"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n < 1 || n > maxKeyPage {
-			return "", 0, transport.InvalidField("?limit", "must be 1 to 500")
-		}
-		limit = int(n)
+	if limit, err = pageLimit(c, maxKeyPage, maxKeyPage); err != nil {
+		return "", 0, err
 	}
 	after = strings.Clone(c.Query("after"))
 	if len(after) > maxKeyID {
@@ -133,9 +95,7 @@ func (s *server) createKey(c *fiber.Ctx) error {
 	if err := s.Keys.CreateKey(ctx, key); err != nil {
 		return err
 	}
-	shown := asObject(key.Key)
-	shown.Key = secret
-	return transport.JSON(c, fiber.StatusCreated, shown)
+	return transport.JSON(c, fiber.StatusCreated, auth.IssuedKey{Key: key.Key, Secret: secret})
 }
 
 func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/hub"
+	"github.com/jobcast/jobcast/transport"
 )
 
 // waitEnd returns when the job has its terminal event, when limit is over or when ctx
@@ -12,13 +13,8 @@ import (
 func (s *server) waitEnd(ctx context.Context, client, job string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	woken := make(chan struct{}, 1)
-	sub := s.Hub.Subscribe(client, func() {
-		select {
-		case woken <- struct{}{}:
-		default:
-		}
-	})
+	wake, woken := transport.Waker()
+	sub := s.Hub.Subscribe(client, wake)
 	defer sub.Close()
 	if _, err := sub.Join(ctx, job, hub.Start{From: hub.FromNow}); err != nil {
 		return err

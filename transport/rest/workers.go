@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -26,16 +25,10 @@ type Workers interface {
 	Fail(ctx context.Context, l jobs.Lease, class, message string, retry bool) (jobs.Job, error)
 }
 
-// leaseObject is a lease on the wire.
-type leaseObject struct {
-	Token     string    `json:"token"`
-	ExpiresAt jobs.Time `json:"expiresAt"`
-}
-
 // receipt answers progress and extend.
 type receipt struct {
-	LastEventID string      `json:"lastEventId"`
-	Lease       leaseObject `json:"lease"`
+	LastEventID string          `json:"lastEventId"`
+	Lease       transport.Lease `json:"lease"`
 }
 
 func (s *server) progress(c *fiber.Ctx) error {
@@ -148,7 +141,7 @@ func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Contex
 	if err != nil {
 		return s.lost(l, err)
 	}
-	return transport.JSON(c, fiber.StatusOK, receipt{r.LastEventID, leaseOf(l, r.ExpiresAt)})
+	return transport.JSON(c, fiber.StatusOK, receipt{r.LastEventID, transport.LeaseUntil(l, r.ExpiresAt)})
 }
 
 // finish runs a command that ends the attempt.
@@ -160,10 +153,6 @@ func (s *server) finish(c *fiber.Ctx, p auth.Principal, l jobs.Lease, run func(c
 		return s.lost(l, err)
 	}
 	return s.answer(c, p, fiber.StatusOK, job)
-}
-
-func leaseOf(l jobs.Lease, end time.Time) leaseObject {
-	return leaseObject{Token: l.Token, ExpiresAt: jobs.At(end)}
 }
 
 // lost adds to the refusal of a lost lease where the job stands now, so that

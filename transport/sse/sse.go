@@ -127,7 +127,7 @@ func (h *Handler) start(c *fiber.Ctx, s *stream) error {
 		s.chunked = hj.HTTP11
 		s.head = hj.Head(fiber.StatusOK, s.format.String())
 		s.admission.OnEnd(s.revoke)
-		s.attach(h.opt.Pool.Add(hj.Conn, s))
+		s.conn.Attach(h.opt.Pool.Add(hj.Conn, s))
 	})
 	return nil
 }

@@ -29,7 +29,7 @@ type stream struct {
 	intro     []byte // likewise
 	sent      int64  // events given out
 
-	conn  atomic.Pointer[wire.Conn]
+	conn  wire.Ref
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 }
 
@@ -42,17 +42,7 @@ func (h *Handler) newStream(p auth.Principal, job string, f transport.EventForma
 	return s
 }
 
-// attach lets wakes reach the connection, and makes up for those before it.
-func (s *stream) attach(c *wire.Conn) {
-	s.conn.Store(c)
-	c.Wake()
-}
-
-func (s *stream) wake() {
-	if c := s.conn.Load(); c != nil {
-		c.Wake()
-	}
-}
+func (s *stream) wake() { s.conn.Wake() }
 
 // revoke makes the stream end with a problem, because its credential has.
 func (s *stream) revoke(reason error) {

@@ -33,7 +33,7 @@ type conn struct {
 	seen  atomic.Int64 // when the peer last gave a sign of life, see since
 	asked atomic.Int64 // when a silent peer was last asked for one, see since
 	ping  atomic.Int64 // when the next application ping is due, see since
-	wire  atomic.Pointer[wire.Conn]
+	wire  wire.Ref
 	ended atomic.Pointer[error] // set by revoke: why the credential ended
 
 	// Guards everything below. It is held while rooms and control frames change
@@ -45,17 +45,7 @@ type conn struct {
 	conflated map[string]bool     // joined rooms that asked for less
 }
 
-// attach lets wakes reach the connection, and makes up for those before it.
-func (c *conn) attach(owned *wire.Conn) {
-	c.wire.Store(owned)
-	owned.Wake()
-}
-
-func (c *conn) wake() {
-	if owned := c.wire.Load(); owned != nil {
-		owned.Wake()
-	}
-}
+func (c *conn) wake() { c.wire.Wake() }
 
 // revoke makes the connection end, because its credential has.
 func (c *conn) revoke(reason error) {

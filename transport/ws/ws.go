@@ -128,5 +128,5 @@ func (c *conn) take(t *rfc6455.Taken) {
 	c.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
 	c.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(c.id, c.who.ClientID, c.opened, c.h.opt.PingInterval)))
 	c.admission.OnEnd(c.revoke)
-	c.attach(c.h.opt.Pool.Add(t.Conn, c))
+	c.wire.Attach(c.h.opt.Pool.Add(t.Conn, c))
 }

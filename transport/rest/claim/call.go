@@ -27,7 +27,7 @@ type call struct {
 	request   jobs.ClaimRequest
 	slot      *auth.Slot
 
-	conn     atomic.Pointer[wire.Conn]
+	conn     wire.Ref
 	hijacked *wire.Hijacked
 	cancel   context.CancelFunc      // ends the waiting of run
 	outcome  atomic.Pointer[outcome] // set once, by run
@@ -58,17 +58,14 @@ func (k *call) park(hj *wire.Hijacked) {
 		_ = hj.Conn.Close()
 		return
 	}
-	k.conn.Store(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.request.Wait))
-	k.conn.Load().Wake() // makes up for a wake before it was known
+	k.conn.Attach(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.request.Wait))
 }
 
 // run claims, and hands back what the worker did not get.
 func (k *call) run(ctx context.Context) {
 	got, err := k.claim(ctx)
 	k.outcome.Store(&outcome{got, err})
-	if c := k.conn.Load(); c != nil {
-		c.Wake()
-	}
+	k.conn.Wake()
 	<-k.over
 	if !k.took {
 		k.h.handBack(got)
@@ -131,12 +128,7 @@ func (k *call) Closed(cause error) {
 // leased is a job on the wire, with the lease on it.
 type leased struct {
 	jobs.Job
-	Lease lease `json:"lease"`
-}
-
-type lease struct {
-	Token     string    `json:"token"`
-	ExpiresAt jobs.Time `json:"expiresAt"`
+	Lease transport.Lease `json:"lease"`
 }
 
 // answer appends the answer. Only what run has stored counts as sent: the empty
@@ -154,7 +146,7 @@ func (k *call) answer(buf []byte, o *outcome, extra string) ([]byte, wire.Next) 
 	} else {
 		list := make([]leased, len(o.jobs))
 		for i, l := range o.jobs {
-			list[i] = leased{l.Job, lease{l.Lease.Token, jobs.At(l.ExpiresAt)}}
+			list[i] = leased{l.Job, transport.LeaseUntil(l.Lease, l.ExpiresAt)}
 		}
 		body = fiber.Map{"jobs": list}
 	}
