@@ -204,3 +204,42 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("the log does not say it once:\n%s", log)
 	}
 }
+
+// TestStopOnAFullDisk: a job that runs cannot be handed back. The program says so, with
+// its exit code too, and the next start takes the job up.
+func TestStopOnAFullDisk(t *testing.T) {
+	bin, dir := binary(t), t.TempDir()
+	s := newSite(t, bin, dir, "--shutdown-grace=1s")
+	status, _, text := s.call("POST", "/v1/jobs", `{"actions":[{"type":"wait","ms":3600000}]}`)
+	var job struct{ ID, Status string }
+	if err := json.Unmarshal([]byte(text), &job); err != nil || status != http.StatusAccepted {
+		t.Fatalf("submit: %d %s", status, text)
+	}
+	s.runs(job.ID)
+	if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Max: math.MaxUint64}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.drain.Wait()
+	_ = s.cmd.Wait()
+	if code, log := s.cmd.ProcessState.ExitCode(), s.stderr.String(); code != exitFailed || !strings.Contains(log, "jobcast: running jobs that the store did not take back, and that wait for the end of their lease: 1") {
+		t.Errorf("exit code %d; %s", code, log)
+	}
+	newSite(t, bin, dir).runs(job.ID)
+}
+
+// runs waits until a job is processing.
+func (s *site) runs(job string) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		_, _, text := s.call("GET", "/v1/jobs/"+job, "")
+		if strings.Contains(text, `"status":"processing"`) {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("the job does not run: %s", text)
+		}
+	}
+}

@@ -257,7 +257,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	case refused(err) && !errors.As(err, &known):
 		a.log.Debug("a running job was stopped", "why", err)
 	case errors.Is(cause, errInterrupted):
-		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // it has logged; the lease's end does the rest
+		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // settle has logged and counted it
 	case errors.Is(cause, errTimeout):
 		a.fail(TimedOut(a.l.Job.TimeoutMs))
 	default:
@@ -289,15 +289,20 @@ func (a *attempt) fail(f Failure) {
 }
 
 // settle commits the end of an attempt, however long the store takes to accept
-// it, and returns its refusal.
+// it, and returns its refusal. It counts the ends that the processor's own end left
+// without one, except invalid ones, which another call follows.
 func (a *attempt) settle(what string, command func() error) error {
 	err := insist(a.p.store, command)
+	var invalid *InvalidError
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrLeaseLost):
 		a.log.Debug("a job was taken away before its end was stored", "doing", what)
 	default:
 		a.log.Error("the end of an attempt was not stored", "doing", what, "error", err)
+		if a.p.work.Err() != nil && !errors.As(err, &invalid) {
+			a.p.unsettled.Add(1)
+		}
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,6 +61,7 @@ type Processor struct {
 	runners   *runners
 	lot       lot
 	abandoned chan struct{} // one token per action that outlives its attempt
+	unsettled atomic.Int64  // interrupted attempts whose end the store did not take
 	stopOnce  sync.Once
 	stopping  chan struct{} // closed by StopClaiming
 
@@ -138,8 +140,8 @@ func (p *Processor) StopClaiming() { p.stopOnce.Do(func() { close(p.stopping) })
 // Stop ends the processor. Attempts may finish until ctx ends; then they are
 // interrupted and handed back, and their attempt is not counted. It returns some
 // seconds later at most, when all its goroutines but those of abandoned actions
-// are gone, with an error if a job could not be handed back and so waits for the
-// end of its lease.
+// are gone, with an error if the store did not take a job back, whether it refused or
+// was asked for too long: such a job waits for the end of its lease.
 func (p *Processor) Stop(ctx context.Context) error {
 	p.StopClaiming()
 	idle := make(chan struct{})
@@ -147,37 +149,33 @@ func (p *Processor) Stop(ctx context.Context) error {
 		p.running.Wait()
 		close(idle)
 	}()
-	var err error
 	select {
 	case <-idle:
 	case <-ctx.Done():
 		p.interrupt(errInterrupted)
-		err = p.handBack(idle)
+		p.handBack(idle)
 	}
 	p.endSweeps()
 	p.sweeps.Wait()
 	p.interrupt(errInterrupted)
 	p.giveUp()
-	return err
+	if n := p.unsettled.Load(); n > 0 {
+		return fmt.Errorf("running jobs that the store did not take back, and that wait for the end of their lease: %d", n)
+	}
+	return nil
 }
 
 // handBack waits for interrupted attempts to end, and after some time stops
 // asking the store to take them back.
-func (p *Processor) handBack(idle <-chan struct{}) error {
+func (p *Processor) handBack(idle <-chan struct{}) {
 	timer := time.NewTimer(handBackTime + time.Duration(p.Stats().Running)*handBackEach)
 	defer timer.Stop()
 	select {
 	case <-idle:
-		return nil
 	case <-timer.C:
+		p.giveUp()
+		<-idle
 	}
-	n := p.Stats().Running
-	p.giveUp()
-	<-idle
-	if n == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d running jobs were not handed back", n)
 }
 
 // claimLoop starts an attempt on every free runner as long as there are jobs.

@@ -133,6 +133,10 @@ func (f *faulty) Fail(ctx context.Context, l jobs.Lease, x jobs.Failure) (j jobs
 	return j, f.spoil(func() error { j, err = f.Store.Fail(ctx, l, x); return err })
 }
 
+func (f *faulty) Release(ctx context.Context, l jobs.Lease) error {
+	return f.spoil(func() error { return f.Store.Release(ctx, l) })
+}
+
 func (f *faulty) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
 	if f.silenced.Load() {
 		return jobs.Receipt{}, jobs.ErrUnavailable
@@ -263,4 +267,38 @@ func TestDeafActionIsAbandoned(t *testing.T) {
 			t.Errorf("%d actions that have ended count as abandoned", n)
 		}
 	})
+}
+
+// Stop says how many running jobs the store did not take back, whether it cannot take
+// them in time or refuses them.
+func TestStopTellsOfJobsThatAreNotTakenBack(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig, store *faulty) error{
+		"no room": func(_ *rig, store *faulty) error {
+			store.full.Store(1 << 40)
+			return nil
+		},
+		"closed": func(r *rig, _ *faulty) error { return r.store.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+				began, ended := make(chan jobs.Env, 2), make(chan error, 2)
+				p := r.start(t, jobs.ProcessorOptions{}, blocked(began, ended))
+				for range 2 {
+					r.submit(t, "a", actions("x"))
+					<-began
+				}
+				settle()
+				if err := spoil(r, store); err != nil {
+					t.Fatal(err)
+				}
+				grace, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				err := p.Stop(grace)
+				if err == nil || !strings.HasSuffix(err.Error(), ": 2") || time.Since(start) > 10*time.Second {
+					t.Errorf("stopped after %v with %v", time.Since(start), err)
+				}
+			})
+		})
+	}
 }

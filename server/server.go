@@ -44,8 +44,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 	}
 	ln, err := wire.Listen(ctx, set.Addr)
 	if err != nil {
-		srv.discard()
-		return unlessStopped(ctx, fmt.Errorf("listen on %s: %w", set.Addr, err))
+		return unlessStopped(ctx, errors.Join(fmt.Errorf("listen on %s: %w", set.Addr, err), srv.discard()))
 	}
 	srv.Start(ln)
 	if err := srv.announce(ctx, out); err != nil {
@@ -119,8 +118,7 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	s.hub = hub.New(s.store)
 	publisher.hub.Store(s.hub)
 	if err := s.openFiles(ctx); err != nil {
-		s.discard()
-		return nil, err
+		return nil, errors.Join(err, s.discard())
 	}
 	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
 	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
@@ -128,15 +126,13 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
 	})
 	if s.signer, err = openSigner(set.Data); err != nil {
-		s.discard()
-		return nil, err
+		return nil, errors.Join(err, s.discard())
 	}
 	s.verifier = auth.NewVerifier(s.store, auth.VerifierOptions{
 		Limits: auth.Limits{PerKey: set.MaxConnections, PerClient: set.MaxPerClient}, Signer: s.signer, Logger: log,
 	})
 	if err := s.transports(); err != nil {
-		s.discard()
-		return nil, &SettingError{err}
+		return nil, errors.Join(&SettingError{err}, s.discard())
 	}
 	return s, nil
 }
@@ -227,9 +223,11 @@ func (s *Server) Start(ln net.Listener) {
 	s.log.Info("serving", "addr", ln.Addr().String(), "data", s.set.Data, "version", Version())
 }
 
-// Stop drains, and ends what New and Start began. Its order matters: be not ready and refuse what is new; close
-// the listener; begin no more jobs; say goodbye to every stream; finish the
-// requests; let running jobs end or hand them back; close the store.
+// Stop drains, and ends what New and Start began. Its order matters: be not ready and
+// refuse what is new; close the listener; begin no more jobs; say goodbye to every
+// stream; finish the requests; let running jobs end or hand them back; close the store.
+// Its error says that jobs were not handed back, or that the store could not be closed.
+// Clients whose connection or request is cut are only logged: they come back.
 func (s *Server) Stop() error {
 	s.log.Info("draining", "grace", s.set.ShutdownGrace, "connections", s.pool.Len())
 	deadline := time.Now().Add(s.set.ShutdownGrace)
@@ -250,11 +248,11 @@ func (s *Server) Stop() error {
 	}
 	s.ln.Cut() // what has not ended by now does not by itself
 	s.door.Wait()
-	err := s.processor.Stop(grace)
+	err := errors.Join(s.processor.Stop(grace), s.discard())
 	if err != nil {
-		s.log.Error("some jobs were not handed back and wait for their lease to end", "error", err)
+		s.log.Error("the server stopped with errors", "error", err)
+		return err
 	}
-	s.discard()
 	s.log.Info("stopped")
 	return nil
 }
@@ -281,8 +279,9 @@ func (s *Server) goodbye(deadline time.Time) error {
 	})
 }
 
-// discard ends what New and Start began, without the drain.
-func (s *Server) discard() {
+// discard ends what New and Start began, without the drain. Its error says that the
+// store could not be closed.
+func (s *Server) discard() error {
 	if s.verifies != nil {
 		s.verifies()
 	}
@@ -294,10 +293,12 @@ func (s *Server) discard() {
 	}
 	s.running.Wait()
 	s.hub.Close()
-	if err := s.store.Close(); err != nil {
-		s.log.Error("the store could not be closed", "error", err)
-	}
+	err := s.store.Close()
 	if s.files != nil {
 		_ = s.files.Close() // only a folder that was read is closed
 	}
+	if err != nil {
+		return fmt.Errorf("close the store: %w", err)
+	}
+	return nil
 }
