@@ -38,6 +38,17 @@ type Token struct {
 	JobID     string // the only job that it shows; empty: all of its client
 }
 
+// SecretBytes is how many random bytes a signing secret has.
+const SecretBytes = 32
+
+// Secrets keep what a Signer signs with.
+type Secrets interface {
+	// SigningSecret returns SecretBytes random bytes, which are made when it is called
+	// first. All who open the same data get the same ones, however often and at the
+	// same time, as long as the data are there. The caller may change them.
+	SigningSecret(ctx context.Context) ([]byte, error)
+}
+
 // Signer makes and checks tokens: JSON Web Tokens (RFC 7519) signed with
 // HMAC-SHA256, and nothing else, whatever a token says of itself.
 type Signer struct {
@@ -52,10 +63,10 @@ type claims struct {
 	Job                  string `json:"job,omitempty"` // the only job that it shows
 }
 
-// NewSigner returns a Signer with a secret of at least 32 bytes.
+// NewSigner returns a Signer with a secret of at least SecretBytes.
 func NewSigner(secret []byte) (*Signer, error) {
-	if len(secret) < secretFileBytes {
-		return nil, fmt.Errorf("a signing secret needs %d bytes and has %d", secretFileBytes, len(secret))
+	if len(secret) < SecretBytes {
+		return nil, fmt.Errorf("a signing secret needs %d bytes and has %d", SecretBytes, len(secret))
 	}
 	return &Signer{secret: secret, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),

@@ -3,8 +3,6 @@ package auth_test
 import (
 	"encoding/base64"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -241,34 +239,10 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-func TestLoadSecret(t *testing.T) {
-	dir := t.TempDir()
-	first, err := auth.LoadSecret(dir)
-	if err != nil || len(first) != 32 {
-		t.Fatalf("%d bytes, %v", len(first), err)
-	}
-	path := filepath.Join(dir, "token.secret")
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	again, err := auth.LoadSecret(dir)
-	info, stat := os.Stat(path)
-	if err != nil || string(again) != string(first) || stat != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the second start: %v, mode %v", err, info.Mode())
-	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
-	}
-	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := auth.LoadSecret(dir); err == nil || strings.Contains(err.Error(), "short\n") {
-		t.Errorf("a broken secret: %v", err)
-	}
-	if other, err := auth.LoadSecret(t.TempDir()); err != nil || string(other) == string(first) {
-		t.Errorf("two folders share a secret, %v", err)
-	}
-	if _, err := auth.NewSigner(nil); err == nil {
-		t.Error("a signer without a secret")
+func TestNewSignerNeedsASecret(t *testing.T) {
+	for _, secret := range [][]byte{nil, make([]byte, auth.SecretBytes-1)} {
+		if _, err := auth.NewSigner(secret); err == nil {
+			t.Errorf("a signer with a secret of %d bytes", len(secret))
+		}
 	}
 }

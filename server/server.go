@@ -125,7 +125,7 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
 		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
 	})
-	if s.signer, err = openSigner(set.Data); err != nil {
+	if s.signer, err = openSigner(ctx, s.store); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
 	s.verifier = auth.NewVerifier(s.store, auth.VerifierOptions{
@@ -137,11 +137,11 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// openSigner reads the secret of tokens, or makes it at the very first start.
-func openSigner(dir string) (*auth.Signer, error) {
-	secret, err := auth.LoadSecret(dir)
+// openSigner signs with the store's secret, which the very first start makes.
+func openSigner(ctx context.Context, secrets auth.Secrets) (*auth.Signer, error) {
+	secret, err := secrets.SigningSecret(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read signing secret: %w", err)
 	}
 	return auth.NewSigner(secret)
 }

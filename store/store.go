@@ -17,13 +17,14 @@ import (
 	"github.com/jobcast/jobcast/transport/socketio/session"
 )
 
-// Store keeps jobs and logs, resumable sessions and keys. All methods are safe for
+// Store keeps jobs and logs, resumable sessions, keys and the signing secret. All methods are safe for
 // concurrent use.
 type Store interface {
 	jobs.Store
 	eventlog.Reader
 	session.Store
 	auth.Store
+	auth.Secrets
 
 	// Counts returns the number of jobs by state.
 	Counts(ctx context.Context) (map[jobs.Status]int64, error)

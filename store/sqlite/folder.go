@@ -24,7 +24,7 @@ const (
 // ownFiles are the files that a data folder may hold, beside the folder of artifacts.
 var ownFiles = []string{
 	databaseFile, databaseFile + "-wal", databaseFile + "-shm", databaseFile + "-journal",
-	serveLockFile, migrateLockFile, "token.secret", "token.secret.new",
+	serveLockFile, migrateLockFile, secretFile, secretFile + ".new",
 }
 
 // makeFolder makes the data folder and an empty database, for the owner alone

@@ -29,6 +29,7 @@ var (
 	_ eventlog.Reader = (*Store)(nil)
 	_ session.Store   = (*Store)(nil)
 	_ auth.Store      = (*Store)(nil)
+	_ auth.Secrets    = (*Store)(nil)
 )
 
 // Options of Open. The zero value is a store for managing keys.
@@ -37,8 +38,8 @@ type Options struct {
 	Logger    *slog.Logger       // nil: slog.Default()
 
 	// Serving takes the exclusive lock on the folder, ends the leases that an
-	// earlier process held itself, and gives every other open lease one full
-	// TTL. Without it jobs can be read but not changed, and keys can be
+	// earlier process held itself, gives every other open lease one full
+	// TTL, and takes over the secret of a file token.secret. Without it jobs can be read but not changed, and keys can be
 	// managed while another process serves.
 	Serving bool
 
@@ -57,7 +58,7 @@ type Options struct {
 
 const defaultLeaseTTL = 30 * time.Second
 
-// Store implements jobs.Store, eventlog.Reader, session.Store and auth.Store. It is safe for concurrent use.
+// Store implements jobs.Store, eventlog.Reader, session.Store, auth.Store and auth.Secrets. It is safe for concurrent use.
 type Store struct {
 	opts      Options
 	committer *committer
@@ -102,20 +103,43 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if s.lock, err = prepare(ctx, dir, opts); err != nil {
 		return nil, err
 	}
+	var secret []byte
+	if opts.Serving {
+		if secret, err = readSecretFile(dir); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.connect(ctx, dir); err != nil {
 		return nil, err
 	}
 	s.committer.measure()
 	go s.committer.loop()
 	if opts.Serving {
-		s.attending.Go(s.attend)
-	}
-	for n := 1; opts.Serving && n > 0; {
-		if n, err = s.expireLocal(ctx, batchRows); err != nil {
-			return nil, errors.Join(fmt.Errorf("end leases of an earlier process: %w", err), s.Close())
+		if err := s.begin(ctx, dir, secret); err != nil {
+			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil
+}
+
+// begin is what a server does before anything else. secret is that of the file; nil: there
+// was none.
+func (s *Store) begin(ctx context.Context, dir string, secret []byte) error {
+	s.attending.Go(s.attend)
+	if secret != nil {
+		if err := s.importSecret(ctx, dir, secret); err != nil {
+			return err
+		}
+	}
+	for {
+		n, err := s.expireLocal(ctx, batchRows)
+		if err != nil {
+			return fmt.Errorf("end leases of an earlier process: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+	}
 }
 
 // connect opens all sessions and reads the state. The writer comes first: a

@@ -27,7 +27,7 @@ func RunNodes(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Commands", nodes(testNodes)}, {"Order", nodes(testNodesOrder)}, {"Epoch", nodes(testNodesEpoch)},
 		{"Fencing", nodes(testNodesFencing)}, {"ClaimRace", nodes(testNodesClaims)}, {"LeasesAreLinear", nodes(testNodesLinear)},
 		{"Start", nodes(testNodesStart)}, {"Sweeps", nodes(testNodesSweeps)}, {"Limits", nodes(testNodesLimits)},
-		{"TwinsInFlight", nodes(testNodesTwins)}, {"Keys", nodes(testNodesKeys)}, {"Sessions", nodes(testNodesSessions)},
+		{"TwinsInFlight", nodes(testNodesTwins)}, {"Keys", nodes(testNodesKeys)}, {"SigningSecret", nodes(testNodesSecret)}, {"Sessions", nodes(testNodesSessions)},
 	})
 }
 

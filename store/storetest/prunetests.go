@@ -173,9 +173,10 @@ func testClosed(w *world) {
 	_, list := closed.List(ctx, "a", jobs.ListQuery{Limit: 1})
 	_, expire := closed.ExpireLeases(ctx, 1)
 	_, rev := closed.Revision(ctx)
+	_, secret := closed.SigningSecret(ctx)
 	_, session := closed.Session(ctx, "a", "s")
 	join := closed.JoinRoom(ctx, "a", "s", joined(1), nil)
-	for _, err := range []error{submit, list, expire, rev, session, join} {
+	for _, err := range []error{submit, list, expire, rev, secret, session, join} {
 		if !errors.Is(err, jobs.ErrClosed) {
 			w.Errorf("a closed store returned %v", err)
 		}

@@ -37,6 +37,7 @@ type Store interface {
 	Figures
 	session.Store
 	auth.Store
+	auth.Secrets
 	Close() error
 }
 
@@ -94,7 +95,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
 		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
-		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"KeysBesideServe", testManage}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
+		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"KeysBesideServe", testManage}, {"SigningSecret", testSecret}, {"SigningSecretAtOnce", testSecretAtOnce}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
 	})
 }
 

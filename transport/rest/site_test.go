@@ -93,7 +93,7 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 	for _, set := range settings {
 		set(&d, &limits)
 	}
-	secret, err := auth.LoadSecret(s.dir)
+	secret, err := s.store.SigningSecret(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"time"
 
@@ -156,6 +157,17 @@ func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error 
 			}
 		}
 		return nil
+	})
+}
+
+// SigningSecret implements auth.Secrets.
+func (s *Store) SigningSecret(ctx context.Context) ([]byte, error) {
+	return write(ctx, s, func() ([]byte, error) {
+		if s.tables.secret == nil {
+			s.tables.secret = make([]byte, auth.SecretBytes)
+			_, _ = rand.Read(s.tables.secret) // never fails: crypto/rand ends the program instead
+		}
+		return slices.Clone(s.tables.secret), nil
 	})
 }
 

@@ -39,6 +39,7 @@ type tables struct {
 	sessions map[sessionKey]savedSession
 	keys     []auth.Stored // oldest first
 	revision int64
+	secret   []byte // what is signed with; nil: nobody has asked for it
 
 	rows    int               // clients and jobs that there ever were
 	served  map[string]string // queues claimed from for all clients -> client served last
