@@ -6,7 +6,13 @@ import (
 )
 
 // Cursor is a place in a client's log: right after the event numbered Seq, as
-// seen in the incarnation Epoch of that log. Readers treat its text as opaque.
+// seen in the epoch Epoch of that log. Readers treat its text as opaque.
+//
+// An epoch is one client's log in one incarnation of the store. What an incarnation is
+// the store decides: with SQLite each start of serve is one; others may keep one over
+// restarts, and then the numbers just go on. Nobody may conclude from one client's epoch
+// to another's. A store that lost commits, because an older copy of it was restored, goes
+// on in a new epoch.
 //
 // The zero Cursor is the beginning of every log and is written "0-0": whoever
 // holds it has seen nothing, so no restore of an older copy can make it skip.

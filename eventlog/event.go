@@ -60,6 +60,12 @@ type Event struct {
 	JSON   []byte // the whole event as it stands on the wire, compact, one line
 }
 
+// Epoch returns the epoch of the event's cursor.
+func (e *Event) Epoch() string {
+	epoch, _, _ := strings.Cut(e.ID, "-")
+	return epoch
+}
+
 // FrameJSON is the event's JSON as streams give it out: at most MaxEventBytes. Logs
 // from before that bound may hold a job.completed that is larger; its result is left
 // out, and `omitted` in its data names it.

@@ -17,9 +17,10 @@ type Reader interface {
 	Page(ctx context.Context, r Room, after uint64, maxEvents, maxBytes int) (Page, error)
 }
 
-// Publisher is told of every commit after it and before its callers are answered. The
-// events of one client come in log order, one call after the other; calls about different
-// clients may come at the same time. It must not block.
+// Publisher is told of every commit after it and before its callers are answered. It
+// must not block. Whoever calls it promises order for each client only: the events that it
+// brings of one client come in log order. Calls may come at the same time, and if several
+// append to one store, each brings its own events, so that those of one client interleave.
 type Publisher interface{ Publish(events []Event) }
 
 // Reason says why a cursor cannot be continued from.
@@ -61,8 +62,9 @@ const MaxOpenEvents = 8
 // Page is one stretch of a room's history.
 type Page struct {
 	Events []Event
-	More   bool // there are further events after these
-	Gone   bool // job rooms: the job was deleted
+	More   bool   // there are further events after these
+	Gone   bool   // job rooms: the job was deleted
+	HeadID string // cursor at the newest event of the client's log, at the time of the page; empty if Gone
 
 	Pruned   uint64 // client rooms: highest seq ever deleted; after < Pruned means a hole
 	OldestID string // client rooms with such a hole: cursor at Pruned, where the log begins now

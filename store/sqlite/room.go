@@ -24,7 +24,8 @@ FROM clients c WHERE c.name = ?`
 	sqlEpoch     = `SELECT from_seq FROM epochs WHERE client = ? AND epoch = ?`
 	sqlNextEpoch = `SELECT from_seq FROM epochs WHERE client = ? AND from_seq > ? ORDER BY from_seq LIMIT 1`
 	sqlEpochs    = `SELECT from_seq, epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC`
-	sqlJobRowID  = `SELECT j.id, j.client FROM jobs j CROSS JOIN clients c ON c.id = j.client
+	sqlPageOfLog = `SELECT c.id, c.pruned, c.last_seq, ` + sqlHeadEpoch + ` FROM clients c WHERE c.name = ?`
+	sqlPageOfJob = `SELECT j.id, j.client, c.last_seq, ` + sqlHeadEpoch + ` FROM jobs j CROSS JOIN clients c ON c.id = j.client
 WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
 	sqlLogPage = `SELECT seq, kind, tail FROM events WHERE client = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
 	sqlJobPage = `SELECT seq, kind, tail FROM events WHERE job = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
@@ -193,12 +194,17 @@ func (s *Store) Page(ctx context.Context, r eventlog.Room, after uint64, maxEven
 // pageOf returns the row ids of a room's client and of what its events are found by,
 // the client or the job, which is 0 if there is none.
 func (s *conn) pageOf(r eventlog.Room) (client, of int64, page eventlog.Page, err error) {
+	var epoch sql.NullString
+	var head uint64
 	if r.Job == "" {
-		_, err = s.row(sqlLog, []any{r.Client}, &client, &page.Pruned)
+		_, err = s.row(sqlPageOfLog, []any{r.Client}, &client, &page.Pruned, &head, &epoch)
+		page.HeadID = cursorAt(epoch, head)
 		return client, client, page, err
 	}
-	found, err := s.row(sqlJobRowID, []any{r.Job, r.Client}, &of, &client)
-	page.Gone = err == nil && !found
+	found, err := s.row(sqlPageOfJob, []any{r.Job, r.Client}, &of, &client, &head, &epoch)
+	if page.Gone = err == nil && !found; found {
+		page.HeadID = cursorAt(epoch, head)
+	}
 	return client, of, page, err
 }
 

@@ -141,6 +141,13 @@ func testPage(w *world) {
 		if fmt.Sprint(got) != test.want || p.More != test.more || p.Pruned != 0 || p.Gone {
 			w.Errorf("%s: events %v, page %+v; want %s, more %v", test.name, got, p, test.want, test.more)
 		}
+		head := all[9].ID
+		if test.room.Client != "a" {
+			head = "0-0"
+		}
+		if p.HeadID != head {
+			w.Errorf("%s: the page says that the log ends at %s, want %s", test.name, p.HeadID, head)
+		}
 	}
 }
 

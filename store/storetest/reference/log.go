@@ -131,11 +131,11 @@ func (s *Store) openJob(c client, r eventlog.Room, at *eventlog.Cursor, out even
 // Page implements eventlog.Reader.
 func (s *Store) Page(_ context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
 	return read(s, func() (eventlog.Page, error) {
-		c, out := s.tables.clients[r.Client], eventlog.Page{}
+		c := s.tables.clients[r.Client]
+		out := eventlog.Page{HeadID: c.cursor(c.head)}
 		if r.Job != "" {
 			if _, err := s.find(r.Client, r.Job); err != nil {
-				out.Gone = true
-				return out, nil
+				return eventlog.Page{Gone: true}, nil
 			}
 		} else if out.Pruned = c.pruned; after < c.pruned {
 			out.OldestID = c.cursor(c.pruned)
