@@ -22,7 +22,7 @@ func (s *server) waitEnd(ctx context.Context, client, job string, limit time.Dur
 	for {
 		items, more := sub.Next(nil, 64, 64<<10)
 		for _, it := range items {
-			if it.Mark != nil && it.Mark.Kind != hub.Started && it.Mark.Kind != hub.Live {
+			if m := it.Mark; m != nil && (m.Kind == hub.End || m.Kind == hub.Gone || m.Kind == hub.Fault) {
 				return nil
 			}
 		}
