@@ -16,16 +16,17 @@ type Event struct {
 }
 
 // newEvent makes what subscriptions share of a committed event.
-func newEvent(e eventlog.Event, at time.Time) *Event {
-	e.JSON = e.FrameJSON()
-	return &Event{Event: e, At: at, frames: make(frames, framings)}
+func newEvent(e *eventlog.Event, at time.Time) *Event {
+	shared := &Event{Event: *e, At: at, frames: make(frames, framings)}
+	shared.JSON = e.FrameJSON()
+	return shared
 }
 
 // newEvents does so for events that were read from the store.
 func newEvents(events []eventlog.Event) []*Event {
 	out := make([]*Event, len(events))
-	for i, e := range events {
-		out[i] = newEvent(e, time.Time{})
+	for i := range events {
+		out[i] = newEvent(&events[i], time.Time{})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jobcast/jobcast/eventlog"
@@ -12,7 +13,7 @@ import (
 const readers = 4
 
 // Hub fans committed events out to subscriptions. All methods are safe for
-// concurrent use; about one client Publish has one caller at a time.
+// concurrent use.
 type Hub struct {
 	log    eventlog.Reader
 	bounds bounds
@@ -25,9 +26,11 @@ type Hub struct {
 	dirty    []*room
 	stopped  bool
 
+	generations atomic.Uint64 // how many were given to tails
+
 	readMu   sync.Mutex // guards reads, pending, closed
 	readCond *sync.Cond
-	reads    []*pageRead
+	reads    []func()
 	pending  map[pageKey]*pageRead
 	closed   bool
 
@@ -71,9 +74,10 @@ func (h *Hub) Close() {
 }
 
 // Publish implements eventlog.Publisher: it appends committed events to their tails
-// and wakes who wants them. Events of one client must come in log order; publishers of
-// different clients need not wait for each other. It never blocks on a reader,
-// and its time does not grow with the number of subscriptions.
+// and wakes who wants them. Any number of publishers may call it at once, about the same
+// client too: the package comment says what becomes of an event that is not the next one.
+// It never blocks on a reader or the store, and its time does not grow with the number
+// of subscriptions.
 func (h *Hub) Publish(events []eventlog.Event) {
 	now := time.Now()
 	var touched []*room
@@ -84,8 +88,15 @@ func (h *Hub) Publish(events []eventlog.Event) {
 		}
 		if t := h.lookup(events[0].Client); t != nil {
 			t.mu.Lock()
-			for _, e := range events[:n] {
-				touched = t.append(newEvent(e, now), touched)
+			for i := 0; i < n && !t.dead; i++ {
+				if e := &events[i]; t.next(e) {
+					touched = t.append(newEvent(e, now), touched)
+				} else {
+					touched = h.outOfOrder(t, e, now, touched)
+				}
+			}
+			if t.gap != nil {
+				touched = t.settle(touched)
 			}
 			t.mu.Unlock()
 		}
@@ -98,21 +109,6 @@ func (h *Hub) lookup(client string) *tail {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.tails[client]
-}
-
-// published returns the newest seq published to a client's tail, 0 if unknown, and
-// its cursor if the tail still holds that event.
-func (h *Hub) published(client string) (seq uint64, id string) {
-	t := h.lookup(client)
-	if t == nil {
-		return 0, ""
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.events) > 0 {
-		id = t.at(t.head()).ID
-	}
-	return t.head(), id
 }
 
 // enter registers m with a room, making the room and the tail if needed.
@@ -130,6 +126,7 @@ func (h *Hub) enter(m *member, name eventlog.Room) {
 			t.rooms[name.Job] = r
 		}
 		m.room, m.index = r, len(r.subs)
+		m.before = t.mark()
 		r.subs = append(r.subs, m)
 		t.mu.Unlock()
 		return
@@ -145,6 +142,7 @@ func (h *Hub) tailOf(client string) *tail {
 	t := h.tails[client]
 	if t == nil {
 		t = &tail{client: client, bounds: h.bounds, rooms: make(map[string]*room)}
+		t.generation.Store(h.generations.Add(1))
 		h.tails[client] = t
 	}
 	return t
@@ -168,6 +166,7 @@ func (h *Hub) exit(m *member) {
 	delete(t.rooms, r.job)
 	if len(t.rooms) == 0 {
 		t.dead = true
+		t.closeGap()
 		delete(h.tails, t.client)
 	}
 }

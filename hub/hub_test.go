@@ -88,7 +88,7 @@ func (m *memory) Page(_ context.Context, r eventlog.Room, after uint64, maxEvent
 }
 
 func (m *memory) page(r eventlog.Room, after uint64, maxEvents int) eventlog.Page {
-	p := eventlog.Page{Pruned: m.pruned, OldestID: id(m.pruned), Gone: m.gone[r.Job]}
+	p := eventlog.Page{Pruned: m.pruned, OldestID: id(m.pruned), Gone: m.gone[r.Job], HeadID: id(uint64(len(m.events)))}
 	for _, e := range m.events {
 		if e.Seq <= after || e.Seq <= m.pruned && r.Job == "" || r.Job != "" && e.JobID != r.Job {
 			continue

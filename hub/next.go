@@ -34,6 +34,13 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 	if s.resuming {
 		return items, true
 	}
+	if t := s.tail(); t != nil && t.generation.Load() != s.generation && !s.judging {
+		s.judge()
+	}
+	if s.judging {
+		s.reading = true
+		return items, true
+	}
 	if s.replay == nil && s.replayNext() {
 		s.replay, s.queue = s.queue[0], s.queue[1:]
 	}
@@ -73,6 +80,10 @@ func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	if m.hold == held {
 		return items, true
 	}
+	if m.refusal != nil {
+		s.remove(m)
+		return append(items, Item{Mark: m.refusal}), false
+	}
 	if m.phase < replaying {
 		m.phase = replaying
 		items = append(items, Item{Mark: &Mark{Kind: Started, Room: m.name, N: m.n, Cursor: m.joined.Cursor, Joined: *m.joined}})
@@ -87,6 +98,10 @@ func (s *Subscription) stepReplay(items []Item, b *budget) ([]Item, bool) {
 	before := len(items)
 	t := m.room.tail
 	t.mu.Lock()
+	if t.generation.Load() != s.generation {
+		t.mu.Unlock()
+		return items, false
+	}
 	// A position that was read from the store may be ahead of what is published.
 	covered := m.room.covers(m.done) && t.head() >= s.pos
 	if covered {
@@ -187,11 +202,14 @@ func (s *Subscription) follow(items []Item, b *budget) ([]Item, bool) {
 	before := len(items)
 	t := rooms[0].room.tail
 	t.mu.Lock()
-	// A tail that knows nothing yet says nothing of what came before Resume.
-	behind := behind(rooms, s.pos) || !t.known && s.pos < s.stored
+	if t.generation.Load() != s.generation {
+		t.mu.Unlock()
+		return items, false
+	}
+	behind := behind(rooms, s.pos)
 	if !behind {
 		items = gather(items, rooms, s.pos, b)
-		if head := t.head(); b.left() && t.known && head > s.pos {
+		if head := t.head(); b.left() && head > s.pos {
 			s.pos, s.posID = head, t.at(head).ID
 		}
 	}
@@ -296,9 +314,9 @@ func (s *Subscription) followPage(items []Item, rooms []*member, b *budget) ([]I
 	exhausted := n == len(l.events) && !l.page.More
 	s.consumed(l, n, s.pos)
 	if exhausted {
-		s.fetched, s.stored = nil, 0
-		if l.head > s.pos {
-			s.pos, s.posID = l.head, cmp.Or(l.headID, s.posID)
+		s.fetched = nil
+		if l.before.seq > s.pos {
+			s.pos, s.posID = l.before.seq, l.before.id
 		}
 	}
 	return s.endings(items, before), false

@@ -55,7 +55,7 @@ func (s *Subscription) Resume(ctx context.Context, at eventlog.Cursor, rooms []R
 		if !s.entered(m) {
 			return lost, ErrClosed
 		}
-		o, err := s.hub.log.Open(ctx, m.name, nil)
+		o, err := s.hub.log.Open(ctx, m.name, &at)
 		if err != nil && gone(err) {
 			s.Leave(r.Job)
 			lost = append(lost, r.N)
@@ -78,9 +78,10 @@ func (s *Subscription) resumed() {
 
 // put places a room that is resumed.
 func (s *Subscription) put(m *member, r Resumed, o eventlog.Opened) {
+	sure := s.hub.agrees(m.room.tail, m.before, o.HeadID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stored = max(s.stored, o.Head)
+	s.stand(m, sure && valid(o))
 	m.phase, m.start, m.end, m.status = placed, r.Start.Seq, o.End, o.Status
 	m.done, m.doneID = r.Done, r.DoneID
 	m.joined = &Joined{

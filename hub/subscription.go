@@ -110,18 +110,21 @@ type member struct {
 	room  *room // set by Hub.enter
 	index int   // in room.subs; guarded by tail.mu
 
+	before tailMark // set by Hub.enter: what is read later lacks nothing up to it
+
 	// Guarded by sub.mu, which is taken before hub.mu and tail.mu.
-	name   eventlog.Room
-	n      int64
-	phase  phase
-	hold   hold
-	said   bool    // Live was given out before Resume
-	joined *Joined // given out at the start of the replay, and nil after it
-	start  uint64  // events at or below it are not for this room
-	done   uint64  // the replay has reached this seq
-	doneID string
-	end    uint64 // seq of the job's terminal event if it was known at Join
-	status string
+	name    eventlog.Room
+	n       int64
+	phase   phase
+	hold    hold
+	said    bool    // Live was given out before Resume
+	refusal *Mark   // Gone or Fault, given out when its turn comes; the room is left then
+	joined  *Joined // given out at the start of the replay, and nil after it
+	start   uint64  // events at or below it are not for this room
+	done    uint64  // the replay has reached this seq
+	doneID  string
+	end     uint64 // seq of the job's terminal event if it was known at Join
+	status  string
 }
 
 // Subscription reads the rooms that it has joined. Next has one caller at a
@@ -135,6 +138,7 @@ type Subscription struct {
 	fetching bool       // a read is under way
 	reading  bool       // the last Next stopped for want of a page
 	resuming bool       // Resume is at work: the position must not move
+	judging  bool       // the store is judging where it stands
 	closed   bool
 	members  []*member
 	pos      uint64 // every event of the joined, live rooms up to pos was taken
@@ -143,7 +147,10 @@ type Subscription struct {
 	queue    []*member
 	asked    uint64 // pos when the read was asked for
 	fetched  *pageCopy
-	stored   uint64 // the newest seq that Resume found in the store; 0: all up to it was taken
+
+	// generation is that of the tail in which the position and all placed rooms are known
+	// to stand in the log; 0: in none.
+	generation uint64
 }
 
 // Subscribe makes a subscription to rooms of one client. wake is called, never
@@ -235,29 +242,41 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 		m.start, j.Cursor = o.Head, o.HeadID
 	}
 	if o.Reason != eventlog.Valid {
-		j.Reset = &Mark{Kind: Reset, Room: m.name, N: m.n, Reason: o.Reason, Oldest: o.OldestID, Cursor: j.Cursor}
+		j.Reset = m.reset(o, j.Cursor)
 	}
 	j.Ended = given && o.End != 0 && m.start >= o.End
 	m.end, m.status = o.End, o.Status
-	m.room.tail.note(o.Head, o.HeadID)
+	sure := s.hub.agrees(m.room.tail, m.before, o.HeadID)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.members, m) {
 		return Joined{}, ErrClosed // left or closed meanwhile
 	}
-	if o.Head >= s.pos && !slices.ContainsFunc(s.members, func(x *member) bool { return x.phase >= placed }) {
+	if s.tail() == nil && (o.Head >= s.pos || s.generation != m.before.generation) {
 		// The first room, or the first since all were left: what happened
 		// without a room was not followed, and the room's own start decides.
 		// The last room may have ended after the store was asked.
 		s.pos, s.posID = o.Head, o.HeadID
 	}
+	s.stand(m, sure)
 	j.Position, j.PositionAt = s.posID, s.pos
 	m.phase, m.joined = placed, &j
 	m.done, m.doneID = m.start, j.Cursor
 	s.queue = append(s.queue, m)
 	s.prefetch(m, o)
 	return j, nil
+}
+
+// stand notes, before m is placed, in which generation of the tail the subscription
+// stands. sure says that m was placed by what is in the log.
+func (s *Subscription) stand(m *member, sure bool) {
+	if s.tail() == nil {
+		s.generation = m.before.generation
+	}
+	if !sure {
+		s.generation = 0
+	}
 }
 
 // prefetch puts the room's history, as far as it was read when the room was opened,
@@ -269,7 +288,9 @@ func (s *Subscription) prefetch(m *member, o eventlog.Opened) {
 	for len(o.Events) > 0 && o.Events[0].Seq <= m.start {
 		o.Events = o.Events[1:]
 	}
-	s.fetched = &pageCopy{key: pageKey{m.name, m.start}, events: newEvents(o.Events), head: o.Head, headID: o.HeadID, pos: o.Head}
+	s.fetched = &pageCopy{
+		key: pageKey{m.name, m.start}, events: newEvents(o.Events), before: tailMark{m.before.generation, o.Head, o.HeadID}, pos: o.Head,
+	}
 }
 
 // Release lets a room that was joined with Hold begin.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
 )
 
 // tail is the newest part of one client's log. It exists while the client has
@@ -13,15 +15,21 @@ type tail struct {
 	client string
 	bounds bounds
 
+	// generation names the history that the tail is a part of, among all tails. It
+	// changes under mu when that turns out not to be the log's any more.
+	generation atomic.Uint64
+
 	mu     sync.Mutex // guards everything below
-	known  bool       // something was published since the tail exists
-	base   uint64     // seq before the oldest event held; 0 until known
+	epoch  string     // of the newest event; empty: nothing is known of the log
+	base   uint64     // seq before the oldest event held; 0 while nothing is known
+	baseID string     // cursor at base; it may be empty while events are held
 	events []*Event   // contiguous: events[i].Seq == base+1+i
 	bytes  int
+	gap    *gap             // what lies beyond the head and is not here; nil: nothing is known to
 	rooms  map[string]*room // by job; "" is the client room
 	dead   bool             // the last room has left; a new tail must be made
 
-	stored   uint64 // newest seq that the store told of while the tail exists
+	stored   uint64 // newest seq that was seen in the store, in this generation
 	storedID string
 }
 
@@ -39,31 +47,44 @@ type room struct {
 	nextWake *time.Time  // when it may be woken again; nil: now; of wakeLoop
 }
 
-// head returns the newest seq that was published, 0 if nothing was.
+// head returns the seq that the tail reaches up to, 0 if nothing is known.
 func (t *tail) head() uint64 { return t.base + uint64(len(t.events)) }
 
-// newest returns the cursor of the newest event that is known; empty: none is.
-func (t *tail) newest() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.dead:
-		return ""
-	case len(t.events) > 0 && t.head() >= t.stored:
-		return t.at(t.head()).ID
-	case t.head() > t.stored:
-		return "" // it was too large to be held
+// headID returns the cursor at head, empty if nothing is known.
+func (t *tail) headID() string {
+	if n := len(t.events); n > 0 {
+		return t.events[n-1].ID
 	}
-	return t.storedID
+	return t.baseID
 }
 
-// note keeps what the store told.
+// seen returns how much of the log was seen, here or in the store, and the cursor there.
+func (t *tail) seen() (seq uint64, id string) {
+	if head := t.head(); head >= t.stored {
+		return head, t.headID()
+	}
+	return t.stored, t.storedID
+}
+
+// note keeps how far the log reaches in the store.
 func (t *tail) note(seq uint64, id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if seq > t.stored {
 		t.stored, t.storedID = seq, id
 	}
+}
+
+// newest returns the cursor of the newest event that is known of; empty: none is.
+func (t *tail) newest() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seq, id := t.seen()
+	switch g := t.gap; {
+	case t.dead, g != nil && g.unsure:
+		return ""
+	case g != nil && g.told.Seq > seq:
+		return g.told.String()
+	}
+	return id
 }
 
 // gone returns the seq up to which events of the room may have left the tail.
@@ -75,16 +96,10 @@ func (r *room) gone() uint64 {
 }
 
 // covers reports whether the tail holds every event of the room after seq.
-func (r *room) covers(seq uint64) bool { return r.tail.known && r.gone() <= seq }
+func (r *room) covers(seq uint64) bool { return r.tail.epoch != "" && r.gone() <= seq }
 
-// append adds one event and collects the rooms that want it.
+// append adds the event after the head and collects the rooms that want it.
 func (t *tail) append(e *Event, touched []*room) []*room {
-	if !t.known {
-		t.known = true
-		t.lose(e.Seq - 1)
-	} else if e.Seq != t.head()+1 {
-		t.lose(e.Seq - 1)
-	}
 	t.events = append(t.events, e)
 	t.bytes += len(e.JSON)
 	if r := t.rooms[e.JobID]; r != nil {
@@ -107,12 +122,21 @@ func (r *room) touch(touched []*room) []*room {
 	return touched
 }
 
-// lose makes the tail begin after base: at its first event, or because what it
-// held does not reach up to base without a hole.
-func (t *tail) lose(base uint64) {
-	t.events, t.bytes, t.base = nil, 0, base
+// touchAll collects all rooms.
+func (t *tail) touchAll(touched []*room) []*room {
 	for _, r := range t.rooms {
-		r.seqs, r.off = nil, base
+		touched = r.touch(touched)
+	}
+	return touched
+}
+
+// begin makes the tail hold nothing, and begin after a place in the log. id is the
+// cursor there, empty if it is not known.
+func (t *tail) begin(at eventlog.Cursor, id string) {
+	t.epoch, t.base, t.baseID = at.Epoch, at.Seq, id
+	t.events, t.bytes = nil, 0
+	for _, r := range t.rooms {
+		r.seqs, r.off = nil, at.Seq
 	}
 }
 
@@ -122,7 +146,7 @@ func (t *tail) evict() {
 	t.events[0] = nil
 	t.events = t.events[1:]
 	t.bytes -= len(e.JSON)
-	t.base = e.Seq
+	t.base, t.baseID = e.Seq, e.ID
 	if r := t.rooms[e.JobID]; r != nil && e.JobID != "" && len(r.seqs) > 0 && r.seqs[0] == e.Seq {
 		r.seqs = r.seqs[1:]
 		r.off = e.Seq
