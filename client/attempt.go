@@ -68,7 +68,7 @@ var (
 	errReturned = errors.New("the handler has returned")
 )
 
-func newAttempt(ctx context.Context, cancel context.CancelCauseFunc, s *shift, c *claimed, log *slog.Logger) *Attempt {
+func newAttempt(ctx context.Context, cancel context.CancelCauseFunc, s *workerRun, c *claimed, log *slog.Logger) *Attempt {
 	a := &Attempt{
 		Job: c.Job, c: s.Client, id: c.Job.ID, token: c.Lease.Token, timeout: c.Job.Timeout, ttl: s.Lease, log: log,
 		ctx: ctx, cancel: cancel, confirmed: c.at,

@@ -37,9 +37,9 @@ const (
 )
 
 // run runs one claimed job to its end and reports it.
-func (s *shift) run(c *claimed) {
+func (s *workerRun) run(c *claimed) {
 	j := c.Job
-	log := s.Log.With("job", j.ID, "attempt", j.Attempt)
+	log := s.Log.With("jobId", j.ID, "attempt", j.Attempt)
 	log.Info("job begins")
 	ctx, done := context.WithTimeoutCause(s.handlers, j.Timeout, ErrTimeout)
 	defer done()
@@ -60,10 +60,10 @@ func (s *shift) run(c *claimed) {
 }
 
 // handle calls the handler; a panic of it fails this one attempt.
-func (s *shift) handle(ctx context.Context, a *Attempt) (result any, err error) {
+func (s *workerRun) handle(ctx context.Context, a *Attempt) (result any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.Log.Error("the handler panicked", "job", a.id, "panic", p, "stack", string(debug.Stack()))
+			s.Log.Error("the handler panicked", "jobId", a.id, "panic", p, "stack", string(debug.Stack()))
 			err = &JobError{Class: classPanic, Err: fmt.Errorf("the handler panicked: %v", p)}
 		}
 	}()

@@ -98,14 +98,14 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	s := &shift{Worker: w, handlers: handlers, slots: make(chan struct{}, w.Concurrency)}
+	s := &workerRun{Worker: w, handlers: handlers, slots: make(chan struct{}, w.Concurrency)}
 	err := s.takeJobs(ctx)
 	s.drain(cancel)
 	return wrap("claim jobs", err)
 }
 
-// shift is one Run.
-type shift struct {
+// workerRun is one Run.
+type workerRun struct {
 	Worker
 	handlers context.Context // of all handlers
 	slots    chan struct{}   // holds one item for each job at hand; sent by takeJobs, received by whoever gives a slot back
@@ -114,7 +114,7 @@ type shift struct {
 
 // takeJobs claims jobs and starts them until ctx ends (nil) or the server
 // refuses.
-func (s *shift) takeJobs(ctx context.Context) error {
+func (s *workerRun) takeJobs(ctx context.Context) error {
 	lull := newPatience(Forever)
 	for {
 		free := s.take(ctx)
@@ -149,7 +149,7 @@ func (s *shift) takeJobs(ctx context.Context) error {
 }
 
 // take waits for a free slot and returns how many it took, 0 once ctx has ended.
-func (s *shift) take(ctx context.Context) int {
+func (s *workerRun) take(ctx context.Context) int {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -186,7 +186,7 @@ func (c *claimed) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &beside)
 }
 
-func (s *shift) claim(ctx context.Context, most int) ([]*claimed, error) {
+func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 	body, err := json.Marshal(struct {
 		Queues  []string `json:"queues"`
 		Max     int      `json:"max"`
@@ -218,7 +218,7 @@ func (s *shift) claim(ctx context.Context, most int) ([]*claimed, error) {
 
 // drain waits for the handlers, at first as long as Grace, then after telling
 // them to stop.
-func (s *shift) drain(cancel context.CancelCauseFunc) {
+func (s *workerRun) drain(cancel context.CancelCauseFunc) {
 	timer := time.AfterFunc(max(s.Grace, 0), func() { cancel(ErrStopped) })
 	defer timer.Stop()
 	s.running.Wait()

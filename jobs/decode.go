@@ -78,7 +78,7 @@ func Member(object json.RawMessage, name string) json.RawMessage {
 	for first := true; ; first = false {
 		found, more, err := c.member(first)
 		start := c.i
-		if err != nil || !more || c.skim() != nil {
+		if err != nil || !more || c.scan() != nil {
 			return nil
 		}
 		if string(found) == name {
@@ -227,7 +227,7 @@ func (d *decoder) decode(v reflect.Value, at string, depth int) error {
 // pass reads a value that nobody wants.
 func (d *decoder) pass(depth int) error {
 	if d.lenient {
-		return d.skim()
+		return d.scan()
 	}
 	return d.value(depth)
 }

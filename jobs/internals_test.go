@@ -320,7 +320,7 @@ func TestRunnersAreSharedOut(t *testing.T) {
 					t.Fatalf("%d of %d runners are left", sum, total)
 				}
 				for _, p := range places {
-					if r.free > 0 && r.held[p.client] < share && !r.hungry {
+					if r.free > 0 && r.held[p.client] < share && !r.claimWaits {
 						t.Fatalf("%s waits though %d runners are free", p.client, r.free)
 					}
 				}

@@ -39,8 +39,8 @@ func (p *Processor) pause(action json.RawMessage) (time.Duration, any, bool) {
 	return d, result, ok && d > parkedAfter
 }
 
-// lot counts what is parked.
-type lot struct {
+// parking counts what is parked.
+type parking struct {
 	mu       sync.Mutex // guards what follows
 	all      load
 	byClient map[string]load
@@ -50,36 +50,36 @@ type load struct{ attempts, bytes int }
 
 func (l load) plus(attempts, size int) load { return load{l.attempts + attempts, l.bytes + size} }
 
-// enter takes an attempt of so many bytes in unless the lot is full.
-func (l *lot) enter(client string, size int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all, own := l.all.plus(1, size), l.byClient[client].plus(1, size)
+// enter takes an attempt of so many bytes in unless there is no room.
+func (p *parking) enter(client string, size int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all, own := p.all.plus(1, size), p.byClient[client].plus(1, size)
 	if all.attempts > maxParked || all.bytes > maxParkedBytes ||
 		own.attempts > maxParkedPerClient || own.bytes > maxParkedBytesPerClient {
 		return false
 	}
-	if l.byClient == nil {
-		l.byClient = make(map[string]load)
+	if p.byClient == nil {
+		p.byClient = make(map[string]load)
 	}
-	l.all, l.byClient[client] = all, own
+	p.all, p.byClient[client] = all, own
 	return true
 }
 
-func (l *lot) leave(client string, size int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = l.all.plus(-1, -size)
-	own := l.byClient[client].plus(-1, -size)
-	if l.byClient[client] = own; own.attempts == 0 {
-		delete(l.byClient, client)
+func (p *parking) leave(client string, size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = p.all.plus(-1, -size)
+	own := p.byClient[client].plus(-1, -size)
+	if p.byClient[client] = own; own.attempts == 0 {
+		delete(p.byClient, client)
 	}
 }
 
-func (l *lot) parked() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.attempts
+func (p *parking) parked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all.attempts
 }
 
 // park gives the attempt's runner to others, and keeps of the attempt only what
@@ -90,7 +90,7 @@ func (a *attempt) park(s *steps) bool {
 	}
 	rest, size := s.rest(a.room())
 	size += parkedArtifactBytes * a.artifacts()
-	if !a.p.lot.enter(a.l.Lease.Client, size) {
+	if !a.p.parking.enter(a.l.Lease.Client, size) {
 		return false
 	}
 	*s = rest
@@ -113,21 +113,21 @@ func (a *attempt) unpark(ctx context.Context) error {
 		a.p.runners.leave(place)
 		return err
 	}
-	a.leaveLot()
+	a.endParking()
 	a.startRenewing()
 	return nil
 }
 
-// leaveLot ends the parking.
-func (a *attempt) leaveLot() {
+// endParking ends the parking.
+func (a *attempt) endParking() {
 	a.parked = false
-	a.p.lot.leave(a.l.Lease.Client, a.parkedBytes)
+	a.p.parking.leave(a.l.Lease.Client, a.parkedBytes)
 }
 
 // leave gives back whatever the attempt has of the processor's.
 func (a *attempt) leave() {
 	if a.parked {
-		a.leaveLot()
+		a.endParking()
 		return
 	}
 	a.p.runners.release(a.l.Lease.Client)

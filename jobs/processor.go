@@ -59,7 +59,7 @@ type Processor struct {
 
 	ages      Ages
 	runners   *runners
-	lot       lot
+	parking   parking
 	abandoned chan struct{} // one token per action that outlives its attempt
 	unsettled atomic.Int64  // interrupted attempts whose end the store did not take
 	stopOnce  sync.Once
@@ -129,7 +129,7 @@ func (p *Processor) Start() {
 // Stats returns what the processor is doing.
 func (p *Processor) Stats() Stats {
 	s := p.svc.Stats()
-	s.Abandoned, s.Parked = len(p.abandoned), p.lot.parked()
+	s.Abandoned, s.Parked = len(p.abandoned), p.parking.parked()
 	return s
 }
 

@@ -10,18 +10,18 @@ import (
 // holds at most share of them. When both kinds wait they take turns, and so do
 // the clients whose attempts wait.
 type runners struct {
-	share  int
-	roused chan struct{} // capacity one: a runner may be free for a new job; never closed
-	relief func()        // a client that held its share holds less; must not block
+	share        int
+	claimWake    chan struct{} // capacity one: a runner may be free for a new job; never closed
+	onBelowShare func()        // a client that held its share holds less; must not block
 
-	mu       sync.Mutex     // guards what follows
-	free     int            // neither held nor taken by the claim loop
-	held     map[string]int // by client
-	claiming bool           // the claim loop has taken some, and nobody knows yet for whom
-	hungry   bool           // the claim loop waits for one
-	claimNow bool           // it is the claim loop's turn
-	waiting  map[string][]*place
-	turn     []string // the clients in waiting, the next one first
+	mu         sync.Mutex     // guards what follows
+	free       int            // neither held nor taken by the claim loop
+	held       map[string]int // by client
+	claiming   bool           // the claim loop has taken some, and nobody knows yet for whom
+	claimWaits bool           // the claim loop waits for one
+	claimNow   bool           // it is the claim loop's turn
+	waiting    map[string][]*place
+	turn       []string // the clients in waiting, the next one first
 }
 
 // place is an attempt's turn to get a runner again.
@@ -30,9 +30,9 @@ type place struct {
 	ready  chan struct{} // closed once the runner is its own
 }
 
-func newRunners(n, share int, relief func()) *runners {
+func newRunners(n, share int, onBelowShare func()) *runners {
 	return &runners{
-		share: min(share, n), roused: make(chan struct{}, 1), relief: relief,
+		share: min(share, n), claimWake: make(chan struct{}, 1), onBelowShare: onBelowShare,
 		free: n, held: make(map[string]int), waiting: make(map[string][]*place),
 	}
 }
@@ -44,21 +44,21 @@ func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]
 		select {
 		case <-stop: // even if runners are free
 			r.mu.Lock()
-			r.hungry = false
+			r.claimWaits = false
 			r.deal()
 			r.mu.Unlock()
 			return 0, nil
 		default:
 		}
 		r.mu.Lock()
-		r.hungry = true
+		r.claimWaits = true
 		r.deal()
 		if n = min(r.free, limit); n > 0 {
 			if r.next() >= 0 {
 				n = 1 // those who wait have the next turn
 			}
 			r.free -= n
-			r.hungry, r.claiming, r.claimNow = false, true, false
+			r.claimWaits, r.claiming, r.claimNow = false, true, false
 			held = maps.Clone(r.held)
 		}
 		r.mu.Unlock()
@@ -67,7 +67,7 @@ func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]
 		}
 		select {
 		case <-stop:
-		case <-r.roused:
+		case <-r.claimWake:
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (r *runners) release(client string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.held[client] == r.share {
-		r.relief()
+		r.onBelowShare()
 	}
 	if r.held[client]--; r.held[client] == 0 {
 		delete(r.held, client)
@@ -156,7 +156,7 @@ func (r *runners) next() int {
 // any is left for it. While a claim is under way nobody knows who holds how
 // many, so its end deals. It is called with mu held.
 func (r *runners) deal() {
-	for r.free > 0 && !r.claiming && (!r.hungry || !r.claimNow) {
+	for r.free > 0 && !r.claiming && (!r.claimWaits || !r.claimNow) {
 		i := r.next()
 		if i < 0 {
 			break
@@ -175,6 +175,6 @@ func (r *runners) deal() {
 		close(first.ready)
 	}
 	if r.free > 0 {
-		signal(r.roused)
+		signal(r.claimWake)
 	}
 }

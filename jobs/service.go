@@ -79,7 +79,7 @@ type Service struct {
 	expiries *deadline // next ExpireJobs
 	expired  atomic.Int64
 	runs     runs
-	pace     pace
+	throttle throttle
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by StopClaims
@@ -114,10 +114,10 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
 	weight := weigh(1, len(spec.Actions)+len(spec.Payload)+len(spec.Metadata))
-	if err := s.pace.enter(ctx, client, weight); err != nil {
+	if err := s.throttle.enter(ctx, client, weight); err != nil {
 		return Job{}, false, err
 	}
-	defer s.pace.leave(client, weight)
+	defer s.throttle.leave(client, weight)
 	j, replayed, err = s.store.Submit(ctx, client, id.String(), spec, idem)
 	return j, replayed, s.made(j, replayed, err, func() { s.ready.notify(SourceIn(client, spec.Queue)) })
 }
@@ -133,10 +133,10 @@ func (s *Service) Retry(ctx context.Context, client, of string, idem Idempotency
 		notify = func() { s.ready.notify(sourceOf(old)) }
 		weight = weigh(1, len(old.Actions)+len(old.Payload)+len(old.Metadata))
 	}
-	if err := s.pace.enter(ctx, client, weight); err != nil {
+	if err := s.throttle.enter(ctx, client, weight); err != nil {
 		return Job{}, false, err
 	}
-	defer s.pace.leave(client, weight)
+	defer s.throttle.leave(client, weight)
 	j, replayed, err = s.store.Retry(ctx, client, of, id.String(), idem)
 	return j, replayed, s.made(j, replayed, err, notify)
 }

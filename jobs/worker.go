@@ -107,10 +107,10 @@ func (s *Service) Progress(ctx context.Context, l Lease, reports []Report) (Rene
 		size += len(b.Data)
 	}
 	weight := weigh(len(bodies), size)
-	if err := s.pace.enter(ctx, l.Client, weight); err != nil {
+	if err := s.throttle.enter(ctx, l.Client, weight); err != nil {
 		return Renewed{}, err
 	}
-	defer s.pace.leave(l.Client, weight)
+	defer s.throttle.leave(l.Client, weight)
 	return renewed(func() (Receipt, error) { return s.store.Append(ctx, l, bodies) })
 }
 
@@ -205,10 +205,10 @@ func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage)
 		return Job{}, err
 	}
 	weight := weigh(1, len(result))
-	if err := s.pace.enter(ctx, l.Client, weight); err != nil {
+	if err := s.throttle.enter(ctx, l.Client, weight); err != nil {
 		return Job{}, err
 	}
-	defer s.pace.leave(l.Client, weight)
+	defer s.throttle.leave(l.Client, weight)
 	return s.store.Complete(ctx, l, result)
 }
 

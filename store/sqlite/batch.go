@@ -129,7 +129,7 @@ func (st *state) apply(b *batch) {
 	st.storage.files += b.files
 }
 
-// batch is one transaction: its session, and what state becomes if it commits.
+// batch is one transaction: its connection, and what state becomes if it commits.
 type batch struct {
 	*conn
 	alone   bool // one command makes the batch

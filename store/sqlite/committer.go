@@ -31,7 +31,7 @@ type command struct {
 }
 
 // committer executes commands, many in one transaction. Its goroutine alone
-// uses the writer session and the state; only it publishes.
+// uses the writing connection and the state; only it publishes.
 type committer struct {
 	queue   chan *command // sent to by callers; never closed
 	closing chan struct{} // closed by Store.Close

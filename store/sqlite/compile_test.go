@@ -59,7 +59,7 @@ func TestStatementsStayCompiled(t *testing.T) {
 	}
 }
 
-// watch counts what the authorizer of a session is asked.
+// watch counts what the authorizer of a connection is asked.
 func watch(t *testing.T, db *conn, asked *atomic.Int64) {
 	t.Helper()
 	err := db.raw.Raw(func(c any) error {

@@ -77,7 +77,7 @@ func newSession(ctx context.Context, db *sql.DB, base string) (*conn, error) {
 	return &conn{raw: raw, base: base, stmts: make(map[string]*sql.Stmt)}, nil
 }
 
-// renewed makes a new session in the place of old, whose connection ends. On an error
+// renewed makes a new connection in the place of old, which ends. On an error
 // old stays as it is.
 func renewed(db *sql.DB, old *conn) (*conn, error) {
 	fresh, err := newSession(context.Background(), db, old.base)

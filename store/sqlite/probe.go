@@ -67,7 +67,7 @@ func (h *health) storageError(err error) error {
 	return err
 }
 
-// corrupt reports whether SQLite read what no database holds. A session that met it
+// corrupt reports whether SQLite read what no database holds. A connection that met it
 // in a transaction does not write any more.
 func corrupt(err error) bool {
 	var se sqlite3.Error

@@ -62,7 +62,7 @@ func readOnce[T any](ctx context.Context, s *Store, fn func(*conn) (T, error)) (
 	return value, nil
 }
 
-// takeIdle takes the session that was used last; one is there for whoever may read.
+// takeIdle takes the connection that was used last; one is there for whoever may read.
 func (s *Store) takeIdle() *conn {
 	s.idleMu.Lock()
 	defer s.idleMu.Unlock()

@@ -72,7 +72,7 @@ type Store struct {
 	attending sync.WaitGroup                             // attend, if serving
 
 	idleMu sync.Mutex
-	idle   []*conn // read-only sessions; the last one was used last, so its cache is warm
+	idle   []*conn // read-only connections; the last one was used last, so its cache is warm
 
 	closeOnce sync.Once
 	closeErr  error // written inside closeOnce
@@ -142,7 +142,7 @@ func (s *Store) begin(ctx context.Context, dir string, secret []byte) error {
 	}
 }
 
-// connect opens all sessions and reads the state. The writer comes first: a
+// connect opens all connections and reads the state. The writer comes first: a
 // read-only connection cannot make the files that WAL needs.
 func (s *Store) connect(ctx context.Context, dir string) error {
 	s.writerDB = sql.OpenDB(writerConnector(dir))

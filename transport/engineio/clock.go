@@ -18,7 +18,7 @@ type clock struct {
 
 func newClock() *clock {
 	c := &clock{began: time.Now()}
-	c.timer = time.AfterFunc(time.Hour, c.ring)
+	c.timer = time.AfterFunc(time.Hour, c.fire)
 	c.timer.Stop()
 	return c
 }
@@ -59,8 +59,8 @@ func (c *clock) wind() {
 	c.timer.Reset(max(c.due[0].when-c.now(), 0))
 }
 
-// ring calls those whose time has come, each by itself: none waits for another.
-func (c *clock) ring() {
+// fire calls those whose time has come, each by itself: none waits for another.
+func (c *clock) fire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for now := c.now(); len(c.due) > 0 && c.due[0].when <= now; {

@@ -31,9 +31,9 @@ type half struct {
 
 // conn is the application of one session.
 type conn struct {
-	srv     *Server
-	session *engineio.Session
-	visit   any
+	srv       *Server
+	session   *engineio.Session
+	handshake any
 
 	half *half // a packet whose attachments are still to come; of Receive
 	main bool  // it has joined the main namespace of Options.Main; of Receive
@@ -345,6 +345,6 @@ func (c *conn) Closed(cause error) {
 		s.close(cause)
 	}
 	if c.srv.opt.Released != nil {
-		c.srv.opt.Released(c.visit)
+		c.srv.opt.Released(c.handshake)
 	}
 }

@@ -78,11 +78,11 @@ func (e *Event) Binary() bool { return len(e.attachments) > 0 }
 type Options struct {
 	Namespaces map[string]Namespace // by name, which begins with a slash
 	// Admit is asked at each handshake, before anything else. What it returns is
-	// kept for Socket.Visit; its error refuses the handshake. end ends the session,
+	// kept for Socket.Handshake; its error refuses the handshake. end ends the session,
 	// soon; it never blocks.
-	Admit func(c *fiber.Ctx, end func(error)) (visit any, err error)
+	Admit func(c *fiber.Ctx, end func(error)) (handshake any, err error)
 	// Released is called when a session that was admitted is over.
-	Released       func(visit any)
+	Released       func(handshake any)
 	ConnectTimeout time.Duration // longest time in none of the namespaces; default 45 s
 	// Main lets everybody join the main namespace, where nothing is said and nothing
 	// heard: some clients always join it. It is none of Namespaces then, and being in it
@@ -119,11 +119,11 @@ func New(o Options) *Server {
 func (srv *Server) Open(c *fiber.Ctx, session *engineio.Session) (engineio.Application, error) {
 	conn := &conn{srv: srv, session: session, deadline: srv.deadline()}
 	if srv.opt.Admit != nil {
-		visit, err := srv.opt.Admit(c, session.Fail)
+		handshake, err := srv.opt.Admit(c, session.Fail)
 		if err != nil {
 			return nil, err
 		}
-		conn.visit = visit
+		conn.handshake = handshake
 	}
 	session.TickAt(srv.at(conn.deadline))
 	return conn, nil

@@ -31,8 +31,8 @@ type Socket struct {
 // ID is the public id of the socket.
 func (s *Socket) ID() string { return s.id }
 
-// Visit is what Options.Admit returned for the connection.
-func (s *Socket) Visit() any { return s.conn.visit }
+// Handshake is what Options.Admit returned for the connection.
+func (s *Socket) Handshake() any { return s.conn.handshake }
 
 // Session sets the secret with which the peer may ask, in a later CONNECT, to go
 // on where it was. It is called during Connect.

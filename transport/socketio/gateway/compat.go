@@ -44,22 +44,22 @@ func nestCredentials(payload json.RawMessage) (c credentials) {
 // nestSecret notes the first credential of a request in the gateway's order: `apiKey` in
 // the query, Bearer, `x-api-key`. The others are not looked at. `token` in the query,
 // which that gateway did not know, comes after those of CONNECT.
-func (v *visit) nestSecret(c *fiber.Ctx) {
-	if v.secret = transport.FirstCredential(c); v.secret == "" {
-		v.secret, v.last = transport.Secret(strings.Clone(c.Query("token"))), true
+func (h *handshake) nestSecret(c *fiber.Ctx) {
+	if h.secret = transport.FirstCredential(c); h.secret == "" {
+		h.secret, h.last = transport.Secret(strings.Clone(c.Query("token"))), true
 	}
 }
 
 // nestCredential returns the first key or token in the gateway's order.
-func (v *visit) nestCredential(c credentials) string {
+func (h *handshake) nestCredential(c credentials) string {
 	auth := transport.Secret(c.Token)
 	if auth == "" {
 		auth = transport.Secret(c.APIKey)
 	}
-	if v.secret == "" || v.last && auth != "" {
+	if h.secret == "" || h.last && auth != "" {
 		return auth
 	}
-	return v.secret
+	return h.secret
 }
 
 // nestRefusal lets the peer in, says what is wrong and sends it out again, after which

@@ -126,8 +126,8 @@ type frame struct {
 	offset bool // the offset goes with it
 }
 
-// greet queues the first event, in front of what a resumption has to say.
-func (n *conn) greet() {
+// queueConnected queues the first event, in front of what a resumption has to say.
+func (n *conn) queueConnected() {
 	f := transport.ConnectedFrame(n.socket.ID(), n.who.ClientID, n.opened, n.g.opt.PingInterval)
 	n.control = append(answers(nil, f, true), n.control...)
 	n.socket.TickAt(n.opened.Add(n.g.opt.PingInterval))

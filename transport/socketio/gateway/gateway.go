@@ -117,7 +117,7 @@ func (g *Gateway) keep(ctx context.Context) {
 	t := time.NewTicker(touchEvery)
 	defer t.Stop()
 	for {
-		g.tidy(ctx)
+		g.sweep(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -126,7 +126,7 @@ func (g *Gateway) keep(ctx context.Context) {
 	}
 }
 
-func (g *Gateway) tidy(ctx context.Context) {
+func (g *Gateway) sweep(ctx context.Context) {
 	g.mu.Lock()
 	ids := slices.Collect(maps.Keys(g.live))
 	g.mu.Unlock()
@@ -150,8 +150,8 @@ func (g *Gateway) tidy(ctx context.Context) {
 	}
 }
 
-// visit is what is known of a connection before it joins.
-type visit struct {
+// handshake is what is known of a connection before it joins.
+type handshake struct {
 	secret  string // of the request; empty: none
 	err     error  // two different ones, or a malformed one
 	addr    netip.Addr
@@ -171,20 +171,20 @@ func (g *Gateway) Admit(c *fiber.Ctx, end func(error)) (any, error) {
 	if err := g.opt.Door.Admit(); err != nil {
 		return nil, err
 	}
-	v := &visit{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
+	h := &handshake{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
 	if g.opt.NestJS {
-		v.nestSecret(c)
+		h.nestSecret(c)
 	} else {
-		v.secret, v.err = transport.Credential(c)
+		h.secret, h.err = transport.Credential(c)
 	}
-	v.stranger = g.strangers.Take(g.opt.Door.Sharer(c), 1, func() { end(errCrowded) })
-	return v, nil
+	h.stranger = g.strangers.Take(g.opt.Door.Sharer(c), 1, func() { end(errCrowded) })
+	return h, nil
 }
 
 // Released belongs into socketio.Options.
 func (g *Gateway) Released(v any) {
-	if v, ok := v.(*visit); ok {
-		v.stranger.Release()
+	if h, ok := v.(*handshake); ok {
+		h.stranger.Release()
 	}
 }
 
@@ -198,11 +198,11 @@ type credentials struct {
 }
 
 // credential returns the one key or token among those of CONNECT and of the request.
-func (v *visit) credential(c credentials) (string, error) {
-	if v.err != nil {
-		return "", v.err
+func (h *handshake) credential(c credentials) (string, error) {
+	if h.err != nil {
+		return "", h.err
 	}
-	found := v.secret
+	found := h.secret
 	for _, s := range []string{c.Token, c.APIKey} {
 		s = transport.Secret(s)
 		switch {
@@ -217,42 +217,42 @@ func (v *visit) credential(c credentials) (string, error) {
 }
 
 // credentials reads the payload of CONNECT, and says which key or token counts.
-func (g *Gateway) credentials(v *visit, payload json.RawMessage) (c credentials, secret string, err error) {
+func (g *Gateway) credentials(h *handshake, payload json.RawMessage) (c credentials, secret string, err error) {
 	if g.opt.NestJS {
 		c = nestCredentials(payload)
-		return c, v.nestCredential(c), nil
+		return c, h.nestCredential(c), nil
 	}
 	if payload != nil && jobs.DecodeKnown(payload, &c) != nil {
 		return c, "", transport.Refuse(transport.Malformed, "auth is {token?, apiKey?}, both strings.")
 	}
-	secret, err = v.credential(c)
+	secret, err = h.credential(c)
 	return c, secret, err
 }
 
 // Connect implements socketio.Namespace.
 func (g *Gateway) Connect(s *socketio.Socket, payload json.RawMessage) (socketio.Peer, error) {
-	v, ok := s.Visit().(*visit)
+	h, ok := s.Handshake().(*handshake)
 	if !ok {
-		return nil, errors.New("no visit")
+		return nil, errors.New("the connection has no handshake")
 	}
-	p, err := g.connect(s, v, payload)
+	p, err := g.connect(s, h, payload)
 	if err != nil {
-		return nil, g.refusal(err, v)
+		return nil, g.refusal(err, h)
 	}
-	if !v.known {
-		v.known = true
+	if !h.known {
+		h.known = true
 		s.LetIn()
-		v.stranger.Release()
+		h.stranger.Release()
 	}
 	return p, nil
 }
 
-func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage) (*conn, error) {
-	c, secret, err := g.credentials(v, payload)
+func (g *Gateway) connect(s *socketio.Socket, h *handshake, payload json.RawMessage) (*conn, error) {
+	c, secret, err := g.credentials(h, payload)
 	if err != nil {
 		return nil, err
 	}
-	by, err := g.opt.Door.Login(secret, v.addr, auth.Watch)
+	by, err := g.opt.Door.Login(secret, h.addr, auth.Watch)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +261,7 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	n := &conn{g: g, socket: s, who: by.Identity, request: v.request, opened: time.Now()}
+	n := &conn{g: g, socket: s, who: by.Identity, request: h.request, opened: time.Now()}
 	n.sub = g.opt.Hub.Subscribe(by.ClientID, s.Wake)
 	p, err := n.begin(ctx, c, by)
 	if err != nil {
@@ -272,22 +272,22 @@ func (g *Gateway) connect(s *socketio.Socket, v *visit, payload json.RawMessage)
 	if g.opt.Offset != OffsetOff {
 		s.Session(p.text(g.opt.Signer, by.ClientID))
 	}
-	n.greet()
+	n.queueConnected()
 	return n, nil
 }
 
 // refusal is what a CONNECT_ERROR says. Its text on the connection limit is that
 // of the old gateway. Trouble of our own is none: it passes, and the client is to
 // come back.
-func (g *Gateway) refusal(err error, v *visit) error {
+func (g *Gateway) refusal(err error, h *handshake) error {
 	p := transport.FromError(err)
 	if p.Status >= fiber.StatusInternalServerError {
 		if p.Code != transport.Draining {
-			g.opt.Log.Warn("connect failed", "requestId", v.request, "transport", kind, "code", p.Code, "error", err)
+			g.opt.Log.Warn("connect failed", "requestId", h.request, "transport", kind, "code", p.Code, "error", err)
 		}
 		return err
 	}
-	p.Instance = v.request
+	p.Instance = h.request
 	message := p.Detail
 	if p.Code == transport.ConnectionLimit {
 		message = "Maximum connections exceeded"

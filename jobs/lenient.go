@@ -11,7 +11,7 @@ import "encoding/json"
 func CheckMessage(b []byte) error {
 	c := checker{b: b, lenient: true}
 	c.space()
-	if err := c.skim(); err != nil {
+	if err := c.scan(); err != nil {
 		return err
 	}
 	return c.end()
@@ -31,15 +31,15 @@ func SplitArray(b []byte) (items []json.RawMessage, ok bool) {
 			return items, true
 		}
 		start := c.i
-		if err != nil || !more || c.skim() != nil {
+		if err != nil || !more || c.scan() != nil {
 			return nil, false
 		}
 		items = append(items, b[start:c.i])
 	}
 }
 
-// skim reads one value. It does not recurse.
-func (c *checker) skim() error {
+// scan reads one value. It does not recurse.
+func (c *checker) scan() error {
 	var few [32]byte
 	open := few[:0] // the brackets that close what is open
 	for {
