@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -260,71 +262,104 @@ func TestRunnersAreNotTakenAfterTheStop(t *testing.T) {
 // client holds more than its share.
 func TestRunnersAreSharedOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		total := rapid.IntRange(1, 9).Draw(t, "runners")
-		share := rapid.IntRange(1, total).Draw(t, "share")
-		r := newRunners(total, share, func() {})
-		held := map[string]int{} // by those that may give one back
-		var places []*place
-		client := rapid.SampledFrom([]string{"a", "b", "c"})
-		t.Repeat(map[string]func(*rapid.T){
-			"claim": func(t *rapid.T) {
-				if r.free == 0 || (r.next() >= 0 && !r.claimNow) {
-					t.Skip("it would wait") // rapid tries another action
-				}
-				n, seen := r.take(nil, MaxClaim)
-				var got []Claimed
-				for range rapid.IntRange(0, n).Draw(t, "found") {
-					if c := client.Draw(t, "client"); seen[c] < share {
-						seen[c]++
-						held[c]++
-						got = append(got, Claimed{Leased: Leased{Lease: Lease{Client: c}}})
-					}
-				}
-				r.gave(n, got)
-			},
-			"release": func(t *rapid.T) {
-				c := client.Draw(t, "client")
-				if held[c] == 0 {
-					t.Skip("it holds none") // rapid tries another action
-				}
-				held[c]--
-				r.release(c)
-			},
-			"queue": func(t *rapid.T) { places = append(places, r.queue(client.Draw(t, "client"))) },
-			"leave": func(t *rapid.T) {
-				if len(places) == 0 {
-					t.Skip("nobody waits") // rapid tries another action
-				}
-				i := rapid.IntRange(0, len(places)-1).Draw(t, "place")
-				r.leave(places[i])
-				places = append(places[:i:i], places[i+1:]...)
-			},
-			"": func(t *rapid.T) {
-				waiting := places[:0:0]
-				for _, p := range places {
-					select {
-					case <-p.ready:
-						held[p.client]++
-					default:
-						waiting = append(waiting, p)
-					}
-				}
-				places = waiting
-				sum := r.free
-				for c, n := range r.held {
-					if sum += n; n > share || n != held[c] {
-						t.Fatalf("%s holds %d, should be %d, share %d", c, n, held[c], share)
-					}
-				}
-				if sum != total {
-					t.Fatalf("%d of %d runners are left", sum, total)
-				}
-				for _, p := range places {
-					if r.free > 0 && r.held[p.client] < share && !r.claimWaits {
-						t.Fatalf("%s waits though %d runners are free", p.client, r.free)
-					}
-				}
-			},
-		})
+		m := &runnersModel{total: rapid.IntRange(1, 9).Draw(t, "runners"), held: map[string]int{}}
+		m.share = rapid.IntRange(1, m.total).Draw(t, "share")
+		m.r = newRunners(m.total, m.share, func() {})
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			rapid.SampledFrom(m.possible()).Draw(t, "step").do(m, t)
+			m.check(t)
+		}
 	})
+}
+
+// runnersModel is what runners should have given out.
+type runnersModel struct {
+	r            *runners
+	total, share int
+	held         map[string]int // by those that may give one back; none is zero
+	places       []*place       // that wait
+}
+
+// runnersStep is something that may happen to runners.
+type runnersStep struct {
+	name string
+	do   func(m *runnersModel, t *rapid.T)
+}
+
+// String is what rapid prints of a step.
+func (s runnersStep) String() string { return s.name }
+
+// possible returns the steps that can be taken now: a claim that would wait cannot.
+func (m *runnersModel) possible() []runnersStep {
+	steps := []runnersStep{{"queue", (*runnersModel).queue}}
+	if m.r.free > 0 && (m.r.next() < 0 || m.r.claimNow) {
+		steps = append(steps, runnersStep{"claim", (*runnersModel).claim})
+	}
+	if len(m.held) > 0 {
+		steps = append(steps, runnersStep{"release", (*runnersModel).release})
+	}
+	if len(m.places) > 0 {
+		steps = append(steps, runnersStep{"leave", (*runnersModel).leave})
+	}
+	return steps
+}
+
+func drawClient(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "client")
+}
+
+func (m *runnersModel) queue(t *rapid.T) { m.places = append(m.places, m.r.queue(drawClient(t))) }
+
+func (m *runnersModel) claim(t *rapid.T) {
+	n, seen := m.r.take(nil, MaxClaim)
+	var got []Claimed
+	for range rapid.IntRange(0, n).Draw(t, "found") {
+		if c := drawClient(t); seen[c] < m.share {
+			seen[c]++
+			m.held[c]++
+			got = append(got, Claimed{Leased: Leased{Lease: Lease{Client: c}}})
+		}
+	}
+	m.r.gave(n, got)
+}
+
+func (m *runnersModel) release(t *rapid.T) {
+	c := rapid.SampledFrom(slices.Sorted(maps.Keys(m.held))).Draw(t, "holder")
+	if m.held[c]--; m.held[c] == 0 {
+		delete(m.held, c)
+	}
+	m.r.release(c)
+}
+
+func (m *runnersModel) leave(t *rapid.T) {
+	i := rapid.IntRange(0, len(m.places)-1).Draw(t, "place")
+	m.r.leave(m.places[i])
+	m.places = slices.Delete(m.places, i, i+1)
+}
+
+// check takes notice of who has got a runner, and counts all.
+func (m *runnersModel) check(t *rapid.T) {
+	m.places = slices.DeleteFunc(m.places, func(p *place) bool {
+		select {
+		case <-p.ready:
+			m.held[p.client]++
+			return true
+		default:
+			return false
+		}
+	})
+	sum := m.r.free
+	for c, n := range m.r.held {
+		if sum += n; n > m.share || n != m.held[c] {
+			t.Fatalf("%s holds %d, should be %d, share %d", c, n, m.held[c], m.share)
+		}
+	}
+	if sum != m.total {
+		t.Fatalf("%d of %d runners are left", sum, m.total)
+	}
+	for _, p := range m.places {
+		if m.r.free > 0 && m.r.held[p.client] < m.share && !m.r.claimWaits {
+			t.Fatalf("%s waits though %d runners are free", p.client, m.r.free)
+		}
+	}
 }
