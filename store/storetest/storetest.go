@@ -90,12 +90,14 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionEnds", testSessionEnds}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
-		{"SessionJobs", testSessionJobs}, {"SessionModel", testSessionModel},
+		{"SessionJobs", testSessionJobs},
 		{"JobLimit", testJobLimit}, {"JobLimitEndings", testJobLimitEndings}, {"JobLimitRace", testJobLimitRace},
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
 		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
-		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"KeysBesideServe", testManage}, {"SigningSecret", testSecret}, {"SigningSecretAtOnce", testSecretAtOnce}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble}, {"Model", testModel},
+		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"KeysBesideServe", testManage}, {"SigningSecret", testSecret}, {"SigningSecretAtOnce", testSecretAtOnce}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble},
+		{"Model", testModel((*model).jobCommands)}, {"ArtifactModel", testModel((*model).artifactCommands)},
+		{"SessionModel", testModel((*model).sessionCommands)}, {"KeyModel", testModel((*model).keyCommands)},
 	})
 }
 

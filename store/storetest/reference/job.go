@@ -92,7 +92,10 @@ func (s *Store) Submit(ctx context.Context, client, id string, spec jobs.Spec, i
 			return out, err
 		}
 		j, err := s.submit(client, id, spec, idem)
-		return submitted{job: j.whole()}, err
+		if err != nil {
+			return submitted{}, err
+		}
+		return submitted{job: j.whole()}, nil
 	})
 	return out.job, out.replayed, err
 }
@@ -115,7 +118,10 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 			Actions: old.Actions, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
 			Timeout: time.Duration(old.TimeoutMs) * time.Millisecond, ExpiresIn: old.expiresIn, Priority: old.Priority, RetryOf: of,
 		}, idem)
-		return submitted{job: j.brief()}, err
+		if err != nil {
+			return submitted{}, err
+		}
+		return submitted{job: j.brief()}, nil
 	})
 	return out.job, out.replayed, err
 }
