@@ -1,0 +1,111 @@
+package hub
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jobcast/jobcast/eventlog"
+)
+
+// slowReader takes so long to answer, after it has looked.
+type slowReader struct {
+	eventlog.Reader
+	open time.Duration
+}
+
+func (s *slowReader) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
+	took := s.open // of this call, whatever is set meanwhile
+	o, err := s.Reader.Open(ctx, r, at)
+	time.Sleep(took)
+	return o, err
+}
+
+// TestToldWhileTheStoreIsRead: what is told of while the store is read for what was told
+// before is read as well.
+func TestToldWhileTheStoreIsRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		r := follow(t, x, "a")
+		x.hub.log = &slowReader{x, time.Millisecond}
+		x.hub.Recheck("acme")
+		synctest.Wait() // the store has looked
+		x.commits("a")
+		x.hub.Advance("acme", "e1", 4)
+		time.Sleep(10 * time.Millisecond)
+		equal(t, now(r), "e1-4")
+	})
+}
+
+// TestLossWhileARoomIsRead: a room in the middle of its history begins anew where it is.
+func TestLossWhileARoomIsRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		x.commits("a", "a", "a")
+		r := newReader(x.hub)
+		defer r.sub.Close()
+		join(t, r, "a", Start{})
+		var items []Item
+		for len(items) < 3 {
+			items, _ = r.sub.Next(items, 2, 1<<20)
+			synctest.Wait()
+		}
+		equal(t, items, "started:a@0-0", "e1-1", "e1-3")
+		x.loses(2)
+		x.hub.Publish(x.commits("a"))
+		equal(t, now(r), "started:a@e1-3", "e1-4", "e2-5", "live:a@e2-5")
+	})
+}
+
+// TestLossWithoutARoom: a subscription that has left its rooms does not stay where the
+// log is not any more.
+func TestLossWithoutARoom(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		r := follow(t, x, "")
+		x.hub.Publish(x.commits("a", "a", "a"))
+		equal(t, now(r), "e1-4", "e1-5", "e1-6")
+		r.sub.Leave("")
+		x.loses(4)
+		join(t, r, "a", Start{From: FromNow})
+		equal(t, now(r), "started:a@e1-2", "live:a@e1-2")
+		x.hub.Publish(x.commits("a", "a"))
+		equal(t, now(r), "e2-3", "e2-4")
+	})
+}
+
+// TestJoinWhileJudged: a room whose cursor was judged before the log lost it, and that is
+// joined while the other rooms are judged anew, is judged anew too.
+func TestJoinWhileJudged(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		slow := &slowReader{Reader: x}
+		x.hub.log = slow
+		r := follow(t, x, "a")
+		x.hub.Publish(x.commits("b", "a"))
+		equal(t, now(r), "e1-5")
+
+		slow.open = 3 * time.Millisecond
+		joined := make(chan error)
+		go func() {
+			_, err := r.sub.Join(t.Context(), "b", Start{Cursor: &eventlog.Cursor{Epoch: "e1", Seq: 5}})
+			joined <- err
+		}()
+		synctest.Wait()
+		x.loses(2)
+		slow.open = time.Millisecond
+		x.hub.Recheck("acme")
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		slow.open = 2 * time.Millisecond // the judgement ends after the join
+		r.sub.Next(nil, 1, 1)
+		if err := <-joined; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+		items := now(r)
+		for range 5 {
+			time.Sleep(10 * time.Millisecond)
+			items = append(items, now(r)...)
+		}
+		equal(t, items, "started:b@e1-1", "reset:b@e1-1", "e1-2", "live:b@e1-3",
+			"started:a@0-0", "reset:a@0-0", "e1-1", "e1-3", "live:a@e1-3")
+	})
+}
