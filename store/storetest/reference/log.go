@@ -135,7 +135,8 @@ func (s *Store) Page(_ context.Context, r eventlog.Room, after uint64, maxEvents
 		out := eventlog.Page{HeadID: c.cursor(c.head)}
 		if r.Job != "" {
 			if _, err := s.find(r.Client, r.Job); err != nil {
-				return eventlog.Page{Gone: true}, nil
+				out = eventlog.Page{Gone: true}
+				return out, nil
 			}
 		} else if out.Pruned = c.pruned; after < c.pruned {
 			out.OldestID = c.cursor(c.pruned)
