@@ -11,7 +11,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
-	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
@@ -120,16 +119,9 @@ func (s *sender) Read(p []byte) (n int, err error) {
 // somebody's worker, or fetched from anywhere: it is never let run as a page of
 // this server.
 func (s *server) getArtifact(c *fiber.Ctx) error {
-	p, err := s.Door.Principal(c, auth.Watch)
+	p, id, err := s.watched(c)
 	if err != nil {
 		return err
-	}
-	id, err := jobID(c)
-	if err != nil {
-		return err
-	}
-	if !p.Sees(id) {
-		return jobs.ErrNotFound
 	}
 	name := strings.Clone(c.Params("name"))
 	if !jobs.ValidArtifactName(name) {

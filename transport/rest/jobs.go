@@ -11,17 +11,21 @@ import (
 	"github.com/jobcast/jobcast/transport"
 )
 
+// watched reads who asks for which job, and refuses those who may not see it.
+func (s *server) watched(c *fiber.Ctx) (p auth.Principal, id string, err error) {
+	if p, err = s.Door.Principal(c, auth.Watch); err == nil {
+		id, err = jobID(c)
+	}
+	if err == nil {
+		err = transport.MayWatch(p.Identity, id)
+	}
+	return p, id, err
+}
+
 func (s *server) get(c *fiber.Ctx) error {
-	p, err := s.Door.Principal(c, auth.Watch)
+	p, id, err := s.watched(c)
 	if err != nil {
 		return err
-	}
-	id, err := jobID(c)
-	if err != nil {
-		return err
-	}
-	if !p.Sees(id) {
-		return jobs.ErrNotFound
 	}
 	ctx, cancel := command()
 	defer cancel()
