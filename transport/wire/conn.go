@@ -56,7 +56,7 @@ type Conn struct {
 	reader  readPhase
 	pending pendingPhase
 	watched bool           // parked: the watch tells of all that comes, not once after each arm
-	bounded bool           // bound was called
+	tuned   bool           // setStreamOptions was called
 	cause   error          // why it ends, the first one counts; set: the socket is closed, or is about to be
 	retry   *time.Duration // set by Drain: say goodbye
 
@@ -75,7 +75,7 @@ type Conn struct {
 // drains already, the connection is closed at once.
 func (p *Pool) Add(nc net.Conn, s Stream) *Conn {
 	c := p.adopt(nc, s)
-	c.bound()
+	c.setStreamOptions()
 	p.launch(c)
 	return c
 }
@@ -161,7 +161,7 @@ func (c *Conn) doom(cause error) {
 
 // hangUp closes the socket. What is unsent stays in the kernel for a while.
 func (c *Conn) hangUp() {
-	c.unbound()
+	c.restoreOptions()
 	_ = c.nc.Close()
 }
 
@@ -171,7 +171,7 @@ func (c *Conn) finish(n Next) {
 	c.send = sendFlushed
 	c.mu.Unlock()
 	c.detach(nil)
-	c.unbound()
+	c.restoreOptions()
 	reuse, ahead := n == Reuse && c.reusable(), false
 	if c.parked != nil {
 		c.mu.Lock()

@@ -14,7 +14,7 @@ import (
 
 // A dead peer is found within deadPeer: by unacknowledged data, or on a silent
 // connection by probes that begin after half of it. The kernel does that for the
-// HTTP server's connections, Conn.hear for those of a Pool.
+// HTTP server's connections, Conn.checkPeer for those of a Pool.
 const (
 	deadPeer      = 20 * time.Second
 	probeIdle     = 10 * time.Second
@@ -50,13 +50,13 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return lc.Listen(ctx, "tcp", addr)
 }
 
-// bound sets the socket's options for a connection that has more to send than one
+// setStreamOptions sets the socket's options for a connection that has more to send than one
 // answer that the socket takes at once: a small send buffer, which is only an
 // economy (without it the kernel holds more for a dead peer), and no user timeout.
-func (c *Conn) bound() {
+func (c *Conn) setStreamOptions() {
 	c.mu.Lock()
-	was := c.bounded
-	c.bounded = true
+	was := c.tuned
+	c.tuned = true
 	c.mu.Unlock()
 	if was {
 		return
@@ -67,17 +67,17 @@ func (c *Conn) bound() {
 	c.userTimeout(0)
 }
 
-// unbound gives the connection back the user timeout.
-func (c *Conn) unbound() {
+// restoreOptions gives the connection back the user timeout.
+func (c *Conn) restoreOptions() {
 	c.mu.Lock()
-	was := c.bounded
+	was := c.tuned
 	c.mu.Unlock()
 	if was {
 		c.userTimeout(deadPeer)
 	}
 }
 
-// userTimeout is TCP_USER_TIMEOUT; 0 means none. A bound connection has none,
+// userTimeout is TCP_USER_TIMEOUT; 0 means none. A connection with these options has none,
 // because the kernel does not measure what is needed. It counts from the oldest
 // byte that is unacknowledged, so that a sign of life or an event that follows
 // an unanswered probe starts it anew. And on a window that is mostly shut it
@@ -91,16 +91,16 @@ func (c *Conn) userTimeout(d time.Duration) {
 	}
 }
 
-// ear is what the ticker hears with, allocated once: the call of package unix makes
+// peerInfo is what the ticker asks the kernel with, allocated once: the call of package unix makes
 // a new struct each time.
-type ear struct {
+type peerInfo struct {
 	info unix.TCPInfo // what the function below found
 	err  unix.Errno
 	ask  func(fd uintptr)
 }
 
-func newEar() *ear {
-	e := &ear{}
+func newPeerInfo() *peerInfo {
+	e := &peerInfo{}
 	e.ask = func(fd uintptr) {
 		n := uint32(unsafe.Sizeof(e.info))
 		_, _, e.err = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
@@ -109,11 +109,11 @@ func newEar() *ear {
 	return e
 }
 
-// hear asks the kernel when something last came from the peer, and gives the
+// checkPeer asks the kernel when something last came from the peer, and gives the
 // peer up if that was before limit (as Pool.now) although it was asked since:
 // by data that was sent again, or by two probes. A living peer answers probes, so
 // a connection is looked at about every ten seconds.
-func (c *Conn) hear(e *ear, limit int64) {
+func (c *Conn) checkPeer(e *peerInfo, limit int64) {
 	if c.raw == nil || c.raw.Control(e.ask) != nil || e.err != 0 {
 		return // closed meanwhile, or no TCP
 	}

@@ -226,7 +226,7 @@ func (k *parking) repeat(c *Conn) {
 	k.phase, k.ahead = parkBetween, true
 	c.mu.Unlock()
 	c.detach(nil)
-	c.unbound()
+	c.restoreOptions()
 }
 
 // ask survives a panic of the stream, which ends the connection.

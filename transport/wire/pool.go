@@ -256,7 +256,7 @@ func (p *Pool) tick() {
 	defer t.Stop()
 	var due, doubtful, overdue []*Conn
 	var now time.Time
-	e := newEar()
+	e := newPeerInfo()
 	for {
 		select {
 		case <-p.stop:
@@ -293,7 +293,7 @@ func (p *Pool) tick() {
 			c.Wake()
 		}
 		for _, c := range doubtful {
-			c.hear(e, unheard)
+			c.checkPeer(e, unheard)
 		}
 		for _, c := range overdue {
 			c.retire(unused)

@@ -182,7 +182,7 @@ func (c *Conn) settle(err error, next Next) {
 // workers' group cannot be empty meanwhile.
 func (c *Conn) later(out []byte, next Next) {
 	rest := append([]byte(nil), out...)
-	c.bound()
+	c.setStreamOptions()
 	c.pool.workers.Add(1)
 	go func() {
 		defer c.pool.workers.Done()
