@@ -251,11 +251,11 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	var known *ActionError // what an action says of itself is no refusal of the attempt
 	switch {
 	case errors.Is(cause, errCancelled) || (cause != nil && refused(cause)):
-		a.log.Debug("a running job was stopped", "why", cause)
+		a.log.Debug("a running job was stopped", "cause", cause)
 	case err == nil:
 		a.complete(result)
 	case refused(err) && !errors.As(err, &known):
-		a.log.Debug("a running job was stopped", "why", err)
+		a.log.Debug("a running job was stopped", "cause", err)
 	case errors.Is(cause, errInterrupted):
 		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // settle has logged and counted it
 	case errors.Is(cause, errTimeout):
@@ -297,9 +297,9 @@ func (a *attempt) settle(what string, command func() error) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrLeaseLost):
-		a.log.Debug("a job was taken away before its end was stored", "doing", what)
+		a.log.Debug("a job was taken away before its end was stored", "operation", what)
 	default:
-		a.log.Error("the end of an attempt was not stored", "doing", what, "error", err)
+		a.log.Error("the end of an attempt was not stored", "operation", what, "error", err)
 		if a.p.work.Err() != nil && !errors.As(err, &invalid) {
 			a.p.unsettled.Add(1)
 		}

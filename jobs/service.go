@@ -229,7 +229,7 @@ func (s *Service) claim(ctx context.Context, c Claim) ([]Claimed, error) {
 	}
 	for _, l := range leased {
 		if err := s.Release(context.WithoutCancel(ctx), l); err != nil {
-			s.log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
+			s.log.Warn("a job was not handed back and waits for the end of its lease", "jobId", l.Job.ID, "error", err)
 		}
 	}
 	return nil, context.Cause(ctx)

@@ -86,7 +86,7 @@ func (p *Processor) sweepLoop(what string, due *deadline,
 		case p.sweeping.Err() != nil || errors.Is(err, ErrClosed):
 			return
 		case err != nil:
-			p.log.Warn("a sweep failed", "doing", what, "error", err)
+			p.log.Warn("a sweep failed", "operation", what, "error", err)
 			due.within(sweepRetry)
 			doubt = true
 		default:

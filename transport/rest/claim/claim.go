@@ -110,7 +110,7 @@ func (h *Handler) handBack(claimed []jobs.Claimed) {
 	defer cancel()
 	for _, l := range claimed {
 		if err := h.opt.Jobs.Release(ctx, l.Leased); err != nil {
-			h.opt.Log.Warn("a job claimed for nobody waits for its lease to end", "jobId", l.Job.ID, "error", err)
+			h.opt.Log.Warn("a job was not handed back and waits for the end of its lease", "jobId", l.Job.ID, "error", err)
 		}
 	}
 }
