@@ -126,9 +126,9 @@ func TestMembers(t *testing.T) {
 			A     json.RawMessage `json:"a"`
 			Upper json.RawMessage `json:"A"`
 			B     json.RawMessage `json:"b"`
-			Quote json.RawMessage `json:"c\"d"`
+			Quote json.RawMessage `json:"c\"d"` //nolint:staticcheck // encoding/json takes no such name
 			Empty json.RawMessage `json:""`
-			E     json.RawMessage `json:"é\\"`
+			E     json.RawMessage `json:"é\\"` //nolint:staticcheck // encoding/json takes no such name
 		}
 		known := map[string]*json.RawMessage{
 			"a": &got.A, "A": &got.Upper, "b": &got.B, `c"d`: &got.Quote, "": &got.Empty, `é\`: &got.E,

@@ -164,7 +164,8 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, o SubmitOptions) {
 		}
 		all = append(all, raw...)
 	}
-	s.Actions = append(all, ']')
+	all = append(all, ']')
+	s.Actions = all
 }
 
 func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {

@@ -3,6 +3,7 @@ package reference
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -134,9 +135,8 @@ func (s *Store) Page(_ context.Context, r eventlog.Room, after uint64, maxEvents
 		c := s.tables.clients[r.Client]
 		out := eventlog.Page{HeadID: c.cursor(c.head)}
 		if r.Job != "" {
-			if _, err := s.find(r.Client, r.Job); err != nil {
-				out = eventlog.Page{Gone: true}
-				return out, nil
+			if _, err := s.find(r.Client, r.Job); errors.Is(err, jobs.ErrNotFound) {
+				return eventlog.Page{Gone: true}, nil
 			}
 		} else if out.Pruned = c.pruned; after < c.pruned {
 			out.OldestID = c.cursor(c.pruned)
