@@ -119,7 +119,10 @@ func (h *Hub) outOfOrder(t *tail, e *eventlog.Event, now time.Time, touched []*r
 }
 
 // next reports whether an event is known to be the one after the head.
-func (t *tail) next(e *eventlog.Event) bool { return e.Seq == t.head()+1 && e.Epoch() == t.epoch }
+func (t *tail) next(e *eventlog.Event) bool {
+	n := len(t.epoch)
+	return e.Seq == t.head()+1 && n > 0 && n < len(e.ID) && e.ID[n] == '-' && e.ID[:n] == t.epoch
+}
 
 // has reports whether the tail reaches as far as a place in its epoch.
 func (t *tail) has(at eventlog.Cursor) bool { return at.Epoch == t.epoch && at.Seq <= t.head() }
