@@ -99,7 +99,11 @@ func (s *Subscription) judged(before tailMark, position verdict, rooms []verdict
 	if t == nil || !position.agrees(t, before) {
 		return // it is judged again, if there is anything left to judge
 	}
-	for i := range rooms {
+	for i := range rooms { // each was read after the ones before it
+		before.seq = max(before.seq, position.opened.Head)
+		if i > 0 {
+			before.seq = max(before.seq, rooms[i-1].opened.Head)
+		}
 		if !rooms[i].agrees(t, before) {
 			return
 		}
