@@ -112,6 +112,7 @@ func (s *Subscription) judged(before tailMark, position verdict, rooms []verdict
 	if !stands && position.refusal == nil {
 		s.pos, s.posID = position.opened.Head, position.opened.HeadID
 	}
+	s.astray = position.refusal != nil
 	known := make(map[*member]bool, len(rooms))
 	for _, v := range rooms {
 		known[v.m] = true
@@ -121,7 +122,7 @@ func (s *Subscription) judged(before tailMark, position verdict, rooms []verdict
 	}
 	s.generation = before.generation
 	for _, m := range s.members { // that were placed meanwhile
-		if m.phase >= placed && !known[m] && m.before.generation != before.generation {
+		if m.phase >= placed && !known[m] && (s.astray || m.before.generation != before.generation) {
 			s.generation = 0
 		}
 	}

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,5 +109,77 @@ func TestJoinWhileJudged(t *testing.T) {
 		}
 		equal(t, items, "started:b@e1-1", "reset:b@e1-1", "e1-2", "live:b@e1-3",
 			"started:a@0-0", "reset:a@0-0", "e1-1", "e1-3", "live:a@e1-3")
+	})
+}
+
+// brokenRoom is a store that cannot read what belongs to one room; with no room it is well.
+type brokenRoom struct {
+	eventlog.Reader
+	room atomic.Pointer[string]
+}
+
+var errBroken = errors.New("disk")
+
+func (b *brokenRoom) broken(r eventlog.Room) error {
+	if job := b.room.Load(); job != nil && *job == r.Job {
+		return errBroken
+	}
+	return nil
+}
+
+func (b *brokenRoom) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
+	if err := b.broken(r); err != nil {
+		return eventlog.Opened{}, err
+	}
+	return b.Reader.Open(ctx, r, at)
+}
+
+func (b *brokenRoom) Page(ctx context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
+	if err := b.broken(r); err != nil {
+		return eventlog.Page{}, err
+	}
+	return b.Reader.Page(ctx, r, after, maxEvents, maxBytes)
+}
+
+// TestRefusedAtOnce: a room that cannot be judged is refused before another room goes on
+// behind it, though the log has become shorter than where the room stood.
+func TestRefusedAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		broken := &brokenRoom{Reader: x}
+		x.hub.log = broken
+		r := follow(t, x, "")
+		join(t, r, "b", Start{From: FromNow})
+		x.hub.Publish(x.commits("a", "b"))
+		equal(t, now(r), "started:b@e1-3", "live:b@e1-3", "e1-4", "e1-5")
+		b := "b"
+		broken.room.Store(&b)
+		x.loses(4)
+		x.hub.Publish(x.commits("a"))
+		equal(t, now(r), "started:@e2-2", "reset:@e2-2", "live:@e2-2", "fault:b@")
+		x.hub.Publish(x.commits("b"))
+		equal(t, now(r), "e2-3")
+	})
+}
+
+// TestPositionAfterRefusal: a subscription whose place in the log could not be judged, and
+// whose rooms were all refused, begins with its next room where the log is then.
+func TestPositionAfterRefusal(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		broken := &brokenRoom{Reader: x}
+		x.hub.log = broken
+		r, other := follow(t, x, ""), follow(t, x, "a") // the tail stays
+		x.hub.Publish(x.commits("a", "a", "a", "a"))
+		equal(t, now(r), "e1-4", "e1-5", "e1-6", "e1-7")
+		equal(t, now(other), "e1-4", "e1-5", "e1-6", "e1-7")
+		all := ""
+		broken.room.Store(&all)
+		x.loses(5)
+		x.hub.Publish(x.commits("a"))
+		equal(t, now(r), "fault:@")
+		broken.room.Store(nil)
+		join(t, r, "a", Start{From: FromNow})
+		equal(t, now(r), "started:a@e2-3", "live:a@e2-3")
+		x.hub.Publish(x.commits("a", "b"))
+		equal(t, now(r), "e2-4")
 	})
 }

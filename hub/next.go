@@ -56,13 +56,13 @@ func (s *Subscription) step(items []Item, b *budget) (out []Item, done bool) {
 // live is the place of all rooms, which must neither pass over what the others
 // have yet to get nor lie before the room's own start. If no other room is
 // followed, there is nothing to pass over. A room that is joined with Hold does
-// not wait, because the position stands still for it.
+// not wait, because the position stands still for it, nor does one that is refused.
 func (s *Subscription) replayNext() bool {
 	if len(s.queue) == 0 {
 		return false
 	}
 	m := s.queue[0]
-	if m.hold != notHeld {
+	if m.hold != notHeld || m.refusal != nil {
 		return true
 	}
 	if m.start > s.pos && len(s.liveRooms()) > 0 {

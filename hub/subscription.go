@@ -148,6 +148,8 @@ type Subscription struct {
 	asked    uint64 // pos when the read was asked for
 	fetched  *pageCopy
 
+	astray bool // the store did not say whether the position is in the log, and every room was refused
+
 	// generation is that of the tail in which the position and all placed rooms are known
 	// to stand in the log; 0: in none.
 	generation uint64
@@ -253,11 +255,11 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 	if !slices.Contains(s.members, m) {
 		return Joined{}, ErrClosed // left or closed meanwhile
 	}
-	if s.tail() == nil && (o.Head >= s.pos || s.generation != m.before.generation) {
+	if s.tail() == nil && (o.Head >= s.pos || s.astray || s.generation != m.before.generation) {
 		// The first room, or the first since all were left: what happened
 		// without a room was not followed, and the room's own start decides.
 		// The last room may have ended after the store was asked.
-		s.pos, s.posID = o.Head, o.HeadID
+		s.pos, s.posID, s.astray = o.Head, o.HeadID, false
 	}
 	s.stand(m, sure)
 	j.Position, j.PositionAt = s.posID, s.pos
