@@ -110,7 +110,7 @@ func (s *Subscription) judged(before tailMark, position verdict, rooms []verdict
 	}
 	stands := position.refusal == nil && valid(position.opened)
 	if !stands && position.refusal == nil {
-		s.pos, s.posID = position.opened.Head, position.opened.HeadID
+		s.moveTo(position.opened)
 	}
 	s.astray = position.refusal != nil
 	known := make(map[*member]bool, len(rooms))

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ import (
 // slowReader takes so long to answer, after it has looked.
 type slowReader struct {
 	eventlog.Reader
-	open time.Duration
+	open, page time.Duration
 }
 
 func (s *slowReader) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
@@ -24,12 +25,19 @@ func (s *slowReader) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cur
 	return o, err
 }
 
+func (s *slowReader) Page(ctx context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
+	took := s.page
+	p, err := s.Reader.Page(ctx, r, after, maxEvents, maxBytes)
+	time.Sleep(took)
+	return p, err
+}
+
 // TestToldWhileTheStoreIsRead: what is told of while the store is read for what was told
 // before is read as well.
 func TestToldWhileTheStoreIsRead(t *testing.T) {
 	inWorld(t, func(t *testing.T, x *world) {
 		r := follow(t, x, "a")
-		x.hub.log = &slowReader{x, time.Millisecond}
+		x.hub.log = &slowReader{Reader: x, open: time.Millisecond}
 		x.hub.Recheck("acme")
 		synctest.Wait() // the store has looked
 		x.commits("a")
@@ -181,5 +189,35 @@ func TestPositionAfterRefusal(t *testing.T) {
 		equal(t, now(r), "started:a@e2-3", "live:a@e2-3")
 		x.hub.Publish(x.commits("a", "b"))
 		equal(t, now(r), "e2-4")
+	})
+}
+
+// TestPageFromBeforeTheLoss: a page that was asked for at a position that the log has
+// lost since, and was read when the log was shorter than it is at the position of now, is
+// not all that there is up to that.
+func TestPageFromBeforeTheLoss(t *testing.T) {
+	inWorld(t, func(t *testing.T, x *world) {
+		slow := &slowReader{Reader: x, page: 5 * time.Millisecond}
+		x.hub.log = slow
+		x.commits(slices.Repeat([]string{"b"}, 10)...)
+		r := newReader(x.hub)
+		defer r.sub.Close()
+		join(t, r, "b", Start{})
+		items, _ := r.sub.Next(nil, 100, 1<<20) // at position 13 a page is asked for
+		synctest.Wait()
+		slow.open = 10 * time.Millisecond
+		x.loses(8)
+		x.commits("a")
+		x.hub.Recheck("acme")
+		time.Sleep(11 * time.Millisecond)
+		synctest.Wait() // the tail has begun anew, and the page is read again
+		slow.open = 0
+		x.commits("b")
+		for range 5 {
+			items, _ = r.sub.Next(items, 100, 1<<20)
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		equal(t, items, "started:b@e1-1", "started:b@e1-1", "e1-2", "e1-4", "e1-5", "e2-7", "live:b@e2-7")
 	})
 }

@@ -259,7 +259,7 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 		// The first room, or the first since all were left: what happened
 		// without a room was not followed, and the room's own start decides.
 		// The last room may have ended after the store was asked.
-		s.pos, s.posID, s.astray = o.Head, o.HeadID, false
+		s.moveTo(o)
 	}
 	s.stand(m, sure)
 	j.Position, j.PositionAt = s.posID, s.pos
@@ -268,6 +268,13 @@ func (s *Subscription) place(m *member, st Start, o eventlog.Opened) (Joined, er
 	s.queue = append(s.queue, m)
 	s.prefetch(m, o)
 	return j, nil
+}
+
+// moveTo puts the position at the end of the log as it is now. A page that was asked for
+// at another position may lack what comes before this one.
+func (s *Subscription) moveTo(o eventlog.Opened) {
+	s.pos, s.posID, s.astray = o.Head, o.HeadID, false
+	s.asked, s.fetched = 0, nil
 }
 
 // stand notes, before m is placed, in which generation of the tail the subscription
