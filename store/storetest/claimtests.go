@@ -225,16 +225,20 @@ func testRunAt(w *world) {
 }
 
 // testClaimRace: no job is ever leased twice.
-func testClaimRace(w *world) {
-	const n = 200
+func testClaimRace(w *world) { w.claimRace(200, w) }
+
+// claimRace has eight holders, spread over the nodes, claim n jobs between them.
+func (w *world) claimRace(n int, nodes ...*world) {
+	w.Helper()
 	w.submitMany("a", n, queued())
 	var mu sync.Mutex
 	holders := make(map[string]int) // guarded by mu
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
+	var all sync.WaitGroup
+	for i := range 8 {
+		node := nodes[i%len(nodes)]
+		all.Go(func() {
 			for {
-				got, err := w.store.Claim(w.Context(), jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 7, TTL: time.Hour})
+				got, err := node.store.Claim(w.Context(), jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 7, TTL: time.Hour})
 				if err != nil {
 					w.Errorf("claim: %v", err)
 				}
@@ -249,7 +253,7 @@ func testClaimRace(w *world) {
 			}
 		})
 	}
-	wg.Wait()
+	all.Wait()
 	if len(holders) != n {
 		w.Errorf("claimed %d jobs, want %d", len(holders), n)
 	}

@@ -205,39 +205,7 @@ func testNodesFencing(w, other *world) {
 
 // testNodesClaims: no job is leased twice.
 func testNodesClaims(w, other *world) {
-	const n = 120
-	w.submitMany("a", n, queued())
-	var mu sync.Mutex
-	holders := make(map[string]int) // guarded by mu
-	var all sync.WaitGroup
-	for i := range 8 {
-		node := []*world{w, other}[i%2]
-		all.Go(func() {
-			for {
-				got, err := node.store.Claim(w.Context(), jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 7, TTL: time.Hour})
-				if err != nil {
-					w.Errorf("claim: %v", err)
-				}
-				if len(got) == 0 {
-					return
-				}
-				mu.Lock()
-				for _, l := range got {
-					holders[l.Job.ID]++
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	for id, times := range holders {
-		if times != 1 {
-			w.Errorf("job %s was leased %d times", id, times)
-		}
-	}
-	if len(holders) != n {
-		w.Errorf("claimed %d jobs, want %d", len(holders), n)
-	}
+	w.claimRace(120, w, other)
 	wantTogether("a", w, other)
 }
 
