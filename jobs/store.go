@@ -54,6 +54,14 @@ type Claim struct {
 	// take, 0 for any number, and how many each has already, by its name.
 	Share int
 	Held  map[string]int
+
+	// After makes the claim one that follows the end of the attempt that this was the lease
+	// of, for one client: it leases one job at most, and only if one of the steps that it was
+	// given with has ended that attempt. The new lease's token is NextToken of the old one. If
+	// the attempt had ended so before, the claim leases nothing anew: it renews and answers
+	// the lease that was claimed then, if that is still open and its job is in one of Queues.
+	// With Max 0 it does no more than that.
+	After Lease
 }
 
 // Swept is what a sweep has done.

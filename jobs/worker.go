@@ -44,6 +44,14 @@ type Leases interface {
 	// Release hands a job back at once with job.retrying (Interrupted); the
 	// attempt is not counted.
 	Release(ctx context.Context, l Lease) error
+
+	// Settle carries out steps in their order, each as Append, Complete, Fail or Release
+	// would, and then the claim next, which may be nil, all in one commit. Each step is
+	// answered for itself: one that is refused leaves no trace, not even its events, and
+	// does not disturb the others. A step whose attempt has ended so before is answered
+	// with the job, and its events are not written again. err means that nothing was
+	// carried out, or that this is not known.
+	Settle(ctx context.Context, steps []Step, next *Claim) (answers []Settled, claimed []Leased, err error)
 }
 
 // Limits on what workers may report.

@@ -44,6 +44,7 @@ type logHead struct {
 // lease is an open lease. Its times are on the monotonic clock.
 type lease struct {
 	deadline time.Time // moved by each renewal
+	renewed  bool      // it was moved, since this process knows the lease
 	ttl      time.Duration
 	limit    time.Time // when the attempt has run too long; zero: its holder sees to that itself
 }

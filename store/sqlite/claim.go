@@ -25,44 +25,106 @@ const (
 	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
 	sqlSizes = `SELECT ` + sqlJobBytes + `, coalesce(octet_length(j.error_message), 0), (SELECT count(*) FROM artifacts WHERE job = j.id)
 	FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
-	sqlTaken = `SELECT uuid, client, attempt, timeout_ms FROM jobs WHERE id = ?`
+	sqlTaken   = `SELECT uuid, client, attempt, timeout_ms FROM jobs WHERE id = ?`
+	sqlSetNext = `UPDATE jobs SET last_next = (SELECT id FROM jobs WHERE uuid = ?) WHERE uuid = ? AND client = ?`
+	sqlNext    = `SELECT n.id, n.uuid, n.queue FROM jobs e CROSS JOIN jobs n ON n.id = e.last_next
+	WHERE e.uuid = ? AND e.client = ? AND e.last_lease = ? AND n.status = 1 AND n.lease = ?`
 )
 
-const (
-	tokenBytes = 16  // 128 bit: cannot be guessed
-	leaseBytes = 128 // more than a lease has as JSON
-)
+const leaseBytes = 128 // more than a lease has as JSON
 
 // candidate is a job that can be claimed.
 type candidate struct{ id, priority int64 }
 
-// Claim implements jobs.Store. A claim for all clients goes round among those
-// that have a ready job, starting after the one served last for these queues;
-// only the program itself claims so, hence the number of such turns is small.
+// Claim implements jobs.Store.
 func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
+	_, claimed, err := s.Settle(ctx, nil, &c)
+	return claimed, err
+}
+
+// withDefaults fills in what a claim leaves to the store.
+func (s *Store) withDefaults(c jobs.Claim) jobs.Claim {
 	if c.TTL <= 0 {
 		c.TTL = s.opts.DefaultLeaseTTL
 	}
 	if c.Queues == nil {
 		c.Queues = []string{""}
 	}
-	return write(ctx, s, c.Max, func(b *batch) ([]jobs.Leased, error) {
-		if b.st.storage.spent() {
-			return nil, nil
-		}
-		if c.Client == "" {
-			return b.claimInTurn(c)
-		}
-		head, err := b.client(c.Client)
-		if err != nil || head == nil {
-			return nil, err
-		}
-		ready, err := b.ready(c.Queues, head.id, c.Max)
-		if err != nil {
-			return nil, err
-		}
-		return b.takeAll(ready, c)
-	})
+	return c
+}
+
+// claimAfter carries out the claim of a settlement. ended tells that the settlement has
+// ended the attempt that the claim follows.
+func (b *batch) claimAfter(c jobs.Claim, ended bool) ([]jobs.Leased, error) {
+	switch {
+	case !c.Follows():
+		return b.claim(c)
+	case ended:
+		return b.claimNext(c)
+	}
+	return b.claimedNext(c)
+}
+
+// claim leases jobs. A claim for all clients goes round among those that have a ready
+// job, starting after the one served last for these queues; only the program itself
+// claims so, hence the number of such turns is small.
+func (b *batch) claim(c jobs.Claim) ([]jobs.Leased, error) {
+	if b.st.storage.spent() {
+		return nil, nil
+	}
+	if c.Client == "" {
+		return b.claimInTurn(c)
+	}
+	head, err := b.client(c.Client)
+	if err != nil || head == nil {
+		return nil, err
+	}
+	ready, err := b.ready(c.Queues, head.id, c.Max)
+	if err != nil {
+		return nil, err
+	}
+	return b.takeAll(ready, c)
+}
+
+// claimNext is claim for one that follows the end of c.After. It remembers what it leased.
+func (b *batch) claimNext(c jobs.Claim) ([]jobs.Leased, error) {
+	c.Max = min(c.Max, 1)
+	leased, err := b.claim(c)
+	if err != nil || len(leased) == 0 {
+		return nil, err
+	}
+	head, err := b.client(c.After.Client)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.exec(sqlSetNext, leased[0].Lease.JobID, c.After.JobID, head.id); err != nil {
+		return nil, fmt.Errorf("note the job claimed after %s: %w", c.After.JobID, err)
+	}
+	return leased, nil
+}
+
+// claimedNext renews and returns the lease that was claimed when the attempt under c.After
+// ended, if it is open.
+func (b *batch) claimedNext(c jobs.Claim) ([]jobs.Leased, error) {
+	r := running{}
+	var err error
+	if r.head, err = b.client(c.After.Client); err != nil || r.head == nil {
+		return nil, err
+	}
+	token := jobs.NextToken(c.After.Token)
+	var queue string
+	found, err := b.row(sqlNext, []any{c.After.JobID, r.head.id, tokenHash(c.After.Token), tokenHash(token)}, &r.id, &r.uuid, &queue)
+	if err != nil || !found || !slices.Contains(c.Queues, queue) {
+		return nil, err
+	}
+	lasts, err := b.renew(r)
+	if err != nil {
+		return nil, err
+	}
+	j, err := b.jobByID(r.id)
+	return []jobs.Leased{{
+		Job: j, Lease: jobs.Lease{Client: r.head.name, JobID: r.uuid, Token: token}, Lasts: lasts,
+	}}, err
 }
 
 // takeAll leases ready jobs, as many as an answer holds.
@@ -191,7 +253,7 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 // take leases one ready job and appends its job.started.
 func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	now, at := time.Now(), b.now()
-	token := newToken()
+	token := newToken(c)
 	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id)
 	if err != nil {
 		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
@@ -229,8 +291,12 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	}, err
 }
 
-func newToken() string {
-	var raw [tokenBytes]byte
+// newToken returns the token of a lease that a claim gives.
+func newToken(c jobs.Claim) string {
+	if c.Follows() {
+		return jobs.NextToken(c.After.Token)
+	}
+	var raw [jobs.TokenBytes]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the program instead
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }

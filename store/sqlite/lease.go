@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -77,36 +76,9 @@ func (b *batch) renew(r running) (time.Duration, error) {
 		return 0, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
 	}
 	now := time.Now()
-	l.deadline = now.Add(l.ttl)
+	l.deadline, l.renewed = now.Add(l.ttl), true
 	b.leases[r.id] = &l
 	return l.end().Sub(now), nil
-}
-
-// Append implements jobs.Store.
-func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (jobs.Receipt, error) {
-	return write(ctx, s, len(bodies), func(b *batch) (jobs.Receipt, error) {
-		r, err := b.holding(l)
-		if err != nil {
-			return jobs.Receipt{}, err
-		}
-		if err := b.grow(bytesOf(bodies)); err != nil {
-			return jobs.Receipt{}, err
-		}
-		lasts, err := b.renew(r)
-		if err != nil {
-			return jobs.Receipt{}, err
-		}
-		id, err := b.append(r.head, r.id, r.uuid, b.now(), bodies...)
-		if err == nil && len(bodies) == 0 {
-			id, err = b.newest(r)
-		}
-		return jobs.Receipt{LastEventID: id, Lasts: lasts}, err
-	})
-}
-
-// Extend implements jobs.Store.
-func (s *Store) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
-	return s.Append(ctx, l, nil)
 }
 
 // newest returns the cursor of a job's newest event.
@@ -118,77 +90,15 @@ func (b *batch) newest(r running) (string, error) {
 	return b.position(r.head.id, seq)
 }
 
-// Complete implements jobs.Store.
-func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error) {
-	if len(result) == 0 {
-		result = json.RawMessage("{}")
+// complete ends an attempt with success. last is its last event.
+func (b *batch) complete(r running, now time.Time, result json.RawMessage, last jobs.Body) error {
+	if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
+		return fmt.Errorf("complete job %s: %w", r.uuid, err)
 	}
-	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
-		r, again, err := b.heldOr(l, endComplete)
-		if err != nil || again != nil {
-			return deref(again), err
-		}
-		now := b.now()
-		artifacts, err := b.artifacts(r.id, r.uuid)
-		if err != nil {
-			return jobs.Job{}, fmt.Errorf("read artifacts of job %s: %w", r.uuid, err)
-		}
-		end := jobs.CompletedWith(now, artifacts, result)
-		if !end.Fits() {
-			return jobs.Job{}, refuse(&jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/result",
-				Detail: "is too large for one event together with the job's artifacts; store it as an artifact"}}})
-		}
-		if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
-			return jobs.Job{}, fmt.Errorf("complete job %s: %w", r.uuid, err)
-		}
-		b.moved(r.head, processing, completed)
-		b.leases[r.id] = nil
-		if _, err := b.append(r.head, r.id, r.uuid, now, end); err != nil {
-			return jobs.Job{}, err
-		}
-		return b.briefByID(r.id)
-	})
-}
-
-// Fail implements jobs.Store.
-func (s *Store) Fail(ctx context.Context, l jobs.Lease, f jobs.Failure) (jobs.Job, error) {
-	return write(ctx, s, 1, func(b *batch) (jobs.Job, error) {
-		r, again, err := b.heldOr(l, endFail)
-		if err != nil || again != nil {
-			return deref(again), err
-		}
-		if err := b.fail(r, f, true); err != nil {
-			return jobs.Job{}, err
-		}
-		return b.briefByID(r.id)
-	})
-}
-
-// heldOr is held for calls that may be repeated: again is the job if l has
-// already ended in this way.
-func (b *batch) heldOr(l jobs.Lease, end int) (r running, again *jobs.Job, err error) {
-	r, ended, err := b.held(l)
-	switch {
-	case err != nil || r.id != 0:
-		return r, nil, err
-	case ended != end:
-		return r, nil, refuse(jobs.ErrLeaseLost)
-	}
-	row, err := b.brief(sqlJobByUUID, []any{l.JobID, l.Client})
-	if err == nil && row == nil {
-		err = refuse(jobs.ErrNotFound)
-	}
-	if err != nil {
-		return r, nil, err
-	}
-	return r, &row.Job, nil
-}
-
-func deref(j *jobs.Job) jobs.Job {
-	if j == nil {
-		return jobs.Job{}
-	}
-	return *j
+	b.moved(r.head, processing, completed)
+	b.leases[r.id] = nil
+	_, err := b.append(r.head, r.id, r.uuid, now, last)
+	return err
 }
 
 // fail ends an attempt without success. remember keeps the lease, so that its
@@ -225,15 +135,8 @@ func (b *batch) again(r running, f jobs.Failure, delay time.Duration, counted in
 	return err
 }
 
-// Release implements jobs.Store.
-func (s *Store) Release(ctx context.Context, l jobs.Lease) error {
-	_, err := write(ctx, s, 1, func(b *batch) (struct{}, error) {
-		r, err := b.holding(l)
-		if err != nil {
-			return struct{}{}, err
-		}
-		f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
-		return struct{}{}, b.again(r, f, 0, r.attempt-1, false)
-	})
-	return err
+// release hands a job back; the attempt does not count.
+func (b *batch) release(r running) error {
+	f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
+	return b.again(r, f, 0, r.attempt-1, false)
 }

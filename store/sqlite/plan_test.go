@@ -15,6 +15,8 @@ func TestPlans(t *testing.T) {
 		"take":         {sqlTake, "INTEGER PRIMARY KEY"},
 		"held":         {sqlHeld, "(uuid=?)"},
 		"ended":        {sqlEnded, "(uuid=?)"},
+		"next lease":   {sqlNext, "(uuid=?)"},
+		"set next":     {sqlSetNext, "(uuid=?)"},
 		"newest":       {sqlNewest, "events_job (job=?)"},
 		"open job":     {sqlOpenJob, "(uuid=?)"},
 		"open log":     {sqlOpenLog, "PRIMARY KEY (client=? AND from_seq<?)"},

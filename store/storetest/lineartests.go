@@ -22,13 +22,13 @@ const (
 
 // leaseCall is one call about the only job of a history.
 type leaseCall struct {
-	op    string // claim, progress, complete, expire
-	token string // of progress and complete
+	op    string // claim, progress, complete, retry (fail and claim again), unclaim, expire
+	token string // of what a holder says
 }
 
 // leaseAnswer is what it came to.
 type leaseAnswer struct {
-	token string // of a claim; empty: it got nothing
+	token string // of what claims; empty: it got nothing
 	ok    bool   // of the others: it took effect
 }
 
@@ -36,6 +36,9 @@ type leaseAnswer struct {
 type leaseState struct {
 	status jobs.Status
 	token  string // of the open lease, or of the one that completed the job
+	got    bool   // the open lease was renewed
+	last   string // the lease that ended with a retry, the newest of them
+	next   string // and the one that was claimed then
 }
 
 // leaseModel says what one caller after another would see.
@@ -49,22 +52,51 @@ var leaseModel = porcupine.Model{
 			if s.status != jobs.Pending {
 				return out.token == "", s
 			}
-			return out.token != "", leaseState{jobs.Processing, out.token}
+			s.status, s.token, s.got = jobs.Processing, out.token, false
+			return out.token != "", s
 		case "progress":
+			s.got = s.got || held
 			return out.ok == held, s
 		case "complete":
 			if held {
-				return out.ok, leaseState{jobs.Completed, in.token}
+				s.status = jobs.Completed
+				return out.ok, s
 			}
 			return out.ok == (s.status == jobs.Completed && s.token == in.token), s
+		case "retry":
+			return retried(s, in, out, held)
+		case "unclaim":
+			if held && !s.got {
+				s.status, s.token = jobs.Pending, ""
+				return out.ok, s
+			}
+			return !out.ok, s
 		default: // expire: nobody says whether the time is over, but a lease that ended was open
 			if out.ok {
-				return s.status == jobs.Processing, leaseState{status: jobs.Pending}
+				was := s.status
+				s.status, s.token = jobs.Pending, ""
+				return was == jobs.Processing, s
 			}
 			return true, s
 		}
 	},
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+}
+
+// retried is a step of leaseModel: an attempt fails and the next one is claimed, or that is
+// said again.
+func retried(s leaseState, in leaseCall, out leaseAnswer, held bool) (bool, any) {
+	switch {
+	case held:
+		s.token, s.got, s.last, s.next = out.token, false, in.token, out.token
+		return out.ok && out.token != "", s
+	case s.status == jobs.Completed || in.token == "" || s.last != in.token:
+		return !out.ok && out.token == "", s
+	case s.status == jobs.Processing && s.token == s.next:
+		s.got = true
+		return out.ok && out.token == s.next, s
+	}
+	return out.ok && out.token == "", s
 }
 
 // testLinear: whatever workers claim, report, complete and lose at the same
@@ -77,7 +109,7 @@ func linear(w *world, stores ...Store) {
 	for i := range linearHistories {
 		client := fmt.Sprintf("h%d", i)
 		spec := queued()
-		spec.MaxAttempts = 25
+		spec.MaxAttempts = 1000
 		j := w.submit(client, spec)
 		history := w.race(client, j.ID, stores)
 		if result, _ := porcupine.CheckOperationsVerbose(leaseModel, history, 10*time.Second); result != porcupine.Ok {
@@ -104,7 +136,7 @@ func (w *world) race(client, job string, stores []Store) []porcupine.Operation {
 	for id := range linearWorkers {
 		workers.Go(func() {
 			for range linearCalls {
-				call := leaseCall{op: []string{"claim", "progress", "complete", "expire", "progress", "claim"}[rand.IntN(6)]}
+				call := leaseCall{op: []string{"claim", "progress", "complete", "expire", "retry", "claim", "retry", "unclaim"}[rand.IntN(8)]}
 				mu.Lock()
 				if n := len(tokens); n > 0 {
 					call.token = tokens[rand.IntN(n)]
@@ -137,22 +169,24 @@ func (w *world) race(client, job string, stores []Store) []porcupine.Operation {
 
 func (w *world) leaseCall(s Store, client, job string, c leaseCall) (leaseAnswer, error) {
 	l := jobs.Lease{Client: client, JobID: job, Token: c.token}
+	next := jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: time.Hour}
+	if rand.IntN(2) == 0 {
+		next.TTL = time.Millisecond // soon to be lost
+	}
+	var claimed []jobs.Leased
 	var err error
 	switch c.op {
 	case "claim":
-		ttl := time.Hour
-		if rand.IntN(2) == 0 {
-			ttl = time.Millisecond // soon to be lost
-		}
-		got, err := s.Claim(w.Context(), jobs.Claim{Client: client, Queues: []string{"q"}, Max: 1, TTL: ttl})
-		if err != nil || len(got) == 0 {
-			return leaseAnswer{}, err
-		}
-		return leaseAnswer{token: got[0].Lease.Token}, nil
+		claimed, err = s.Claim(w.Context(), next)
 	case "progress":
 		_, err = s.Append(w.Context(), l, []jobs.Body{jobs.Progressed(1, "", "")})
 	case "complete":
 		_, err = s.Complete(w.Context(), l, nil)
+	case "retry":
+		next.After = l
+		claimed, err = settled(s.Settle(w.Context(), []jobs.Step{fails(l)}, &next))
+	case "unclaim":
+		_, err = settled(s.Settle(w.Context(), []jobs.Step{{Lease: l, Outcome: jobs.AttemptUnclaimed}}, nil))
 	default:
 		n, _, err := swept(s.ExpireLeases(w.Context(), 1))
 		return leaseAnswer{ok: n == 1}, err
@@ -160,5 +194,17 @@ func (w *world) leaseCall(s Store, client, job string, c leaseCall) (leaseAnswer
 	if errors.Is(err, jobs.ErrLeaseLost) {
 		return leaseAnswer{}, nil
 	}
-	return leaseAnswer{ok: err == nil}, err
+	answer := leaseAnswer{ok: err == nil}
+	if len(claimed) > 0 {
+		answer.token = claimed[0].Lease.Token
+	}
+	return answer, err
+}
+
+// settled unpacks what a settlement of one step came to.
+func settled(answers []jobs.Settled, claimed []jobs.Leased, err error) ([]jobs.Leased, error) {
+	if err != nil {
+		return nil, err
+	}
+	return claimed, answers[0].Err
 }

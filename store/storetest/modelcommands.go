@@ -21,6 +21,7 @@ func (m *model) jobCommands(*rapid.T) map[string]func(*rapid.T) {
 		"submit": m.submit, "submit again": m.submit, "retry": m.retry, "cancel": m.cancel,
 		"claim": m.claim, "claim again": m.claim, "claim in turn": m.claimInTurn,
 		"append": m.append, "complete": m.complete, "fail": m.fail, "release": m.release,
+		"settle": m.settle, "end and claim": m.endAndClaim, "end and claim again": m.endAndClaim,
 		"expire leases": m.expireLeases, "promote": m.promote, "expire jobs": m.expireJobs, "wait": m.wait, "": m.lookAtJobs,
 	}
 }
@@ -37,7 +38,7 @@ func (m *model) artifactCommands(t *rapid.T) map[string]func(*rapid.T) {
 	m.take(t, jobs.Claim{Client: client, Queues: []string{"q"}, TTL: modelLong})
 	return map[string]func(*rapid.T){
 		"submit": m.submit, "claim": m.claim, "add": m.addArtifact, "add another": m.addArtifact, "hold": m.hold, "drop hold": m.dropHold,
-		"complete": m.complete, "fail": m.fail, "prune": m.prune, "garbage": m.garbage, "wait": m.wait, "": m.lookAtJobs,
+		"complete": m.complete, "settle": m.settle, "prune": m.prune, "garbage": m.garbage, "wait": m.wait, "": m.lookAtJobs,
 	}
 }
 
@@ -158,31 +159,111 @@ func (m *model) take(t *rapid.T, c jobs.Claim) {
 }
 
 func (m *model) append(t *rapid.T) {
-	l := m.lease(t)
-	bodies := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) jobs.Body {
+	l, bodies := m.lease(t), drawEvents(t)
+	same(m, t, func(s *side) (jobs.Receipt, error) { return s.Append(m.ctx, s.leases[l], bodies) })
+}
+
+func drawEvents(t *rapid.T) []jobs.Body {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) jobs.Body {
 		if rapid.Bool().Draw(t, "log") {
 			return jobs.Logged("info", "a line")
 		}
 		return jobs.Progressed(rapid.Float64Range(0, 100).Draw(t, "progress"), rapid.SampledFrom([]string{"", "m"}).Draw(t, "message"), "")
 	}), 0, 4).Draw(t, "events")
-	same(m, t, func(s *side) (jobs.Receipt, error) { return s.Append(m.ctx, s.leases[l], bodies) })
 }
 
 func (m *model) complete(t *rapid.T) {
-	l, result := m.lease(t), rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{"ok":true}`)}).Draw(t, "result")
+	l, result := m.lease(t), drawResult(t)
 	same(m, t, func(s *side) (jobs.Job, error) { return s.Complete(m.ctx, s.leases[l], result) })
 }
 
+func drawResult(t *rapid.T) json.RawMessage {
+	return rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{"ok":true}`)}).Draw(t, "result")
+}
+
 func (m *model) fail(t *rapid.T) {
-	l := m.lease(t)
+	l, f := m.lease(t), drawFailure(t)
+	same(m, t, func(s *side) (jobs.Job, error) { return s.Fail(m.ctx, s.leases[l], f) })
+}
+
+func drawFailure(t *rapid.T) jobs.Failure {
 	f := jobs.Failure{Class: "X", Message: rapid.SampledFrom([]string{"", "m"}).Draw(t, "message"), Retry: rapid.Bool().Draw(t, "retry")}
 	f.Backoff.Least = rapid.SampledFrom([]time.Duration{0, 2*modelStep + offStep, modelLong}).Draw(t, "back-off")
-	same(m, t, func(s *side) (jobs.Job, error) { return s.Fail(m.ctx, s.leases[l], f) })
+	return f
 }
 
 func (m *model) release(t *rapid.T) {
 	l := m.lease(t)
 	done(m, t, func(s *side) error { return s.Release(m.ctx, s.leases[l]) })
+}
+
+// modelStepOf is a step of a lease by its place among all.
+type modelStepOf struct {
+	lease int
+	jobs.Step
+}
+
+func (m *model) step(t *rapid.T, outcomes ...jobs.Outcome) modelStepOf {
+	s := modelStepOf{lease: m.lease(t), Step: jobs.Step{Events: drawEvents(t), Outcome: rapid.SampledFrom(outcomes).Draw(t, "outcome")}}
+	s.Result, s.Failure = drawResult(t), drawFailure(t)
+	return s
+}
+
+// settlement is what Settle answers.
+type settlement struct {
+	Answers []answer[jobs.Settled]
+	Claimed []jobs.Leased
+}
+
+// settle gives steps of any attempts and a claim of any kind.
+func (m *model) settle(t *rapid.T) {
+	steps := make([]modelStepOf, rapid.IntRange(0, 3).Draw(t, "steps"))
+	for i := range steps {
+		steps[i] = m.step(t, jobs.AttemptGoesOn, jobs.AttemptCompleted, jobs.AttemptFailed, jobs.AttemptReleased, jobs.AttemptUnclaimed)
+	}
+	claim := rapid.SampledFrom([]*jobs.Claim{
+		nil, {Client: m.clients[0], Queues: []string{"q"}, TTL: modelLong, Max: 2}, {Node: "n1", TTL: modelLong, Max: 2},
+	}).Draw(t, "claim")
+	m.settled(t, steps, claim, -1)
+}
+
+// endAndClaim ends one attempt, maybe once more, and claims the next job.
+func (m *model) endAndClaim(t *rapid.T) {
+	end := m.step(t, jobs.AttemptCompleted, jobs.AttemptFailed)
+	l := m.tested.leases[end.lease]
+	m.settled(t, []modelStepOf{end}, &jobs.Claim{
+		Client: l.Client, Queues: rapid.SampledFrom([][]string{{"q"}, {"q", "p"}}).Draw(t, "queues"), TTL: drawTTL(t),
+		Max: rapid.SampledFrom([]int{1, 1, 1, 0}).Draw(t, "max"),
+	}, end.lease)
+}
+
+// settled gives steps and a claim to both stores; after is the place of the lease that the
+// claim follows, negative for none.
+func (m *model) settled(t *rapid.T, steps []modelStepOf, claim *jobs.Claim, after int) {
+	same(m, t, func(s *side) (settlement, error) {
+		given := make([]jobs.Step, len(steps))
+		for i, step := range steps {
+			given[i] = step.Step
+			given[i].Lease = s.leases[step.lease]
+		}
+		next := claim
+		if after >= 0 {
+			c := *claim
+			c.After, next = s.leases[after], &c
+		}
+		answers, claimed, err := s.Settle(m.ctx, given, next)
+		var out settlement
+		for _, a := range answers {
+			no := refusal(t, a.Err)
+			a.Err = nil
+			out.Answers = append(out.Answers, answer[jobs.Settled]{a, no})
+		}
+		for _, l := range claimed {
+			s.leases = append(s.leases, l.Lease)
+		}
+		out.Claimed = claimed
+		return out, err
+	})
 }
 
 func drawArtifact(t *rapid.T) string {

@@ -25,7 +25,7 @@ func RunNodes(t *testing.T, newHarness func(t *testing.T) Harness) {
 	}
 	runAll(t, newHarness, []test{
 		{"Commands", nodes(testNodes)}, {"Order", nodes(testNodesOrder)}, {"Epoch", nodes(testNodesEpoch)},
-		{"Fencing", nodes(testNodesFencing)}, {"ClaimRace", nodes(testNodesClaims)}, {"LeasesAreLinear", nodes(testNodesLinear)},
+		{"Fencing", nodes(testNodesFencing)}, {"ClaimRace", nodes(testNodesClaims)}, {"NextClaimRace", nodes(testNodesNextClaims)}, {"LeasesAreLinear", nodes(testNodesLinear)},
 		{"Start", nodes(testNodesStart)}, {"Sweeps", nodes(testNodesSweeps)}, {"Limits", nodes(testNodesLimits)},
 		{"TwinsInFlight", nodes(testNodesTwins)}, {"Keys", nodes(testNodesKeys)}, {"SigningSecret", nodes(testNodesSecret)}, {"Sessions", nodes(testNodesSessions)},
 	})
@@ -207,6 +207,19 @@ func testNodesFencing(w, other *world) {
 func testNodesClaims(w, other *world) {
 	w.claimRace(120, w, other)
 	wantTogether("a", w, other)
+}
+
+// testNodesNextClaims: one call, made at several nodes, claims one job, and what one node
+// has answered again no other hands back.
+func testNodesNextClaims(w, other *world) {
+	w.nextClaimRace(w, other)
+	w.submit("b", queued())
+	w.submit("b", queued())
+	l := w.claim("b")
+	_, claimed := w.settle(after(l), completes(l))
+	other.settle(after(l), completes(l))
+	answers, _ := w.settle(nil, jobs.Step{Lease: claimed[0].Lease, Outcome: jobs.AttemptUnclaimed})
+	w.wantErrs(answers, jobs.ErrLeaseLost)
 }
 
 // testNodesLinear: testLinear, with workers that ask different nodes.

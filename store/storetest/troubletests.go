@@ -39,6 +39,10 @@ func everything(s Store, l jobs.Lease) []asked {
 		{"Append", func(ctx context.Context) error {
 			return called(s.Append(ctx, l, []jobs.Body{jobs.Logged("info", "x")}))
 		}},
+		{"Settle", func(ctx context.Context) error {
+			_, _, err := s.Settle(ctx, []jobs.Step{{Lease: l, Events: []jobs.Body{jobs.Logged("info", "x")}}}, nil)
+			return err
+		}},
 		{"AddArtifact", func(ctx context.Context) error {
 			return called(s.AddArtifact(ctx, l, jobs.StoredArtifact{Artifact: jobs.Artifact{Name: "x"}, File: newID()}, nil))
 		}},

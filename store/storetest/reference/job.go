@@ -24,6 +24,7 @@ type job struct {
 	lease     lease
 	last      string // the token whose holder ended the newest attempt
 	completed bool   // and how: with success
+	next      string // the job that was claimed then; empty: none was
 	artifacts []jobs.StoredArtifact
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ type lease struct {
 	node     string // the server that runs the job itself; empty: a worker does
 	ttl      time.Duration
 	deadline time.Time // moved by each renewal
+	renewed  bool      // it was moved
 	limit    time.Time // when the attempt has run too long; zero: its node sees to that itself
 }
 
@@ -40,31 +40,59 @@ const leaseBytes = 128
 
 // Claim implements jobs.Store.
 func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
+	_, claimed, err := s.Settle(ctx, nil, &c)
+	return claimed, err
+}
+
+// claimAfter carries out the claim of a settlement. ended tells that the settlement has
+// ended the attempt that the claim follows.
+func (s *Store) claimAfter(c jobs.Claim, ended bool) []jobs.Leased {
 	if c.TTL <= 0 {
 		c.TTL = s.opts.DefaultLeaseTTL
 	}
 	if c.Queues == nil {
 		c.Queues = []string{""}
 	}
-	return write(ctx, s, func() ([]jobs.Leased, error) {
-		switch {
-		case s.spent():
-			return nil, nil
-		case c.Client == "":
-			return s.claimInTurn(c), nil
+	if !c.Follows() {
+		return s.claim(c)
+	}
+	j := s.tables.jobs[c.After.JobID] // it was found, or does not know the token
+	if !ended {
+		next, ok := s.tables.jobs[j.next]
+		token := jobs.NextToken(c.After.Token)
+		if !ok || j.ClientID != c.After.Client || j.last != c.After.Token || next.lease.token != token || !slices.Contains(c.Queues, next.queue()) {
+			return nil
 		}
-		var leased []jobs.Leased
-		size := 0
-		for _, j := range s.ready(c.Client, c.Queues) {
-			out := j.whole()
-			size += out.Size() + leaseBytes
-			if n := len(leased); n == c.Max || n > 0 && size > jobs.MaxPageBytes {
-				break
-			}
-			leased = append(leased, s.take(j, c))
+		lasts := s.renew(next)
+		return []jobs.Leased{{Job: next.whole(), Lease: jobs.Lease{Client: next.ClientID, JobID: next.ID, Token: token}, Lasts: lasts}}
+	}
+	c.Max = min(c.Max, 1)
+	claimed := s.claim(c)
+	for _, l := range claimed {
+		j = s.tables.jobs[j.ID] // it may be the one that was claimed
+		j.next = l.Job.ID
+		s.tables.jobs[j.ID] = j
+	}
+	return claimed
+}
+
+func (s *Store) claim(c jobs.Claim) (leased []jobs.Leased) {
+	switch {
+	case s.spent():
+		return nil
+	case c.Client == "":
+		return s.claimInTurn(c)
+	}
+	size := 0
+	for _, j := range s.ready(c.Client, c.Queues) {
+		out := j.whole()
+		size += out.Size() + leaseBytes
+		if n := len(leased); n == c.Max || n > 0 && size > jobs.MaxPageBytes {
+			break
 		}
-		return leased, nil
-	})
+		leased = append(leased, s.take(j, c))
+	}
+	return leased
 }
 
 // claimInTurn takes one job of each client in turn, and of none more than its share.
@@ -102,7 +130,11 @@ func (s *Store) ready(client string, queues []string) []job {
 // take leases a job.
 func (s *Store) take(j job, c jobs.Claim) jobs.Leased {
 	now, wall := time.Now(), s.now()
-	j.lease = lease{token: rand.Text(), node: c.Node, ttl: c.TTL, deadline: now.Add(c.TTL)}
+	token := rand.Text()
+	if c.Follows() {
+		token = jobs.NextToken(c.After.Token)
+	}
+	j.lease = lease{token: token, node: c.Node, ttl: c.TTL, deadline: now.Add(c.TTL)}
 	if c.Node == "" {
 		j.lease.limit = now.Add(time.Duration(j.TimeoutMs) * time.Millisecond)
 	}
@@ -123,89 +155,19 @@ func (s *Store) holding(l jobs.Lease) (job, error) {
 	return j, err
 }
 
-// ended returns the job that l was the lease of when its newest attempt ended, with
-// success or without.
-func (s *Store) ended(l jobs.Lease, completed bool) (jobs.Job, error) {
-	j, err := s.find(l.Client, l.JobID)
-	switch {
-	case err != nil:
-		return jobs.Job{}, err
-	case l.Token == "" || j.last != l.Token || j.completed != completed:
-		return jobs.Job{}, jobs.ErrLeaseLost
-	}
-	return j.brief(), nil
-}
-
 // renew moves the deadline of a job's lease, and returns how long it lasts now.
 func (s *Store) renew(j job) time.Duration {
 	now := time.Now()
-	j.lease.deadline = now.Add(j.lease.ttl)
+	j.lease.deadline, j.lease.renewed = now.Add(j.lease.ttl), true
 	s.tables.jobs[j.ID] = j
 	return j.lease.end().Sub(now)
-}
-
-// Append implements jobs.Store.
-func (s *Store) Append(ctx context.Context, l jobs.Lease, bodies []jobs.Body) (jobs.Receipt, error) {
-	return write(ctx, s, func() (jobs.Receipt, error) {
-		j, err := s.holding(l)
-		if err != nil {
-			return jobs.Receipt{}, err
-		}
-		var bytes int64
-		for _, b := range bodies {
-			bytes += int64(len(b.Data)) + rowBytes
-		}
-		if err := s.room(bytes); err != nil {
-			return jobs.Receipt{}, err
-		}
-		j = s.append(j, s.now(), bodies...)
-		return jobs.Receipt{LastEventID: j.Cursor, Lasts: s.renew(j)}, nil
-	})
-}
-
-// Extend implements jobs.Store.
-func (s *Store) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
-	return s.Append(ctx, l, nil)
-}
-
-// Complete implements jobs.Store.
-func (s *Store) Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error) {
-	if len(result) == 0 {
-		result = json.RawMessage("{}")
-	}
-	return write(ctx, s, func() (jobs.Job, error) {
-		j, err := s.holding(l)
-		if err != nil {
-			return s.ended(l, true)
-		}
-		now := s.now()
-		last := jobs.CompletedWith(now, j.whole().Artifacts, result)
-		if !last.Fits() {
-			return jobs.Job{}, &jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/result",
-				Detail: "is too large for one event together with the job's artifacts; store it as an artifact"}}}
-		}
-		j.last, j.completed = l.Token, true
-		j.Result, j.Error, j.ErrorMessage = result, nil, nil
-		return s.end(j, jobs.Completed, now, last), nil
-	})
-}
-
-// Fail implements jobs.Store.
-func (s *Store) Fail(ctx context.Context, l jobs.Lease, f jobs.Failure) (jobs.Job, error) {
-	return write(ctx, s, func() (jobs.Job, error) {
-		j, err := s.holding(l)
-		if err != nil {
-			return s.ended(l, false)
-		}
-		return s.fail(j, f, true), nil
-	})
 }
 
 // fail ends an attempt without success. remember keeps the lease, so that its holder may
 // repeat the call.
 func (s *Store) fail(j job, f jobs.Failure, remember bool) jobs.Job {
 	if remember {
-		j.last, j.completed = j.lease.token, false
+		j.last, j.completed, j.next = j.lease.token, false, ""
 	}
 	j.Error, j.ErrorMessage = &f.Class, &f.Message
 	if f.Retry && j.Attempt < j.MaxAttempts {
@@ -228,18 +190,11 @@ func (s *Store) again(j job, f jobs.Failure, delay time.Duration, counted int) j
 	return j.brief()
 }
 
-// Release implements jobs.Store.
-func (s *Store) Release(ctx context.Context, l jobs.Lease) error {
-	return s.do(ctx, func() error {
-		j, err := s.holding(l)
-		if err != nil {
-			return err
-		}
-		f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
-		j.Error, j.ErrorMessage = &f.Class, &f.Message
-		s.again(j, f, 0, j.Attempt-1)
-		return nil
-	})
+// release hands a job back; the attempt does not count.
+func (s *Store) release(j job) {
+	f := jobs.Failure{Class: jobs.ClassInterrupted, Message: "the attempt was handed back and does not count"}
+	j.Error, j.ErrorMessage = &f.Class, &f.Message
+	s.again(j, f, 0, j.Attempt-1)
 }
 
 var leaseExpired = jobs.Failure{
