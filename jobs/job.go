@@ -105,7 +105,10 @@ type Spec struct {
 	RetryOf     string          // id of the job that this one repeats, or empty
 }
 
-// Idempotency ties a submit to a key chosen by the caller. The zero value
+// Size is how many bytes those members of s have that may be large.
+func (s Spec) Size() int { return len(s.Actions) + len(s.Payload) + len(s.Metadata) }
+
+// Idempotency ties a submit, of one job or of a batch, to a key chosen by the caller. The zero value
 // means none was given.
 type Idempotency struct {
 	Key  string   // 1..255 visible ASCII

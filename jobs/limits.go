@@ -39,6 +39,10 @@ type LimitError struct {
 func (e *LimitError) Error() string {
 	switch e.What {
 	case LimitJobs:
+		if e.Asked > 1 {
+			return fmt.Sprintf("This client has %d of %d jobs pending or running, and this needs room for %d more. "+
+				"Wait until some of them end, or cancel some.", e.Used, e.Max, e.Asked)
+		}
 		return fmt.Sprintf("This client has %d of %d jobs pending or running. Wait until some of them end, or cancel some.",
 			e.Used, e.Max)
 	case LimitArtifacts:

@@ -356,3 +356,29 @@ func TestRunAtIsKept(t *testing.T) {
 		}
 	})
 }
+
+// The times of jobs that came together are kept as well.
+func TestTimesOfABatchAreKept(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		ran := make(chan time.Time, 1)
+		r.start(t, jobs.ProcessorOptions{}, func(context.Context, string, jobs.Env) (any, error) {
+			ran <- time.Now()
+			return nil, nil
+		})
+		settle() // the first sweeps find nothing, and the next ones would be late
+		dated, brief := actions("x"), queued("q")
+		dated.RunAt, brief.ExpiresIn = time.Now().Add(5*time.Second), 3*time.Second
+		end := time.Now().Add(brief.ExpiresIn)
+		made, err := r.svc.SubmitBatch(t.Context(), "a", []jobs.Spec{queued("q"), dated, brief}, jobs.Idempotency{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(end) + settled)
+		if got := r.story(made.IDs[2]); got != "created failed" {
+			t.Errorf("after its time: %s", got)
+		}
+		if late := (<-ran).Sub(dated.RunAt); late < 0 || late > 50*time.Millisecond {
+			t.Errorf("ran %v after its time", late)
+		}
+	})
+}

@@ -40,6 +40,14 @@ type Commands interface {
 	// the client has as many jobs as it may, or the storage is full.
 	Submit(ctx context.Context, client, id string, s Spec, idem Idempotency) (j Job, replayed bool, err error)
 
+	// SubmitBatch inserts jobs, in order, each with its job.created: all of them or
+	// none. ids are as many as specs. A batch has one idempotency key, which is
+	// kept as long as one of its jobs is: with the same hash the ids of the first
+	// call are returned, also of jobs that are gone since. A key that Submit or
+	// Retry has used is ErrIdempotencyMismatch here, and the other way round.
+	// *LimitError as for Submit, of all jobs together.
+	SubmitBatch(ctx context.Context, client string, ids []string, specs []Spec, idem Idempotency) (Batch, error)
+
 	// Retry submits a copy of a failed or cancelled job under a new id, with
 	// RetryOf set; *ConflictError if the job is in another state, *LimitError as
 	// for Submit.
@@ -113,7 +121,7 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
-	weight := weigh(1, len(spec.Actions)+len(spec.Payload)+len(spec.Metadata))
+	weight := weigh(1, spec.Size())
 	if err := s.throttle.enter(ctx, client, weight); err != nil {
 		return Job{}, false, err
 	}

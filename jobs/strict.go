@@ -24,9 +24,13 @@ const safeNumberBytes = 300
 type MalformedError struct {
 	Detail string // one sentence without the place
 	Offset int    // byte at which it was seen
+	Line   int    // of NDJSON the line, from 1 on, in which Offset counts; 0: the text is one value
 }
 
 func (e *MalformedError) Error() string {
+	if e.Line > 0 {
+		return fmt.Sprintf("%s at byte %d of line %d", e.Detail, e.Offset, e.Line)
+	}
 	return fmt.Sprintf("%s at byte %d", e.Detail, e.Offset)
 }
 

@@ -65,8 +65,16 @@ func ParseSubmit(body []byte, o SubmitOptions) (Spec, error) {
 	default:
 		return Spec{}, err
 	}
-	// A member that failed to decode is among the faults already; the checks
-	// below look there, so as not to report it twice.
+	s := f.spec(in, o)
+	if err := f.err(); err != nil {
+		return Spec{}, err
+	}
+	return s, nil
+}
+
+// spec is what in asks for, with the defaults. A member that failed to decode is among
+// the faults already; what checks the members looks there, so as not to report it twice.
+func (f *faults) spec(in submitBody, o SubmitOptions) Spec {
 	s := Spec{MaxAttempts: DefaultMaxAttempts, Timeout: DefaultTimeout}
 	f.work(&s, in, o)
 	if in.MaxAttempts != nil {
@@ -89,10 +97,7 @@ func ParseSubmit(body []byte, o SubmitOptions) (Spec, error) {
 	}
 	f.runAt(&s, in.RunAt, o)
 	f.metadata(&s, in.Metadata)
-	if err := f.err(); err != nil {
-		return Spec{}, err
-	}
-	return s, nil
+	return s
 }
 
 func (f *faults) has(pointer string) bool {

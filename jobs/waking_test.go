@@ -61,6 +61,14 @@ func (a *asked) Submit(ctx context.Context, client, id string, s jobs.Spec, idem
 	return j, replayed, a.told(err)
 }
 
+func (a *asked) SubmitBatch(ctx context.Context, client string, ids []string, specs []jobs.Spec, idem jobs.Idempotency) (jobs.Batch, error) {
+	b, err := a.Store.SubmitBatch(ctx, client, ids, specs, idem)
+	if err = a.told(err); err != nil {
+		return jobs.Batch{}, err
+	}
+	return b, nil
+}
+
 func (a *asked) Retry(ctx context.Context, client, of, id string, idem jobs.Idempotency) (jobs.Job, bool, error) {
 	j, replayed, err := a.Store.Retry(ctx, client, of, id, idem)
 	return j, replayed, a.told(err)
@@ -90,6 +98,18 @@ var wakings = map[string]struct {
 }{
 	"submit": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
 		return func() error { r.submit(t, "a", queued("q")); return nil }
+	}},
+	"a batch": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
+		return func() error {
+			_, err := r.svc.SubmitBatch(t.Context(), "a", []jobs.Spec{queued("other"), queued("q")}, jobs.Idempotency{})
+			return err
+		}
+	}},
+	"runAt in a batch": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
+		spec := queued("q")
+		spec.RunAt = time.Now().Add(5 * time.Second)
+		_, err := r.svc.SubmitBatch(t.Context(), "a", []jobs.Spec{queued("other"), spec}, jobs.Idempotency{})
+		return func() error { return err }
 	}},
 	"runAt": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
 		spec := queued("q")
@@ -121,6 +141,14 @@ var wakings = map[string]struct {
 	"a submit in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
 		return store.inDoubt(func() error {
 			_, _, err := r.svc.Submit(t.Context(), "a", queued("q"), jobs.Idempotency{})
+			return err
+		})
+	}},
+	"a batch in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
+		spec := queued("q")
+		spec.RunAt = time.Now().Add(5 * time.Second)
+		return store.inDoubt(func() error {
+			_, err := r.svc.SubmitBatch(t.Context(), "a", []jobs.Spec{spec}, jobs.Idempotency{})
 			return err
 		})
 	}},

@@ -69,10 +69,19 @@ func TestLost(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			var published int
 			var log journal
-			s := openServing(t, dir, Options{
+			s, err := Open(t.Context(), dir, Options{
+				Serving:   true,
 				Logger:    slog.New(slog.NewTextHandler(&log, nil)),
 				Publisher: publisher(func(e []eventlog.Event) { published += len(e) }),
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := s.Close(); err != nil && name != "the database is emptied" { // then there is nothing to move the WAL into
+					t.Errorf("close: %v", err)
+				}
+			}()
 			l := leased(t, s, "a")
 			if err := s.Ready(t.Context()); err != nil {
 				t.Fatalf("before: %v", err)

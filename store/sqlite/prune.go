@@ -18,11 +18,11 @@ const (
 const (
 	sqlGone = `SELECT id, client FROM jobs WHERE status = 5 LIMIT 1`
 	// How many events a job has matters only if they are more than a step may delete.
-	sqlExpired = `SELECT id, client, status, (SELECT coalesce(max(seq), 0) FROM events WHERE job = jobs.id),
+	sqlExpired = `SELECT id, client, status, coalesce(batch, 0), (SELECT coalesce(max(seq), 0) FROM events WHERE job = jobs.id),
 		(SELECT count(*) FROM (SELECT 1 FROM events WHERE job = jobs.id LIMIT ?))
 		FROM jobs WHERE completed_at IS NOT NULL AND completed_at < ? ORDER BY completed_at LIMIT ?`
 	// A job that goes leaves its index entries at once, and frees its idempotency key.
-	sqlHide      = `UPDATE jobs SET status = 5, completed_at = NULL, idem_key = NULL WHERE id = ?`
+	sqlHide      = `UPDATE jobs SET status = 5, completed_at = NULL, idem_key = NULL, batch = NULL WHERE id = ?`
 	sqlOldest    = `SELECT count(*), max(seq) FROM (SELECT seq FROM events WHERE job = ? ORDER BY seq LIMIT ?)`
 	sqlDelOldest = `DELETE FROM events WHERE job = ? AND seq <= ?`
 	sqlDelEvents = `DELETE FROM events WHERE job IN (SELECT value FROM json_each(?))`
@@ -89,6 +89,7 @@ func (b *batch) prune(before time.Time) (n int, more bool, err error) {
 type expiredJob struct {
 	id, client int64
 	status     int
+	batch      int64  // the row of its batch; 0: none
 	highest    uint64 // seq of its newest event
 	events     int    // how many it has; pruneRows + 1: more than a step may delete
 }
@@ -99,7 +100,7 @@ func (b *batch) pastRetention(before time.Time) (old []expiredJob, err error) {
 	left := pruneRows
 	err = b.each(sqlExpired, []any{pruneRows + 1, before.UnixMilli(), pruneJobs}, func(rows *sql.Rows) (bool, error) {
 		var j expiredJob
-		if err := rows.Scan(&j.id, &j.client, &j.status, &j.highest, &j.events); err != nil {
+		if err := rows.Scan(&j.id, &j.client, &j.status, &j.batch, &j.highest, &j.events); err != nil {
 			return false, err
 		}
 		if j.events > left && len(old) > 0 {
@@ -112,14 +113,24 @@ func (b *batch) pastRetention(before time.Time) (old []expiredJob, err error) {
 	return old, err
 }
 
-// leave takes jobs out of what is counted, with their artifacts.
+// leave takes jobs out of what is counted, with their artifacts, and out of their
+// batches.
 func (b *batch) leave(old []expiredJob) error {
+	batches := make(map[int64]int)
 	for _, j := range old {
 		head, err := b.clientByID(j.client)
 		if err != nil {
 			return err
 		}
 		b.moved(head, j.status, gone)
+		if j.batch != 0 {
+			batches[j.batch]++
+		}
+	}
+	for row, n := range batches {
+		if err := b.leaveBatch(row, n); err != nil {
+			return err
+		}
 	}
 	return b.dropArtifacts(idsOf(old))
 }

@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	sqlByKey  = `SELECT id, idem_hash FROM jobs WHERE client = ? AND idem_key = ? AND idem_key IS NOT NULL`
+	// A key that made a batch has no hash here, so that it fits no other request.
+	sqlByKey = `SELECT id, idem_hash FROM jobs WHERE client = ? AND idem_key = ? AND idem_key IS NOT NULL
+	UNION ALL SELECT id, NULL FROM batches WHERE client = ? AND idem_key = ?`
 	sqlAddJob = `INSERT INTO jobs (uuid, client, queue, status, ready, due, priority, max_attempts, timeout_ms,
-	idem_key, idem_hash, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
-	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	idem_key, idem_hash, batch, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
+	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata) VALUES (?, ?, ?, ?)`
 	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata) SELECT ?, actions, payload, metadata FROM specs WHERE job = ?`
 	sqlSpecBytes = `SELECT coalesce(length(actions), 0) + coalesce(length(payload), 0) + coalesce(length(metadata), 0) FROM specs WHERE job = ?`
@@ -35,7 +37,7 @@ func (s *Store) Submit(ctx context.Context, client, id string, spec jobs.Spec, i
 		if out, err := b.replay(head, idem); err != nil || out.replayed {
 			return out, err
 		}
-		if err := b.admit(head, int64(len(spec.Actions)+len(spec.Payload)+len(spec.Metadata))); err != nil {
+		if err := b.admit(head, 1, int64(spec.Size())); err != nil {
 			return submitted{}, err
 		}
 		if head, err = b.ensureClient(client); err != nil {
@@ -74,7 +76,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 		if _, err := b.row(sqlSpecBytes, []any{old.id}, &bytes); err != nil {
 			return submitted{}, err
 		}
-		if err := b.admit(head, bytes); err != nil {
+		if err := b.admit(head, 1, bytes); err != nil {
 			return submitted{}, err
 		}
 		return b.repeat(head, id, old, idem)
@@ -86,7 +88,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 // by the database.
 func (b *batch) repeat(head *logHead, uuid string, old *jobRow, idem jobs.Idempotency) (submitted, error) {
 	now := b.now()
-	id, cursor, err := b.insertJob(head, uuid, b.withTTL(shellOf(old.Job)), now, idem, func(id int64) error {
+	id, cursor, err := b.insertJob(head, uuid, b.withTTL(shellOf(old.Job)), now, cause{idem: idem}, func(id int64) error {
 		_, err := b.exec(sqlCopySpec, id, old.id)
 		return err
 	})
@@ -125,14 +127,17 @@ func (b *batch) withTTL(spec jobs.Spec) jobs.Spec {
 	return spec
 }
 
-// admit refuses a job with so many bytes of actions, payload and metadata that the
-// client, nil if it is new, or the folder has no room for.
-func (b *batch) admit(head *logHead, bytes int64) error {
-	limit := b.limits.JobsPerClient
-	if head != nil && limit > 0 && head.open >= limit {
-		return refuse(&jobs.LimitError{What: jobs.LimitJobs, Max: limit, Used: head.open, Asked: 1})
+// admit refuses n jobs with so many bytes of actions, payload and metadata together that
+// the client, nil if it is new, or the folder has no room for.
+func (b *batch) admit(head *logHead, n int, bytes int64) error {
+	limit, used := b.limits.JobsPerClient, int64(0)
+	if head != nil {
+		used = head.open
 	}
-	return b.grow(bytes + rowBytes)
+	if limit > 0 && used+int64(n) > limit {
+		return refuse(&jobs.LimitError{What: jobs.LimitJobs, Max: limit, Used: used, Asked: int64(n)})
+	}
+	return b.grow(bytes + int64(n)*rowBytes)
 }
 
 // replay answers a submit whose key was used before: replayed, or refused. head
@@ -143,7 +148,7 @@ func (b *batch) replay(head *logHead, idem jobs.Idempotency) (submitted, error) 
 	}
 	var id int64
 	var hash []byte
-	found, err := b.row(sqlByKey, []any{head.id, idem.Key}, &id, &hash)
+	found, err := b.row(sqlByKey, []any{head.id, idem.Key, head.id, idem.Key}, &id, &hash)
 	if err != nil || !found {
 		return submitted{}, err
 	}
@@ -157,14 +162,7 @@ func (b *batch) replay(head *logHead, idem jobs.Idempotency) (submitted, error) 
 func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Idempotency) (submitted, error) {
 	spec = b.withTTL(spec)
 	now := b.now()
-	_, cursor, err := b.insertJob(head, uuid, spec, now, idem, func(id int64) error {
-		var payload json.RawMessage
-		if spec.Queue != "" {
-			payload = spec.Payload
-		}
-		_, err := b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata))
-		return err
-	})
+	cursor, err := b.insertSpec(head, uuid, spec, now, cause{idem: idem})
 	if err != nil {
 		return submitted{}, err
 	}
@@ -172,20 +170,47 @@ func (b *batch) submit(head *logHead, uuid string, spec jobs.Spec, idem jobs.Ide
 	return submitted{job: newJob(head.name, uuid, spec, now, expires, cursor)}, nil
 }
 
+// cause is the request that makes a job.
+type cause struct {
+	idem  jobs.Idempotency // of a job alone
+	batch int64            // the row of the batch that the job belongs to, if that has a key; 0: none
+}
+
+// columns are those of a job that tell of its cause: idem_key, idem_hash and batch.
+func (c cause) columns() (key, hash, batch any) {
+	if c.idem.Key != "" {
+		key, hash = c.idem.Key, c.idem.Hash[:]
+	}
+	if c.batch != 0 {
+		batch = c.batch
+	}
+	return key, hash, batch
+}
+
+// insertSpec is insertJob for a job whose spec is at hand.
+func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.Time, by cause) (cursor string, err error) {
+	_, cursor, err = b.insertJob(head, uuid, spec, now, by, func(id int64) error {
+		var payload json.RawMessage
+		if spec.Queue != "" {
+			payload = spec.Payload
+		}
+		_, err := b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata))
+		return err
+	})
+	return cursor, err
+}
+
 // insertJob adds a job, what addSpec adds of it, and its job.created.
-func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.Time, idem jobs.Idempotency,
+func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.Time, by cause,
 	addSpec func(id int64) error) (id int64, cursor string, err error) {
 	ready, due := 1, any(nil)
 	if ms := spec.RunAt.UnixMilli(); !spec.RunAt.IsZero() && ms > now.UnixMilli() {
 		ready, due = 0, ms
 	}
 	expires, expiryDue := b.expiry(spec, now)
-	var key, hash any
-	if idem.Key != "" {
-		key, hash = idem.Key, idem.Hash[:]
-	}
+	key, hash, batch := by.columns()
 	id, err = b.inserted(sqlAddJob, uuid, head.id, spec.Queue, ready, due, spec.Priority, spec.MaxAttempts,
-		spec.Timeout.Milliseconds(), key, hash, millis(spec.RunAt), millis(expires), askedMillis(spec.ExpiresIn), expiryDue,
+		spec.Timeout.Milliseconds(), key, hash, batch, millis(spec.RunAt), millis(expires), askedMillis(spec.ExpiresIn), expiryDue,
 		now.UnixMilli(), orNull(spec.RetryOf))
 	if err != nil {
 		return 0, "", fmt.Errorf("insert job %s: %w", uuid, err)

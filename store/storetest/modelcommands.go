@@ -18,7 +18,7 @@ import (
 
 func (m *model) jobCommands(*rapid.T) map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"submit": m.submit, "submit again": m.submit, "retry": m.retry, "cancel": m.cancel,
+		"submit": m.submit, "submit again": m.submit, "submit batch": m.submitBatch, "retry": m.retry, "cancel": m.cancel,
 		"claim": m.claim, "claim again": m.claim, "claim in turn": m.claimInTurn,
 		"append": m.append, "complete": m.complete, "fail": m.fail, "release": m.release,
 		"settle": m.settle, "end and claim": m.endAndClaim, "end and claim again": m.endAndClaim,
@@ -37,7 +37,7 @@ func (m *model) artifactCommands(t *rapid.T) map[string]func(*rapid.T) {
 	time.Sleep(modelStep)
 	m.take(t, jobs.Claim{Client: client, Queues: []string{"q"}, TTL: modelLong})
 	return map[string]func(*rapid.T){
-		"submit": m.submit, "claim": m.claim, "add": m.addArtifact, "add another": m.addArtifact, "hold": m.hold, "drop hold": m.dropHold,
+		"submit": m.submit, "submit batch": m.submitBatch, "claim": m.claim, "add": m.addArtifact, "add another": m.addArtifact, "hold": m.hold, "drop hold": m.dropHold,
 		"complete": m.complete, "settle": m.settle, "prune": m.prune, "garbage": m.garbage, "wait": m.wait, "": m.lookAtJobs,
 	}
 }
@@ -94,7 +94,14 @@ func (m *model) made(a answer[madeJob]) {
 }
 
 func (m *model) submit(t *rapid.T) {
-	client, id, idem := m.client(t), newID(), drawIdempotency(t)
+	client, id, idem, spec := m.client(t), newID(), drawIdempotency(t), m.drawSpec(t)
+	m.made(same(m, t, func(s *side) (madeJob, error) {
+		j, replayed, err := s.Submit(m.ctx, client, id, spec, idem)
+		return madeJob{j, replayed}, err
+	}))
+}
+
+func (m *model) drawSpec(t *rapid.T) jobs.Spec {
 	spec := jobs.Spec{
 		Queue: rapid.SampledFrom([]string{"q", "q", "p", ""}).Draw(t, "queue"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
 		MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts"), Timeout: modelLong,
@@ -111,10 +118,20 @@ func (m *model) submit(t *rapid.T) {
 	if steps := rapid.IntRange(-2, 4).Draw(t, "run at"); steps != 0 {
 		spec.RunAt = m.wall().Add(time.Duration(steps)*modelStep + offStep)
 	}
-	m.made(same(m, t, func(s *side) (madeJob, error) {
-		j, replayed, err := s.Submit(m.ctx, client, id, spec, idem)
-		return madeJob{j, replayed}, err
-	}))
+	return spec
+}
+
+func (m *model) submitBatch(t *rapid.T) {
+	client, idem := m.client(t), drawIdempotency(t)
+	specs := rapid.SliceOfN(rapid.Custom(m.drawSpec), 1, 3).Draw(t, "batch")
+	ids := newIDs(len(specs))
+	made := same(m, t, func(s *side) (jobs.Batch, error) { return s.SubmitBatch(m.ctx, client, ids, specs, idem) })
+	if made.Refusal != "" || made.Value.Replayed {
+		return
+	}
+	for _, id := range ids {
+		m.jobs = append(m.jobs, same(m, t, func(s *side) (jobs.Job, error) { return s.Get(m.ctx, client, id) }).Value)
+	}
 }
 
 func (m *model) retry(t *rapid.T) {

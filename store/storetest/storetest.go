@@ -76,6 +76,7 @@ type test struct {
 func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	runAll(t, newHarness, []test{
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
+		{"Batch", testBatch}, {"BatchTwiceSameKey", testBatchKey}, {"BatchTwins", testBatchTwins}, {"BatchLimit", testBatchLimit},
 		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
 		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
@@ -89,7 +90,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
 		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs},
 		{"Restart", testRestart}, {"Restore", testRestore},
-		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey},
+		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey}, {"PruneFreesBatch", testPruneBatch},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},
 		{"SessionLeft", testSessionLeft}, {"SessionEnds", testSessionEnds}, {"SessionTouches", testTouches}, {"SessionSweep", testSessionSweep}, {"SessionSweepMany", testSessionSweepMany},
 		{"SessionJobs", testSessionJobs},

@@ -129,6 +129,9 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 
 // replay answers a submit whose key was used before.
 func (s *Store) replay(client string, idem jobs.Idempotency) (submitted, error) {
+	if _, ok := s.batch(client, idem.Key); ok {
+		return submitted{}, jobs.ErrIdempotencyMismatch
+	}
 	for _, j := range s.tables.jobs {
 		switch {
 		case idem.Key == "" || j.gone || j.ClientID != client || j.idem.Key != idem.Key:
@@ -142,12 +145,22 @@ func (s *Store) replay(client string, idem jobs.Idempotency) (submitted, error) 
 }
 
 func (s *Store) submit(client, id string, spec jobs.Spec, idem jobs.Idempotency) (job, error) {
-	if limit, used := s.opts.Limits.JobsPerClient, s.usage(client).Jobs; limit > 0 && used >= limit {
-		return job{}, &jobs.LimitError{What: jobs.LimitJobs, Max: limit, Used: used, Asked: 1}
-	}
-	if err := s.room(int64(len(spec.Actions)+len(spec.Payload)+len(spec.Metadata)) + rowBytes); err != nil {
+	if err := s.admit(client, 1, spec.Size()); err != nil {
 		return job{}, err
 	}
+	return s.insert(client, id, spec, idem), nil
+}
+
+// admit refuses n jobs of so many bytes that the client or the folder has no room for.
+func (s *Store) admit(client string, n, bytes int) error {
+	limit, used := s.opts.Limits.JobsPerClient, s.usage(client).Jobs
+	if limit > 0 && used+int64(n) > limit {
+		return &jobs.LimitError{What: jobs.LimitJobs, Max: limit, Used: used, Asked: int64(n)}
+	}
+	return s.room(int64(bytes + n*rowBytes))
+}
+
+func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency) job {
 	s.client(client)
 	s.tables.rows++
 	now := s.now()
@@ -177,7 +190,7 @@ func (s *Store) submit(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	default:
 		j.ExpiresAt = at(j.runAt.Add(j.expiresIn))
 	}
-	return s.append(j, now, jobs.Created(now)), nil
+	return s.append(j, now, jobs.Created(now))
 }
 
 func at(t time.Time) *jobs.Time {

@@ -35,7 +35,8 @@ type Data struct {
 type tables struct {
 	clients  map[string]client // by name
 	jobs     map[string]job    // by id
-	garbage  map[string]int64  // file -> bytes
+	batches  map[batchKey]batch
+	garbage  map[string]int64 // file -> bytes
 	sessions map[sessionKey]savedSession
 	keys     []auth.Stored // oldest first
 	revision int64
@@ -65,7 +66,7 @@ type epoch struct {
 func NewData() *Data {
 	return &Data{
 		tables: tables{
-			clients: make(map[string]client), jobs: make(map[string]job), garbage: make(map[string]int64),
+			clients: make(map[string]client), jobs: make(map[string]job), batches: make(map[batchKey]batch), garbage: make(map[string]int64),
 			sessions: make(map[sessionKey]savedSession), served: make(map[string]string),
 		},
 		epoch: newEpoch(), nodes: make(map[string]*Store), holds: make(map[string]hold),
@@ -77,7 +78,7 @@ func newEpoch() string { return strings.ToLower(rand.Text()[:8]) }
 
 func (t tables) clone() tables {
 	t.clients, t.jobs, t.garbage = maps.Clone(t.clients), maps.Clone(t.jobs), maps.Clone(t.garbage)
-	t.sessions, t.served, t.keys = maps.Clone(t.sessions), maps.Clone(t.served), slices.Clone(t.keys)
+	t.sessions, t.served, t.keys, t.batches = maps.Clone(t.sessions), maps.Clone(t.served), slices.Clone(t.keys), maps.Clone(t.batches)
 	return t
 }
 
