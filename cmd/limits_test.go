@@ -43,6 +43,7 @@ func TestTenantAtItsJobLimit(t *testing.T) {
 	} {
 		acme.Refused(what, r, 429, "job_limit", 3, 3, 1)
 	}
+	acme.Refused("a batch", acme.Call("POST", "/v1/jobs/batch", strings.NewReader(`{"jobs":[{"queue":"q"},{"queue":"q"}]}`)), 429, "job_limit", 3, 3, 2)
 	if r := acme.Submit("1", "Idempotency-Key: k"); r.Status != 202 || r.Body.ID != first.Body.ID || r.Header.Get("Idempotent-Replayed") != "true" {
 		t.Errorf("a repeated submit at the limit: %d %s", r.Status, r.Text)
 	}
@@ -51,7 +52,7 @@ func TestTenantAtItsJobLimit(t *testing.T) {
 	}
 	m := acme.Call("GET", "/metrics", nil).Text
 	for _, line := range []string{
-		"jobcast_client_jobs_max 3", "jobcast_client_jobs_limit 3", `jobcast_refusals_total{code="job_limit"} 6`, "jobcast_jobs_expired_total 0",
+		"jobcast_client_jobs_max 3", "jobcast_client_jobs_limit 3", `jobcast_refusals_total{code="job_limit"} 7`, "jobcast_jobs_expired_total 0",
 		"jobcast_client_artifact_limit_bytes 1.073741824e+10", "jobcast_storage_limit_bytes 0", "jobcast_artifact_bytes 0",
 	} {
 		if !strings.Contains(m, "\n"+line+"\n") {

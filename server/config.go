@@ -39,6 +39,7 @@ type Config struct {
 	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For is trusted: addresses and networks (CIDR), comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
+	MaxBatchBody   byteSize       `default:"8MiB" env:"JOBCAST_MAX_BATCH_BODY" help:"Largest body of a batch of jobs; each job in it has at most --max-body."`
 	MaxJobs        int64          `name:"max-jobs-per-client" default:"100000" env:"JOBCAST_MAX_JOBS_PER_CLIENT" help:"Pending and running jobs per client."`
 	MaxArtifacts   byteSize       `name:"max-artifacts-per-client" default:"10GiB" env:"JOBCAST_MAX_ARTIFACTS_PER_CLIENT" help:"Total size of the artifacts of one client."`
 	MaxStorage     byteSize       `name:"max-storage" default:"0" env:"JOBCAST_MAX_STORAGE" help:"Total size of the data folder; 0 means no limit."`
@@ -112,6 +113,7 @@ func (s *Config) Check() error {
 	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
 	bad(s.Retention >= time.Second, "retention", "at least 1s")
 	bad(s.MaxBody >= 1<<10 && s.MaxBody <= MaxMaxBody, "max-body", "1KiB to 64MiB")
+	bad(s.MaxBatchBody >= 1<<10 && s.MaxBatchBody <= MaxMaxBody, "max-batch-body", "1KiB to 64MiB")
 	bad(s.MaxJobs >= 1 && s.MaxJobs <= maxMaxJobs, "max-jobs-per-client", "1 to 100000000")
 	bad(s.MaxArtifacts >= 1<<20, "max-artifacts-per-client", "at least 1MiB")
 	bad(s.MaxStorage == 0 || s.MaxStorage >= minMaxStorage, "max-storage", "at least 64MiB, or 0 for none")

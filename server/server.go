@@ -165,7 +165,7 @@ func (s *Server) openFiles(ctx context.Context) (err error) {
 func (s *Server) transports() (err error) {
 	s.door, err = transport.New(transport.Options{
 		Auth: s.verifier, TrustedProxies: s.set.TrustedProxies, Origins: s.set.CORSOrigins,
-		BasePath: s.set.BasePath, MaxBody: int(s.set.MaxBody), Log: s.log, OnRefused: s.metrics.refused,
+		BasePath: s.set.BasePath, MaxBody: int(s.set.MaxBody), MaxBatchBody: int(s.set.MaxBatchBody), Log: s.log, OnRefused: s.metrics.refused,
 	})
 	if err != nil {
 		return err

@@ -58,6 +58,9 @@ func (h *house) refusals() map[string]int {
 		"POST /v1/jobs HTTP/1.1\r\n" + bearer(h.key) + json + "Accept: text/html\r\n" + length:                           406,
 		"POST /v1/jobs HTTP/1.1\r\n" + bearer(h.key) + json + "Idempotency-Key: a b\r\n" + length:                        422,
 		"POST /v1/jobs HTTP/1.1\r\n" + bearer(h.key) + json + "X-API-Key: jc_other\r\n" + length:                         400,
+		"POST /v1/jobs/batch HTTP/1.1\r\n" + bearer(h.key) + "Content-Type: text/plain\r\n" + length:                     415,
+		"POST /v1/jobs/batch HTTP/1.1\r\n" + bearer(h.key) + json + "Content-Length: 8388609\r\n":                        413,
+		"POST /v1/jobs/batch HTTP/1.1\r\n" + bearer(h.key) + json + "Accept: text/event-stream\r\n" + length:             406,
 		"POST " + job + "/progress HTTP/1.1\r\n" + bearer(h.key) + json + length:                                         422,
 		"PUT " + job + "/artifacts/a HTTP/1.1\r\n" + bearer(h.key) + length:                                              422,
 		"PUT " + job + "/artifacts/a HTTP/1.1\r\n" + bearer(h.key) + "X-Lease-Token: x\r\nContent-Length: 104857601\r\n": 413,
@@ -66,7 +69,7 @@ func (h *house) refusals() map[string]int {
 		"DELETE /v1/keys/none HTTP/1.1\r\n" + length:                                                                     401,
 	}
 	for _, path := range []string{
-		"POST /v1/jobs", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
+		"POST /v1/jobs", "POST /v1/jobs/batch", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
 		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/keys", "POST /v1/tokens",
 	} {
 		all[path+" HTTP/1.1\r\n"+json+length] = 401

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -26,9 +27,9 @@ type bodies struct {
 	strangers *wire.Shares[string]
 }
 
-func newBodies(maxBody int) bodies {
+func newBodies(largest int) bodies {
 	return bodies{
-		clients:   wire.NewShares[string](int64(max(leastBodies, 4*maxBody))),
+		clients:   wire.NewShares[string](int64(max(leastBodies, 4*largest))),
 		strangers: wire.NewShares[string](strangeBodies),
 	}
 }
@@ -41,48 +42,55 @@ func newBodies(maxBody int) bodies {
 // that does not come (408) or not whole (400). A body that waits for "100 Continue" while
 // the door drains is refused with draining instead.
 func Body(c *fiber.Ctx, limit int) ([]byte, error) {
+	body, _, err := BodyOf(c, limit, fiber.MIMEApplicationJSON)
+	return body, err
+}
+
+// BodyOf is Body for a request whose body may be of several media types. It returns which
+// of them it is, empty if it is none, and then the body is nil.
+func BodyOf(c *fiber.Ctx, limit int, types ...string) (body []byte, media string, err error) {
 	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, Refuse(UnsupportedMediaType, "The body must not be compressed.").
+		return nil, "", Refuse(UnsupportedMediaType, "The body must not be compressed.").
 			With(fiber.HeaderAcceptEncoding, "identity")
 	}
 	length := wire.BodyLength(c.Context())
-	known := isJSON(c.Get(fiber.HeaderContentType))
+	media = mediaType(c.Get(fiber.HeaderContentType), types)
 	switch {
 	case length > int64(limit):
-		return nil, bodyTooLarge(limit)
-	case length > 0 && !known:
-		return nil, notJSON()
-	case length < 0 && !known: // in chunks, and perhaps of no bytes
+		return nil, "", bodyTooLarge(limit)
+	case length > 0 && media == "":
+		return nil, "", notOf(types)
+	case length < 0 && media == "": // in chunks, and perhaps of no bytes
 		limit = 0
 	}
 	door := infoOf(c).door
 	if door == nil {
-		return nil, errors.New("a body is read outside the gate")
+		return nil, "", errors.New("a body is read outside the gate")
 	}
 	if err := door.invite(c); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	body, err := readBody(c, limit)
+	body, err = readBody(c, limit)
 	switch {
-	case errors.Is(err, wire.ErrBodyTooLarge) && !known:
-		return nil, notJSON()
+	case errors.Is(err, wire.ErrBodyTooLarge) && media == "":
+		return nil, "", notOf(types)
 	case errors.Is(err, wire.ErrBodyTooLarge):
-		return nil, bodyTooLarge(limit)
+		return nil, "", bodyTooLarge(limit)
 	case err != nil:
-		return nil, BrokenBody(err)
+		return nil, "", BrokenBody(err)
 	case len(body) == 0:
-		return nil, nil
+		return nil, media, nil
 	}
-	return body, nil
+	return body, media, nil
 }
 
 func bodyTooLarge(limit int) error {
 	return Refuse(TooLarge, fmt.Sprintf("The request body is larger than %d bytes.", limit))
 }
 
-func notJSON() error {
-	return Refuse(UnsupportedMediaType, "The body must be application/json.").
-		With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
+func notOf(types []string) error {
+	return Refuse(UnsupportedMediaType, "The body must be "+strings.Join(types, " or ")+".").
+		With(fiber.HeaderAccept, strings.Join(types, ", "))
 }
 
 // readBody reads a body of at most limit bytes, on the account of who sends it.
@@ -121,11 +129,14 @@ func BrokenBody(err error) *Problem {
 	return Refuse(Malformed, "The body ended early, or its chunks are malformed.")
 }
 
-func isJSON(contentType string) bool {
+// mediaType returns which of types a Content-Type is; empty: none.
+func mediaType(contentType string, types []string) string {
 	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != fiber.MIMEApplicationJSON {
-		return false
+	if err != nil || !slices.Contains(types, media) {
+		return ""
 	}
-	charset, ok := params["charset"]
-	return !ok || strings.EqualFold(charset, "utf-8")
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return ""
+	}
+	return media
 }

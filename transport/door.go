@@ -23,8 +23,11 @@ const (
 	loginTimeout   = 5 * time.Second  // looking one credential up in the store
 )
 
-// DefaultMaxBody is the largest request body, in bytes, unless set otherwise.
-const DefaultMaxBody = 256 << 10
+// How large a request body may be, in bytes, unless set otherwise.
+const (
+	DefaultMaxBody      = 256 << 10
+	DefaultMaxBatchBody = 8 << 20 // of a batch of jobs
+)
 
 // Authenticator checks a secret. *auth.Verifier is one. addr is where the
 // request came from, for the limit on failed logins.
@@ -43,22 +46,24 @@ type Options struct {
 	Origins []string
 	// BasePath is what paths begin with, as in `/jobs`; empty: nothing. Routes are
 	// mounted without it, and answers name paths with it.
-	BasePath string
-	MaxBody  int          // bytes of a request body; 0: DefaultMaxBody
-	Log      *slog.Logger // nil: slog.Default()
+	BasePath     string
+	MaxBody      int          // bytes of a request body; 0: DefaultMaxBody
+	MaxBatchBody int          // bytes of the body of a batch; 0: DefaultMaxBatchBody
+	Log          *slog.Logger // nil: slog.Default()
 
 	OnRefused func(Code) // is told of each refused request and must not block; nil: nobody is
 }
 
 // Door is the shared entrance of all transports. It is safe for concurrent use.
 type Door struct {
-	auth    Authenticator
-	proxies []netip.Prefix
-	origins []string // empty: all
-	base    string
-	maxBody int
-	log     *slog.Logger
-	refused func(Code)
+	auth     Authenticator
+	proxies  []netip.Prefix
+	origins  []string // empty: all
+	base     string
+	maxBody  int
+	maxBatch int
+	log      *slog.Logger
+	refused  func(Code)
 
 	turns turns
 
@@ -79,17 +84,23 @@ func New(o Options) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, base: o.BasePath, maxBody: o.MaxBody, log: o.Log, refused: o.OnRefused}
+	d := &Door{
+		auth: o.Auth, proxies: slices.Clone(o.TrustedProxies), origins: origins, base: o.BasePath,
+		maxBody: o.MaxBody, maxBatch: o.MaxBatchBody, log: o.Log, refused: o.OnRefused,
+	}
 	if d.refused == nil {
 		d.refused = func(Code) {}
 	}
 	if d.maxBody <= 0 {
 		d.maxBody = DefaultMaxBody
 	}
+	if d.maxBatch <= 0 {
+		d.maxBatch = DefaultMaxBatchBody
+	}
 	if d.log == nil {
 		d.log = slog.Default()
 	}
-	d.bodies = newBodies(d.maxBody)
+	d.bodies = newBodies(max(d.maxBody, d.maxBatch))
 	d.draining, d.drain = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -106,7 +117,7 @@ func New(o Options) (*Door, error) {
 // so connections have to come from a wire.Guard.
 func (d *Door) App() *fiber.App {
 	app := fiber.New(fiber.Config{
-		BodyLimit:                    d.maxBody,
+		BodyLimit:                    max(d.maxBody, d.maxBatch),
 		CaseSensitive:                true,
 		DisablePreParseMultipartForm: true,
 		DisableStartupMessage:        true,
@@ -155,6 +166,9 @@ func (d *Door) BasePath() string { return d.base }
 
 // MaxBody returns the largest request body in bytes.
 func (d *Door) MaxBody() int { return d.maxBody }
+
+// MaxBatchBody returns the largest body of a batch in bytes.
+func (d *Door) MaxBatchBody() int { return d.maxBatch }
 
 // Principal says who is asking, and that it may do everything in scopes. It
 // returns a malformed, ambiguous_credentials, unauthenticated, login_limit or

@@ -77,6 +77,17 @@ func Negotiate(c *fiber.Ctx) (EventFormat, error) {
 	return 0, Refuse(NotAcceptable, "The available types are text/event-stream, application/x-ndjson and application/json.")
 }
 
+// WantsJSON refuses with not_acceptable who does not take JSON, for an answer that is
+// nothing else.
+func WantsJSON(c *fiber.Ctx) error {
+	ranges := parseAccept(c.Get(fiber.HeaderAccept))
+	at, found := mostExact(ranges, JSONFormat)
+	if c.Get(fiber.HeaderAccept) == "" || found && ranges[at].q > 0 {
+		return nil
+	}
+	return Refuse(NotAcceptable, "The available type is application/json.")
+}
+
 // AcceptsOnlyEventStream reports whether nothing but text/event-stream is
 // acceptable: what an EventSource sends.
 func AcceptsOnlyEventStream(c *fiber.Ctx) bool {

@@ -109,7 +109,7 @@ func TestDrainInvitesNoBody(t *testing.T) {
 	s.door.Drain()
 	job := "/v1/jobs/" + g.ID
 	for _, call := range []string{
-		"POST /v1/jobs", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
+		"POST /v1/jobs", "POST /v1/jobs/batch", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
 		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/keys", "POST /v1/tokens",
 	} {
 		for _, framing := range []string{"Content-Length: 2", "Transfer-Encoding: chunked"} {

@@ -28,17 +28,24 @@ func idempotencyKey(c *fiber.Ctx) (string, error) {
 	return key, nil
 }
 
-// idempotentBody reads a request's body, and its Idempotency-Key before that; without
+// idempotentBody reads a request's JSON body, and its Idempotency-Key before that; without
 // one the second result is zero. path is that of the request in its one spelling.
 func (s *server) idempotentBody(c *fiber.Ctx, path string) (body []byte, idem jobs.Idempotency, err error) {
+	body, _, idem, err = s.idempotentBodyOf(c, path, s.Door.MaxBody(), fiber.MIMEApplicationJSON)
+	return body, idem, err
+}
+
+// idempotentBodyOf is idempotentBody for a body of at most limit bytes and of one of
+// several media types, of which it returns the one that it is; see [transport.BodyOf].
+func (s *server) idempotentBodyOf(c *fiber.Ctx, path string, limit int, types ...string) (body []byte, media string, idem jobs.Idempotency, err error) {
 	key, err := idempotencyKey(c)
 	if err != nil {
-		return nil, idem, err
+		return nil, "", idem, err
 	}
-	if body, err = transport.Body(c, s.Door.MaxBody()); err != nil || key == "" {
-		return body, idem, err
+	if body, media, err = transport.BodyOf(c, limit, types...); err != nil || key == "" {
+		return body, media, idem, err
 	}
-	return body, jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), path, body)}, nil
+	return body, media, jobs.Idempotency{Key: key, Hash: fingerprint(c.Method(), path, body)}, nil
 }
 
 // fingerprint is what makes two requests the same: method, path and body. The

@@ -41,6 +41,12 @@ func (v victim) body() string {
 	return `{"queue":"q","payload":"` + secretWord + `","metadata":{"a":"` + secretWord + `"}}`
 }
 
+// A batch of acme that others repeat.
+const (
+	batchBody = `{"jobs":[{"queue":"none","payload":"` + secretWord + `"},{"queue":"none"}]}`
+	batchIdem = "Idempotency-Key: batch"
+)
+
 // attack is one call about a victim.
 type attack struct {
 	name, method, path, body string
@@ -65,6 +71,8 @@ func (v victim) attacks(keyID string) []attack {
 		{"retry", "POST", job + "/retry", "", nil, auth.Submit, 409, 404, false},
 		{"same key", "POST", "/v1/jobs", v.body(), []string{"Idempotency-Key: " + v.idem}, auth.Submit, 202, 202, false},
 		{"same key, watched", "POST", "/v1/jobs", v.body(), []string{"Idempotency-Key: " + v.idem, "Accept: text/event-stream"}, auth.Submit, 200, 200, false},
+		{"same batch", "POST", "/v1/jobs/batch", batchBody, []string{batchIdem}, auth.Submit, 202, 202, false},
+		{"a batch with its key", "POST", "/v1/jobs/batch", batchBody, []string{"Idempotency-Key: " + v.idem}, auth.Submit, 422, 202, false},
 		{"claim", "POST", "/v1/workers/claim", `{"queues":["q"],"max":100}`, nil, auth.Work, 200, 200, false},
 		{"progress", "POST", job + "/progress", `{"progress":1}`, lease, auth.Work, 200, 404, false},
 		{"extend", "POST", job + "/extend", "", lease, auth.Work, 200, 404, false},
@@ -149,6 +157,7 @@ func TestIsolation(t *testing.T) {
 	if err := s.store.RevokeKey(t.Context(), "acme", s.keyID(dies), time.Now()); err != nil {
 		t.Fatal(err)
 	}
+	batch := s.call("POST", "/v1/jobs/batch", s.admin, batchBody, batchIdem).batch(t)
 	elsewhere := s.call("POST", "/v1/jobs", s.plain, `{"queue":"elsewhere"}`).job(t, 202).ID
 	cells, leaks := 0, 0
 	for _, w := range []who{
@@ -191,7 +200,7 @@ func TestIsolation(t *testing.T) {
 				strings.Contains(got.body, "file.txt")
 			if w.client == "umbra" && want < 300 { // its own jobs have the same words in them
 				learned = strings.Contains(got.body, v.ID) || strings.Contains(got.body, "acme") ||
-					strings.Contains(got.body, v.Lease.Token) || got.Header.Get("Idempotent-Replayed") != ""
+					strings.Contains(got.body, v.Lease.Token) || strings.Contains(got.body, batch[0]) || got.Header.Get("Idempotent-Replayed") != ""
 			}
 			changed := len(s.events("acme", v.ID)) != before
 			if !mine && want != 409 && (learned || changed) {

@@ -193,6 +193,11 @@ func (s *server) empty(body []byte) error {
 // locate says where a new job is, and whether the answer repeats an earlier one.
 func (s *server) locate(c *fiber.Ctx, job jobs.Job, replayed bool) {
 	c.Set(fiber.HeaderLocation, s.Door.BasePath()+"/v1/jobs/"+job.ID)
+	repeats(c, replayed)
+}
+
+// repeats says whether the answer repeats an earlier one.
+func repeats(c *fiber.Ctx, replayed bool) {
 	if replayed {
 		c.Set("Idempotent-Replayed", "true")
 	}

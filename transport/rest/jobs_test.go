@@ -127,6 +127,7 @@ func TestScopes(t *testing.T) {
 	refused := []struct{ key, method, target, accept string }{
 		{s.watcher, "POST", "/v1/jobs", "*/*"},
 		{s.submitter, "POST", "/v1/jobs", "text/event-stream"}, // the answer is for watchers
+		{s.watcher, "POST", "/v1/jobs/batch", "*/*"},
 		{s.watcher, "POST", "/v1/jobs/" + id + "/cancel", "*/*"},
 		{s.watcher, "POST", "/v1/jobs/" + id + "/retry", "*/*"},
 		{s.submitter, "GET", "/v1/jobs/" + id, "*/*"},

@@ -20,6 +20,7 @@ const commandTimeout = 5 * time.Second
 // each method promises.
 type Jobs interface {
 	Submit(ctx context.Context, client string, s jobs.Spec, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
+	SubmitBatch(ctx context.Context, client string, specs []jobs.Spec, idem jobs.Idempotency) (jobs.Batch, error)
 	Retry(ctx context.Context, client, of string, idem jobs.Idempotency) (j jobs.Job, replayed bool, err error)
 	Get(ctx context.Context, client, id string) (jobs.Job, error)
 	Brief(ctx context.Context, client, id string) (jobs.Job, error)
@@ -66,6 +67,7 @@ type server struct{ Deps }
 func Mount(r fiber.Router, d Deps) {
 	s := &server{d}
 	r.Post("/v1/jobs", s.submit)
+	r.Post(batchPath, s.submitBatch)
 	r.Get("/v1/jobs", s.list)
 	r.Get("/v1/jobs/:id", s.get)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)

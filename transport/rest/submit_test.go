@@ -151,6 +151,7 @@ func TestDrainEndsWaiting(t *testing.T) {
 	}
 	s.call("POST", "/v1/jobs", s.plain, someJob).problem(t, transport.Draining)
 	s.call("POST", "/v1/jobs", s.plain, someJob, "Accept: text/event-stream").problem(t, transport.Draining)
+	s.call("POST", "/v1/jobs/batch", s.plain, `{"jobs":[`+someJob+`]}`).problem(t, transport.Draining)
 	if n := s.count(); n != 1 {
 		t.Errorf("%d jobs; draining makes none", n)
 	}
@@ -217,6 +218,7 @@ func TestStoreFailures(t *testing.T) {
 			t.Errorf("%s: not logged once beside the access line", want)
 		}
 		s.call("POST", "/v1/jobs", s.plain, someJob, "Accept: text/event-stream").problem(t, want)
+		s.call("POST", "/v1/jobs/batch", s.plain, `{"jobs":[`+someJob+`]}`).problem(t, want)
 	}
 	if live := s.streams.Live()["sse"]; live != 0 {
 		t.Errorf("%d slots held after failures", live)
@@ -232,6 +234,10 @@ type failingJobs struct {
 
 func (f *failingJobs) Submit(context.Context, string, jobs.Spec, jobs.Idempotency) (jobs.Job, bool, error) {
 	return jobs.Job{}, false, f.err
+}
+
+func (f *failingJobs) SubmitBatch(context.Context, string, []jobs.Spec, jobs.Idempotency) (jobs.Batch, error) {
+	return jobs.Batch{}, f.err
 }
 
 func TestParsePrefer(t *testing.T) {
