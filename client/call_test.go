@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,7 +166,7 @@ func TestSubmitOnce(t *testing.T) {
 			return true
 		}
 		defer resp.Body.Close()
-		if n < 3 {
+		if n < 3 || n == 4 {
 			dropped.Add(1)
 			return true
 		}
@@ -192,6 +193,55 @@ func TestSubmitOnce(t *testing.T) {
 	own.Priority = 1
 	if _, err := direct.Submit(t.Context(), own); !errors.Is(err, client.ErrIdempotencyMismatch) {
 		t.Errorf("another body: %v", err)
+	}
+	batch := []client.Submission{{Queue: "batch", Priority: 1}, {Body: []byte(` { "queue" : "batch", "payload": "<>" }`)}}
+	ids, err := c.SubmitBatch(t.Context(), batch, "")
+	if err != nil || len(ids) != 2 || dropped.Load() != 4 {
+		t.Fatalf("%v after %d lost answers: %v", ids, dropped.Load(), err)
+	}
+	if j, err := direct.Get(t.Context(), ids[1]); err != nil || j.Queue != "batch" || string(j.Payload) != `"<>"` {
+		t.Errorf("%+v, %v", j, err)
+	}
+	n = 0
+	for range direct.List(t.Context(), client.ListOptions{Status: client.Pending}) {
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d jobs of a batch of two", n)
+	}
+	again, err := direct.SubmitBatch(t.Context(), batch, "batch-7")
+	if err == nil {
+		ids, err = direct.SubmitBatch(t.Context(), batch, "batch-7")
+	}
+	if err != nil || !slices.Equal(ids, again) {
+		t.Errorf("%v, then %v: %v", again, ids, err)
+	}
+	if _, err := direct.SubmitBatch(t.Context(), batch[:1], "batch-7"); !errors.Is(err, client.ErrIdempotencyMismatch) {
+		t.Errorf("another batch: %v", err)
+	}
+}
+
+// A batch is refused whole, and what would not be a batch is not sent.
+func TestBatchRefused(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.client("", client.Options{})
+	good := client.Submission{Queue: "q"}
+	var p *client.Problem
+	_, err := c.SubmitBatch(t.Context(), []client.Submission{good, {Queue: "q", Priority: 101}}, "")
+	if !errors.Is(err, client.ErrInvalid) || !errors.As(err, &p) || len(p.Errors) != 1 || p.Errors[0].Pointer != "/jobs/1/priority" {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.SubmitBatch(t.Context(), nil, ""); !errors.Is(err, client.ErrInvalid) {
+		t.Errorf("no jobs: %v", err)
+	}
+	for _, bad := range []client.Submission{{Queue: "q", IdempotencyKey: "k"}, {Body: []byte(`{"queue":"q"},{"queue":"q"}`)}, {Queue: "q", Payload: func() {}}} {
+		if _, err := c.SubmitBatch(t.Context(), []client.Submission{good, bad}, ""); err == nil || errors.As(err, &p) && p.Status == 0 {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	for j, err := range c.List(t.Context(), client.ListOptions{}) {
+		t.Errorf("%v, %v", j, err)
 	}
 }
 

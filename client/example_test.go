@@ -193,6 +193,20 @@ func ExampleClient_List() {
 	// first cancelled
 }
 
+// Submit many jobs, all of them or none.
+func ExampleClient_SubmitBatch() {
+	c := connect()
+	defer c.Close()
+	letters := []client.Submission{{Queue: "letters", Payload: "to you"}, {Queue: "letters", Payload: "to her"}}
+	ids, err := c.SubmitBatch(context.Background(), letters, "letters-2026-12-01") // a repeat makes no further ones
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(ids), "jobs")
+	// Output:
+	// 2 jobs
+}
+
 // Tell refusals apart, and show what is wrong.
 func ExampleProblem() {
 	c := connect()

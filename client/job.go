@@ -137,6 +137,14 @@ type wireSubmission struct {
 	ExpiresInMs int64 `json:"expiresInMs,omitempty"`
 }
 
+// body is the body of the request, which is Body to the letter.
+func (s Submission) body() ([]byte, error) {
+	if s.Body != nil {
+		return s.Body, nil
+	}
+	return json.Marshal(s)
+}
+
 // MarshalJSON writes the body of the request: Body, or the members that are set.
 func (s Submission) MarshalJSON() ([]byte, error) {
 	if s.Body != nil {

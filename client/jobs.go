@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -15,15 +16,43 @@ import (
 // Submit makes a job. It is repeated over network faults and restarts of the
 // server, and makes one job all the same; see Submission.IdempotencyKey.
 func (c *Client) Submit(ctx context.Context, s Submission) (*Job, error) {
-	body := []byte(s.Body)
-	if body == nil {
-		var err error
-		if body, err = json.Marshal(s); err != nil {
-			return nil, wrap("encode job", err)
-		}
+	body, err := s.body()
+	if err != nil {
+		return nil, wrap("encode job", err)
 	}
 	j, err := c.make(ctx, "/v1/jobs", body, s.IdempotencyKey)
 	return j, wrap("submit job", err)
+}
+
+// SubmitBatch makes 1 to 1,000 jobs, all of them or none, and returns their ids in the
+// order of jobs. It is repeated as Submit is. key is that of the whole batch and as in
+// Submission.IdempotencyKey, which no job of a batch may have; it holds as long as the last
+// of the jobs is kept.
+func (c *Client) SubmitBatch(ctx context.Context, jobs []Submission, key string) ([]string, error) {
+	body := []byte(`{"jobs":[`)
+	for i, s := range jobs {
+		text, err := s.body()
+		switch {
+		case err != nil:
+			return nil, wrap("encode job "+strconv.Itoa(i), err)
+		case s.IdempotencyKey != "":
+			return nil, fmt.Errorf("job %d has an idempotency key of its own", i)
+		case !json.Valid(text):
+			return nil, fmt.Errorf("the body of job %d is not JSON", i)
+		case i > 0:
+			body = append(body, ',')
+		}
+		body = append(body, text...)
+	}
+	var made struct{ Jobs []struct{ ID string } }
+	if err := c.post(ctx, "/v1/jobs/batch", append(body, `]}`...), key, &made); err != nil {
+		return nil, wrap("submit batch", err)
+	}
+	ids := make([]string, len(made.Jobs))
+	for i, j := range made.Jobs {
+		ids[i] = j.ID
+	}
+	return ids, nil
 }
 
 // SubmitAndWatch makes a job and returns it together with its events from the
@@ -47,18 +76,23 @@ func (c *Client) Retry(ctx context.Context, id, key string) (*Job, error) {
 
 // make posts what makes a job.
 func (c *Client) make(ctx context.Context, path string, body []byte, key string) (*Job, error) {
-	if key == "" {
-		key = rand.Text()
-	}
 	var j Job
-	_, err := c.do(ctx, call{
-		method: http.MethodPost, path: path, body: body,
-		header: http.Header{"Idempotency-Key": {key}},
-	}, &j)
-	if err != nil {
+	if err := c.post(ctx, path, body, key, &j); err != nil {
 		return nil, err
 	}
 	return &j, nil
+}
+
+// post posts what makes jobs. An empty key is a new one.
+func (c *Client) post(ctx context.Context, path string, body []byte, key string, out any) error {
+	if key == "" {
+		key = rand.Text()
+	}
+	_, err := c.do(ctx, call{
+		method: http.MethodPost, path: path, body: body,
+		header: http.Header{"Idempotency-Key": {key}},
+	}, out)
+	return err
 }
 
 // Get returns a job as it is now.
