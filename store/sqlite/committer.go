@@ -218,7 +218,7 @@ func (c *committer) commit(cmds []*command) {
 	}
 	// What was committed to files that are gone must neither be acknowledged nor
 	// be seen. Should they come back, the log goes on from what they hold.
-	if err := c.health.kept(); err != nil {
+	if err := c.health.keptSince(); err != nil {
 		b.restoreHolds()
 		c.stale = true
 		c.refuse(cmds, err)
@@ -265,7 +265,7 @@ func (c *committer) refuse(cmds []*command, err error) {
 
 // begin opens the transaction, after reading the state again if it is in doubt.
 func (c *committer) begin() (*batch, error) {
-	if err := c.health.kept(); err != nil {
+	if err := c.health.keptSince(); err != nil {
 		return nil, err
 	}
 	if c.broken {

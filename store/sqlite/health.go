@@ -21,6 +21,10 @@ const (
 	healthInterval = time.Second     // between two looks at the folder, and between two tries to write while writing fails
 	slowCommit     = 5 * time.Second // a commit that takes longer counts as trouble: callers soon give up on it
 	minFree        = 1 << 20         // bytes; with less space the disk counts as full
+
+	// settled is how old a change of the folder must be to be told by its time from a
+	// later one: some file systems count time in steps of two seconds.
+	settled = 5 * time.Second
 )
 
 // health knows whether what is written will be found again. Commands fail one by
@@ -30,10 +34,13 @@ type health struct {
 	files []openFile // what the store has open; empty until connected
 	log   *slog.Logger
 
+	intact syscall.Stat_t // the folder when all files were last found in it, for the committer alone; zero: look
+
 	// probes are the database and its WAL, for reading them without SQLite. They
 	// are closed after SQLite has closed its own: see remember.
-	probes []*os.File
-	probe  prober
+	probes   []*os.File
+	database int // the first one's descriptor
+	probe    prober
 
 	bounded atomic.Bool // the bound on storage is reached: submits are refused
 
@@ -74,6 +81,9 @@ func (h *health) remember(serving bool) error {
 		}
 		h.probes = append(h.probes, file)
 	}
+	if serving {
+		h.database = int(h.probes[0].Fd())
+	}
 	return nil
 }
 
@@ -87,7 +97,7 @@ func (h *health) close() (err error) {
 
 // kept reports with ErrLost that the paths of the database do not lead to the files
 // that are open: whatever is written goes with this process. It takes some
-// microseconds.
+// ten microseconds.
 func (h *health) kept() error {
 	for i, f := range h.files {
 		var st syscall.Stat_t
@@ -100,6 +110,28 @@ func (h *health) kept() error {
 		case i == 0 && st.Size == 0:
 			return fmt.Errorf("%w: %s was emptied", jobs.ErrLost, f.path)
 		}
+	}
+	return nil
+}
+
+// keptSince is kept for the committer, which asks twice at each commit. As long as the
+// folder is where it was and no name in it has changed, it looks only whether the
+// database was emptied.
+func (h *health) keptSince() error {
+	var dir, file syscall.Stat_t
+	if err := syscall.Stat(h.dir, &dir); err != nil {
+		dir = syscall.Stat_t{}
+	}
+	if h.intact.Ino != 0 && dir.Ino == h.intact.Ino && dir.Dev == h.intact.Dev && dir.Ctim == h.intact.Ctim &&
+		syscall.Fstat(h.database, &file) == nil && file.Size > 0 {
+		return nil
+	}
+	h.intact = syscall.Stat_t{}
+	if err := h.kept(); err != nil {
+		return err
+	}
+	if changed := time.Unix(dir.Ctim.Unix()); time.Since(changed) > settled {
+		h.intact = dir
 	}
 	return nil
 }

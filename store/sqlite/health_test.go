@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,18 @@ func (j *journal) lines(text string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Count(j.buf.String(), text)
+}
+
+// settle makes the committer rely on a folder that it found as it is now, as it would
+// after some seconds.
+func settle(t *testing.T, s *Store) {
+	t.Helper()
+	err := <-enqueue(s, func(*batch) error {
+		return syscall.Stat(s.health.dir, &s.health.intact)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestLost: whatever is done to the files of a running store, from then on nothing is
@@ -87,6 +100,7 @@ func TestLost(t *testing.T) {
 				t.Fatalf("before: %v", err)
 			}
 			before, at := published, head(t, s, "a")
+			settle(t, s)
 			if err := harm(dir); err != nil {
 				t.Fatal(err)
 			}
@@ -113,6 +127,34 @@ func TestLost(t *testing.T) {
 				t.Errorf("%d errors in the log, want one:\n%s", n, &log.buf)
 			}
 		})
+	}
+}
+
+// TestFolderIsLookedAtAgain: the committer looks at the files one by one as long as a change
+// of their folder is new.
+func TestFolderIsLookedAtAgain(t *testing.T) {
+	relies := func(s *Store) (relies bool) {
+		t.Helper()
+		if err := <-enqueue(s, func(*batch) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		<-enqueue(s, func(*batch) error { relies = s.health.intact.Ino != 0; return nil })
+		return relies
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	s := openServing(t, dir, Options{})
+	if relies(s) {
+		t.Error("a folder that is being made is relied on")
+	}
+	settle(t, s)
+	if !relies(s) {
+		t.Error("a settled folder is not relied on")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if relies(s) {
+		t.Error("a folder with a new name in it is relied on")
 	}
 }
 
