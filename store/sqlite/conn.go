@@ -17,6 +17,7 @@ import (
 // time per row.
 const (
 	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
+	besideTimeoutMs   = 30_000   // the same beside a server, which may take the lock again before SQLite tries the next time
 	cachePagesKiB     = 4_000    // page cache of the writer: the ends of the trees and the jobs at work
 	readerPagesKiB    = 1_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
 	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
@@ -43,10 +44,10 @@ func dsn(dir, query string) string {
 	return "file:" + u.EscapedPath() + "?" + query
 }
 
-func writerConnector(dir string) connector {
+func writerConnector(dir string, timeoutMs int) connector {
 	return connector{
 		dsn: dsn(dir, fmt.Sprintf("_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL"+
-			"&_txlock=immediate&_foreign_keys=on&_cache_size=-%d", busyTimeoutMs, cachePagesKiB)),
+			"&_txlock=immediate&_foreign_keys=on&_cache_size=-%d", timeoutMs, cachePagesKiB)),
 		hook: func(c *sqlite3.SQLiteConn) error {
 			_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=%d",
 				autoCheckpoint, journalSizeLimit), nil)

@@ -57,7 +57,7 @@ func prepare(ctx context.Context, dir string, opts Options) (lock *flock.Flock, 
 
 // migrate checks that the database is ours and applies the missing migrations.
 func migrate(ctx context.Context, dir string) (err error) {
-	db := sql.OpenDB(writerConnector(dir))
+	db := sql.OpenDB(writerConnector(dir, busyTimeoutMs))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := checkOwner(ctx, db); err != nil {
 		return fmt.Errorf("%s: %w", databaseFile, err)

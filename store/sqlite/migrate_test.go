@@ -41,7 +41,7 @@ var oldData = []string{
 // makeOld makes a database of schema version 2 with data.
 func makeOld(t *testing.T, dir string) {
 	t.Helper()
-	db := sql.OpenDB(writerConnector(dir))
+	db := sql.OpenDB(writerConnector(dir, busyTimeoutMs))
 	defer func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)

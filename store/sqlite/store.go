@@ -145,7 +145,11 @@ func (s *Store) begin(ctx context.Context, dir string, secret []byte) error {
 // connect opens all connections and reads the state. The writer comes first: a
 // read-only connection cannot make the files that WAL needs.
 func (s *Store) connect(ctx context.Context, dir string) error {
-	s.writerDB = sql.OpenDB(writerConnector(dir))
+	timeout := busyTimeoutMs
+	if !s.opts.Serving {
+		timeout = besideTimeoutMs
+	}
+	s.writerDB = sql.OpenDB(writerConnector(dir, timeout))
 	writer, err := newSession(ctx, s.writerDB, s.opts.BasePath)
 	if err != nil {
 		return err
