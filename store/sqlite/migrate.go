@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -83,12 +84,30 @@ func migrate(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
+// migrator gives goose each file as one migration in a transaction of its own. SQLite
+// itself tells the statements of a file apart: goose's parser takes four megabytes for that,
+// and longer than all statements together.
 func migrator(db *sql.DB) (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations")
+	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectSQLite3, db, files,
+	steps := make([]*goose.Migration, len(files))
+	for i, file := range files {
+		version, err := goose.NumericComponent(path.Base(file))
+		if err != nil {
+			return nil, err
+		}
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		steps[i] = goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, string(text))
+			return err
+		}}, nil)
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, nil, goose.WithGoMigrations(steps...),
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -27,7 +25,7 @@ func testArtifacts(w *world) {
 	one, two := stored(l.Job.ID, "one.txt", "f1"), stored(l.Job.ID, "two.txt", "f02")
 	r := must(w.store.AddArtifact(w.Context(), l.Lease, one, nil))(w)
 	must(w.store.AddArtifact(w.Context(), l.Lease, two, nil))(w)
-	if diff := cmp.Diff(one, must(w.store.Artifact(w.Context(), "a", l.Job.ID, "one.txt"))(w)); diff != "" {
+	if diff := difference(one, must(w.store.Artifact(w.Context(), "a", l.Job.ID, "one.txt"))(w)); diff != "" {
 		w.Errorf("artifact (-want +got):\n%s", diff)
 	}
 	events := w.history("a", l.Job.ID)
@@ -40,7 +38,7 @@ func testArtifacts(w *world) {
 	again := stored(l.Job.ID, "one.txt", "file3")
 	must(w.store.AddArtifact(w.Context(), l.Lease, again, nil))(w)
 	w.wantTypes("a", l.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeArtifact, eventlog.TypeArtifact, eventlog.TypeArtifact)
-	if diff := cmp.Diff([]jobs.Artifact{again.Artifact, two.Artifact}, w.get("a", l.Job.ID).Artifacts); diff != "" {
+	if diff := difference([]jobs.Artifact{again.Artifact, two.Artifact}, w.get("a", l.Job.ID).Artifacts); diff != "" {
 		w.Errorf("artifacts (-want +got):\n%s", diff)
 	}
 	if g := must(w.store.Garbage(w.Context(), "", 10))(w); !slices.Equal(g, []string{"f1"}) {

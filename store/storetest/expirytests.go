@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -45,7 +43,7 @@ func testExpireJobs(w *world) {
 	if got := long.ExpiresAt; got == nil || got.Sub(long.CreatedAt.Time) != time.Hour {
 		w.Errorf("expiresAt is %v, createdAt %v", got, long.CreatedAt)
 	}
-	if diff := cmp.Diff(long, w.get("a", long.ID)); diff != "" {
+	if diff := difference(long, w.get("a", long.ID)); diff != "" {
 		w.Errorf("read job differs (-submitted +read):\n%s", diff)
 	}
 	if n, next, err := swept(w.store.ExpireJobs(w.Context(), 10)); n != 0 || next.Sub(long.ExpiresAt.Time).Abs() > time.Second || err != nil {
@@ -208,7 +206,7 @@ func testQueueTTL(w *world) {
 		if c.j.ExpiresAt == nil || c.j.ExpiresAt.Sub(c.j.CreatedAt.Time) != c.want {
 			w.Errorf("%s: expires at %v, created at %v", what, c.j.ExpiresAt, c.j.CreatedAt)
 		}
-		if diff := cmp.Diff(c.j, w.get("a", c.j.ID)); diff != "" {
+		if diff := difference(c.j, w.get("a", c.j.ID)); diff != "" {
 			w.Errorf("%s: read job differs (-submitted +read):\n%s", what, diff)
 		}
 	}

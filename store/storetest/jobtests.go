@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -32,10 +30,10 @@ func testSubmit(w *world) {
 		ID: id, ClientID: "a", Status: jobs.Pending, Actions: spec.Actions, Metadata: spec.Metadata, MaxAttempts: 2,
 		TimeoutMs: 90_000, Priority: -7, Artifacts: []jobs.Artifact{}, CreatedAt: j.CreatedAt, Cursor: events[0].ID,
 	}
-	if diff := cmp.Diff(want, j); diff != "" {
+	if diff := difference(want, j); diff != "" {
 		w.Errorf("submitted job (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(j, w.get("a", id)); diff != "" {
+	if diff := difference(j, w.get("a", id)); diff != "" {
 		w.Errorf("read job differs (-submitted +read):\n%s", diff)
 	}
 	w.wantTypes("a", id, eventlog.TypeCreated)
@@ -50,7 +48,7 @@ func testSubmit(w *world) {
 	if j.RunAt == nil || !j.RunAt.Equal(jobs.At(runAt).Time) {
 		w.Errorf("runAt is %v, want %v", j.RunAt, runAt)
 	}
-	if diff := cmp.Diff(j, w.get("a", j.ID)); diff != "" {
+	if diff := difference(j, w.get("a", j.ID)); diff != "" {
 		w.Errorf("read queued job differs (-submitted +read):\n%s", diff)
 	}
 	if _, err := w.store.Get(w.Context(), "a", newID()); !errors.Is(err, jobs.ErrNotFound) {
@@ -149,13 +147,13 @@ func testList(w *world) {
 		}
 	}
 	for _, limit := range []int{1, 3, 7, 200} {
-		if diff := cmp.Diff(want, list(jobs.ListQuery{Limit: limit})); diff != "" {
+		if diff := difference(want, list(jobs.ListQuery{Limit: limit})); diff != "" {
 			w.Errorf("limit %d (-want +got):\n%s", limit, diff)
 		}
 	}
 	must(w.store.Cancel(w.Context(), "a", want[2]))(w)
 	must(w.store.Cancel(w.Context(), "a", want[4]))(w)
-	if diff := cmp.Diff([]string{want[2], want[4]}, list(jobs.ListQuery{Limit: 1, Status: jobs.Cancelled})); diff != "" {
+	if diff := difference([]string{want[2], want[4]}, list(jobs.ListQuery{Limit: 1, Status: jobs.Cancelled})); diff != "" {
 		w.Errorf("cancelled (-want +got):\n%s", diff)
 	}
 	if got := list(jobs.ListQuery{Limit: 3, Status: jobs.Pending}); len(got) != 5 {
@@ -180,7 +178,7 @@ func testCancel(w *world) {
 	if got.CompletedAt == nil || got.Cursor != w.history("a", j.ID)[1].ID {
 		w.Errorf("cancelled job is %+v", got)
 	}
-	if diff := cmp.Diff(got, must(w.store.Cancel(w.Context(), "a", j.ID))(w)); diff != "" {
+	if diff := difference(got, must(w.store.Cancel(w.Context(), "a", j.ID))(w)); diff != "" {
 		w.Errorf("cancelled twice (-first +second):\n%s", diff)
 	}
 	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeCancelled)
@@ -224,10 +222,10 @@ func testRetry(w *world) {
 	}
 	want := j
 	want.ID, want.RetryOf, want.RunAt, want.CreatedAt, want.Cursor = id, &j.ID, nil, got.CreatedAt, got.Cursor
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		w.Errorf("retry (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(got, w.get("a", id)); diff != "" {
+	if diff := difference(got, w.get("a", id)); diff != "" {
 		w.Errorf("read retry differs (-submitted +read):\n%s", diff)
 	}
 	if l := w.claim("a"); l.Job.ID != id {

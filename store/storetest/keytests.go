@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/auth"
 )
 
@@ -59,7 +57,7 @@ func createKeys(w *world, raised func(string, bool), now time.Time) {
 		}
 		raised("create", true)
 		got := must(w.store.KeyByHash(w.Context(), k.Hash))(w)
-		if diff := cmp.Diff(k, got); diff != "" {
+		if diff := difference(k, got); diff != "" {
 			w.Errorf("key (-want +got):\n%s", diff)
 		}
 	}
@@ -78,7 +76,7 @@ func createKeys(w *world, raised func(string, bool), now time.Time) {
 		}
 		return out
 	}
-	if diff := cmp.Diff([][]string{{"k1", "k3"}, {"k2"}, nil, {"k1", "k2", "k3"}},
+	if diff := difference([][]string{{"k1", "k3"}, {"k2"}, nil, {"k1", "k2", "k3"}},
 		[][]string{ids("a"), ids("b"), ids("nobody"), ids("")}); diff != "" {
 		w.Errorf("lists (-want +got):\n%s", diff)
 	}
@@ -87,14 +85,14 @@ func createKeys(w *world, raised func(string, bool), now time.Time) {
 		for _, k := range must(w.store.KeyPage(w.Context(), "a", after, 1))(w) {
 			got = append(got, k.ID)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := difference(want, got); diff != "" {
 			w.Errorf("page after %q (-want +got):\n%s", after, diff)
 		}
 	}
 	if _, err := w.store.KeyPage(w.Context(), "a", "k2", 1); !errors.Is(err, auth.ErrNoKey) {
 		w.Errorf("page after a foreign key: %v", err)
 	}
-	if diff := cmp.Diff(keys[2].Key, must(w.store.Key(w.Context(), "a", "k3"))(w)); diff != "" {
+	if diff := difference(keys[2].Key, must(w.store.Key(w.Context(), "a", "k3"))(w)); diff != "" {
 		w.Errorf("key by id (-want +got):\n%s", diff)
 	}
 	if _, err := w.store.Key(w.Context(), "b", "k3"); !errors.Is(err, auth.ErrNoKey) {
@@ -212,7 +210,7 @@ func testEndedKeys(w *world) {
 	for _, k := range must(w.store.Keys(w.Context(), "a"))(w) {
 		got = append(got, k.ID)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		w.Errorf("the list (-want +got):\n%s", diff)
 	}
 	if _, err := w.store.Key(w.Context(), "b", foreign); err != nil {

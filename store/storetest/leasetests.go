@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -60,7 +58,7 @@ func testComplete(w *world) {
 		w.Errorf("completed job is %+v", j)
 	}
 	again := must(w.store.Complete(w.Context(), l.Lease, json.RawMessage(`{"ok":true}`)))(w)
-	if diff := cmp.Diff(j, again); diff != "" {
+	if diff := difference(j, again); diff != "" {
 		w.Errorf("completed twice (-first +second):\n%s", diff)
 	}
 	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeArtifact, eventlog.TypeCompleted)

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -20,7 +18,7 @@ func (w *world) wantLimit(err error, want jobs.LimitError) {
 		w.Errorf("%v, want the refusal %+v", err, want)
 		return
 	}
-	if diff := cmp.Diff(want, *got); diff != "" {
+	if diff := difference(want, *got); diff != "" {
 		w.Errorf("refusal (-want +got):\n%s", diff)
 	}
 }
@@ -59,10 +57,10 @@ func testJobLimit(w *world) {
 		other := jobs.Idempotency{Key: "other", Hash: [32]byte{1}}
 		w.wantLimit(errOf2(w.store.Submit(w.Context(), "a", newID(), queued(), other)), full)
 		w.wantLimit(errOf2(w.store.Retry(w.Context(), "a", ended.ID, newID(), jobs.Idempotency{})), full)
-		if diff := cmp.Diff(log, w.page(eventlog.Room{Client: "a"}, 0, 100)); diff != "" {
+		if diff := difference(log, w.page(eventlog.Room{Client: "a"}, 0, 100)); diff != "" {
 			w.Errorf("a refused submit changed the log (-before +after):\n%s", diff)
 		}
-		if diff := cmp.Diff(list, must(w.store.List(w.Context(), "a", jobs.ListQuery{Limit: 10}))(w)); diff != "" {
+		if diff := difference(list, must(w.store.List(w.Context(), "a", jobs.ListQuery{Limit: 10}))(w)); diff != "" {
 			w.Errorf("a refused submit changed the list (-before +after):\n%s", diff)
 		}
 		again, replayed, err := w.store.Submit(w.Context(), "a", newID(), queued(), key)
@@ -177,7 +175,7 @@ func testJobLimitRace(w *world) {
 		})
 	}
 	all.Wait()
-	if diff := cmp.Diff(map[string]int{"c0": limit, "c1": limit}, made); diff != "" {
+	if diff := difference(map[string]int{"c0": limit, "c1": limit}, made); diff != "" {
 		w.Errorf("jobs made (-want +got):\n%s", diff)
 	}
 	w.wantUsage("c0", jobs.Usage{Jobs: limit})

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -38,7 +36,7 @@ func (w *world) wantGapless(client string, published []eventlog.Event) {
 		}
 		w.data(e)
 	}
-	if diff := cmp.Diff(log, published); diff != "" {
+	if diff := difference(log, published); diff != "" {
 		w.Errorf("log of %s differs from what was published (-log +published):\n%s", client, diff)
 	}
 }
@@ -79,7 +77,7 @@ func testPublished(w *world) {
 				w.Errorf("event %s was published and cannot be read: %v", e.ID, err)
 				continue
 			}
-			if diff := cmp.Diff(p.Events[0], e); diff != "" {
+			if diff := difference(p.Events[0], e); diff != "" {
 				w.Errorf("published event (-read +published):\n%s", diff)
 			}
 		}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -116,7 +117,7 @@ func newModel(w *world, run int) *model {
 	})
 	m.compare = cmp.Options{
 		cmp.Comparer(func(x, y string) bool { return x == y || m.plain(x) == m.plain(y) }),
-		cmp.Comparer(func(x, y []byte) bool { return m.plain(string(x)) == m.plain(string(y)) }),
+		cmp.Comparer(func(x, y []byte) bool { return bytes.Equal(x, y) || m.plain(string(x)) == m.plain(string(y)) }),
 		cmp.Comparer(func(x, y jobs.Lease) bool { return x.Client == y.Client && x.JobID == y.JobID }),
 	}
 	return m
@@ -221,7 +222,7 @@ func (m *model) checkLogs(t *rapid.T) {
 			}
 		}
 		for _, e := range page.Events {
-			if diff := cmp.Diff(published[e.Seq-1], e); diff != "" {
+			if diff := difference(published[e.Seq-1], e); diff != "" {
 				t.Fatalf("event %d (-published +read):\n%s", e.Seq, diff)
 			}
 		}

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
@@ -38,12 +36,12 @@ func wantTogether(client string, nodes ...*world) {
 	told := make(map[uint64]bool)
 	for _, n := range nodes {
 		n.Helper()
-		if diff := cmp.Diff(log, n.page(eventlog.Room{Client: client}, 0, 1000)); diff != "" {
+		if diff := difference(log, n.page(eventlog.Room{Client: client}, 0, 1000)); diff != "" {
 			n.Errorf("log of %s (-%s +%s):\n%s", client, nodes[0].node, n.node, diff)
 		}
 		last := uint64(0)
 		for _, e := range n.publisher.of(client) {
-			if e.Seq <= last || e.Seq > uint64(len(log)) || cmp.Diff(log[e.Seq-1], e) != "" {
+			if e.Seq <= last || e.Seq > uint64(len(log)) || difference(log[e.Seq-1], e) != "" {
 				n.Errorf("%s was told of event %d after %d: %s", n.node, e.Seq, last, e.JSON)
 				continue
 			}
@@ -78,10 +76,10 @@ func testNodes(w, other *world) {
 	}
 	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
 	again := must(other.store.Complete(w.Context(), l.Lease, nil))(w) // the answer of the first may have been lost
-	if diff := cmp.Diff(w.get("a", j.ID), again); diff != "" {
+	if diff := difference(w.get("a", j.ID), again); diff != "" {
 		w.Errorf("completed again at the other (-job +answer):\n%s", diff)
 	}
-	if diff := cmp.Diff(w.get("a", j.ID), other.get("a", j.ID)); diff != "" {
+	if diff := difference(w.get("a", j.ID), other.get("a", j.ID)); diff != "" {
 		w.Errorf("job (-n1 +n2):\n%s", diff)
 	}
 	failed := w.submit("a", queued())
@@ -90,7 +88,7 @@ func testNodes(w, other *world) {
 		w.Error(err)
 	}
 	room := eventlog.Room{Client: "a"}
-	if diff := cmp.Diff(must(w.store.Open(w.Context(), room, nil))(w), must(other.store.Open(w.Context(), room, nil))(w)); diff != "" {
+	if diff := difference(must(w.store.Open(w.Context(), room, nil))(w), must(other.store.Open(w.Context(), room, nil))(w)); diff != "" {
 		w.Errorf("room (-n1 +n2):\n%s", diff)
 	}
 	wantTogether("a", w, other)
@@ -301,7 +299,7 @@ func testNodesSweeps(w, other *world) {
 		})
 	}
 	all.Wait()
-	if diff := cmp.Diff(map[string]int{"leases": each, "due": each, "expired": each, "pruned": 3 * each}, swept); diff != "" {
+	if diff := difference(map[string]int{"leases": each, "due": each, "expired": each, "pruned": 3 * each}, swept); diff != "" {
 		w.Errorf("swept (-want +got):\n%s", diff)
 	}
 	got := other.claims(jobs.Claim{Client: "due", Queues: []string{"q"}, Max: 100, TTL: time.Hour})

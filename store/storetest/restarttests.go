@@ -4,8 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
@@ -72,11 +70,11 @@ func testRestart(w *world) {
 	for range 2 {
 		w.reopen()
 		for what, diff := range map[string]string{
-			"log":     cmp.Diff(log, w.page(room, 0, 100)),
-			"room":    cmp.Diff(opened, must(w.store.Open(w.Context(), room, nil))(w)),
-			"job":     cmp.Diff(job, w.get("a", l.Job.ID)),
-			"live":    cmp.Diff(live, must(w.store.KeyByHash(w.Context(), live.Hash))(w)),
-			"revoked": cmp.Diff(revoked, must(w.store.KeyByHash(w.Context(), revoked.Hash))(w)),
+			"log":     difference(log, w.page(room, 0, 100)),
+			"room":    difference(opened, must(w.store.Open(w.Context(), room, nil))(w)),
+			"job":     difference(job, w.get("a", l.Job.ID)),
+			"live":    difference(live, must(w.store.KeyByHash(w.Context(), live.Hash))(w)),
+			"revoked": difference(revoked, must(w.store.KeyByHash(w.Context(), revoked.Hash))(w)),
 		} {
 			if diff != "" {
 				w.Errorf("%s (-before the restart +after it):\n%s", what, diff)
@@ -163,7 +161,7 @@ func testRestore(w *world) {
 		if _, err := w.store.KeyByHash(w.Context(), added.Hash); !errors.Is(err, auth.ErrNoKey) {
 			w.Errorf("a key of the lost future: %v", err)
 		}
-		if diff := cmp.Diff(revoked, must(w.store.KeyByHash(w.Context(), revoked.Hash))(w)); diff != "" {
+		if diff := difference(revoked, must(w.store.KeyByHash(w.Context(), revoked.Hash))(w)); diff != "" {
 			w.Errorf("key that was revoked since (-want +got):\n%s", diff)
 		}
 		w.wantSession("left since", "a", "s", false, joined(1))
@@ -179,7 +177,7 @@ func testRestore(w *world) {
 	if len(log) != 11 {
 		w.Fatalf("the log goes on as %+v", log)
 	}
-	if diff := cmp.Diff(old, log[:4]); diff != "" {
+	if diff := difference(old, log[:4]); diff != "" {
 		w.Errorf("older events (-before +after):\n%s", diff)
 	}
 	for i, e := range log {
@@ -208,7 +206,7 @@ func testManage(w *world) {
 	same := func(what string, hash [32]byte) auth.Stored {
 		w.Helper()
 		here, there := must(w.store.KeyByHash(w.Context(), hash))(w), must(other.KeyByHash(w.Context(), hash))(w)
-		if diff := cmp.Diff(here, there); diff != "" {
+		if diff := difference(here, there); diff != "" {
 			w.Errorf("%s (-serving +beside):\n%s", what, diff)
 		}
 		return here

@@ -46,7 +46,7 @@ func (w *world) session(client, id string) session.State {
 func (w *world) wantSession(what, client, id string, left bool, rooms ...session.Room) {
 	w.Helper()
 	got := w.session(client, id)
-	if diff := cmp.Diff(rooms, got.Rooms, cmpopts.EquateEmpty()); diff != "" || got.Left != left || got.SeenAt.IsZero() {
+	if diff := difference(rooms, got.Rooms, cmpopts.EquateEmpty()); diff != "" || got.Left != left || got.SeenAt.IsZero() {
 		w.Errorf("%s: left %v, seen %v, rooms (-want +got):\n%s", what, got.Left, got.SeenAt, diff)
 	}
 }

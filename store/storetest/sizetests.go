@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -60,7 +58,7 @@ func testListBytes(w *world) {
 				}
 				q.After = *p.Next
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := difference(want, got); diff != "" {
 				w.Errorf("pages of %d bytes (-want +got):\n%s", maxBytes, diff)
 			}
 		}
@@ -116,7 +114,7 @@ func testClaimBytes(w *world) {
 			}
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		w.Errorf("claimed (-want +got):\n%s", diff)
 	}
 	huge := w.submit("a", large(2<<20)).ID
@@ -153,7 +151,7 @@ func testBrief(w *world) {
 		}
 		want := w.get("a", id)
 		want.Abridge(jobs.Unread{})
-		if diff := cmp.Diff(test.omitted, want.Omitted); diff != "" {
+		if diff := difference(test.omitted, want.Omitted); diff != "" {
 			w.Errorf("%s: omitted (-want +got):\n%s", test.name, diff)
 		}
 		if encoded := must((jobs.Abridged{Job: want}).MarshalJSON())(w); string(opened.Job) != string(encoded) {
@@ -162,7 +160,7 @@ func testBrief(w *world) {
 		for how, got := range map[string]jobs.Job{
 			"brief": must(w.store.Brief(w.Context(), "a", id))(w), "complete": done, "conflict": conflict.Job,
 		} {
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := difference(want, got); diff != "" {
 				w.Errorf("%s: %s (-want +got):\n%s", test.name, how, diff)
 			}
 			if got.Size() > jobs.MaxBriefBytes {
@@ -192,7 +190,7 @@ func testRetryLarge(w *world) {
 	got := w.get("a", id)
 	want := old
 	want.ID, want.RetryOf, want.CreatedAt, want.Cursor = id, &old.ID, got.CreatedAt, got.Cursor
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		w.Errorf("retry (-want +got):\n%s", diff)
 	}
 }

@@ -2,6 +2,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/jobcast/jobcast/auth"
@@ -204,6 +206,13 @@ func (w *world) reopen() {
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// difference is [cmp.Diff] that looks at bytes as a whole, because a large job has many.
+func difference(want, got any, opts ...cmp.Option) string {
+	return cmp.Diff(want, got, append(opts, cmp.Comparer(func(x, y []byte) bool {
+		return (x == nil) == (y == nil) && bytes.Equal(x, y)
+	}))...)
+}
 
 // must returns v, or ends the test.
 func must[T any](v T, err error) func(*world) T {

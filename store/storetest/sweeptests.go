@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/jobcast/jobcast/jobs"
 )
 
@@ -43,7 +41,7 @@ func testSweepsTellWhere(w *world) {
 	lease("b", "", "n1", time.Millisecond)
 	lease("a", "p", "", time.Hour)
 	where := sweepAll(w, 6, w.store.ExpireLeases)
-	if d := cmp.Diff([]jobs.Source{{}, {Client: "a", Queue: "q"}, {Client: "b", Queue: "p"}}, where); d != "" {
+	if d := difference([]jobs.Source{{}, {Client: "a", Queue: "q"}, {Client: "b", Queue: "p"}}, where); d != "" {
 		w.Error("ended leases:", d)
 	}
 
@@ -57,7 +55,7 @@ func testSweepsTellWhere(w *world) {
 	}
 	w.setClock(2 * time.Hour)
 	where = sweepAll(w, 4, w.store.PromoteDue)
-	if d := cmp.Diff([]jobs.Source{{}, {Client: "c", Queue: "p"}, {Client: "c", Queue: "q"}}, where); d != "" {
+	if d := difference([]jobs.Source{{}, {Client: "c", Queue: "p"}, {Client: "c", Queue: "q"}}, where); d != "" {
 		w.Error("due jobs:", d)
 	}
 }

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Times are Unix milliseconds, UTC. Codes of status and kind: see codes.go.
 
 CREATE TABLE clients (

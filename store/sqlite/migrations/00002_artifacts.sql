@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What jobs left behind; the bytes lie in files. A replaced artifact keeps its row.
 CREATE TABLE artifacts (
     id           INTEGER PRIMARY KEY,

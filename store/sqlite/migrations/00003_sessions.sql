@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Sessions that can be resumed. One that was left keeps its row, without rooms,
 -- until it is swept. The client is a part of the key, so that none is ever shared.
 CREATE TABLE sessions (

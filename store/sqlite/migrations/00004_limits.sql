@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What a client fills. The disk holds files in whole blocks.
 ALTER TABLE clients ADD COLUMN open_jobs INTEGER NOT NULL DEFAULT 0;      -- pending and running
 ALTER TABLE clients ADD COLUMN artifact_bytes INTEGER NOT NULL DEFAULT 0;

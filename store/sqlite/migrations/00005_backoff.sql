@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Back-offs do not follow the system's clock, as due (a runAt) does: retry_due is on
 -- the process's own clock, see clock.go, and retry_ms is the delay that was asked for.
 ALTER TABLE jobs ADD COLUMN retry_due INTEGER;

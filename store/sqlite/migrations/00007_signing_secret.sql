@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What tokens and the ids of Socket.IO sessions are signed with: one row, made when it is
 -- asked for first.
 CREATE TABLE signing_secret (
