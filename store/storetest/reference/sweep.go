@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -61,13 +62,17 @@ func (s *Store) sources(ids []string) (ready []jobs.Source) {
 	return ready
 }
 
-// unbegun returns the jobs of a client that expire, the first one first.
-func (s *Store) unbegun(client string) []job {
-	found := s.sorted(func(j *job) bool {
-		return j.ClientID == client && j.Status == jobs.Pending && j.StartedAt == nil && !j.expires.IsZero()
-	})
-	slices.SortStableFunc(found, func(x, y job) int { return x.expires.Compare(y.expires) })
-	return found
+// unbegun returns the job of a client that expires first, if any expires.
+func (s *Store) unbegun(client string) (first job, found bool) {
+	for _, j := range s.tables.jobs {
+		if j.ClientID != client || j.Status != jobs.Pending || j.StartedAt != nil || j.expires.IsZero() {
+			continue
+		}
+		if !found || cmp.Or(j.expires.Compare(first.expires), cmp.Compare(j.row, first.row)) < 0 {
+			first, found = j, true
+		}
+	}
+	return first, found
 }
 
 // ExpireJobs implements jobs.Store. Each client in turn has one job ended.
@@ -77,11 +82,10 @@ func (s *Store) ExpireJobs(ctx context.Context, limit int) (jobs.Swept, error) {
 		for more := true; more; {
 			more, out.Waits, out.Next = false, false, 0
 			for _, name := range s.inTurn(s.tables.expired) {
-				waiting := s.unbegun(name)
-				if len(waiting) == 0 {
+				first, found := s.unbegun(name)
+				if !found {
 					continue
 				}
-				first := waiting[0]
 				if left := time.Until(first.expires); left > 0 || out.N == limit {
 					wait(&out, left)
 					continue
