@@ -22,9 +22,9 @@ const (
 	slowCommit     = 5 * time.Second // a commit that takes longer counts as trouble: callers soon give up on it
 	minFree        = 1 << 20         // bytes; with less space the disk counts as full
 
-	// settled is how old a change of the folder must be to be told by its time from a
+	// tellApart is how old a change of the folder must be to be told by its time from a
 	// later one: some file systems count time in steps of two seconds.
-	settled = 5 * time.Second
+	tellApart = 5 * time.Second
 )
 
 // health knows whether what is written will be found again. Commands fail one by
@@ -130,7 +130,7 @@ func (h *health) keptSince() error {
 	if err := h.kept(); err != nil {
 		return err
 	}
-	if changed := time.Unix(dir.Ctim.Unix()); time.Since(changed) > settled {
+	if changed := time.Unix(dir.Ctim.Unix()); time.Since(changed) > tellApart {
 		h.intact = dir
 	}
 	return nil
