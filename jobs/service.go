@@ -227,26 +227,36 @@ func (s *Service) claim(ctx context.Context, c Claim) ([]Claimed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
-	got := make([]Claimed, len(leased))
-	for i, l := range leased {
-		s.leases.within(l.Lasts)
-		got[i] = Claimed{l, sent.Add(l.Lasts)}
-	}
+	got := s.claimed(leased, sent)
 	if ctx.Err() == nil || len(got) == 0 {
 		return got, nil
 	}
 	for _, l := range leased {
-		if err := s.Release(context.WithoutCancel(ctx), l); err != nil {
+		if err := s.HandBack(context.WithoutCancel(ctx), l); err != nil {
 			s.log.Warn("a job was not handed back and waits for the end of its lease", "jobId", l.Job.ID, "error", err)
 		}
 	}
 	return nil, context.Cause(ctx)
 }
 
-// Release hands a claimed job back; its attempt is not counted. A lease that is
+// Release hands a job back whose attempt was begun; it is not counted. A lease that is
 // lost already is no error.
 func (s *Service) Release(ctx context.Context, l Leased) error {
-	err := s.store.Release(ctx, l.Lease)
+	return s.released(l, s.store.Release(ctx, l.Lease))
+}
+
+// HandBack hands back a claim whose answer nobody got; the attempt is not counted. It is no
+// error if the lease is lost already, or was renewed: then somebody has it after all.
+func (s *Service) HandBack(ctx context.Context, l Leased) error {
+	answers, _, err := s.store.Settle(ctx, []Step{{Lease: l.Lease, Outcome: AttemptUnclaimed}}, nil)
+	if err == nil {
+		err = answers[0].Err
+	}
+	return s.released(l, err)
+}
+
+// released wakes those who wait for a job that was handed back; err is the store's answer.
+func (s *Service) released(l Leased, err error) error {
 	if errors.Is(err, ErrLeaseLost) {
 		return nil
 	}
