@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"encoding/json"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/jobcast/jobcast/eventlog"
@@ -82,6 +84,17 @@ func Started(at time.Time, attempt int) Body {
 // Progressed reports how far a job is, 0..100; message and step may be empty.
 func Progressed(progress float64, message, step string) Body {
 	return body(eventlog.TypeProgress, progressData{progress, message, step})
+}
+
+// Executing is the progress that comes before action i of n (1, 2, …), which is of a kind.
+func Executing(i, n int, kind string) Body {
+	return Progressed(math.Round(100*float64(i)/float64(n)), fmt.Sprintf("Executing action %d of %d: %s", i, n, kind), kind)
+}
+
+// ExecutingFirst is the progress that comes before the first of a job's actions.
+func ExecutingFirst(actions json.RawMessage) Body {
+	n, kind := actionsHead(actions)
+	return Executing(1, max(n, 1), kind)
 }
 
 // CompletedWith is the terminal event of success; result is a JSON object.

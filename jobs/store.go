@@ -55,6 +55,10 @@ type Claim struct {
 	Share int
 	Held  map[string]int
 
+	// Announce commits, right after the job.started of a job with actions, the progress that
+	// comes before the first of them: ExecutingFirst. It is left out if the storage is full.
+	Announce bool
+
 	// After makes the claim one that follows the end of the attempt that this was the lease
 	// of, for one client: it leases one job at most, and only if one of the steps that it was
 	// given with has ended that attempt. The new lease's token is NextToken of the old one. If

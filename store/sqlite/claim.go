@@ -25,7 +25,6 @@ const (
 	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
 	sqlSizes = `SELECT ` + sqlJobBytes + `, coalesce(octet_length(j.error_message), 0), (SELECT count(*) FROM artifacts WHERE job = j.id)
 	FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
-	sqlTaken   = `SELECT uuid, client, attempt, timeout_ms FROM jobs WHERE id = ?`
 	sqlSetNext = `UPDATE jobs SET last_next = (SELECT id FROM jobs WHERE uuid = ?) WHERE uuid = ? AND client = ?`
 	sqlNext    = `SELECT n.id, n.uuid, n.queue FROM jobs e CROSS JOIN jobs n ON n.id = e.last_next
 	WHERE e.uuid = ? AND e.client = ? AND e.last_lease = ? AND n.status = 1 AND n.lease = ?`
@@ -250,8 +249,16 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 	return all[:min(n, len(all))], nil
 }
 
-// take leases one ready job and appends its job.started.
+// take leases one ready job and appends its job.started, and with c.Announce what comes
+// before its first action.
 func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
+	r, err := b.job(sqlJobByID, []any{id})
+	if err == nil && r == nil {
+		err = fmt.Errorf("job %d was ready and is missing", id)
+	}
+	if err != nil {
+		return jobs.Leased{}, err
+	}
 	now, at := time.Now(), b.now()
 	token := newToken(c)
 	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id)
@@ -261,34 +268,41 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	if n != 1 {
 		return jobs.Leased{}, fmt.Errorf("job %d was ready and is not", id)
 	}
-	var (
-		uuid    string
-		client  int64
-		attempt int
-		timeout int64
-	)
-	if _, err := b.row(sqlTaken, []any{id}, &uuid, &client, &attempt, &timeout); err != nil {
-		return jobs.Leased{}, err
-	}
-	head, err := b.clientByID(client)
+	head, err := b.clientByID(r.client)
 	if err != nil {
 		return jobs.Leased{}, err
 	}
 	b.moved(head, pending, processing)
 	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL}
 	if c.Node == "" {
-		l.limit = now.Add(time.Duration(timeout) * time.Millisecond)
+		l.limit = now.Add(time.Duration(r.TimeoutMs) * time.Millisecond)
 	}
 	b.leases[id] = &l
-	if _, err := b.append(head, id, uuid, at, jobs.Started(at, attempt)); err != nil {
-		return jobs.Leased{}, err
-	}
-	j, err := b.jobByID(id)
+	started := jobs.At(at)
+	r.Status, r.StartedAt, r.NextAttemptAt = jobs.Processing, &started, nil
+	r.Attempt++
+	err = b.begin(head, r, at, c.Announce)
 	return jobs.Leased{
-		Job:   j,
-		Lease: jobs.Lease{Client: head.name, JobID: uuid, Token: token},
+		Job:   r.Job,
+		Lease: jobs.Lease{Client: head.name, JobID: r.ID, Token: token},
 		Lasts: l.end().Sub(now),
 	}, err
+}
+
+// begin appends the events with which an attempt begins, and shows them in the job.
+func (b *batch) begin(head *logHead, r *jobRow, at time.Time, announce bool) (err error) {
+	bodies := []jobs.Body{jobs.Started(at, r.Attempt)}
+	if announce && r.Actions != nil {
+		first := jobs.ExecutingFirst(r.Actions)
+		if b.grow(bytesOf([]jobs.Body{first})) == nil { // else it is left out
+			bodies = append(bodies, first)
+			err = r.show(first.Data)
+		}
+	}
+	if err == nil {
+		r.Cursor, err = b.append(head, r.id, r.ID, at, bodies...)
+	}
+	return err
 }
 
 // newToken returns the token of a lease that a claim gives.

@@ -81,17 +81,23 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	r.StartedAt, r.CompletedAt, r.NextAttemptAt = optTime(started), optTime(completed), optTime(next)
 	r.Artifacts = []jobs.Artifact{}
 	if progress != nil {
-		var data struct {
-			Progress *float64
-			Message  *string
-			Step     *string
-		}
-		if err := json.Unmarshal(tailData(progress), &data); err != nil {
-			return jobRow{}, fmt.Errorf("read progress of job %s: %w", r.ID, err)
-		}
-		r.Progress, r.Message, r.Step = data.Progress, data.Message, data.Step
+		err = r.show(tailData(progress))
 	}
-	return r, nil
+	return r, err
+}
+
+// show has the job show the data of a progress event.
+func (r *jobRow) show(progress []byte) error {
+	var data struct {
+		Progress *float64
+		Message  *string
+		Step     *string
+	}
+	if err := json.Unmarshal(progress, &data); err != nil {
+		return fmt.Errorf("read progress of job %s: %w", r.ID, err)
+	}
+	r.Progress, r.Message, r.Step = data.Progress, data.Message, data.Step
+	return nil
 }
 
 func optTime(ms sql.NullInt64) *jobs.Time {

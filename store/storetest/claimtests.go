@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -68,6 +70,37 @@ func testClaimQueues(w *world) {
 	if got := names(jobs.Claim{Client: "a", Queues: []string{}, Max: 9}); got != "" {
 		w.Errorf("a claim of no queue got %q", got)
 	}
+}
+
+// testClaimAnnounces: a claim that announces commits the progress that comes before a job's
+// first action together with job.started, and the claimed job shows it.
+func testClaimAnnounces(w *world) {
+	two := jobs.Spec{Actions: []byte(`[{"note":"a, {b} and \\\"type","type":"op\u0065n"},{"type":"wait"}]`), MaxAttempts: 2, Timeout: time.Hour}
+	j := w.submit("a", two)
+	for attempt := range 2 {
+		var commits [][]eventlog.Event
+		w.check = func(events []eventlog.Event) { commits = append(commits, events) }
+		got := w.claims(jobs.Claim{Max: 1, TTL: time.Hour, Node: "n", Announce: true})
+		w.check = nil
+		if len(got) != 1 || len(commits) != 1 || len(commits[0]) != 2 {
+			w.Fatalf("attempt %d: %d jobs in %d commits", attempt, len(got), len(commits))
+		}
+		l, events := got[0], commits[0]
+		if events[0].Type != eventlog.TypeStarted || events[1].Type != eventlog.TypeProgress || l.Job.Cursor != events[1].ID {
+			w.Errorf("attempt %d: %s %s, the job's cursor is %s", attempt, events[0].JSON, events[1].JSON, l.Job.Cursor)
+		}
+		want := map[string]any{"progress": 50.0, "message": "Executing action 1 of 2: open", "step": "open"}
+		if d := cmp.Diff(want, w.data(events[1])); d != "" {
+			w.Error(d)
+		}
+		if d := cmp.Diff(must(w.store.Get(w.Context(), "a", j.ID))(w), l.Job); d != "" {
+			w.Errorf("the job as it is (-) and as it was claimed (+):\n%s", d)
+		}
+		w.settle(nil, fails(l.Lease))
+	}
+	w.submit("a", queued())
+	l := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 1, TTL: time.Hour, Announce: true})[0]
+	w.wantTypes("a", l.Job.ID, eventlog.TypeCreated, eventlog.TypeStarted)
 }
 
 func testPriority(w *world) {

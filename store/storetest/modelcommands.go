@@ -157,7 +157,7 @@ func drawTTL(t *rapid.T) time.Duration {
 }
 
 func (m *model) claimInTurn(t *rapid.T) {
-	c := jobs.Claim{Queues: rapid.SampledFrom([][]string{nil, nil, {"q", "p"}}).Draw(t, "queues"), Node: "n1", TTL: drawTTL(t)}
+	c := jobs.Claim{Queues: rapid.SampledFrom([][]string{nil, nil, {"q", "p"}}).Draw(t, "queues"), Node: "n1", TTL: drawTTL(t), Announce: rapid.Bool().Draw(t, "announce")}
 	if c.Share = rapid.IntRange(0, 2).Draw(t, "share"); c.Share > 0 {
 		c.Held = map[string]int{m.clients[0]: rapid.IntRange(0, 2).Draw(t, "held")}
 	}

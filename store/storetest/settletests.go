@@ -309,13 +309,16 @@ func (w *world) nextClaimRace(nodes ...*world) {
 }
 
 // testSettleFull: while the storage is full, a step whose events have no room is refused as
-// a whole, ends without events are not, and while not even ends have room nothing is claimed.
+// a whole, ends without events are not, a claim leaves out what it would announce, and while not even ends have room nothing is claimed.
 func testSettleFull(w *world) {
 	w.submitMany("a", 4, queued())
 	held := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 3, TTL: time.Hour})
+	acting := w.submit("b", jobs.Spec{Actions: []byte(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Hour})
 	w.reopen() // a log that was written anew takes less
 	used := must(w.store.Filled(w.Context()))(w).Storage
 	w.limit(jobs.Limits{Storage: used + 1}) // the part for ends is all that is left
+	w.settle(&jobs.Claim{Max: 1, TTL: time.Hour, Node: "n", Announce: true})
+	w.wantTypes("b", acting.ID, eventlog.TypeCreated, eventlog.TypeStarted) // its progress is left out
 	full := completes(held[0])
 	full.Events = []jobs.Body{jobs.Logged("info", strings.Repeat("x", 4<<10))}
 	answers, _ := w.settle(nil, full, completes(held[1]))

@@ -81,7 +81,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Batch", testBatch}, {"BatchTwiceSameKey", testBatchKey}, {"BatchTwins", testBatchTwins}, {"BatchLimit", testBatchLimit},
 		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
-		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"Priority", testPriority}, {"Turns", testTurns},
+		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"ClaimAnnounces", testClaimAnnounces}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Settle", testSettle}, {"SettleAgain", testSettleAgain}, {"SettleFull", testSettleFull}, {"NextClaim", testNextClaim},

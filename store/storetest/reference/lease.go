@@ -141,6 +141,11 @@ func (s *Store) take(j job, c jobs.Claim) jobs.Leased {
 	j.Status, j.StartedAt, j.NextAttemptAt = jobs.Processing, at(wall), nil
 	j.Attempt++
 	j = s.append(j, wall, jobs.Started(wall, j.Attempt))
+	if c.Announce && j.Actions != nil {
+		if first := []jobs.Body{jobs.ExecutingFirst(j.Actions)}; s.room(bytesOf(first)) == nil {
+			j = s.append(j, wall, first...)
+		}
+	}
 	return jobs.Leased{
 		Job: j.whole(), Lease: jobs.Lease{Client: j.ClientID, JobID: j.ID, Token: j.lease.token}, Lasts: j.lease.end().Sub(now),
 	}

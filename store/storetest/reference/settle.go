@@ -119,9 +119,13 @@ func (s *Store) judge(j job, step jobs.Step, last jobs.Body) error {
 	case step.Outcome == jobs.AttemptUnclaimed && j.lease.renewed:
 		return jobs.ErrLeaseLost
 	}
-	var bytes int64
-	for _, b := range step.Events {
+	return s.room(bytesOf(step.Events))
+}
+
+// bytesOf is about how much events take.
+func bytesOf(bodies []jobs.Body) (bytes int64) {
+	for _, b := range bodies {
 		bytes += int64(len(b.Data)) + rowBytes
 	}
-	return s.room(bytes)
+	return bytes
 }
