@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -16,89 +15,93 @@ import (
 	"github.com/jobcast/jobcast/eventlog"
 )
 
-// attempt is one run of an action job. All but what mu guards belongs to the
+// attempt is one run of an action job. All but what rounds and mu guard belongs to the
 // goroutine that runs it.
 type attempt struct {
 	p      *Processor
 	l      Leased
-	log    *slog.Logger
+	ctx    context.Context // its actions run under it; ended with the attempt
 	cancel context.CancelCauseFunc
 
 	parked      bool // it has no runner
 	parkedBytes int
-	renewing    func() // ends the renewing; nil: none is going on
+
+	reported               // guarded by rounds.mu, like what follows up to mu
+	renewal    *time.Timer // of the lease
+	endRenewal func()      // ends the renewing that is going on; nil: there was none
 
 	mu     sync.Mutex          // guards what follows: an abandoned action may still save
 	cursor string              // newest event of the job that is known to be committed
-	left   map[string]Artifact // what the job has left behind, by name
+	left   map[string]Artifact // what the job has left behind, by name; nil: nothing
 }
 
-// run carries out one attempt, which holds a runner, and reports how it ended.
-func (p *Processor) run(l Leased) {
-	ctx, cancel := context.WithCancelCause(p.work)
-	defer cancel(nil)
-	a := &attempt{
-		p: p, l: l, cancel: cancel, cursor: l.Job.Cursor, left: make(map[string]Artifact),
-		log: p.log.With("jobId", l.Job.ID, "attempt", l.Job.Attempt),
-	}
-	defer a.leave()
-	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: cancel})
-	defer p.svc.runs.remove(l.Lease.Token)
-	for _, one := range l.Job.Artifacts {
-		a.left[one.Name] = one
-	}
-	a.startRenewing()
-	defer a.stopRenewing()
+// newAttempt returns an attempt that holds a runner. run must follow.
+func newAttempt(p *Processor, l Leased) *attempt {
+	a := &attempt{p: p, l: l, cursor: l.Job.Cursor}
+	a.ctx, a.cancel = context.WithCancelCause(p.work)
+	a.keep(l.Job.Artifacts...)
+	p.rounds.begin(a)
+	p.svc.runs.add(l.Lease.Token, run{job: l.Job.ID, start: time.Now(), cancel: a.cancel})
+	return a
+}
 
-	limit := time.Duration(l.Job.TimeoutMs) * time.Millisecond
-	limited, done := context.WithTimeoutCause(ctx, limit, errTimeout)
-	defer done()
-	result, err := a.execute(limited)
-	if a.renewing == nil { // the end may take the store some time
-		a.startRenewing()
-	}
-	a.finish(context.Cause(limited), result, err)
+// run carries the attempt out and reports how it ended.
+func (a *attempt) run() {
+	limit := time.AfterFunc(time.Duration(a.l.Job.TimeoutMs)*time.Millisecond, func() { a.cancel(errTimeout) })
+	defer limit.Stop()
+	result, err := a.execute()
+	a.finish(context.Cause(a.ctx), result, err)
+}
+
+// over ends an attempt that nothing is left to do for.
+func (a *attempt) over() {
+	a.p.rounds.forget(a)
+	a.cancel(nil)
+	a.p.svc.runs.remove(a.l.Lease.Token)
+}
+
+// log returns a logger that names the attempt.
+func (a *attempt) log() *slog.Logger {
+	return a.p.log.With("jobId", a.l.Job.ID, "attempt", a.l.Job.Attempt)
 }
 
 // execute runs the actions in order and joins their results.
-func (a *attempt) execute(ctx context.Context) (json.RawMessage, error) {
+func (a *attempt) execute() (json.RawMessage, error) {
 	var s steps
 	if err := json.Unmarshal(a.l.Job.Actions, &s.actions); err != nil {
 		return nil, fmt.Errorf("decode actions: %w", err)
 	}
 	a.l.Job = a.l.Job.bare()
 	for i := range s.actions {
-		var head struct {
-			Type string `json:"type"`
-		}
-		if err := json.Unmarshal(s.actions[i], &head); err != nil {
-			return nil, fmt.Errorf("decode action %d: %w", i, err)
-		}
-		r, err := a.step(ctx, &s, i, head.Type)
+		kind := actionKind(s.actions[i])
+		r, err := a.step(&s, i, kind)
 		if err != nil {
 			return nil, err
 		}
-		r.kind = head.Type
+		r.kind = kind
 		s.results = append(s.results, r)
 	}
 	return actionsResult(s.results, a.room()), nil
 }
 
 // step runs action i. A long pause needs no runner, everything else does.
-func (a *attempt) step(ctx context.Context, s *steps, i int, kind string) (r actionResult, err error) {
+func (a *attempt) step(s *steps, i int, kind string) (r actionResult, err error) {
 	d, value, pause := a.p.pause(s.actions[i])
 	if pause = pause && a.park(s); !pause {
-		if err := a.unpark(ctx); err != nil {
+		if err := a.unpark(); err != nil {
 			return r, err
 		}
 	}
-	if err := a.announce(ctx, i+1, len(s.actions), kind); err != nil {
-		return r, err
+	if a.ctx.Err() != nil {
+		return r, context.Cause(a.ctx)
+	}
+	if i > 0 { // the claim has announced the first one
+		a.p.rounds.progress(a, Executing(i+1, len(s.actions), kind))
 	}
 	if !pause {
-		return a.act(ctx, s.actions[i], i)
+		return a.act(a.ctx, s.actions[i], i)
 	}
-	if err := a.rest(ctx, d); err != nil {
+	if err := a.rest(d); err != nil {
 		return r, err
 	}
 	r.value = value
@@ -125,17 +128,19 @@ func (a *attempt) artifacts() int {
 	return len(a.left)
 }
 
-// save keeps an artifact of the job.
+// save keeps an artifact of the job, after the progress of its action.
 func (a *attempt) save(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error) {
+	if err := a.p.rounds.flush(ctx, a); err != nil {
+		return Artifact{}, err
+	}
 	saved, err := a.p.svc.SaveArtifact(ctx, a.l.Lease, name, contentType, size, r, nil)
 	var conflict *ConflictError
 	var invalid *InvalidError
 	var limit *LimitError
 	switch {
 	case err == nil:
-		a.mu.Lock()
-		a.cursor, a.left[name] = saved.Receipt.LastEventID, saved.Artifact.Artifact
-		a.mu.Unlock()
+		a.advance(saved.Receipt.LastEventID)
+		a.keep(saved.Artifact.Artifact)
 	case errors.As(err, &conflict) || errors.As(err, &invalid) || errors.Is(err, ErrTooLarge):
 		err = &ActionError{Class: ClassArtifact, Message: err.Error(), Err: err}
 	case errors.As(err, &limit) && limit.What == LimitArtifacts:
@@ -146,39 +151,16 @@ func (a *attempt) save(ctx context.Context, name, contentType string, size int64
 	return saved.Artifact.Artifact, err
 }
 
-// announce commits the progress event that precedes action i of n (1, 2, …).
-func (a *attempt) announce(ctx context.Context, i, n int, kind string) error {
-	message := fmt.Sprintf("Executing action %d of %d: %s", i, n, kind)
-	body := Progressed(math.Round(100*float64(i)/float64(n)), message, kind)
-	unsure := false
-	return insist(ctx, func() error {
-		// An append whose fate is unknown must not be repeated blindly, or the
-		// event might stand in the log twice. Only this attempt can append to
-		// the job, so a newer event with this message is the one.
-		if unsure {
-			j, err := a.p.svc.store.Brief(ctx, a.l.Lease.Client, a.l.Lease.JobID)
-			if err != nil {
-				return err
-			}
-			if j.Message != nil && *j.Message == message && a.advance(j.Cursor) {
-				return nil
-			}
+// keep notes artifacts that the job has left behind.
+func (a *attempt) keep(some ...Artifact) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, one := range some {
+		if a.left == nil {
+			a.left = make(map[string]Artifact)
 		}
-		receipt, err := a.p.svc.store.Append(ctx, a.l.Lease, []Body{body})
-		if err != nil { // what is refused renews nothing, and nobody else renews the lease of a parked attempt
-			_, _ = a.p.svc.store.Extend(ctx, a.l.Lease) // whether it is lost, the next command hears too
-		}
-		var limit *LimitError
-		if errors.As(err, &limit) { // the job goes on: its end makes room, its progress does not
-			a.log.Debug("an event was left out", "error", err)
-			return nil
-		}
-		if err == nil {
-			a.advance(receipt.LastEventID)
-		}
-		unsure = unsure || (err != nil && !errors.Is(err, ErrStorageFull))
-		return err
-	})
+		a.left[one.Name] = one
+	}
 }
 
 // advance notes the job's newest event and reports whether it is a new one.
@@ -218,7 +200,7 @@ func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (actionRe
 		}()
 	case <-a.p.store.Done():
 	}
-	a.log.Error("an action did not end with its attempt and was abandoned", "action", i, "after", unwindTime)
+	a.log().Error("an action did not end with its attempt and was abandoned", "action", i, "after", unwindTime)
 	return actionResult{}, context.Cause(ctx)
 }
 
@@ -233,7 +215,7 @@ type acted struct {
 func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o acted) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.log.Error("an action panicked", "action", i, "panic", v, "stack", string(debug.Stack()))
+			a.log().Error("an action panicked", "action", i, "panic", v, "stack", string(debug.Stack()))
 			o.err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
 		}
 	}()
@@ -244,77 +226,166 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 	return o
 }
 
-// finish commits how the attempt ended. cause says why its context ended, nil
+// finish reports how the attempt ended. cause says why its context ended, nil
 // if it did not. A cancellation and a lost lease leave nothing to commit. A
 // result that was ready in time counts, whatever happened after.
 func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	var known *ActionError // what an action says of itself is no refusal of the attempt
 	switch {
 	case errors.Is(cause, errCancelled) || (cause != nil && refused(cause)):
-		a.log.Debug("a running job was stopped", "cause", cause)
+		a.log().Debug("a running job was stopped", "cause", cause)
+		a.over()
 	case err == nil:
-		a.complete(result)
+		a.end(Step{Outcome: AttemptCompleted, Result: result})
 	case refused(err) && !errors.As(err, &known):
-		a.log.Debug("a running job was stopped", "cause", err)
+		a.log().Debug("a running job was stopped", "cause", err)
+		a.over()
 	case errors.Is(cause, errInterrupted):
-		_ = a.settle("hand back", func() error { return a.p.svc.Release(a.p.store, a.l) }) // settle has logged and counted it
+		a.end(Step{Outcome: AttemptReleased})
 	case errors.Is(cause, errTimeout):
-		a.fail(TimedOut(a.l.Job.TimeoutMs))
+		a.end(failed(TimedOut(a.l.Job.TimeoutMs)))
 	default:
-		a.fail(a.failure(err))
+		a.end(failed(a.failure(err)))
 	}
 }
 
-func (a *attempt) complete(result json.RawMessage) {
-	err := a.settle("complete", func() error {
-		_, err := a.p.svc.store.Complete(a.p.store, a.l.Lease, result)
-		return err
-	})
-	var invalid *InvalidError
-	if errors.As(err, &invalid) { // else it would be tried for ever
-		a.fail(Failure{Class: ClassInternal, Message: "the result could not be stored"})
-	}
-}
+// end reports the end of the attempt.
+func (a *attempt) end(s Step) { a.p.rounds.end(a, s) }
 
-// fail ends the attempt; another follows after f.Backoff, or else an ordinary one, if f
-// allows it.
-func (a *attempt) fail(f Failure) {
+// failed is the end of an attempt without success. Another one follows after f.Backoff, or
+// else an ordinary one, if f allows it.
+func failed(f Failure) Step {
 	if f.Backoff == (Backoff{}) {
 		f.Backoff = NewBackoff(0)
 	}
-	_ = a.settle("fail", func() error { // settle has logged it
-		_, err := a.p.svc.fail(a.p.store, a.l.Lease, f)
-		return err
-	})
+	return Step{Outcome: AttemptFailed, Failure: f}
 }
 
-// settle commits the end of an attempt, however long the store takes to accept
-// it, and returns its refusal. It counts the ends that the processor's own end left
-// without one, except invalid ones, which another call follows.
-func (a *attempt) settle(what string, command func() error) error {
-	err := insist(a.p.store, command)
+// answer takes the answer to a step that a round has carried out. If that leaves open what
+// became of the step, it is settled by itself, and no other waits for it.
+func (a *attempt) answer(s Step, out Settled) {
+	if out.Err = a.noted(s, out); out.Err == nil || refused(out.Err) {
+		a.settled(s, out)
+		return
+	}
+	a.p.rounds.apart(a)
+	a.p.running.Go(func() { a.settled(s, a.insist(s, out.Err)) })
+}
+
+// noted lets a job be found that a step has made claimable, and returns the step's refusal.
+func (a *attempt) noted(s Step, out Settled) error {
+	switch s.Outcome {
+	case AttemptFailed:
+		a.p.svc.failed(out.Job, out.Err)
+	case AttemptReleased:
+		return a.p.svc.released(Source{}, out.Err)
+	}
+	return out.Err
+}
+
+// insist settles a step by itself, however long the store takes to decide. err is why the
+// round before it did not. An end may be repeated; progress lasts as long as the attempt.
+func (a *attempt) insist(s Step, err error) (out Settled) {
+	ctx := a.p.store
+	if s.Outcome == AttemptGoesOn {
+		ctx = a.ctx
+	}
+	unsure := !errors.Is(err, ErrStorageFull)
+	err = insist(ctx, func() error {
+		if unsure && s.Outcome == AttemptGoesOn {
+			if stands, err := a.stands(ctx, s.Events); stands || err != nil {
+				return err
+			}
+		}
+		answers, _, err := a.p.svc.store.Settle(ctx, []Step{s}, nil)
+		if out = (Settled{Err: err}); err == nil {
+			out = answers[0]
+		}
+		unsure = unsure || !errors.Is(out.Err, ErrStorageFull)
+		return a.noted(s, out)
+	})
+	out.Err = err
+	return out
+}
+
+// stands reports whether events of the job are committed that a command of unknown fate
+// was to append. It must not be repeated blindly, or they might stand in the log twice.
+// Only this attempt can append to the job, so a newer event with the message of the last
+// of them is that one.
+func (a *attempt) stands(ctx context.Context, events []Body) (bool, error) {
+	j, err := a.p.svc.store.Brief(ctx, a.l.Lease.Client, a.l.Lease.JobID)
+	if err != nil {
+		return false, err
+	}
+	var last progressData
+	if err := json.Unmarshal(events[len(events)-1].Data, &last); err != nil {
+		return false, fmt.Errorf("decode progress: %w", err)
+	}
+	return j.Message != nil && *j.Message == last.Message && a.advance(j.Cursor), nil
+}
+
+// settled does what follows from the answer to a step.
+func (a *attempt) settled(s Step, out Settled) {
+	var limit *LimitError
 	var invalid *InvalidError
+	switch {
+	case s.Outcome == AttemptGoesOn:
+		a.goesOn(out)
+	case errors.As(out.Err, &limit) && len(s.Events) > 0: // its end makes room, its progress does not
+		a.log().Debug("an event was left out", "error", out.Err)
+		s.Events = nil
+		a.p.rounds.again(a, s)
+	case errors.As(out.Err, &invalid) && s.Outcome == AttemptCompleted: // else it would be tried for ever
+		a.log().Error("the end of an attempt was not stored", "operation", operations[s.Outcome], "error", out.Err)
+		end := failed(Failure{Class: ClassInternal, Message: "the result could not be stored"})
+		end.Lease, end.Events = s.Lease, s.Events
+		a.p.rounds.again(a, end)
+	default:
+		a.stored(operations[s.Outcome], out.Err)
+	}
+}
+
+// goesOn takes the answer to what was reported before the attempt's end.
+func (a *attempt) goesOn(out Settled) {
+	var limit *LimitError
+	switch {
+	case out.Err == nil && out.Receipt.LastEventID != "":
+		a.advance(out.Receipt.LastEventID)
+	case errors.As(out.Err, &limit):
+		a.log().Debug("an event was left out", "error", out.Err)
+	case out.Err != nil && refused(out.Err):
+		a.cancel(fmt.Errorf("report progress: %w", out.Err))
+	}
+	a.p.rounds.answered(a)
+}
+
+// operations names the ends of attempts for the log.
+var operations = map[Outcome]string{AttemptCompleted: "complete", AttemptFailed: "fail", AttemptReleased: "hand back"}
+
+// stored takes the store's last word on the attempt's end, which is err. It counts the ends
+// that the processor's own end left without one.
+func (a *attempt) stored(operation string, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrLeaseLost):
-		a.log.Debug("a job was taken away before its end was stored", "operation", what)
+		a.log().Debug("a job was taken away before its end was stored", "operation", operation)
 	default:
-		a.log.Error("the end of an attempt was not stored", "operation", what, "error", err)
-		if a.p.work.Err() != nil && !errors.As(err, &invalid) {
+		a.log().Error("the end of an attempt was not stored", "operation", operation, "error", err)
+		if a.p.work.Err() != nil {
 			a.p.unsettled.Add(1)
 		}
 	}
-	return err
+	a.over()
 }
 
 // failure says what a client learns of err.
 func (a *attempt) failure(err error) Failure {
 	var known *ActionError
 	if !errors.As(err, &known) {
-		a.log.Error("an action failed", "error", err)
+		a.log().Error("an action failed", "error", err)
 		return Failure{Class: ClassInternal, Message: "the action could not be run", Retry: true}
 	}
-	a.log.Debug("an action failed", "class", known.Class, "error", known.Err)
+	a.log().Debug("an action failed", "class", known.Class, "error", known.Err)
 	return Failure{
 		Class:   plain(known.Class, MaxErrorClassBytes),
 		Message: plain(known.Message, MaxErrorMessageBytes),

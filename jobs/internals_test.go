@@ -312,12 +312,12 @@ func (m *runnersModel) queue(t *rapid.T) { m.places = append(m.places, m.r.queue
 
 func (m *runnersModel) claim(t *rapid.T) {
 	n, seen := m.r.take(nil, MaxClaim)
-	var got []Claimed
+	var got []Leased
 	for range rapid.IntRange(0, n).Draw(t, "found") {
 		if c := drawClient(t); seen[c] < m.share {
 			seen[c]++
 			m.held[c]++
-			got = append(got, Claimed{Leased: Leased{Lease: Lease{Client: c}}})
+			got = append(got, Leased{Lease: Lease{Client: c}})
 		}
 	}
 	m.r.gave(n, got)

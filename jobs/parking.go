@@ -94,9 +94,8 @@ func (a *attempt) park(s *steps) bool {
 		return false
 	}
 	*s = rest
+	a.leave()
 	a.parked, a.parkedBytes = true, size
-	a.stopRenewing()
-	a.p.runners.release(a.l.Lease.Client)
 	return true
 }
 
@@ -104,92 +103,54 @@ func (a *attempt) park(s *steps) bool {
 const parkedArtifactBytes = 512
 
 // unpark waits for a runner, if the attempt has none.
-func (a *attempt) unpark(ctx context.Context) error {
+func (a *attempt) unpark() error {
 	if !a.parked {
 		return nil
 	}
 	place := a.p.runners.queue(a.l.Lease.Client)
-	if err := sit(ctx, a, place.ready); err != nil {
+	select {
+	case <-place.ready:
+	case <-a.ctx.Done():
 		a.p.runners.leave(place)
-		return err
+		return context.Cause(a.ctx)
 	}
-	a.endParking()
-	a.startRenewing()
+	a.leave()
+	a.holds = true
 	return nil
-}
-
-// endParking ends the parking.
-func (a *attempt) endParking() {
-	a.parked = false
-	a.p.parking.leave(a.l.Lease.Client, a.parkedBytes)
 }
 
 // leave gives back whatever the attempt has of the processor's.
 func (a *attempt) leave() {
-	if a.parked {
-		a.endParking()
-		return
+	switch {
+	case a.parked:
+		a.parked = false
+		a.p.parking.leave(a.l.Lease.Client, a.parkedBytes)
+	case a.holds:
+		a.holds = false
+		a.p.runners.release(a.l.Lease.Client)
 	}
-	a.p.runners.release(a.l.Lease.Client)
 }
 
 // rest lets time pass.
-func (a *attempt) rest(ctx context.Context, d time.Duration) error {
+func (a *attempt) rest(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	return sit(ctx, a, timer.C)
-}
-
-// sit waits for due while the attempt is parked, and renews its lease meanwhile:
-// a parked attempt has one goroutine. It returns why ctx ended before that.
-func sit[T any](ctx context.Context, a *attempt, due <-chan T) error {
-	ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-due:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-			a.renew(ctx)
-		}
+	select {
+	case <-timer.C:
+		return nil
+	case <-a.ctx.Done():
+		return context.Cause(a.ctx)
 	}
 }
 
-// startRenewing keeps the lease alive until stopRenewing.
-func (a *attempt) startRenewing() {
-	ctx, stop := context.WithCancel(a.p.store)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(a.p.opts.LeaseTTL / 3)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				a.renew(ctx)
-			}
-		}
-	}()
-	a.renewing = func() {
-		stop()
-		<-done
+// renew renews the lease, and ends the attempt if it is lost. It is called when the renewal
+// is due, until the attempt is over.
+func (a *attempt) renew() {
+	ctx, ok := a.p.rounds.renewing(a)
+	if !ok {
+		return
 	}
-}
-
-func (a *attempt) stopRenewing() {
-	if a.renewing != nil {
-		a.renewing()
-		a.renewing = nil
-	}
-}
-
-// renew renews the lease, and ends the attempt if it is lost. It reads only what
-// never changes during an attempt.
-func (a *attempt) renew(ctx context.Context) {
+	defer a.p.running.Done()
 	err := insist(ctx, func() error {
 		_, err := a.p.svc.store.Extend(ctx, a.l.Lease)
 		return err
@@ -197,6 +158,7 @@ func (a *attempt) renew(ctx context.Context) {
 	if err != nil && refused(err) {
 		a.cancel(fmt.Errorf("renew lease: %w", err))
 	}
+	a.p.rounds.renewed(a)
 }
 
 // steps is what an attempt has before and behind it.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // The processor's defaults and caps.
@@ -59,6 +61,7 @@ type Processor struct {
 
 	ages      Ages
 	runners   *runners
+	rounds    *rounds
 	parking   parking
 	abandoned chan struct{} // one token per action that outlives its attempt
 	unsettled atomic.Int64  // interrupted attempts whose end the store did not take
@@ -72,7 +75,7 @@ type Processor struct {
 	sweeping  context.Context // sweeps run under it
 	endSweeps context.CancelFunc
 
-	running sync.WaitGroup // the claim loop and every attempt
+	running sync.WaitGroup // the round loop, every attempt, and what is done for it
 	sweeps  sync.WaitGroup
 }
 
@@ -103,6 +106,7 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 		log:      o.Logger,
 		stopping: make(chan struct{}),
 		ages:     NewAges(o.Now),
+		rounds:   newRounds(),
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}
@@ -119,7 +123,7 @@ func Share(n int) int { return max(1, n-max(1, n/8)) }
 
 // Start begins to claim and to sweep. It is called once.
 func (p *Processor) Start() {
-	p.running.Go(p.claimLoop)
+	p.running.Go(p.roundLoop)
 	p.sweeps.Go(p.expireLoop)
 	p.sweeps.Go(p.promoteLoop)
 	p.sweeps.Go(p.expiryLoop)
@@ -178,49 +182,138 @@ func (p *Processor) handBack(idle <-chan struct{}) {
 	}
 }
 
-// claimLoop starts an attempt on every free runner as long as there are jobs.
-func (p *Processor) claimLoop() {
-	wake, stop := p.svc.ready.listen(Source{})
+// roundLoop sends one round after the other, until claiming has stopped and no attempt is
+// left.
+func (p *Processor) roundLoop() {
+	ready, stop := p.svc.ready.listen(Source{})
 	defer stop()
-	trouble := storeBackoff()
-	for {
-		n, held := p.runners.take(p.stopping, MaxClaim)
-		if n == 0 {
-			return
+	c := claiming{ready: ready, want: true, look: time.NewTimer(safetyTick), trouble: storeBackoff()}
+	defer c.look.Stop()
+	for stopping := p.stopping; stopping != nil || !p.rounds.idle(); {
+		free := p.runners.claimWake
+		if p.rounds.gathering() {
+			free = nil
+		} else if p.round(&c) {
+			continue
 		}
-		got, err := p.svc.claim(p.store, Claim{Max: n, TTL: p.opts.LeaseTTL, Node: p.opts.Node, Share: p.opts.PerClient, Held: held})
-		p.runners.gave(n, got)
-		for _, l := range got {
-			p.running.Go(func() { p.run(l.Leased) })
-		}
-		switch {
-		case errors.Is(err, ErrClosed):
-			return
-		case err != nil:
-			p.log.Warn("the processor cannot claim jobs", "error", err)
-			if !p.idle(nil, trouble.NextBackOff()) {
-				return
-			}
-		case len(got) == 0:
-			trouble.Reset()
-			if !p.idle(wake, safetyTick) {
-				return
-			}
-		default:
-			trouble.Reset()
+		select {
+		case <-p.rounds.news:
+		case <-free:
+		case <-c.ready:
+			c.wake()
+		case <-c.look.C:
+			c.lookAgain()
+		case <-stopping:
+			stopping = nil
 		}
 	}
 }
 
-// idle waits for a wake-up or for d; false means that claiming has stopped.
-func (p *Processor) idle(wake <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// claiming is what the round loop knows about jobs to claim.
+type claiming struct {
+	ready   <-chan struct{} // receives when there may be one
+	want    bool            // there may be one
+	resting bool            // the store did not take the newest claim: none follows until look
+	closed  bool            // the store is closed: none follows
+	look    *time.Timer     // when a claim is due all the same
+	trouble *backoff.ExponentialBackOff
+}
+
+func (c *claiming) wake() { c.want = c.want || !c.resting && !c.closed }
+
+func (c *claiming) lookAgain() { c.want, c.resting = !c.closed, false }
+
+// wanted reports whether the next round is to claim.
+func (c *claiming) wanted() bool {
 	select {
-	case <-p.stopping:
-		return false
-	case <-wake:
-	case <-timer.C:
+	case <-c.ready:
+		c.wake()
+	case <-c.look.C:
+		c.lookAgain()
+	default:
 	}
+	return c.want
+}
+
+// done notes what became of a claim: it asked for so many jobs and got some.
+func (c *claiming) done(asked, got int, err error) {
+	switch {
+	case errors.Is(err, ErrClosed):
+		c.want, c.closed = false, true
+	case err != nil:
+		c.want, c.resting = false, true
+		c.look.Reset(c.trouble.NextBackOff())
+	default:
+		c.want = got == asked // else all that can be claimed is; runners.gave sees it so too
+		c.trouble.Reset()
+		c.look.Reset(safetyTick)
+	}
+}
+
+// round settles what was reported and claims for the runners that are free, in one
+// command. It reports whether there was anything to do.
+func (p *Processor) round(c *claiming) bool {
+	var next *Claim
+	wanted := c.wanted()
+	of, steps := p.rounds.take(func() {
+		if wanted {
+			next = p.nextClaim()
+		}
+	})
+	if len(of) == 0 && next == nil {
+		return false
+	}
+	ctx := p.store
+	if next != nil { // what it claims must not wait out its lease
+		ctx = context.WithoutCancel(ctx)
+		p.svc.runs.expect()
+		defer p.svc.runs.arrived()
+	}
+	start := time.Now()
+	answers, got, err := p.svc.store.Settle(ctx, steps, next)
+	took := time.Since(start)
+	for i, a := range of {
+		out := Settled{Err: err}
+		if err == nil {
+			out = answers[i]
+		}
+		a.answer(steps[i], out)
+	}
+	if next == nil {
+		return true
+	}
+	p.runners.gave(next.Max, got)
+	c.done(next.Max, len(got), err)
+	if err != nil && !c.closed {
+		p.log.Warn("the processor cannot claim jobs", "error", err)
+	}
+	p.rounds.gather(len(got), took/gatherShare)
+	p.begin(got)
 	return true
+}
+
+// nextClaim takes the runners that new jobs may have and returns a claim for them; nil:
+// there are none.
+func (p *Processor) nextClaim() *Claim {
+	n, held := p.runners.take(p.stopping, MaxClaim)
+	if n == 0 {
+		return nil
+	}
+	return &Claim{
+		Max: n, TTL: p.opts.LeaseTTL, Node: p.opts.Node, Share: p.opts.PerClient, Held: held, Announce: true,
+	}
+}
+
+// begin starts an attempt of each job that was claimed. If the processor is past its end,
+// it hands them back.
+func (p *Processor) begin(got []Leased) {
+	if p.store.Err() != nil {
+		p.svc.handBack(context.WithoutCancel(p.store), got)
+		return
+	}
+	for _, l := range got {
+		p.svc.leases.within(l.Lasts)
+		a := newAttempt(p, l)
+		p.running.Go(a.run)
+	}
 }

@@ -6,20 +6,20 @@ import (
 )
 
 // runners shares the processor's runners out among clients: to new jobs, which
-// the claim loop fetches, and to attempts that were parked and go on. One client
+// rounds claim, and to attempts that were parked and go on. One client
 // holds at most share of them. When both kinds wait they take turns, and so do
 // the clients whose attempts wait.
 type runners struct {
 	share        int
-	claimWake    chan struct{} // capacity one: a runner may be free for a new job; never closed
+	claimWake    chan struct{} // capacity one: a runner is free that a claim waited for; never closed
 	onBelowShare func()        // a client that held its share holds less; must not block
 
 	mu         sync.Mutex     // guards what follows
-	free       int            // neither held nor taken by the claim loop
+	free       int            // neither held nor taken for a claim; negative: so many are lacking, see hold
 	held       map[string]int // by client
-	claiming   bool           // the claim loop has taken some, and nobody knows yet for whom
-	claimWaits bool           // the claim loop waits for one
-	claimNow   bool           // it is the claim loop's turn
+	claiming   bool           // some are taken for a claim, and nobody knows yet for whom
+	claimWaits bool           // a claim waits for one
+	claimNow   bool           // it is the claim's turn
 	waiting    map[string][]*place
 	turn       []string // the clients in waiting, the next one first
 }
@@ -37,46 +37,38 @@ func newRunners(n, share int, onBelowShare func()) *runners {
 	}
 }
 
-// take waits for free runners and takes those that new jobs may have, at most
-// limit, with who holds the others; 0 once stop is closed. gave must follow.
+// take takes free runners that new jobs may have, at most limit, with who holds the
+// others; gave must follow. If there are none, 0, claimWake tells when there may be; but
+// once stop is closed new jobs get none.
 func (r *runners) take(stop <-chan struct{}, limit int) (n int, held map[string]int) {
-	for {
-		select {
-		case <-stop: // even if runners are free
-			r.mu.Lock()
-			r.claimWaits = false
-			r.deal()
-			r.mu.Unlock()
-			return 0, nil
-		default:
-		}
-		r.mu.Lock()
-		r.claimWaits = true
-		r.deal()
-		if n = min(r.free, limit); n > 0 {
-			if r.next() >= 0 {
-				n = 1 // those who wait have the next turn
-			}
-			r.free -= n
-			r.claimWaits, r.claiming, r.claimNow = false, true, false
-			held = maps.Clone(r.held)
-		}
-		r.mu.Unlock()
-		if n > 0 {
-			return n, held
-		}
-		select {
-		case <-stop:
-		case <-r.claimWake:
-		}
-	}
-}
-
-// gave says for whom jobs were found for n runners that were taken.
-func (r *runners) gave(n int, got []Claimed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.claiming = false
+	select {
+	case <-stop: // even if runners are free
+		r.claimWaits = false
+		r.deal()
+		return 0, nil
+	default:
+	}
+	r.claimWaits = true
+	r.deal()
+	if n = min(r.free, limit); n <= 0 {
+		return 0, nil
+	}
+	if r.next() >= 0 {
+		n = 1 // those who wait have the next turn
+	}
+	r.free -= n
+	r.claiming, r.claimNow = true, false
+	return n, maps.Clone(r.held)
+}
+
+// gave says for whom jobs were found for n runners that were taken. If there was one for each,
+// the next claim waits from now on, and has its turn.
+func (r *runners) gave(n int, got []Leased) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claiming, r.claimWaits = false, len(got) == n
 	r.free += n - len(got)
 	for _, l := range got {
 		r.held[l.Lease.Client]++
@@ -84,11 +76,20 @@ func (r *runners) gave(n int, got []Claimed) {
 	r.deal()
 }
 
+// hold takes a runner for a client, or as soon as one is free if none is: until then
+// nobody else gets one.
+func (r *runners) hold(client string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.free--
+	r.held[client]++
+}
+
 // release gives a client's runner back.
 func (r *runners) release(client string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held[client] == r.share {
+	if r.held[client] == r.share || r.claiming { // what is being claimed may fill its share
 		r.onBelowShare()
 	}
 	if r.held[client]--; r.held[client] == 0 {
@@ -96,6 +97,9 @@ func (r *runners) release(client string) {
 	}
 	r.free++
 	r.deal()
+	if r.free > 0 && r.claimWaits {
+		signal(r.claimWake)
+	}
 }
 
 // queue asks for a runner for an attempt that goes on. Either its place becomes
@@ -152,8 +156,8 @@ func (r *runners) next() int {
 	return -1
 }
 
-// deal gives free runners to attempts that wait, and rouses the claim loop if
-// any is left for it. While a claim is under way nobody knows who holds how
+// deal gives free runners to attempts that wait, but for one that it is the claim's turn
+// to get. While a claim is under way nobody knows who holds how
 // many, so its end deals. It is called with mu held.
 func (r *runners) deal() {
 	for r.free > 0 && !r.claiming && (!r.claimWaits || !r.claimNow) {
@@ -173,8 +177,5 @@ func (r *runners) deal() {
 		r.held[client]++
 		r.claimNow = true
 		close(first.ready)
-	}
-	if r.free > 0 {
-		signal(r.claimWake)
 	}
 }

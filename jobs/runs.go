@@ -21,6 +21,9 @@ type runs struct {
 	byToken map[string]run
 	byJob   map[string][]string // tokens
 	claimed uint64
+
+	claims int              // claims under way, whose jobs nobody knows yet
+	early  map[string]error // jobs that were cancelled meanwhile, and why
 }
 
 type run struct {
@@ -40,6 +43,25 @@ func (r *runs) add(token string, one run) {
 	r.byToken[token] = one
 	r.byJob[one.job] = append(r.byJob[one.job], token)
 	r.claimed++
+	if cause := r.early[one.job]; cause != nil {
+		one.cancel(cause)
+	}
+}
+
+// expect says that a claim is sent. Until arrived is called, what it has claimed is
+// added, and a job that was cancelled in between is cancelled then.
+func (r *runs) expect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims++
+}
+
+func (r *runs) arrived() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims--; r.claims == 0 {
+		r.early = nil
+	}
 }
 
 func (r *runs) remove(token string) {
@@ -60,6 +82,12 @@ func (r *runs) cancel(job string, cause error) {
 	defer r.mu.Unlock()
 	for _, token := range r.byJob[job] {
 		r.byToken[token].cancel(cause)
+	}
+	if r.claims > 0 {
+		if r.early == nil {
+			r.early = make(map[string]error)
+		}
+		r.early[job] = cause
 	}
 }
 

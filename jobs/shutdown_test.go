@@ -2,9 +2,9 @@ package jobs_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -105,6 +105,13 @@ type faulty struct {
 	full     atomic.Int64 // that many commands are refused with ErrStorageFull
 	silenced atomic.Bool  // renewals are lost on the way
 	bounded  atomic.Bool  // events are refused, because storage has reached its bound
+
+	before func([]jobs.Step)     // called before each Settle; nil: nothing is
+	after  func(command)         // called with each that was carried out, before it is answered
+	refuse func(jobs.Step) error // says how a step is answered that is not carried out
+
+	mu      sync.Mutex // guards settled
+	settled []command
 }
 
 func (f *faulty) spoil(command func() error) error {
@@ -118,23 +125,78 @@ func (f *faulty) spoil(command func() error) error {
 	return err
 }
 
-func (f *faulty) Append(ctx context.Context, l jobs.Lease, b []jobs.Body) (r jobs.Receipt, err error) {
-	if f.bounded.Load() {
-		return r, &jobs.LimitError{What: jobs.LimitStorage}
+// command is a call of Settle.
+type command struct {
+	steps   []jobs.Step
+	claimed []jobs.Leased
+}
+
+// Settle spoils the steps, and never a claim that comes without any.
+func (f *faulty) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim) (out []jobs.Settled, got []jobs.Leased, err error) {
+	if f.before != nil {
+		f.before(steps)
 	}
-	return r, f.spoil(func() error { r, err = f.Store.Append(ctx, l, b); return err })
+	settle := func() error {
+		out, got, err = f.bound(ctx, steps, next)
+		return err
+	}
+	if len(steps) == 0 {
+		err = settle()
+	} else {
+		err = f.spoil(settle)
+	}
+	if err != nil {
+		out, got = nil, nil
+	}
+	f.mu.Lock()
+	f.settled = append(f.settled, command{steps, got})
+	f.mu.Unlock()
+	if f.after != nil {
+		f.after(command{steps, got})
+	}
+	return out, got, err
 }
 
-func (f *faulty) Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (j jobs.Job, err error) {
-	return j, f.spoil(func() error { j, err = f.Store.Complete(ctx, l, result); return err })
+// commands returns the calls of Settle since the last time that did something.
+func (f *faulty) commands() (some []command) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.settled {
+		if len(c.steps)+len(c.claimed) > 0 {
+			some = append(some, c)
+		}
+	}
+	f.settled = nil
+	return some
 }
 
-func (f *faulty) Fail(ctx context.Context, l jobs.Lease, x jobs.Failure) (j jobs.Job, err error) {
-	return j, f.spoil(func() error { j, err = f.Store.Fail(ctx, l, x); return err })
-}
-
-func (f *faulty) Release(ctx context.Context, l jobs.Lease) error {
-	return f.spoil(func() error { return f.Store.Release(ctx, l) })
+// bound lets the store settle steps, but for those that are refused, and those with events
+// while it is bounded.
+func (f *faulty) bound(ctx context.Context, steps []jobs.Step, next *jobs.Claim) ([]jobs.Settled, []jobs.Leased, error) {
+	bounded := f.bounded.Load()
+	if next != nil && bounded {
+		silent := *next
+		silent.Announce = false
+		next = &silent
+	}
+	out := make([]jobs.Settled, len(steps))
+	var rest []jobs.Step
+	var places []int
+	for i, s := range steps {
+		if bounded && len(s.Events) > 0 {
+			out[i].Err = &jobs.LimitError{What: jobs.LimitStorage}
+		} else if f.refuse != nil {
+			out[i].Err = f.refuse(s)
+		}
+		if out[i].Err == nil {
+			rest, places = append(rest, s), append(places, i)
+		}
+	}
+	some, got, err := f.Store.Settle(ctx, rest, next)
+	for i, a := range some {
+		out[places[i]] = a
+	}
+	return out, got, err
 }
 
 func (f *faulty) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {

@@ -33,7 +33,6 @@ import (
 // listener. Only the streams are the test's own: they are other packages' work.
 type site struct {
 	t       *testing.T
-	last    times
 	dir     string
 	addr    string
 	door    *transport.Door
@@ -54,18 +53,13 @@ type setting func(*Deps, *auth.Limits)
 
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
-	return newSiteWithTimes(t, times{}, settings...)
+	return newSiteWithLeases(t, 0, settings...)
 }
 
-// times are how long things last; zero values are the defaults.
-type times struct {
-	lease   time.Duration // of claims that name none
-	command time.Duration // how long an end that claims waits for the store
-}
-
-func newSiteWithTimes(t *testing.T, last times, settings ...setting) *site {
+// newSiteWithLeases is newSite with leases of ttl for claims that name none.
+func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, last: last, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}, made: make(chan struct{}, 1)}, log: &logbook{}}
+	s := &site{t: t, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}, made: make(chan struct{}, 1)}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	s.store, err = sqlite.Open(t.Context(), s.dir, sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})
@@ -89,7 +83,7 @@ func newSiteWithTimes(t *testing.T, last times, settings ...setting) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = kept.Close() })
-	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: last.lease, Files: kept})
+	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: ttl, Files: kept})
 	d := Deps{
 		Jobs: s.service, Keys: s.store, Stream: s.stream, Hub: core,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
@@ -126,10 +120,9 @@ func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 		claimed = s.service
 	}
 	claims := claim.New(claim.Options{
-		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log, CommandTime: s.last.command,
+		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log,
 	})
 	app.Post("/v1/workers/claim", claims.Serve)
-	d.EndAndClaim = claims.End
 	Mount(app, d)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,6 +2,7 @@ package claim
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
@@ -11,24 +12,25 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
-// call is one call that claims. Its goroutine, run, gets the jobs; the pool, which calls
+// call is one claim. Its goroutine, run, gets the jobs; the pool, which calls
 // the wire.Stream methods one at a time, sends them.
 type call struct {
-	h       *Handler
-	id      string         // of the request
-	wait    time.Duration  // how long its answer may take; 0: it is there
-	get     func() outcome // what run does
-	release func()         // gives back what the call holds; nil: nothing
+	h         *Handler
+	id        string // of the request
+	principal auth.Principal
+	request   jobs.ClaimRequest
+	slot      *auth.Slot
 
 	conn     wire.Ref
 	hijacked *wire.Hijacked
+	cancel   context.CancelFunc      // ends the waiting of run
 	outcome  atomic.Pointer[outcome] // set once, by run
-	known    chan struct{}           // closed by run, once the outcome is set
 
 	over chan struct{} // closed by Closed; run waits for it
 
@@ -36,57 +38,58 @@ type call struct {
 	took bool // the worker has the answer; written before over is closed
 }
 
-func (h *Handler) call(c *fiber.Ctx, get func() outcome) *call {
-	return &call{h: h, id: transport.RequestID(c), get: get, known: make(chan struct{}), over: make(chan struct{})}
-}
-
-// outcome is what a call comes to.
+// outcome is what a claim comes to.
 type outcome struct {
-	job  *jobs.Abridged // that has ended; nil: the call was a claim alone
 	jobs []jobs.Claimed
 	err  error
-}
-
-// begin starts the call of a request that has left the HTTP server.
-func (k *call) begin(hj *wire.Hijacked) {
-	if hj != nil && !k.h.start(k.run) {
-		_ = hj.Conn.Close()
-		hj = nil
-	}
-	k.park(hj)
 }
 
 // park lets the request wait outside the HTTP server.
 func (k *call) park(hj *wire.Hijacked) {
 	if hj == nil {
-		k.Closed(wire.ErrGone)
+		k.slot.Release()
 		return
 	}
 	k.hijacked = hj
-	k.conn.Attach(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.wait))
+	ctx, cancel := context.WithCancel(context.Background())
+	k.cancel = cancel
+	if !k.h.start(func() { k.run(ctx) }) {
+		k.Closed(wire.ErrDrained)
+		_ = hj.Conn.Close()
+		return
+	}
+	k.conn.Attach(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.request.Wait))
 }
 
-// run gets the jobs, and hands back what the worker did not get.
-func (k *call) run() {
-	o := k.survive()
-	k.outcome.Store(&o)
-	close(k.known)
+// run claims, and hands back what the worker did not get.
+func (k *call) run(ctx context.Context) {
+	got, err := k.claim(ctx)
+	k.outcome.Store(&outcome{got, err})
 	k.conn.Wake()
 	<-k.over
-	if !k.took && len(o.jobs) > 0 {
-		k.h.handBack(o.jobs)
+	if !k.took {
+		k.h.handBack(got)
 	}
 }
 
-// survive calls get. A panic costs this call, not the process: nothing above would catch
-// it.
-func (k *call) survive() (o outcome) {
+// claim waits for jobs. A panic costs this claim, not the process: nothing
+// above would catch it.
+func (k *call) claim(ctx context.Context) (got []jobs.Claimed, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			o = outcome{err: fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return k.get()
+	got, err = k.h.opt.Jobs.Claim(ctx, k.principal.ClientID, k.request)
+	if err != nil {
+		return nil, err
+	}
+	// The key may have been revoked while the call waited.
+	if err := k.h.opt.Check(ctx, k.principal); err != nil {
+		k.h.handBack(got)
+		return nil, err
+	}
+	return got, nil
 }
 
 // Fill implements wire.Stream: the whole answer, or nothing yet.
@@ -116,9 +119,8 @@ func (k *call) Goodbye(buf []byte, retry time.Duration) []byte {
 
 // Closed implements wire.Stream.
 func (k *call) Closed(cause error) {
-	if k.release != nil {
-		k.release()
-	}
+	k.cancel()
+	k.slot.Release()
 	k.took = k.sent && cause == nil
 	close(k.over)
 }
@@ -127,24 +129,6 @@ func (k *call) Closed(cause error) {
 type leased struct {
 	jobs.Job
 	Lease transport.Lease `json:"lease"`
-}
-
-// body is the answer to a call that has done what it was to do.
-func (o *outcome) body() any {
-	list := make([]leased, len(o.jobs))
-	for i, l := range o.jobs {
-		list[i] = leased{l.Job, transport.LeaseUntil(l.Lease, l.ExpiresAt)}
-	}
-	if o.job == nil {
-		return fiber.Map{"jobs": list}
-	}
-	return ended{o.job, list}
-}
-
-// ended is the answer to a call that has ended an attempt.
-type ended struct {
-	Job  *jobs.Abridged `json:"job"`
-	Jobs []leased       `json:"jobs"`
 }
 
 // answer appends the answer. Only what run has stored counts as sent: the empty
@@ -160,7 +144,11 @@ func (k *call) answer(buf []byte, o *outcome, extra string) ([]byte, wire.Next) 
 		}
 		status, contentType, body = p.Status, "application/problem+json", p
 	} else {
-		body = o.body()
+		list := make([]leased, len(o.jobs))
+		for i, l := range o.jobs {
+			list[i] = leased{l.Job, transport.LeaseUntil(l.Lease, l.ExpiresAt)}
+		}
+		body = fiber.Map{"jobs": list}
 	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
