@@ -172,7 +172,7 @@ func wholeJob(ctx context.Context, service *jobs.Service, queue string) error {
 	if _, err := service.Progress(ctx, got[0].Lease, steps); err != nil {
 		return err
 	}
-	_, err = service.Complete(ctx, got[0].Lease, nil)
+	_, _, err = service.End(ctx, jobs.End{Lease: got[0].Lease}, nil)
 	return err
 }
 

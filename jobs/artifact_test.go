@@ -92,7 +92,7 @@ func TestSaveArtifact(t *testing.T) {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
-	if _, err := r.svc.Complete(t.Context(), l.Lease, nil); err != nil {
+	if _, _, err := r.svc.End(t.Context(), jobs.End{Lease: l.Lease}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := save("late", "", "x"); !errors.Is(err, jobs.ErrLeaseLost) {

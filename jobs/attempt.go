@@ -278,7 +278,7 @@ func (a *attempt) noted(s Step, out Settled) error {
 	case AttemptFailed:
 		a.p.svc.failed(out.Job, out.Err)
 	case AttemptReleased:
-		return a.p.svc.released(Source{}, out.Err)
+		return a.p.svc.released(a.l, out.Err)
 	}
 	return out.Err
 }

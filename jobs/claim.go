@@ -92,28 +92,34 @@ func ParseClaim(body []byte) (ClaimRequest, error) {
 	if in.Wait != nil && f.inRange("/wait", *in.Wait, 0, int64(MaxClaimWait/time.Second)) {
 		r.Wait = time.Duration(*in.Wait) * time.Second
 	}
-	if in.LeaseMs != nil && f.inRange("/leaseMs", *in.LeaseMs, MinLease.Milliseconds(), MaxLease.Milliseconds()) {
-		r.Lease = time.Duration(*in.LeaseMs) * time.Millisecond
-	}
-	f.queues(r.Queues)
+	r.Lease = f.leaseMs("", in.LeaseMs)
+	f.queues("", r.Queues)
 	return r, f.err()
 }
 
-func (f *faults) queues(names []string) {
+// leaseMs reads how long a lease is to last, 0 if ms is absent; at is where that stands.
+func (f *faults) leaseMs(at string, ms *int64) time.Duration {
+	if ms == nil || !f.inRange(at+"/leaseMs", *ms, MinLease.Milliseconds(), MaxLease.Milliseconds()) {
+		return 0
+	}
+	return time.Duration(*ms) * time.Millisecond
+}
+
+func (f *faults) queues(at string, names []string) {
 	if len(names) == 0 || len(names) > MaxClaimQueues {
-		f.addf("/queues", "must have 1 to %d names", MaxClaimQueues)
+		f.addf(at+"/queues", "must have 1 to %d names", MaxClaimQueues)
 		return
 	}
 	for i, q := range names {
 		if !ValidQueue(q) {
-			f.add("/queues/"+strconv.Itoa(i), "is not the name of a queue")
+			f.add(at+"/queues/"+strconv.Itoa(i), "is not the name of a queue")
 		}
 	}
 }
 
 func (s *Service) workerClaim(client string, r ClaimRequest) (Claim, error) {
 	var f faults
-	f.queues(r.Queues)
+	f.queues("", r.Queues)
 	c := Claim{Client: client, Queues: r.Queues, Max: r.Max, TTL: r.Lease}
 	if c.Max == 0 {
 		c.Max = 1

@@ -28,6 +28,12 @@ func (d *distant) Append(ctx context.Context, l jobs.Lease, b []jobs.Body) (jobs
 	return d.Store.Append(ctx, l, b)
 }
 
+func (d *distant) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim) ([]jobs.Settled, []jobs.Leased, error) {
+	time.Sleep(d.there)
+	defer time.Sleep(d.back)
+	return d.Store.Settle(ctx, steps, next)
+}
+
 func (d *distant) Extend(ctx context.Context, l jobs.Lease) (jobs.Receipt, error) {
 	time.Sleep(d.there)
 	defer time.Sleep(d.back)
@@ -79,6 +85,14 @@ func TestLeaseEndsNoEarlierThanTold(t *testing.T) {
 					t.Fatal(err)
 				}
 				holds("log", sent, renewed.ExpiresAt)
+
+				r.submit(t, "a", queued("q"))
+				sent = time.Now()
+				_, got, err = r.svc.End(t.Context(), jobs.End{Lease: got[0].Lease}, &jobs.NextClaim{Queues: []string{"q"}, Lease: lease})
+				if err != nil || len(got) != 1 {
+					t.Fatal(got, err)
+				}
+				holds("end and claim", sent, got[0].ExpiresAt)
 			})
 		})
 	}

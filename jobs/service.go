@@ -227,11 +227,7 @@ func (s *Service) claim(ctx context.Context, c Claim) ([]Claimed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
-	got := make([]Claimed, len(leased))
-	for i, l := range leased {
-		s.leases.within(l.Lasts)
-		got[i] = Claimed{l, sent.Add(l.Lasts)}
-	}
+	got := s.claimed(leased, sent)
 	if ctx.Err() == nil || len(got) == 0 {
 		return got, nil
 	}
@@ -242,30 +238,39 @@ func (s *Service) claim(ctx context.Context, c Claim) ([]Claimed, error) {
 // handBack releases jobs that were claimed for somebody who is gone.
 func (s *Service) handBack(ctx context.Context, leased []Leased) {
 	for _, l := range leased {
-		if err := s.Release(ctx, l); err != nil {
+		if err := s.HandBack(ctx, l); err != nil {
 			s.log.Warn("a job was not handed back and waits for the end of its lease", "jobId", l.Job.ID, "error", err)
 		}
 	}
 }
 
-// Release hands a claimed job back; its attempt is not counted. A lease that is
+// Release hands a job back whose attempt was begun; it is not counted. A lease that is
 // lost already is no error.
 func (s *Service) Release(ctx context.Context, l Leased) error {
-	err := s.released(sourceOf(l.Job), s.store.Release(ctx, l.Lease))
-	if err != nil {
-		return fmt.Errorf("release job %s: %w", l.Job.ID, err)
-	}
-	return nil
+	return s.released(l, s.store.Release(ctx, l.Lease))
 }
 
-// released lets a job be found that was handed back, with err.
-func (s *Service) released(from Source, err error) error {
+// HandBack hands back a claim whose answer nobody got; the attempt is not counted. It is no
+// error if the lease is lost already, or was renewed: then somebody has it after all.
+func (s *Service) HandBack(ctx context.Context, l Leased) error {
+	answers, _, err := s.store.Settle(ctx, []Step{{Lease: l.Lease, Outcome: AttemptUnclaimed}}, nil)
+	if err == nil {
+		err = answers[0].Err
+	}
+	return s.released(l, err)
+}
+
+// released wakes those who wait for a job that was handed back; err is the store's answer.
+func (s *Service) released(l Leased, err error) error {
 	if errors.Is(err, ErrLeaseLost) {
 		return nil
 	}
 	if err == nil || !refused(err) { // it may have been committed
 		s.due.within(0) // whether a job handed back must be promoted is the store's affair
-		s.ready.notify(from)
+		s.ready.notify(sourceOf(l.Job))
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("release job %s: %w", l.Job.ID, err)
+	}
+	return nil
 }

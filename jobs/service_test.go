@@ -143,10 +143,10 @@ func TestLeaseEndsOnTime(t *testing.T) {
 		if d := time.Since(start); d < 7*time.Second || d > 9*time.Second {
 			t.Errorf("the job came back after %v", d)
 		}
-		if _, err := r.svc.Complete(t.Context(), first[0].Lease, nil); !errors.Is(err, jobs.ErrLeaseLost) {
+		if _, _, err := r.svc.End(t.Context(), jobs.End{Lease: first[0].Lease}, nil); !errors.Is(err, jobs.ErrLeaseLost) {
 			t.Errorf("the late worker is told %v", err)
 		}
-		if _, err := r.svc.Complete(t.Context(), second[0].Lease, json.RawMessage(` { "ok": "<" } `)); err != nil {
+		if _, _, err := r.svc.End(t.Context(), jobs.End{Lease: second[0].Lease, Result: json.RawMessage(` { "ok": "<" } `)}, nil); err != nil {
 			t.Error(err)
 		}
 		if got := string(r.get(t, "a", id).Result); got != `{"ok":"<"}` {
@@ -173,7 +173,8 @@ func TestWorkerReports(t *testing.T) {
 	if _, err := r.svc.Extend(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
-	if j, err := r.svc.Fail(t.Context(), lease, "", "broken", true); err != nil || *j.Error != jobs.ClassWorker || j.NextAttemptAt == nil {
+	failed := &jobs.WorkerFailure{Message: "broken", Retry: true}
+	if j, _, err := r.svc.End(t.Context(), jobs.End{Lease: lease, Failed: failed}, nil); err != nil || *j.Error != jobs.ClassWorker || j.NextAttemptAt == nil {
 		t.Errorf("%+v, %v", j, err)
 	}
 	if got := r.story(id); got != "created started progress log log progress log retrying" {
@@ -187,11 +188,11 @@ func TestWorkerLimits(t *testing.T) {
 	claim := func(c jobs.ClaimRequest) error { _, err := r.svc.Claim(ctx, "a", c); return err }
 	progress := func(rs ...jobs.Report) error { _, err := r.svc.Progress(ctx, jobs.Lease{}, rs); return err }
 	complete := func(s string) error {
-		_, err := r.svc.Complete(ctx, jobs.Lease{}, json.RawMessage(s))
+		_, _, err := r.svc.End(ctx, jobs.End{Result: json.RawMessage(s)}, nil)
 		return err
 	}
 	fail := func(class, message string) error {
-		_, err := r.svc.Fail(ctx, jobs.Lease{}, class, message, true)
+		_, _, err := r.svc.End(ctx, jobs.End{Failed: &jobs.WorkerFailure{Class: class, Message: message}}, nil)
 		return err
 	}
 	q := []string{"q"}

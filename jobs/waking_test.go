@@ -78,6 +78,11 @@ func (a *asked) Release(ctx context.Context, l jobs.Lease) error {
 	return a.told(a.Store.Release(ctx, l))
 }
 
+func (a *asked) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim) ([]jobs.Settled, []jobs.Leased, error) {
+	answers, claimed, err := a.Store.Settle(ctx, steps, next)
+	return answers, claimed, a.told(err)
+}
+
 // askedRig runs f in fake time with a rig whose store counts.
 func askedRig(t *testing.T, limits jobs.Limits, f func(t *testing.T, r *rig, store *asked)) {
 	dir := sqlitetest.Folder(t)
@@ -130,13 +135,17 @@ var wakings = map[string]struct {
 	"the end of a back-off": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
 		l := r.leasedFor(t, queued("q"), time.Minute)
 		return func() error {
-			_, err := r.svc.Fail(t.Context(), l.Lease, "X", "again", true)
+			_, _, err := r.svc.End(t.Context(), jobs.End{Lease: l.Lease, Failed: &jobs.WorkerFailure{Class: "X", Message: "again", Retry: true}}, nil)
 			return err
 		}
 	}},
 	"a release": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
 		l := r.leasedFor(t, queued("q"), time.Minute)
 		return func() error { return r.svc.Release(t.Context(), l) }
+	}},
+	"a claim that nobody got": {prepare: func(t *testing.T, r *rig, _ *asked) func() error {
+		l := r.leasedFor(t, queued("q"), time.Minute)
+		return func() error { return r.svc.HandBack(t.Context(), l) }
 	}},
 	"a submit in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
 		return store.inDoubt(func() error {
@@ -165,6 +174,17 @@ var wakings = map[string]struct {
 	"a release in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
 		l := r.leasedFor(t, queued("q"), time.Minute)
 		return store.inDoubt(func() error { return r.svc.Release(t.Context(), l) })
+	}},
+	"a claim that nobody got, in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
+		l := r.leasedFor(t, queued("q"), time.Minute)
+		return store.inDoubt(func() error { return r.svc.HandBack(t.Context(), l) })
+	}},
+	"the end of a back-off, in doubt": {prepare: func(t *testing.T, r *rig, store *asked) func() error {
+		l := r.leasedFor(t, queued("q"), time.Minute)
+		return store.inDoubt(func() error {
+			_, _, err := r.svc.End(t.Context(), jobs.End{Lease: l.Lease, Failed: &jobs.WorkerFailure{Retry: true}}, nil)
+			return err
+		})
 	}},
 	"a sweep in doubt": {all: true, prepare: func(t *testing.T, r *rig, store *asked) func() error {
 		spec := queued("q")

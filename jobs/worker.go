@@ -193,55 +193,6 @@ func renewed(command func() (Receipt, error)) (Renewed, error) {
 	return Renewed{LastEventID: r.LastEventID, ExpiresAt: sent.Add(r.Lasts)}, nil
 }
 
-// Complete ends a job with success. result is a JSON object, or empty for {};
-// with its event around it it must not exceed MaxEventBytes.
-func (s *Service) Complete(ctx context.Context, l Lease, result json.RawMessage) (Job, error) {
-	if len(result) == 0 {
-		result = json.RawMessage("{}")
-	}
-	result, err := compactJSON(result, MaxJSONDepth)
-	if err != nil {
-		return Job{}, err
-	}
-	var f faults
-	if result[0] != '{' {
-		f.add("/result", "must be an object")
-	} else if len(result) > MaxResultBytes {
-		f.addf("/result", "must not be larger than %d bytes; store larger results as an artifact", MaxResultBytes)
-	}
-	if err := f.err(); err != nil {
-		return Job{}, err
-	}
-	weight := weigh(1, len(result))
-	if err := s.throttle.enter(ctx, l.Client, weight); err != nil {
-		return Job{}, err
-	}
-	defer s.throttle.leave(l.Client, weight)
-	return s.store.Complete(ctx, l, result)
-}
-
-// Fail ends an attempt without success. An empty class is ClassWorker. With
-// retry the job is tried again after a back-off while attempts are left.
-func (s *Service) Fail(ctx context.Context, l Lease, class, message string, retry bool) (Job, error) {
-	if class == "" {
-		class = ClassWorker
-	}
-	var f faults
-	f.text("/error", class, MaxErrorClassBytes)
-	f.text("/errorMessage", message, MaxErrorMessageBytes)
-	if err := f.err(); err != nil {
-		return Job{}, err
-	}
-	return s.fail(ctx, l, Failure{Class: class, Message: message, Retry: retry, Backoff: NewBackoff(0)})
-}
-
-// fail ends an attempt and sees to it that the next one begins on time.
-func (s *Service) fail(ctx context.Context, l Lease, f Failure) (Job, error) {
-	j, err := s.store.Fail(ctx, l, f)
-	s.failed(j, err)
-	return j, err
-}
-
 // failed lets a job be found whose attempt ended without success, with err.
 func (s *Service) failed(j Job, err error) {
 	var conflict *ConflictError

@@ -41,7 +41,8 @@ func (s *Server) routes() {
 		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
 			return s.sse.Submitted(c, p, a, j.ID, f)
 		},
-		Hub: s.hub,
+		EndAndClaim: s.claims.End,
+		Hub:         s.hub,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},

@@ -47,7 +47,9 @@ func Body(c *fiber.Ctx, limit int) ([]byte, error) {
 }
 
 // BodyOf is Body for a request whose body may be of several media types. It returns which
-// of them it is, empty if it is none, and then the body is nil.
+// of them it is, empty if it is none, and then the body is nil. If the limit is above the
+// door's MaxBody, those that may be larger than that take turns: some of a client at a time, until
+// their requests are answered.
 func BodyOf(c *fiber.Ctx, limit int, types ...string) (body []byte, media string, err error) {
 	if enc := c.Get(fiber.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, "", Refuse(UnsupportedMediaType, "The body must not be compressed.").
@@ -66,6 +68,11 @@ func BodyOf(c *fiber.Ctx, limit int, types ...string) (body []byte, media string
 	door := infoOf(c).door
 	if door == nil {
 		return nil, "", errors.New("a body is read outside the gate")
+	}
+	if most := door.maxBody; limit > most && (length < 0 || length > int64(most)) {
+		if err := door.bodyTurn(c); err != nil {
+			return nil, "", err
+		}
 	}
 	if err := door.invite(c); err != nil {
 		return nil, "", err

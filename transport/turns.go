@@ -16,6 +16,10 @@ import (
 	"github.com/jobcast/jobcast/auth"
 )
 
+// largeBodies is how many bodies that are larger than the door's usual bound one client may
+// have in memory at a time, from their first byte to the answer.
+const largeBodies = 4
+
 // LargeAnswer is the size in bytes above which an answer takes a turn: what a socket
 // takes at once, so that a smaller one is gone when its handler returns.
 const LargeAnswer = 64 << 10
@@ -25,7 +29,7 @@ const LargeAnswer = 64 << 10
 const (
 	unreadPerCredential = 8
 	unreadPerClient     = 32  // of all its credentials
-	maxTurnsAhead       = 256 // of one credential; each that waits holds a goroutine
+	maxTurnsAhead       = 256 // of one lane; each that waits holds a goroutine
 	maxTurnWait         = 30 * time.Second
 	lookAfterPeer       = 100 * time.Millisecond
 
@@ -78,19 +82,35 @@ func (t *turns) crowded(l *lane) bool {
 	return l.users > maxTurnsAhead
 }
 
-// turn is the right to make one large answer, and to let it wait for its reader.
+// place is what is waited for: one of a lane's.
+type place struct {
+	lane  string
+	width int64 // how many the lane has
+}
+
+// waits are the words for those who wait in vain.
+type waits struct{ crowded, late string }
+
+var (
+	answerWaits = waits{"Too many large answers are waiting for this credential.", "The large answers before this one took too long to be read."}
+	bodyWaits   = waits{"Too many large bodies of this client are waiting.", "The large bodies of this client before this one took too long."}
+)
+
+// turn is the right to make one large answer and to let it wait for its reader, or to send a
+// large body.
 type turn struct {
 	turns *turns
-	held  []*lane // one place in each; the last is that of making it
+	words waits
+	held  []*lane // one place in each; of an answer the last is that of making it
 }
 
 // take takes a place in a lane. If there is none it waits for one, as long as the
 // context that wait makes then.
-func (w *turn) take(wait func() context.Context, name string, width int64) error {
-	l := w.turns.join(name, width)
+func (w *turn) take(wait func() context.Context, p place) error {
+	l := w.turns.join(p.lane, p.width)
 	if w.turns.crowded(l) {
 		w.turns.leave(l)
-		return Refuse(ConnectionLimit, "Too many large answers are waiting for this credential.")
+		return Refuse(ConnectionLimit, w.words.crowded)
 	}
 	if l.TryAcquire(1) {
 		w.held = append(w.held, l)
@@ -98,7 +118,7 @@ func (w *turn) take(wait func() context.Context, name string, width int64) error
 	}
 	if err := l.Acquire(wait(), 1); err != nil {
 		w.turns.leave(l)
-		return Refuse(ConnectionLimit, "The large answers before this one took too long to be read.")
+		return Refuse(ConnectionLimit, w.words.late)
 	}
 	w.held = append(w.held, l)
 	return nil
@@ -119,6 +139,25 @@ func (w *turn) leave(n int) {
 // than 30 s, nor longer than the caller stays, and at most 256 do. The refusal is
 // connection_limit, or draining. The turn ends with the answer.
 func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
+	return d.turn(c, answerWaits, place{"credential " + p.Credential(), unreadPerCredential},
+		place{"client " + p.ClientID, unreadPerClient}, place{"making " + p.Credential(), 1})
+}
+
+// bodyTurn makes a request with a large body wait, as Turn does, until most of those before
+// it of its client are answered. Nothing of the body is read before. It then may take as
+// long as one that is read at once.
+func (d *Door) bodyTurn(c *fiber.Ctx) error {
+	if err := d.turn(c, bodyWaits, place{"bodies of " + infoOf(c).who.ClientID, largeBodies}); err != nil {
+		return err
+	}
+	if err := c.Context().SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
+		return BrokenBody(err)
+	}
+	return nil
+}
+
+// turn takes a request its turn: places, one after the other.
+func (d *Door) turn(c *fiber.Ctx, words waits, places ...place) error {
 	v := infoOf(c)
 	if v.turn != nil {
 		return nil
@@ -137,15 +176,9 @@ func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
 		}
 		return ctx
 	})
-	w := &turn{turns: &d.turns}
-	for _, lane := range []struct {
-		name  string
-		width int64
-	}{
-		{"credential " + p.Credential(), unreadPerCredential}, {"client " + p.ClientID, unreadPerClient},
-		{"making " + p.Credential(), 1},
-	} {
-		if err := w.take(wait, lane.name, lane.width); err != nil {
+	w := &turn{turns: &d.turns, words: words}
+	for _, p := range places {
+		if err := w.take(wait, p); err != nil {
 			w.leave(0)
 			if d.Draining() { // then nobody waits, and nothing took too long
 				return refuseDraining()

@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // TestLargeAnswersTakeTurns: of one key one large answer is made at a time; other keys
@@ -145,9 +146,14 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error { close(p); return nil }
 func (pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
+// beginDates lets the clock of all fasthttp servers, which never ends, begin outside of fake
+// time.
+func beginDates() { _ = new(fasthttp.ResponseHeader).Header() }
+
 // TestUnreadLargeAnswers: what readers do not take is bounded, for each key and for a
 // client, and not for ever.
 func TestUnreadLargeAnswers(t *testing.T) {
+	beginDates()
 	synctest.Test(t, func(t *testing.T) {
 		keys := testKeys()
 		for i := range 10 {
@@ -226,6 +232,120 @@ func TestUnreadLargeAnswers(t *testing.T) {
 		}
 		running.Wait()
 		if len(d.turns.lanes) > 1 { // the last two answers are read by nobody
+			t.Errorf("%d lanes are left", len(d.turns.lanes))
+		}
+	})
+}
+
+// TestLargeBodiesTakeTurns: of one client some large bodies are in memory at a time, and
+// nothing is read of the next before. Small ones and other clients are not held up.
+func TestLargeBodiesTakeTurns(t *testing.T) {
+	beginDates()
+	synctest.Test(t, func(t *testing.T) {
+		const small, large = 1000, 5000
+		d, err := New(Options{Auth: testKeys(), Log: (&logbook{}).logger(), MaxBody: small, MaxBatchBody: large})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := d.App()
+		entered, leave := make(chan int), make(chan struct{})
+		app.Post("/", func(c *fiber.Ctx) error {
+			_, err := d.Principal(c)
+			var body []byte
+			if err == nil {
+				body, err = Body(c, d.MaxBatchBody())
+			}
+			if err != nil {
+				return err
+			}
+			entered <- len(body)
+			<-leave
+			return c.SendString("taken")
+		})
+		ln := make(pipes)
+		guard := wire.NewGuard(ln, wire.GuardOptions{})
+		var running sync.WaitGroup
+		running.Go(func() { _ = app.Listener(guard) })
+		// ask sends a head, and a body if there is one, and returns the answers.
+		ask := func(key, head, body string) (net.Conn, *bufio.Reader) {
+			c, server := net.Pipe()
+			ln <- server
+			running.Go(func() {
+				_, _ = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nConnection: close\r\n%s\r\n\r\n%s", key, head, body)
+			})
+			return c, bufio.NewReader(c)
+		}
+		enters := func(n int) {
+			t.Helper()
+			select {
+			case got := <-entered:
+				if got != n {
+					t.Errorf("a body of %d bytes came as %d", n, got)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("a body of %d bytes did not come", n)
+			}
+		}
+		send := func(key string, n int) *bufio.Reader {
+			t.Helper()
+			_, r := ask(key, fmt.Sprint("Content-Length: ", n), strings.Repeat("1", n))
+			enters(n)
+			return r
+		}
+		status := func(r *bufio.Reader, want string) {
+			t.Helper()
+			if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 "+want) {
+				t.Errorf("answered with %q, %v; want %s", line, err, want)
+			}
+		}
+		var answers []*bufio.Reader
+		began := time.Now()
+		for range largeBodies {
+			answers = append(answers, send(watchKey, small+1))
+		}
+		answers = append(answers, send(watchKey, small), send(otherKey, large))
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("they waited %v", waited)
+		}
+		const invited = "Expect: 100-continue\r\n"
+		for _, framing := range []string{"Content-Length: 5000", "Transfer-Encoding: chunked"} {
+			began = time.Now()
+			_, late := ask(watchKey, invited+framing, "")
+			if status(late, "429 "); time.Since(began) != maxTurnWait {
+				t.Errorf("one too many waited %v", time.Since(began))
+			}
+		}
+		c, next := ask(watchKey, invited+"Content-Length: 5000", "")
+		time.Sleep(maxTurnWait - time.Second)
+		for range 3 { // one of the large ones is among them
+			leave <- struct{}{}
+		}
+		status(next, "100 ")
+		time.Sleep(readTimeout - time.Second) // from its turn on, not from its head
+		if _, err := c.Write(bytes.Repeat([]byte("1"), large)); err != nil {
+			t.Error(err)
+		}
+		enters(large)
+		for range len(answers) + 1 - 3 {
+			leave <- struct{}{}
+		}
+		for _, r := range answers {
+			status(r, "200 ")
+		}
+		for line := ""; line != "\r\n"; { // the rest of 100 Continue
+			if line, err = next.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		status(next, "200 ")
+		if err := app.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		guard.Cut()
+		d.Wait()
+		running.Wait()
+		time.Sleep(time.Minute) // the server looks after its workers once more
+		if len(d.turns.lanes) != 0 {
 			t.Errorf("%d lanes are left", len(d.turns.lanes))
 		}
 	})

@@ -77,6 +77,7 @@ func (v victim) attacks(keyID string) []attack {
 		{"progress", "POST", job + "/progress", `{"progress":1}`, lease, auth.Work, 200, 404, false},
 		{"extend", "POST", job + "/extend", "", lease, auth.Work, 200, 404, false},
 		{"complete", "POST", job + "/complete", "", lease, auth.Work, 200, 404, false},
+		{"complete and claim", "POST", job + "/complete", `{"claim":{"queues":["q"]}}`, lease, auth.Work, 200, 404, false},
 		{"fail", "POST", job + "/fail", `{"errorMessage":"x"}`, lease, auth.Work, 200, 404, false},
 		{"put", "PUT", job + "/artifacts/file.txt", `"x"`, lease, auth.Work, 201, 404, false},
 		{"keys", "GET", "/v1/keys", "", nil, auth.Admin, 200, 200, false},

@@ -29,7 +29,7 @@ const killedWorkers = 24 // at the same time
 // cancelled in between: each job has exactly one terminal event, and nothing
 // after it.
 func TestKilledWorkers(t *testing.T) {
-	s := newSiteWithLeases(t, 400*time.Millisecond)
+	s := newSiteWithTimes(t, times{lease: 400 * time.Millisecond})
 	p := jobs.NewProcessor(s.service, action.Builtin(action.Options{}), jobs.ProcessorOptions{})
 	p.Start()
 	t.Cleanup(func() {
@@ -129,24 +129,45 @@ func (s *site) worker(over context.Context) {
 		if data == nil || json.NewDecoder(bytes.NewReader(data)).Decode(&got) != nil {
 			continue
 		}
-		for _, g := range got.Jobs {
-			path := "/v1/jobs/" + g.ID
-			post(path+"/progress", g.Lease.Token, `[{"progress":1},{"progress":2}]`)
-			switch n := rand.IntN(12); {
-			case n == 0: // forgets it
-			case n == 1 && g.Attempt < 3: // a later attempt would wait long for the next
-				post(path+"/fail", g.Lease.Token, `{"errorMessage":"again"}`)
-			case n == 2:
-				post(path+"/fail", g.Lease.Token, `{"errorMessage":"no","retry":false}`)
-			case n == 3: // says it twice
-				post(path+"/complete", g.Lease.Token, `{}`)
-				post(path+"/complete", g.Lease.Token, `{}`)
-			default:
-				post(path+"/complete", g.Lease.Token, `{}`)
-				post(path+"/progress", g.Lease.Token, `{"progress":3}`) // too late
-			}
+		for len(got.Jobs) > 0 {
+			g := got.Jobs[0]
+			got.Jobs = append(got.Jobs[1:], s.attempt(g, post)...)
 		}
 	}
+}
+
+// attempt works on one job, and returns what was claimed with its end.
+func (s *site) attempt(g given, post func(path, token, body string) []byte) []given {
+	path := "/v1/jobs/" + g.ID
+	call := func(verb, body string) []byte { return post(path+"/"+verb, g.Lease.Token, body) }
+	call("progress", `[{"progress":1},{"progress":2}]`)
+	claims := func(verb, body string) []given {
+		var next struct{ Jobs []given }
+		for range 2 { // says it twice, as if the first answer were lost
+			if data := call(verb, body); data != nil {
+				_ = json.Unmarshal(data, &next) // a refusal has no jobs
+			}
+		}
+		return next.Jobs
+	}
+	switch n := rand.IntN(16); {
+	case n == 0: // forgets it
+	case n == 1 && g.Attempt < 3: // a later attempt would wait long for the next
+		call("fail", `{"errorMessage":"again"}`)
+	case n == 2:
+		call("fail", `{"errorMessage":"no","retry":false}`)
+	case n == 3: // says it twice
+		call("complete", `{}`)
+		call("complete", `{}`)
+	case n == 4:
+		return claims("fail", `{"errorMessage":"no","retry":false,"claim":{"queues":["q"]}}`)
+	case n < 11:
+		return claims("complete", `{"claim":{"queues":["q"]}}`)
+	default:
+		call("complete", `{}`)
+		call("progress", `{"progress":3}`) // too late
+	}
+	return nil
 }
 
 // wantOneEnd checks a job's story: attempts one after another, one end. It

@@ -37,8 +37,8 @@ type Keys interface {
 	RevokeKey(ctx context.Context, client, id string, at time.Time) error
 }
 
-// Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream and
-// Hub are required.
+// Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream,
+// EndAndClaim and Hub are required.
 type Deps struct {
 	Door    *transport.Door
 	Jobs    Jobs
@@ -52,6 +52,10 @@ type Deps struct {
 	// set. From the call on, also when it fails, the admission is Stream's to
 	// release.
 	Stream func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, job jobs.Job, f transport.EventFormat) error
+
+	// EndAndClaim ends an attempt, claims the next job for its worker, and answers with
+	// both.
+	EndAndClaim func(c *fiber.Ctx, e jobs.End, next jobs.NextClaim) error
 
 	Hub *hub.Hub // tells a submit that waits of its job's end
 

@@ -33,6 +33,7 @@ import (
 // listener. Only the streams are the test's own: they are other packages' work.
 type site struct {
 	t       *testing.T
+	last    times
 	dir     string
 	addr    string
 	door    *transport.Door
@@ -53,13 +54,18 @@ type setting func(*Deps, *auth.Limits)
 
 func newSite(t *testing.T, settings ...setting) *site {
 	t.Helper()
-	return newSiteWithLeases(t, 0, settings...)
+	return newSiteWithTimes(t, times{}, settings...)
 }
 
-// newSiteWithLeases is newSite with leases of ttl for claims that name none.
-func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *site {
+// times are how long things last; zero values are the defaults.
+type times struct {
+	lease   time.Duration // of claims that name none
+	command time.Duration // how long an end that claims waits for the store
+}
+
+func newSiteWithTimes(t *testing.T, last times, settings ...setting) *site {
 	t.Helper()
-	s := &site{t: t, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}, made: make(chan struct{}, 1)}, log: &logbook{}}
+	s := &site{t: t, last: last, dir: sqlitetest.Folder(t), ends: &ends{over: map[string]chan struct{}{}, made: make(chan struct{}, 1)}, log: &logbook{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	s.store, err = sqlite.Open(t.Context(), s.dir, sqlite.Options{Publisher: s.ends, Serving: true, Logger: log})
@@ -83,7 +89,7 @@ func newSiteWithLeases(t *testing.T, ttl time.Duration, settings ...setting) *si
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = kept.Close() })
-	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: ttl, Files: kept})
+	s.service = jobs.NewService(s.store, jobs.ServiceOptions{Logger: log, LeaseTTL: last.lease, Files: kept})
 	d := Deps{
 		Jobs: s.service, Keys: s.store, Stream: s.stream, Hub: core,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
@@ -120,9 +126,10 @@ func (s *site) serve(d Deps, v *auth.Verifier, log *slog.Logger) {
 		claimed = s.service
 	}
 	claims := claim.New(claim.Options{
-		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log,
+		Door: s.door, Streams: s.streams, Check: v.Check, Jobs: claimed, Pool: s.pool, Log: log, CommandTime: s.last.command,
 	})
 	app.Post("/v1/workers/claim", claims.Serve)
+	d.EndAndClaim = claims.End
 	Mount(app, d)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -21,8 +20,7 @@ const leaseHeader = "X-Lease-Token"
 type Workers interface {
 	Progress(ctx context.Context, l jobs.Lease, reports []jobs.Report) (jobs.Renewed, error)
 	Extend(ctx context.Context, l jobs.Lease) (jobs.Renewed, error)
-	Complete(ctx context.Context, l jobs.Lease, result json.RawMessage) (jobs.Job, error)
-	Fail(ctx context.Context, l jobs.Lease, class, message string, retry bool) (jobs.Job, error)
+	End(ctx context.Context, e jobs.End, next *jobs.NextClaim) (jobs.Job, []jobs.Claimed, error)
 }
 
 // receipt answers progress and extend.
@@ -58,44 +56,31 @@ func (s *server) extend(c *fiber.Ctx) error {
 	})
 }
 
-func (s *server) complete(c *fiber.Ctx) error {
-	p, l, body, err := s.report(c)
-	if err != nil {
-		return err
-	}
-	var in struct {
-		Result json.RawMessage `json:"result"`
-	}
-	if err := decodeOptional(body, &in); err != nil {
-		return err
-	}
-	if string(in.Result) == "null" {
-		in.Result = nil
-	}
-	return s.finish(c, p, l, func(ctx context.Context) (jobs.Job, error) {
-		return s.Jobs.Complete(ctx, l, in.Result)
-	})
-}
+func (s *server) complete(c *fiber.Ctx) error { return s.end(c, jobs.ParseComplete) }
 
-func (s *server) fail(c *fiber.Ctx) error {
+func (s *server) fail(c *fiber.Ctx) error { return s.end(c, jobs.ParseFail) }
+
+// end ends the attempt that a call is about, and claims the next job if it says so.
+func (s *server) end(c *fiber.Ctx, parse func(body []byte) (jobs.End, *jobs.NextClaim, error)) error {
 	p, l, body, err := s.report(c)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Error        string  `json:"error"`
-		ErrorMessage *string `json:"errorMessage"`
-		Retry        *bool   `json:"retry"`
-	}
-	if err := jobs.DecodeObject(body, &in); err != nil {
+	e, next, err := parse(body)
+	if err != nil {
 		return err
 	}
-	if in.ErrorMessage == nil {
-		return transport.InvalidField("/errorMessage", "is required")
+	e.Lease = l
+	if next != nil {
+		return s.lost(l, s.EndAndClaim(c, e, *next))
 	}
-	return s.finish(c, p, l, func(ctx context.Context) (jobs.Job, error) {
-		return s.Jobs.Fail(ctx, l, in.Error, *in.ErrorMessage, in.Retry == nil || *in.Retry)
-	})
+	ctx, cancel := command()
+	defer cancel()
+	job, _, err := s.Jobs.End(ctx, e, nil)
+	if err != nil {
+		return s.lost(l, err)
+	}
+	return s.answer(c, p, fiber.StatusOK, job)
 }
 
 // holder reads who reports on which job, and by what right.
@@ -142,17 +127,6 @@ func (s *server) acknowledge(c *fiber.Ctx, l jobs.Lease, run func(context.Contex
 		return s.lost(l, err)
 	}
 	return transport.JSON(c, fiber.StatusOK, receipt{r.LastEventID, transport.LeaseUntil(l, r.ExpiresAt)})
-}
-
-// finish runs a command that ends the attempt.
-func (s *server) finish(c *fiber.Ctx, p auth.Principal, l jobs.Lease, run func(context.Context) (jobs.Job, error)) error {
-	ctx, cancel := command()
-	defer cancel()
-	job, err := run(ctx)
-	if err != nil {
-		return s.lost(l, err)
-	}
-	return s.answer(c, p, fiber.StatusOK, job)
 }
 
 // lost adds to the refusal of a lost lease where the job stands now, so that

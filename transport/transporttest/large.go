@@ -81,13 +81,13 @@ func (w *Work) end(t TB, piece string, result int) {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
-	var err error
+	e := jobs.End{Lease: w.lease}
 	if result > 0 {
-		_, err = w.log.server.Jobs().Complete(ctx, w.lease, object(piece, result))
+		e.Result = object(piece, result)
 	} else {
-		_, err = w.log.server.Jobs().Fail(ctx, w.lease, fill(piece, jobs.MaxErrorClassBytes), fill(piece, jobs.MaxErrorMessageBytes), false)
+		e.Failed = &jobs.WorkerFailure{Class: fill(piece, jobs.MaxErrorClassBytes), Message: fill(piece, jobs.MaxErrorMessageBytes)}
 	}
-	if err != nil {
+	if _, _, err := w.log.server.Jobs().End(ctx, e, nil); err != nil {
 		t.Fatalf("end: %v", err)
 	}
 }
@@ -175,7 +175,7 @@ func manyArtifacts(s *stage) {
 	r := s.open(Opening{Job: w.Job})
 	result := jobs.MaxResultBytes
 	for step := taken - 1000; ; step = 100 { // until it fits beside them, just so
-		_, err := s.Jobs().Complete(ctx, w.lease, object("x", result))
+		_, _, err := s.Jobs().End(ctx, jobs.End{Lease: w.lease, Result: object("x", result)}, nil)
 		var invalid *jobs.InvalidError
 		if err == nil {
 			break

@@ -197,7 +197,7 @@ func (w *Work) Finish(t TB) {
 	t.Helper()
 	ctx, cancel := command()
 	defer cancel()
-	j, err := w.log.server.Jobs().Complete(ctx, w.lease, nil)
+	j, _, err := w.log.server.Jobs().End(ctx, jobs.End{Lease: w.lease}, nil)
 	if err != nil {
 		t.Fatalf("complete: %v", err)
 	}

@@ -2,7 +2,6 @@ package claim
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
@@ -12,25 +11,24 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
-// call is one claim. Its goroutine, run, gets the jobs; the pool, which calls
+// call is one call that claims. Its goroutine, run, gets the jobs; the pool, which calls
 // the wire.Stream methods one at a time, sends them.
 type call struct {
-	h         *Handler
-	id        string // of the request
-	principal auth.Principal
-	request   jobs.ClaimRequest
-	slot      *auth.Slot
+	h       *Handler
+	id      string         // of the request
+	wait    time.Duration  // how long its answer may take; 0: it is there
+	get     func() outcome // what run does
+	release func()         // gives back what the call holds; nil: nothing
 
 	conn     wire.Ref
 	hijacked *wire.Hijacked
-	cancel   context.CancelFunc      // ends the waiting of run
 	outcome  atomic.Pointer[outcome] // set once, by run
+	known    chan struct{}           // closed by run, once the outcome is set
 
 	over chan struct{} // closed by Closed; run waits for it
 
@@ -38,58 +36,57 @@ type call struct {
 	took bool // the worker has the answer; written before over is closed
 }
 
-// outcome is what a claim comes to.
+func (h *Handler) call(c *fiber.Ctx, get func() outcome) *call {
+	return &call{h: h, id: transport.RequestID(c), get: get, known: make(chan struct{}), over: make(chan struct{})}
+}
+
+// outcome is what a call comes to.
 type outcome struct {
+	job  *jobs.Abridged // that has ended; nil: the call was a claim alone
 	jobs []jobs.Claimed
 	err  error
+}
+
+// begin starts the call of a request that has left the HTTP server.
+func (k *call) begin(hj *wire.Hijacked) {
+	if hj != nil && !k.h.start(k.run) {
+		_ = hj.Conn.Close()
+		hj = nil
+	}
+	k.park(hj)
 }
 
 // park lets the request wait outside the HTTP server.
 func (k *call) park(hj *wire.Hijacked) {
 	if hj == nil {
-		k.slot.Release()
+		k.Closed(wire.ErrGone)
 		return
 	}
 	k.hijacked = hj
-	ctx, cancel := context.WithCancel(context.Background())
-	k.cancel = cancel
-	if !k.h.start(func() { k.run(ctx) }) {
-		k.Closed(wire.ErrDrained)
-		_ = hj.Conn.Close()
-		return
-	}
-	k.conn.Attach(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.request.Wait))
+	k.conn.Attach(k.h.opt.Pool.Park(hj.Conn, hj.Early, k, k.wait))
 }
 
-// run claims, and hands back what the worker did not get.
-func (k *call) run(ctx context.Context) {
-	got, err := k.claim(ctx)
-	k.outcome.Store(&outcome{got, err})
+// run gets the jobs, and hands back what the worker did not get.
+func (k *call) run() {
+	o := k.survive()
+	k.outcome.Store(&o)
+	close(k.known)
 	k.conn.Wake()
 	<-k.over
-	if !k.took {
-		k.h.handBack(got)
+	if !k.took && len(o.jobs) > 0 {
+		k.h.handBack(o.jobs)
 	}
 }
 
-// claim waits for jobs. A panic costs this claim, not the process: nothing
-// above would catch it.
-func (k *call) claim(ctx context.Context) (got []jobs.Claimed, err error) {
+// survive calls get. A panic costs this call, not the process: nothing above would catch
+// it.
+func (k *call) survive() (o outcome) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			o = outcome{err: fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
 		}
 	}()
-	got, err = k.h.opt.Jobs.Claim(ctx, k.principal.ClientID, k.request)
-	if err != nil {
-		return nil, err
-	}
-	// The key may have been revoked while the call waited.
-	if err := k.h.opt.Check(ctx, k.principal); err != nil {
-		k.h.handBack(got)
-		return nil, err
-	}
-	return got, nil
+	return k.get()
 }
 
 // Fill implements wire.Stream: the whole answer, or nothing yet.
@@ -119,8 +116,9 @@ func (k *call) Goodbye(buf []byte, retry time.Duration) []byte {
 
 // Closed implements wire.Stream.
 func (k *call) Closed(cause error) {
-	k.cancel()
-	k.slot.Release()
+	if k.release != nil {
+		k.release()
+	}
 	k.took = k.sent && cause == nil
 	close(k.over)
 }
@@ -129,6 +127,24 @@ func (k *call) Closed(cause error) {
 type leased struct {
 	jobs.Job
 	Lease transport.Lease `json:"lease"`
+}
+
+// body is the answer to a call that has done what it was to do.
+func (o *outcome) body() any {
+	list := make([]leased, len(o.jobs))
+	for i, l := range o.jobs {
+		list[i] = leased{l.Job, transport.LeaseUntil(l.Lease, l.ExpiresAt)}
+	}
+	if o.job == nil {
+		return fiber.Map{"jobs": list}
+	}
+	return ended{o.job, list}
+}
+
+// ended is the answer to a call that has ended an attempt.
+type ended struct {
+	Job  *jobs.Abridged `json:"job"`
+	Jobs []leased       `json:"jobs"`
 }
 
 // answer appends the answer. Only what run has stored counts as sent: the empty
@@ -144,11 +160,7 @@ func (k *call) answer(buf []byte, o *outcome, extra string) ([]byte, wire.Next) 
 		}
 		status, contentType, body = p.Status, "application/problem+json", p
 	} else {
-		list := make([]leased, len(o.jobs))
-		for i, l := range o.jobs {
-			list[i] = leased{l.Job, transport.LeaseUntil(l.Lease, l.ExpiresAt)}
-		}
-		body = fiber.Map{"jobs": list}
+		body = o.body()
 	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)

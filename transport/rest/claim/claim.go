@@ -1,11 +1,13 @@
-// Package claim answers POST /v1/workers/claim. While no job is there the
-// request is parked: it holds no goroutine of the HTTP server and none of its
-// buffers, and a worker that leaves is noticed at once. Jobs that were claimed
-// for a worker which did not get the answer are handed back, uncounted.
+// Package claim gives jobs to workers: it answers POST /v1/workers/claim, and the calls
+// that end an attempt and claim the next job with it. While no job is there a claim is
+// parked: it holds no goroutine of the HTTP server and none of its buffers, and a worker
+// that leaves is noticed at once. Jobs that were claimed for a worker which did not get
+// the answer are handed back, uncounted.
 package claim
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,17 +20,24 @@ import (
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
-// handBackTime bounds how long a claim that nobody got insists on being handed
-// back; after it the lease runs out by itself.
-const handBackTime = 5 * time.Second
+// commandTime bounds how long a caller that ends an attempt waits for the store.
+const commandTime = 5 * time.Second
+
+// Bounds of time; after them a lease runs out by itself.
+const (
+	handBackTime = 5 * time.Second  // a claim that nobody got insists on being handed back
+	lateTime     = 30 * time.Second // an end whose caller waits no more learns what it has claimed
+)
 
 // Jobs is what this package asks of the job service.
 type Jobs interface {
 	Claim(ctx context.Context, client string, r jobs.ClaimRequest) ([]jobs.Claimed, error)
-	Release(ctx context.Context, l jobs.Leased) error
+	End(ctx context.Context, e jobs.End, next *jobs.NextClaim) (jobs.Job, []jobs.Claimed, error)
+	HandBack(ctx context.Context, l jobs.Leased) error
 }
 
-// Options are what a Handler works with; all but Log are required.
+// Options are what a Handler works with; all but Log and CommandTime
+// are required.
 type Options struct {
 	Door    *transport.Door
 	Streams *auth.Streams
@@ -36,6 +45,8 @@ type Options struct {
 	Jobs    Jobs
 	Pool    *wire.Pool
 	Log     *slog.Logger // nil: slog.Default()
+
+	CommandTime time.Duration // how long a caller that ends an attempt waits for the store; 0: 5 s
 }
 
 // Handler serves claims.
@@ -51,6 +62,9 @@ type Handler struct {
 func New(o Options) *Handler {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.CommandTime <= 0 {
+		o.CommandTime = commandTime
 	}
 	return &Handler{opt: o}
 }
@@ -87,9 +101,62 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 		return err
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	k := &call{
-		h: h, id: transport.RequestID(c), principal: p, request: request, slot: slot, over: make(chan struct{}),
+	ctx, cancel := context.WithCancel(context.Background())
+	k := h.call(c, func() outcome { return h.claim(ctx, p, request) })
+	k.wait = request.Wait
+	k.release = func() {
+		cancel()
+		slot.Release()
 	}
+	wire.Hijack(c.Context(), k.begin)
+	return nil
+}
+
+// claim waits for jobs.
+func (h *Handler) claim(ctx context.Context, p auth.Principal, r jobs.ClaimRequest) outcome {
+	got, err := h.opt.Jobs.Claim(ctx, p.ClientID, r)
+	if err != nil {
+		return outcome{err: err}
+	}
+	// The key may have been revoked while the call waited.
+	if err := h.opt.Check(ctx, p); err != nil {
+		h.handBack(got)
+		return outcome{err: err}
+	}
+	return outcome{jobs: got}
+}
+
+// End ends an attempt, claims the next job for its worker, and answers with both. The
+// caller has checked who asks, and that the server admits it.
+func (h *Handler) End(c *fiber.Ctx, e jobs.End, next jobs.NextClaim) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lateTime)
+	k := h.call(c, func() outcome {
+		defer cancel()
+		job, got, err := h.opt.Jobs.End(ctx, e, &next)
+		return outcome{&jobs.Abridged{Job: job}, got, err}
+	})
+	if !h.start(k.run) {
+		cancel()
+		return transport.Refuse(transport.Draining, "The server is shutting down.")
+	}
+	late := time.NewTimer(h.opt.CommandTime)
+	defer late.Stop()
+	select {
+	case <-k.known:
+	case <-late.C:
+		k.Closed(wire.ErrStalled)
+		return fmt.Errorf("%w: the store takes long", jobs.ErrUnavailable)
+	}
+	o := k.outcome.Load()
+	switch {
+	case o.err != nil:
+		k.Closed(nil)
+		return o.err
+	case len(o.jobs) == 0:
+		k.Closed(nil)
+		return transport.JSON(c, fiber.StatusOK, o.body())
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
 	wire.Hijack(c.Context(), k.park)
 	return nil
 }
@@ -109,7 +176,7 @@ func (h *Handler) handBack(claimed []jobs.Claimed) {
 	ctx, cancel := context.WithTimeout(context.Background(), handBackTime)
 	defer cancel()
 	for _, l := range claimed {
-		if err := h.opt.Jobs.Release(ctx, l.Leased); err != nil {
+		if err := h.opt.Jobs.HandBack(ctx, l.Leased); err != nil {
 			h.opt.Log.Warn("a job was not handed back and waits for the end of its lease", "jobId", l.Job.ID, "error", err)
 		}
 	}
