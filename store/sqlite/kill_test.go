@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,10 +25,12 @@ const (
 	killRounds = "JOBCAST_TEST_KILL_ROUNDS" // number of rounds; default 5
 )
 
+const killBatch = 50 // jobs in each batch of a victim
+
 var sample = jobs.Spec{Queue: "q", Payload: []byte("null"), MaxAttempts: 3, Timeout: 24 * time.Hour}
 
-// victim submits and appends from many goroutines and writes each acknowledged
-// event to stdout, until it is killed.
+// victim submits, one by one and in batches, and appends from many goroutines and writes
+// each acknowledged event, and the key of each such batch, to stdout, until it is killed.
 func victim() {
 	ctx := context.Background()
 	s, err := Open(ctx, os.Getenv(victimDir), Options{Serving: true})
@@ -60,7 +63,22 @@ func victim() {
 			}
 		}()
 	}
-	select {}
+	for n := 0; ; n++ {
+		key := fmt.Sprint(os.Getpid(), "-", n)
+		if _, err := s.SubmitBatch(ctx, "batches", newIDs(killBatch), slices.Repeat([]jobs.Spec{sample}, killBatch), jobs.Idempotency{Key: key}); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+		fmt.Println("batch", key)
+	}
+}
+
+func newIDs(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = newID()
+	}
+	return ids
 }
 
 // TestKill kills a process under load and checks that what it acknowledged is
@@ -76,21 +94,24 @@ func TestKill(t *testing.T) {
 	}
 	dir := t.TempDir()
 	ledger := make(map[string][]string) // by client: acknowledged cursors
+	var batches []string                // keys
 	for round := range rounds {
-		killOne(t, dir, ledger, 200+50*(round%4))
+		batches = append(batches, killOne(t, dir, ledger, 200+50*(round%4))...)
 		s, err := Open(t.Context(), dir, Options{Serving: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkLedger(t, s, ledger)
+		checkBatches(t, s, batches)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// killOne runs a victim until it has acknowledged n events, and kills it.
-func killOne(t *testing.T, dir string, ledger map[string][]string, n int) {
+// killOne runs a victim until it has acknowledged n times, and kills it. It returns the keys
+// of the batches that were acknowledged.
+func killOne(t *testing.T, dir string, ledger map[string][]string, n int) (batches []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), victimDir+"="+dir)
@@ -105,6 +126,10 @@ func killOne(t *testing.T, dir string, ledger map[string][]string, n int) {
 	var kill sync.Once
 	for acked := 0; lines.Scan(); acked++ {
 		word := strings.Fields(lines.Text())
+		if len(word) == 2 && word[0] == "batch" {
+			batches = append(batches, word[1])
+			continue
+		}
 		if len(word) != 3 || word[0] != "ack" {
 			t.Errorf("victim: %s", lines.Text())
 			break
@@ -116,6 +141,23 @@ func killOne(t *testing.T, dir string, ledger map[string][]string, n int) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait() // "signal: killed"
+	return batches
+}
+
+// checkBatches: of each batch all jobs are there or none, and all of one that was
+// acknowledged, under its key.
+func checkBatches(t *testing.T, s *Store, keys []string) {
+	t.Helper()
+	u, err := s.Usage(t.Context(), "batches")
+	if err != nil || u.Jobs%killBatch != 0 || u.Jobs < int64(len(keys)*killBatch) || len(keys) == 0 {
+		t.Errorf("%d jobs of %d acknowledged batches, %v", u.Jobs, len(keys), err)
+	}
+	for _, key := range keys {
+		b, err := s.SubmitBatch(t.Context(), "batches", newIDs(1), []jobs.Spec{sample}, jobs.Idempotency{Key: key})
+		if err != nil || !b.Replayed || len(b.IDs) != killBatch {
+			t.Errorf("batch %s: %d jobs, replayed %v, %v", key, len(b.IDs), b.Replayed, err)
+		}
+	}
 }
 
 func checkLedger(t *testing.T, s *Store, ledger map[string][]string) {

@@ -51,7 +51,7 @@ func errOfBatch(_ jobs.Batch, err error) error { return err }
 // testBatch: the jobs of a batch are as if each had been submitted alone, in their order,
 // except that their events are published together.
 func testBatch(w *world) {
-	specs := batchOf(jobs.MaxBatch)
+	specs := batchOf(250)
 	specs[1] = jobs.Spec{Actions: json.RawMessage(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Minute, Metadata: json.RawMessage(`{"m":1}`)}
 	specs[2].Priority, specs[2].RunAt, specs[2].ExpiresIn = 7, time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond), time.Minute
 	specs[3].ExpiresIn = 10 * time.Minute
@@ -71,7 +71,7 @@ func testBatch(w *world) {
 			w.Fatalf("event %d is %s", i, e.JSON)
 		}
 	}
-	if diff := cmp.Diff(published, w.page(eventlog.Room{Client: "a"}, 0, 500)); diff != "" {
+	if diff := cmp.Diff(published, w.page(eventlog.Room{Client: "a"}, 0, 100)); diff != "" {
 		w.Errorf("log (-published +read):\n%s", diff)
 	}
 	for i := range 4 {
@@ -85,7 +85,7 @@ func testBatch(w *world) {
 		}
 	}
 	var listed []string
-	for q := (jobs.ListQuery{Limit: 200}); ; {
+	for q := (jobs.ListQuery{Limit: 100}); ; {
 		p := must(w.store.List(w.Context(), "a", q))(w)
 		for _, j := range p.Jobs {
 			listed = append(listed, j.ID)
@@ -99,7 +99,7 @@ func testBatch(w *world) {
 	if diff := cmp.Diff(ids, listed); diff != "" {
 		w.Errorf("list (-want +got):\n%s", diff)
 	}
-	w.wantUsage("a", jobs.Usage{Jobs: jobs.MaxBatch})
+	w.wantUsage("a", jobs.Usage{Jobs: int64(len(specs))})
 	claimed := w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 3, TTL: time.Hour})
 	for i, at := range []int{0, 3, 4} {
 		if claimed[i].Job.ID != ids[at] {
