@@ -74,7 +74,7 @@ const (
 	ErrLeaseLost           = code("lease_lost")           // the job is not this worker's any more
 	ErrCursorGone          = code("cursor_gone")          // a watch makes an EventReset of it
 	ErrIdempotencyMismatch = code("idempotency_mismatch") // the key was used for another body
-	ErrTooLarge            = code("too_large")            // the body is larger than the server's --max-body
+	ErrTooLarge            = code("too_large")            // the body is larger than the server's --max-body, or --max-batch-body
 	ErrConnectionLimit     = code("connection_limit")     // too many live streams; tried again
 	ErrDraining            = code("draining")             // the server goes down; tried again
 	ErrUnavailable         = code("unavailable")          // something of the server's does not work; tried again

@@ -46,8 +46,6 @@ func (w *world) wantMismatch(what string, err error) {
 	}
 }
 
-func errOfBatch(_ jobs.Batch, err error) error { return err }
-
 // testBatch: the jobs of a batch are as if each had been submitted alone, in their order,
 // except that their events are published together.
 func testBatch(w *world) {
@@ -126,9 +124,9 @@ func testBatchKey(w *world) {
 		if diff := cmp.Diff(want, w.batch("a", specs, key("batch", 1))); diff != "" {
 			w.Errorf("again (-want +got):\n%s", diff)
 		}
-		w.wantMismatch("another body", errOfBatch(w.store.SubmitBatch(w.Context(), "a", newIDs(2), batchOf(2), key("batch", 2))))
-		w.wantMismatch("the key of a job", errOfBatch(w.store.SubmitBatch(w.Context(), "a", newIDs(3), specs, key("job", 1))))
-		w.wantMismatch("the key of a retry", errOfBatch(w.store.SubmitBatch(w.Context(), "a", newIDs(3), specs, key("retry", 1))))
+		w.wantMismatch("another body", errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(2), batchOf(2), key("batch", 2))))
+		w.wantMismatch("the key of a job", errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(3), specs, key("job", 1))))
+		w.wantMismatch("the key of a retry", errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(3), specs, key("retry", 1))))
 		w.wantMismatch("a job with the key of a batch", errOf2(w.store.Submit(w.Context(), "a", newID(), queued(), key("batch", 1))))
 		w.wantMismatch("a retry with the key of a batch", errOf2(w.store.Retry(w.Context(), "a", failed.ID, newID(), key("batch", 1))))
 		w.wantUsage("a", jobs.Usage{Jobs: 5})
@@ -180,11 +178,11 @@ func testBatchTwins(w *world) {
 func testBatchLimit(w *world) {
 	key := jobs.Idempotency{Key: "k", Hash: [32]byte{1}}
 	w.limit(jobs.Limits{JobsPerClient: 5})
-	w.wantLimit(errOfBatch(w.store.SubmitBatch(w.Context(), "a", newIDs(6), batchOf(6), key)),
+	w.wantLimit(errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(6), batchOf(6), key)),
 		jobs.LimitError{What: jobs.LimitJobs, Max: 5, Used: 0, Asked: 6})
 	w.submit("a", queued())
 	log := w.page(eventlog.Room{Client: "a"}, 0, 100)
-	w.wantLimit(errOfBatch(w.store.SubmitBatch(w.Context(), "a", newIDs(5), batchOf(5), key)),
+	w.wantLimit(errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(5), batchOf(5), key)),
 		jobs.LimitError{What: jobs.LimitJobs, Max: 5, Used: 1, Asked: 5})
 	if diff := cmp.Diff(log, w.page(eventlog.Room{Client: "a"}, 0, 100)); diff != "" {
 		w.Errorf("a refused batch changed the log (-before +after):\n%s", diff)
@@ -206,7 +204,7 @@ func testBatchLimit(w *world) {
 		large[i].Payload = payload
 	}
 	var full *jobs.LimitError
-	err := errOfBatch(w.store.SubmitBatch(w.Context(), "c", newIDs(len(large)), large, jobs.Idempotency{}))
+	err := errOf(w.store.SubmitBatch(w.Context(), "c", newIDs(len(large)), large, jobs.Idempotency{}))
 	if !errors.As(err, &full) || full.What != jobs.LimitStorage || full.Asked < 100*700<<10 {
 		w.Errorf("a batch beyond the bound on storage: %v", err)
 	}

@@ -246,6 +246,7 @@ func (w *world) refusedAll(held, spare jobs.Leased, submit error) {
 	}
 	for what, err := range map[string]error{
 		"submit":   submit,
+		"batch":    errOf(w.store.SubmitBatch(w.Context(), "a", newIDs(2), batchOf(2), jobs.Idempotency{})),
 		"progress": errOf(w.store.Append(w.Context(), spare.Lease, []jobs.Body{jobs.Logged("info", strings.Repeat("x", 4<<10))})),
 		"hold":     w.hold(held, "h", "g", 1),
 		"artifact": w.add(held, sized(held, "g", 1)),

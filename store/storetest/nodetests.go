@@ -347,7 +347,7 @@ func testNodesLimits(w, other *world) {
 	full(w, one, 1000, 1)
 }
 
-// testNodesTwins: twins that ask different nodes make one job.
+// testNodesTwins: twins that ask different nodes make one job, or one batch.
 func testNodesTwins(w, other *world) {
 	key := jobs.Idempotency{Key: "k", Hash: [32]byte{1}}
 	ids := make([]string, 20)
@@ -365,6 +365,13 @@ func testNodesTwins(w, other *world) {
 	if ids = slices.Compact(ids); len(ids) != 1 {
 		w.Errorf("twins made the jobs %v", ids)
 	}
+	key.Key = "batch"
+	first, second := w.batch("a", batchOf(3), key), other.batch("a", batchOf(3), key)
+	if !slices.Equal(first.IDs, second.IDs) || !second.Replayed {
+		w.Errorf("a batch and its twin are %v and %v", first, second)
+	}
+	_, _, err := other.store.Submit(w.Context(), "a", newID(), queued(), key)
+	w.wantMismatch("a job with the key of another node's batch", err)
 	wantTogether("a", w, other)
 }
 

@@ -31,6 +31,9 @@ func everything(s Store, l jobs.Lease) []asked {
 			_, _, err := s.Submit(ctx, "a", newID(), queued(), jobs.Idempotency{})
 			return err
 		}},
+		{"SubmitBatch", func(ctx context.Context) error {
+			return called(s.SubmitBatch(ctx, "a", newIDs(2), batchOf(2), jobs.Idempotency{Key: newID()}))
+		}},
 		{"Get", func(ctx context.Context) error { return called(s.Get(ctx, "a", l.JobID)) }},
 		{"List", func(ctx context.Context) error { return called(s.List(ctx, "a", jobs.ListQuery{Limit: 10})) }},
 		{"Claim", func(ctx context.Context) error {
