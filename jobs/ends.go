@@ -27,7 +27,7 @@ type WorkerFailure struct {
 
 // Ended answers an End.
 type Ended struct {
-	Job Job // as Brief returns it
+	Job Job // as in Settled
 	Err error
 }
 

@@ -32,7 +32,7 @@ type Step struct {
 
 // Settled answers one step.
 type Settled struct {
-	Job     Job     // as Brief returns it, if the attempt was completed or failed
+	Job     Job     // if the attempt was completed or failed: as Brief returns it, abridged to BriefBytes of all steps
 	Receipt Receipt // if it goes on
 	Err     error   // why the step was refused; it left no trace then
 }

@@ -68,6 +68,10 @@ func textBytes(s string) int {
 	return n
 }
 
+// BriefBytes bounds each of n jobs in one answer that nobody asked for as such, so that
+// they have no more than MaxPageBytes together.
+func BriefBytes(n int) int { return min(MaxBriefBytes, MaxPageBytes/max(n, 1)) }
+
 // Unread are the sizes of members of a job that were not read, in bytes of JSON.
 type Unread struct{ Payload, Actions, Result, Metadata int }
 
@@ -76,10 +80,14 @@ type Unread struct{ Payload, Actions, Result, Metadata int }
 // order, but none of at most 1 KiB. What remains always fits: the strings of a job
 // are bounded. The members that u counts were not read; those of them that are not
 // in Omitted afterwards are to be read.
-func (j *Job) Abridge(u Unread) {
+func (j *Job) Abridge(u Unread) { j.AbridgeTo(MaxBriefBytes, u) }
+
+// AbridgeTo is Abridge with another limit. What remains may be more than a limit that is
+// much lower.
+func (j *Job) AbridgeTo(limit int, u Unread) {
 	size := j.Size() + u.Payload + u.Actions + u.Result + u.Metadata
 	omit := func(name string, bytes int, drop func()) {
-		if size > MaxBriefBytes && bytes > leaveOutBytes {
+		if size > limit && bytes > leaveOutBytes {
 			j.Omitted = append(j.Omitted, name)
 			size -= bytes
 			drop()

@@ -70,7 +70,7 @@ func (h *house) refusals() map[string]int {
 	}
 	for _, path := range []string{
 		"POST /v1/jobs", "POST /v1/jobs/batch", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
-		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/keys", "POST /v1/tokens",
+		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/workers/complete", "POST /v1/keys", "POST /v1/tokens",
 	} {
 		all[path+" HTTP/1.1\r\n"+json+length] = 401
 		all[path+" HTTP/1.1\r\n"+bearer(h.wrong)+json+length] = 401

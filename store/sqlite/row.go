@@ -125,7 +125,12 @@ func (s *conn) job(query string, args []any, further ...any) (*jobRow, error) {
 // brief is job without the members that jobs.Job.Abridge leaves out, which are not
 // read.
 func (s *conn) brief(query string, args []any, further ...any) (*jobRow, error) {
-	r, err := s.jobWithin(jobs.MaxBriefBytes, query, args, further)
+	return s.abridged(jobs.MaxBriefBytes, query, args, further...)
+}
+
+// abridged is brief with another limit, as jobs.Job.AbridgeTo has it.
+func (s *conn) abridged(limit int, query string, args []any, further ...any) (*jobRow, error) {
+	r, err := s.jobWithin(int64(limit), query, args, further)
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -135,7 +140,7 @@ func (s *conn) brief(query string, args []any, further ...any) (*jobRow, error) 
 			return nil, fmt.Errorf("read sizes of job %s: %w", r.ID, err)
 		}
 	}
-	r.Abridge(u)
+	r.AbridgeTo(limit, u)
 	if !r.unread {
 		return r, nil
 	}

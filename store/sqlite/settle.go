@@ -30,8 +30,9 @@ func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim)
 	out, err := write(ctx, s, rows, func(b *batch) (settled, error) {
 		out := settled{answers: make([]jobs.Settled, len(steps))}
 		ended := false // by one of these steps: what the claim follows
+		limit := jobs.BriefBytes(len(steps))
 		for i := range steps {
-			a, anew, err := b.settle(steps[i])
+			a, anew, err := b.settle(steps[i], limit)
 			var no refusal
 			switch {
 			case errors.As(err, &no):
@@ -64,7 +65,7 @@ func rowsOf(s jobs.Step) int {
 // settleOne is Settle for one step without a claim.
 func (s *Store) settleOne(ctx context.Context, step jobs.Step) (jobs.Settled, error) {
 	return write(ctx, s, rowsOf(step), func(b *batch) (jobs.Settled, error) {
-		a, _, err := b.settle(step)
+		a, _, err := b.settle(step, jobs.BriefBytes(1))
 		return a, err
 	})
 }
@@ -98,15 +99,16 @@ func (s *Store) Release(ctx context.Context, l jobs.Lease) error {
 	return err
 }
 
-// settle carries out one step. A refusal comes before anything is written. ended reports
-// whether the step ended an attempt in a way that its holder may repeat.
-func (b *batch) settle(s jobs.Step) (a jobs.Settled, ended bool, err error) {
+// settle carries out one step. A refusal comes before anything is written. The job in the
+// answer is abridged to limit. ended reports whether the step ended an attempt in a way
+// that its holder may repeat.
+func (b *batch) settle(s jobs.Step, limit int) (a jobs.Settled, ended bool, err error) {
 	r, end, err := b.held(s.Lease)
 	switch {
 	case err != nil:
 		return a, false, err
 	case r.id == 0:
-		a.Job, err = b.repeated(s, end)
+		a.Job, err = b.repeated(s, end, limit)
 		return a, false, err
 	}
 	if len(s.Result) == 0 {
@@ -136,18 +138,18 @@ func (b *batch) settle(s jobs.Step) (a jobs.Settled, ended bool, err error) {
 		return a, false, err
 	}
 	if err == nil {
-		a.Job, err = b.briefByID(r.id)
+		a.Job, err = known(r.id)(b.abridged(limit, sqlJobByID, []any{r.id}))
 	}
 	return a, true, err
 }
 
 // repeated answers a step whose lease has ended, and how, if it says so once more.
-func (b *batch) repeated(s jobs.Step, end int) (jobs.Job, error) {
+func (b *batch) repeated(s jobs.Step, end, limit int) (jobs.Job, error) {
 	again := s.Outcome == jobs.AttemptCompleted && end == endComplete || s.Outcome == jobs.AttemptFailed && end == endFail
 	if !again {
 		return jobs.Job{}, refuse(jobs.ErrLeaseLost)
 	}
-	row, err := b.brief(sqlJobByUUID, []any{s.Lease.JobID, s.Lease.Client})
+	row, err := b.abridged(limit, sqlJobByUUID, []any{s.Lease.JobID, s.Lease.Client})
 	if err == nil && row == nil {
 		err = refuse(jobs.ErrNotFound)
 	}

@@ -137,6 +137,37 @@ func testSettleAgain(w *world) {
 	}
 }
 
+// testSettleBytes: the jobs in the answers of one settlement are no larger together than a
+// page, however many end.
+func testSettleBytes(w *world) {
+	const n = 40
+	spec := queued()
+	spec.Payload = json.RawMessage(`"` + strings.Repeat("x", 40_000) + `"`)
+	w.submitMany("a", n, spec)
+	var steps []jobs.Step
+	for len(steps) < n {
+		for _, l := range w.claims(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: n, TTL: time.Hour}) {
+			steps = append(steps, completes(l))
+		}
+	}
+	for range 2 { // the second time they have ended
+		size := 0
+		answers, _ := w.settle(nil, steps...)
+		for _, a := range answers {
+			size += a.Job.Size()
+			if len(a.Job.Payload) > 0 || len(a.Job.Omitted) != 1 || a.Job.Omitted[0] != "payload" {
+				w.Fatalf("a job has %d bytes of payload; it lacks %v", len(a.Job.Payload), a.Job.Omitted)
+			}
+		}
+		if size > jobs.MaxPageBytes {
+			w.Errorf("%d bytes", size)
+		}
+	}
+	if one, _ := w.settle(nil, steps[0]); len(one[0].Job.Payload) == 0 {
+		w.Error("a single job is answered without its payload")
+	}
+}
+
 // testNextClaim: a claim that follows an end is made by the call that makes the end, and
 // answered again to whoever repeats that call, while the lease is open.
 func testNextClaim(w *world) {

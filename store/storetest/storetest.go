@@ -84,7 +84,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"ClaimAnnounces", testClaimAnnounces}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
-		{"Settle", testSettle}, {"SettleAgain", testSettleAgain}, {"SettleFull", testSettleFull}, {"NextClaim", testNextClaim},
+		{"Settle", testSettle}, {"SettleAgain", testSettleAgain}, {"SettleBytes", testSettleBytes}, {"SettleFull", testSettleFull}, {"NextClaim", testNextClaim},
 		{"NextClaimFails", testNextClaimFails}, {"NextClaimRace", testNextClaimRace}, {"Unclaimed", testUnclaimed},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
 		{"Expire", testExpire}, {"SweepsTellWhere", testSweepsTellWhere}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},

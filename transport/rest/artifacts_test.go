@@ -207,7 +207,7 @@ func TestLargeUploads(t *testing.T) {
 	}
 	a.problem(t, transport.TooLarge)
 	s.refusedAtOnce(g, jobs.MaxArtifactBytes+1, transport.TooLarge)
-	for _, path := range []string{"/v1/jobs", "/v1/jobs/" + g.ID + "/progress", "/v1/workers/claim"} {
+	for _, path := range []string{"/v1/jobs", "/v1/jobs/" + g.ID + "/progress", "/v1/workers/claim", "/v1/workers/complete"} {
 		body := `{"x":"` + strings.Repeat("x", transport.DefaultMaxBody) + `"}`
 		a, err := s.try("POST", path, s.plain, body, "X-Lease-Token: "+g.Lease.Token)
 		if err == nil { // the refusal may overtake the body

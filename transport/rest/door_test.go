@@ -110,7 +110,7 @@ func TestDrainInvitesNoBody(t *testing.T) {
 	job := "/v1/jobs/" + g.ID
 	for _, call := range []string{
 		"POST /v1/jobs", "POST /v1/jobs/batch", "POST " + job + "/cancel", "POST " + job + "/retry", "POST " + job + "/progress", "POST " + job + "/extend",
-		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/keys", "POST /v1/tokens",
+		"POST " + job + "/complete", "POST " + job + "/fail", "PUT " + job + "/artifacts/a", "POST /v1/workers/claim", "POST /v1/workers/complete", "POST /v1/keys", "POST /v1/tokens",
 	} {
 		for _, framing := range []string{"Content-Length: 2", "Transfer-Encoding: chunked"} {
 			conn, err := net.Dial("tcp", s.addr)
@@ -164,7 +164,7 @@ func TestPaths(t *testing.T) {
 	}
 	for call, allow := range map[string]string{
 		"DELETE /v1/jobs": "GET, HEAD, POST", "PUT " + id: "GET, HEAD", "GET " + id + "/cancel": "POST",
-		"PATCH /v1/keys/x": "DELETE", "POST /livez": "GET, HEAD", "GET /v1/workers/claim": "POST",
+		"PATCH /v1/keys/x": "DELETE", "POST /livez": "GET, HEAD", "GET /v1/workers/claim": "POST", "GET /v1/workers/complete": "POST",
 	} {
 		method, target, _ := strings.Cut(call, " ")
 		a := s.call(method, target, s.admin, "")

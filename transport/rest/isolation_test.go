@@ -78,6 +78,7 @@ func (v victim) attacks(keyID string) []attack {
 		{"extend", "POST", job + "/extend", "", lease, auth.Work, 200, 404, false},
 		{"complete", "POST", job + "/complete", "", lease, auth.Work, 200, 404, false},
 		{"complete and claim", "POST", job + "/complete", `{"claim":{"queues":["q"]}}`, lease, auth.Work, 200, 404, false},
+		{"complete all", "POST", "/v1/workers/complete", `{"jobs":[{"jobId":"` + v.ID + `","leaseToken":"` + v.Lease.Token + `"}]}`, nil, auth.Work, 200, 200, false},
 		{"fail", "POST", job + "/fail", `{"errorMessage":"x"}`, lease, auth.Work, 200, 404, false},
 		{"put", "PUT", job + "/artifacts/file.txt", `"x"`, lease, auth.Work, 201, 404, false},
 		{"keys", "GET", "/v1/keys", "", nil, auth.Admin, 200, 200, false},

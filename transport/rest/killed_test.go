@@ -159,7 +159,9 @@ func (s *site) attempt(g given, post func(path, token, body string) []byte) []gi
 	case n == 3: // says it twice
 		call("complete", `{}`)
 		call("complete", `{}`)
-	case n == 4:
+	case n == 4: // with one that nobody has
+		post("/v1/workers/complete", "", `{"jobs":[{"jobId":"`+g.ID+`","leaseToken":"`+g.Lease.Token+`"},{"jobId":"`+g.ID+`","leaseToken":"x"}]}`)
+	case n == 5:
 		return claims("fail", `{"errorMessage":"no","retry":false,"claim":{"queues":["q"]}}`)
 	case n < 11:
 		return claims("complete", `{"claim":{"queues":["q"]}}`)

@@ -81,6 +81,7 @@ func Mount(r fiber.Router, d Deps) {
 	r.Post("/v1/jobs/:id/extend", s.extend)
 	r.Post("/v1/jobs/:id/complete", s.complete)
 	r.Post("/v1/jobs/:id/fail", s.fail)
+	r.Post("/v1/workers/complete", s.completeAll)
 	r.Put("/v1/jobs/:id/artifacts/:name", s.putArtifact)
 	r.Get("/v1/jobs/:id/artifacts/:name", s.getArtifact)
 

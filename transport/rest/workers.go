@@ -21,6 +21,7 @@ type Workers interface {
 	Progress(ctx context.Context, l jobs.Lease, reports []jobs.Report) (jobs.Renewed, error)
 	Extend(ctx context.Context, l jobs.Lease) (jobs.Renewed, error)
 	End(ctx context.Context, e jobs.End, next *jobs.NextClaim) (jobs.Job, []jobs.Claimed, error)
+	EndAll(ctx context.Context, client string, ends []jobs.End) ([]jobs.Ended, error)
 }
 
 // receipt answers progress and extend.

@@ -53,9 +53,11 @@ func (j *job) whole() jobs.Job {
 	return out
 }
 
-func (j *job) brief() jobs.Job {
+func (j *job) brief() jobs.Job { return j.abridged(jobs.MaxBriefBytes) }
+
+func (j *job) abridged(limit int) jobs.Job {
 	out := j.whole()
-	out.Abridge(jobs.Unread{})
+	out.AbridgeTo(limit, jobs.Unread{})
 	return out
 }
 

@@ -20,6 +20,9 @@ func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim)
 		ended := false // by one of these steps: what the claim follows
 		for i, step := range steps {
 			a, anew := s.settle(step)
+			if j, ok := s.tables.jobs[a.Job.ID]; ok {
+				a.Job = j.abridged(jobs.BriefBytes(len(steps)))
+			}
 			ended = ended || anew && next != nil && step.Lease == next.After
 			out.answers[i] = a
 		}
