@@ -19,6 +19,7 @@ type Attempt struct {
 	Job *Job // as it was claimed; Job.Attempt is the number of this attempt, from 1
 
 	c         *Client
+	worker    *workerRun // nil: no worker runs this
 	id, token string
 	timeout   time.Duration
 	ttl       time.Duration
@@ -31,6 +32,7 @@ type Attempt struct {
 	keeping sync.WaitGroup
 
 	confirmed time.Time // the lease is at least this young; of keep
+	next      *claimed  // the job that was claimed with the end; nil: none was
 }
 
 // Progress reports how far the attempt is: percent from 0 to 100, and what it
@@ -70,7 +72,7 @@ var (
 
 func newAttempt(ctx context.Context, cancel context.CancelCauseFunc, s *workerRun, c *claimed, log *slog.Logger) *Attempt {
 	a := &Attempt{
-		Job: c.Job, c: s.Client, id: c.Job.ID, token: c.Lease.Token, timeout: c.Job.Timeout, ttl: s.Lease, log: log,
+		Job: c.Job, c: s.Client, worker: s, id: c.Job.ID, token: c.Lease.Token, timeout: c.Job.Timeout, ttl: s.Lease, log: log,
 		ctx: ctx, cancel: cancel, confirmed: c.at,
 		reports: make(chan report, maxReports), over: make(chan struct{}),
 	}

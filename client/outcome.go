@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,8 +37,9 @@ const (
 	classStorage     = "StorageFull"
 )
 
-// run runs one claimed job to its end and reports it.
-func (s *workerRun) run(c *claimed) {
+// run runs one claimed job to its end and reports it. It returns the job that was claimed
+// with the end, nil if none was.
+func (s *workerRun) run(c *claimed) (next *claimed) {
 	j := c.Job
 	log := s.Log.With("jobId", j.ID, "attempt", j.Attempt)
 	log.Info("job begins")
@@ -50,13 +52,14 @@ func (s *workerRun) run(c *claimed) {
 	a.finish()
 	if cause := context.Cause(ctx); errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrJobCancelled) {
 		log.Warn("job is no longer ours", "cause", cause)
-		return
+		return nil
 	}
 	if err = a.report(ctx, result, err); err != nil {
 		log.Warn("the end of the job could not be reported", "error", err)
-		return
+		return nil
 	}
 	log.Info("job ends")
+	return a.next
 }
 
 // handle calls the handler; a panic of it fails this one attempt.
@@ -160,14 +163,48 @@ func encodeFailure(err error) []byte {
 	return body
 }
 
-// end posts the end of the attempt. The same call with the same token may be
-// repeated.
+// end posts the end of the attempt, and claims the next job with it. The same call with the
+// same token may be repeated.
 func (a *Attempt) end(verb string, body []byte) error {
+	claim := a.worker.nextClaim()
+	sent := time.Now()
+	var answer struct {
+		Jobs []*claimed `json:"jobs"` // of an end that claims
+	}
 	_, err := a.c.do(context.WithoutCancel(a.ctx), call{
-		method: http.MethodPost, path: jobPath(a.id) + "/" + verb, body: body,
+		method: http.MethodPost, path: jobPath(a.id) + "/" + verb, body: withMember(claim, body),
 		header: a.lease(), giveUp: max(a.ttl, endGiveUp),
-	}, nil)
+	}, &answer)
+	switch {
+	case claim != nil && refusesClaim(err):
+		a.worker.single.Store(true)
+		return a.end(verb, body)
+	case err == nil && len(answer.Jobs) > 0:
+		a.next = answer.Jobs[0]
+		a.next.at = sent
+	}
 	return err
+}
+
+// withMember is an object's text with one member more, unless that is nil.
+func withMember(member, object []byte) []byte {
+	if member == nil {
+		return object
+	}
+	comma := []byte(",")
+	if string(object) == "{}" {
+		comma = nil
+	}
+	return bytes.Join([][]byte{[]byte("{"), member, comma, object[1:]}, nil)
+}
+
+// refusesClaim reports whether a server is so old that it does not know the member claim.
+func refusesClaim(err error) bool {
+	var p *Problem
+	if !errors.As(err, &p) {
+		return false
+	}
+	return slices.ContainsFunc(p.Errors, func(f FieldError) bool { return f.Pointer == "/claim" })
 }
 
 // clip makes text valid UTF-8 of at most limit bytes.

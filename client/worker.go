@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -98,7 +99,7 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	s := &workerRun{Worker: w, handlers: handlers, slots: make(chan struct{}, w.Concurrency)}
+	s := &workerRun{Worker: w, taking: ctx, handlers: handlers, slots: make(chan struct{}, w.Concurrency)}
 	err := s.takeJobs(ctx)
 	s.drain(cancel)
 	return wrap("claim jobs", err)
@@ -107,9 +108,12 @@ func (w Worker) Run(ctx context.Context) error {
 // workerRun is one Run.
 type workerRun struct {
 	Worker
+	taking   context.Context // while it lasts jobs are taken
 	handlers context.Context // of all handlers
 	slots    chan struct{}   // holds one item for each job at hand; sent by takeJobs, received by whoever gives a slot back
 	running  sync.WaitGroup
+
+	single atomic.Bool // the server is older and takes no claim with the end of an attempt
 }
 
 // takeJobs claims jobs and starts them until ctx ends (nil) or the server
@@ -132,7 +136,9 @@ func (s *workerRun) takeJobs(ctx context.Context) error {
 		for _, j := range jobs {
 			s.running.Go(func() {
 				defer func() { <-s.slots }()
-				s.run(j)
+				for j := j; j != nil; {
+					j = s.run(j)
+				}
 			})
 		}
 		switch {
@@ -214,6 +220,19 @@ func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 		c.at = now
 	}
 	return answer.Jobs, nil
+}
+
+// nextClaim is the member of an attempt's end that claims the next job for its slot; nil if
+// no more are taken.
+func (s *workerRun) nextClaim() []byte {
+	if s.taking.Err() != nil || s.single.Load() {
+		return nil
+	}
+	text, _ := json.Marshal(struct { // strings and a number always encode
+		Queues  []string `json:"queues"`
+		LeaseMs int64    `json:"leaseMs"`
+	}{s.Queues, milliseconds(s.Lease)})
+	return append([]byte(`"claim":`), text...)
 }
 
 // drain waits for the handlers, at first as long as Grace, then after telling
