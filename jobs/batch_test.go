@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -137,4 +138,57 @@ func TestParseBatchTellsMalformed(t *testing.T) {
 			t.Errorf("%.40q: %v, want %s", body, err, want)
 		}
 	}
+}
+
+// FuzzParseBatch: a batch is what its jobs are alone, as NDJSON and as JSON.
+func FuzzParseBatch(f *testing.F) {
+	for _, s := range []string{
+		"{\"queue\":\"q\"}\n{\"actions\":[{\"type\":\"ok\"}]}\r\n\n", "{\"queue\":\"Q\"}\n{\"x\":{\"a\":[1,{}]}}", "{}\n{", "[]\n7 \nnull", "{\"queue\":\"q\",\"payload\":\"\xff\"}",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o := batchOptions()
+		o.MaxJob = len(body)
+		var alone []Spec
+		var texts []string
+		line, faulty, n := 0, false, 0 // line: the first malformed one
+		for text := range bytes.Lines(body) {
+			n++
+			if len(bytes.Trim(text, " \t\r\n")) == 0 {
+				continue
+			}
+			spec, err := ParseSubmit(text, o.SubmitOptions)
+			var malformed *MalformedError
+			if errors.As(err, &malformed) {
+				line = n
+				break
+			}
+			faulty = faulty || err != nil
+			alone, texts = append(alone, spec), append(texts, string(text))
+		}
+		if len(texts) > MaxBatch {
+			t.Skip()
+		}
+		got, err := ParseBatchLines(body, o)
+		var malformed *MalformedError
+		var invalid *InvalidError
+		if errors.As(err, &malformed) != (line > 0) || line > 0 && malformed.Line != line {
+			t.Fatalf("%q: %v, want line %d", body, err, line)
+		}
+		if line > 0 {
+			return
+		}
+		array, _ := inBatch(texts...)
+		gotArray, errArray := ParseBatch(array, o)
+		if diff := cmp.Diff(err, errArray); diff != "" {
+			t.Fatalf("%q (-lines +JSON):\n%s", body, diff)
+		}
+		if errors.As(err, &invalid) != (faulty || len(texts) == 0) {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if err == nil && (cmp.Diff(alone, got) != "" || cmp.Diff(alone, gotArray) != "") {
+			t.Fatalf("%q is %+v, and as JSON %+v, want %+v", body, got, gotArray, alone)
+		}
+	})
 }
