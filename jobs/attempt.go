@@ -236,7 +236,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 		a.log().Debug("a running job was stopped", "cause", cause)
 		a.over()
 	case err == nil:
-		a.end(Step{Outcome: AttemptCompleted, Result: result})
+		a.end(Step{Outcome: AttemptCompleted, Result: result, Unseen: true})
 	case refused(err) && !errors.As(err, &known):
 		a.log().Debug("a running job was stopped", "cause", err)
 		a.over()

@@ -258,6 +258,26 @@ func TestRunnersAreNotTakenAfterTheStop(t *testing.T) {
 	}
 }
 
+// Between two claims that found a job for each runner, the next one has its turn, although
+// attempts that go on wait and nobody has asked for it yet.
+func TestClaimsKeepTheirTurn(t *testing.T) {
+	r := newRunners(1, 1, func() {})
+	n, _ := r.take(nil, MaxClaim)
+	one, two := r.queue("a"), r.queue("b")
+	r.gave(n, []Leased{{Lease: Lease{Client: "c"}}})
+	r.release("c")
+	<-one.ready
+	r.release("a")
+	select {
+	case <-two.ready:
+		t.Error("an attempt that goes on has the turn of the claim")
+	default:
+	}
+	if n, _ := r.take(nil, MaxClaim); n != 1 {
+		t.Errorf("%d runners for the claim", n)
+	}
+}
+
 // Whatever happens in whatever order, no runner is lost or given twice, and no
 // client holds more than its share.
 func TestRunnersAreSharedOut(t *testing.T) {

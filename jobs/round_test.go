@@ -189,6 +189,33 @@ func TestEndsWaitForTheStoreOnTheirRunners(t *testing.T) {
 	})
 }
 
+// Progress for which the storage has no room is left out, also where it stands in one step
+// with the end.
+func TestProgressIsLeftOutOfAFullStorage(t *testing.T) {
+	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+		store.bounded.Store(true)
+		store.before = func(steps []jobs.Step) {
+			if len(steps) > 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		r.start(t, jobs.ProcessorOptions{}, func(_ context.Context, kind string, _ jobs.Env) (any, error) {
+			if kind == "y" { // its progress is on its way alone; that of z goes with the end
+				time.Sleep(settled)
+			}
+			return map[string]any{}, nil
+		})
+		id := r.submit(t, "a", actions("x", "y", "z"))
+		time.Sleep(time.Minute)
+		if got := r.story(id); got != "created started completed" {
+			t.Error(got)
+		}
+		if got := store.commands(); len(got) != 4 || len(got[2].steps[0].Events) != 1 || got[2].steps[0].Outcome != jobs.AttemptCompleted {
+			t.Errorf("%d commands: %+v", len(got), got)
+		}
+	})
+}
+
 // A lease that is lost is heard of with the answer to the next progress, at once.
 func TestLostLeaseIsToldWithProgress(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {

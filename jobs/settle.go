@@ -28,6 +28,7 @@ type Step struct {
 	Outcome Outcome
 	Result  json.RawMessage // of AttemptCompleted: a JSON object; empty: {}
 	Failure Failure         // of AttemptFailed
+	Unseen  bool            // nobody looks at the job in the answer: if it was completed, that may be left out
 }
 
 // Settled answers one step.

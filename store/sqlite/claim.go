@@ -19,9 +19,9 @@ import (
 // The statements of Claim touch a bounded number of index entries however many
 // jobs wait: they walk jobs_ready, or leap in it from client to client.
 const (
-	sqlReady      = `SELECT id, priority FROM jobs WHERE ready = 1 AND queue = ? AND client = ? ORDER BY priority DESC, id LIMIT ?`
-	sqlNextClient = `SELECT client FROM jobs WHERE ready = 1 AND queue = ? AND client > ? ORDER BY client LIMIT 1`
-	sqlTake       = `UPDATE jobs SET status = 1, ready = 0, attempt = attempt + 1, lease = ?, lease_ttl_ms = ?,
+	sqlReady     = `SELECT id, priority FROM jobs WHERE ready = 1 AND queue = ? AND client = ? ORDER BY priority DESC, id LIMIT ?`
+	sqlNextReady = `SELECT client, id, priority FROM jobs WHERE ready = 1 AND queue = ? AND client > ? ORDER BY client, priority DESC, id LIMIT 1`
+	sqlTake      = `UPDATE jobs SET status = 1, ready = 0, attempt = attempt + 1, lease = ?, lease_ttl_ms = ?,
 	lease_local = ?, started_at = ?, next_at = NULL WHERE id = ? AND ready = 1`
 	sqlSizes = `SELECT ` + sqlJobBytes + `, coalesce(octet_length(j.error_message), 0), (SELECT count(*) FROM artifacts WHERE job = j.id)
 	FROM jobs j CROSS JOIN specs s ON s.job = j.id WHERE j.id = ?`
@@ -34,6 +34,11 @@ const leaseBytes = 128 // more than a lease has as JSON
 
 // candidate is a job that can be claimed.
 type candidate struct{ id, priority int64 }
+
+// compare is less than zero if x begins before y: by priority, then age.
+func (x candidate) compare(y candidate) int {
+	return cmp.Or(cmp.Compare(y.priority, x.priority), cmp.Compare(x.id, y.id))
+}
 
 // Claim implements jobs.Store.
 func (s *Store) Claim(ctx context.Context, c jobs.Claim) ([]jobs.Leased, error) {
@@ -163,18 +168,11 @@ func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
 		if !ok {
 			served = b.st.served[turn]
 		}
-		head, err := b.nextInTurn(c, held, served)
+		head, best, err := b.nextInTurn(c, held, served)
 		if err != nil || head == nil {
 			return leased, err
 		}
-		ready, err := b.ready(c.Queues, head.id, 1)
-		if err != nil {
-			return nil, err
-		}
-		if len(ready) == 0 {
-			return nil, fmt.Errorf("client %d has a ready job and has none", head.id)
-		}
-		l, err := b.take(ready[0].id, c)
+		l, err := b.take(best.id, c)
 		if err != nil {
 			return nil, err
 		}
@@ -186,46 +184,46 @@ func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
 }
 
 // nextInTurn returns the client with a ready job, and less than its share, that
-// comes first after the one served last; nil if there is none. It passes over
-// as many clients at most as have their share.
-func (b *batch) nextInTurn(c jobs.Claim, held map[string]int, served int64) (*logHead, error) {
+// comes first after the one served last, and the best of its jobs; nil if there is none.
+// It passes over as many clients at most as have their share.
+func (b *batch) nextInTurn(c jobs.Claim, held map[string]int, served int64) (*logHead, candidate, error) {
 	for after, round := served, 1; ; {
-		client, err := b.nextClient(c.Queues, after)
+		client, best, err := b.nextReady(c.Queues, after)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, best, err
 		case client == 0 && round == 1:
 			after, round = 0, 2
 			continue
 		case client == 0 || (round == 2 && client > served):
-			return nil, nil
+			return nil, best, nil
 		}
 		head, err := b.clientByID(client)
 		if err != nil {
-			return nil, err
+			return nil, best, err
 		}
 		if c.Share <= 0 || held[head.name] < c.Share {
-			return head, nil
+			return head, best, nil
 		}
 		after = client
 	}
 }
 
-// nextClient returns the first client after the given one that has a ready job
-// in one of the queues; 0 if there is none.
-func (b *batch) nextClient(queues []string, after int64) (int64, error) {
-	var next int64
+// nextReady returns the first client after the given one that has a ready job
+// in one of the queues, and the best of those jobs; 0 if there is none.
+func (b *batch) nextReady(queues []string, after int64) (next int64, best candidate, err error) {
 	for _, q := range queues {
-		var id int64
-		found, err := b.row(sqlNextClient, []any{q, after}, &id)
+		var client int64
+		var one candidate
+		found, err := b.row(sqlNextReady, []any{q, after}, &client, &one.id, &one.priority)
 		if err != nil {
-			return 0, err
+			return 0, best, fmt.Errorf("find the next client: %w", err)
 		}
-		if found && (next == 0 || id < next) {
-			next = id
+		if found && (next == 0 || client < next || client == next && one.compare(best) < 0) {
+			next, best = client, one
 		}
 	}
-	return next, nil
+	return next, best, nil
 }
 
 // ready returns the client's n best jobs of the queues: by priority, then age.
@@ -242,9 +240,7 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 			return nil, fmt.Errorf("find ready jobs: %w", err)
 		}
 	}
-	slices.SortFunc(all, func(x, y candidate) int {
-		return cmp.Or(cmp.Compare(y.priority, x.priority), cmp.Compare(x.id, y.id))
-	})
+	slices.SortFunc(all, candidate.compare)
 	all = slices.CompactFunc(all, func(x, y candidate) bool { return x.id == y.id }) // a queue named twice
 	return all[:min(n, len(all))], nil
 }
@@ -252,21 +248,17 @@ func (b *batch) ready(queues []string, client int64, n int) ([]candidate, error)
 // take leases one ready job and appends its job.started, and with c.Announce what comes
 // before its first action.
 func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
-	r, err := b.job(sqlJobByID, []any{id})
+	r, err := b.readyJob(id)
 	if err == nil && r == nil {
-		err = fmt.Errorf("job %d was ready and is missing", id)
+		err = fmt.Errorf("job %d was ready and is not", id)
 	}
 	if err != nil {
 		return jobs.Leased{}, err
 	}
 	now, at := time.Now(), b.now()
 	token := newToken(c)
-	n, err := b.changed(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id)
-	if err != nil {
+	if _, err := b.exec(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id); err != nil {
 		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
-	}
-	if n != 1 {
-		return jobs.Leased{}, fmt.Errorf("job %d was ready and is not", id)
 	}
 	head, err := b.clientByID(r.client)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	sqlHeld = `SELECT id, attempt, max_attempts FROM jobs
+	sqlHeld = `SELECT id, attempt, max_attempts, EXISTS (SELECT 1 FROM artifacts WHERE job = jobs.id) FROM jobs
 	WHERE uuid = ? AND client = ? AND status = 1 AND lease = ?`
 	sqlEnded    = `SELECT id, last_lease, last_end FROM jobs WHERE uuid = ? AND client = ? AND status < 5`
 	sqlComplete = `UPDATE jobs SET status = 2, lease = NULL, last_lease = lease, last_end = 1, result = ?,
@@ -29,6 +29,7 @@ type running struct {
 	uuid         string
 	head         *logHead
 	attempt, max int
+	artifacts    bool // it has any
 }
 
 // held finds the job that l is the open lease of. Otherwise r.id is 0 and
@@ -42,7 +43,7 @@ func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
 		return r, 0, refuse(jobs.ErrNotFound)
 	}
 	hash := tokenHash(l.Token)
-	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.attempt, &r.max)
+	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.attempt, &r.max, &r.artifacts)
 	if err != nil || found {
 		return r, 0, err
 	}

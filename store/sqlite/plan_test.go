@@ -11,7 +11,8 @@ func TestPlans(t *testing.T) {
 	s := openServing(t, t.TempDir(), Options{})
 	for name, test := range map[string]struct{ query, index string }{
 		"ready":        {sqlReady, "jobs_ready (queue=? AND client=?)"},
-		"next client":  {sqlNextClient, "jobs_ready (queue=? AND client>?)"},
+		"next ready":   {sqlNextReady, "jobs_ready (queue=? AND client>?)"},
+		"ready job":    {sqlReadyJob, "INTEGER PRIMARY KEY"},
 		"take":         {sqlTake, "INTEGER PRIMARY KEY"},
 		"held":         {sqlHeld, "(uuid=?)"},
 		"ended":        {sqlEnded, "(uuid=?)"},

@@ -19,14 +19,21 @@ const (
 	coalesce(length(j.result), 0) + coalesce(length(s.metadata), 0)` // SQLite reads no more than the row's head for it
 	sqlJobColumns = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, ` + sqlJobBytes + ` > ?1,
 	iif(` + sqlJobBytes + ` > ?1, NULL, s.actions), iif(` + sqlJobBytes + ` > ?1, NULL, s.payload),
-	iif(` + sqlJobBytes + ` > ?1, NULL, s.metadata),
-	j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.expires_at, j.attempt, iif(` + sqlJobBytes + ` > ?1, NULL, j.result), j.error, j.error_message,
-	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of,
-	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1),
-	(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1)),
+	iif(` + sqlJobBytes + ` > ?1, NULL, s.metadata), iif(` + sqlJobBytes + ` > ?1, NULL, j.result),` + sqlJobTerms + `,
+	(SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1), ` + sqlProgressOf + `,
 	(SELECT epoch FROM epochs WHERE client = j.client
 		AND from_seq <= (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1) ORDER BY from_seq DESC LIMIT 1),
 	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)`
+	sqlJobTerms = ` j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.expires_at, j.attempt, j.error, j.error_message,
+	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of`
+	sqlProgressOf = `(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1))`
+
+	// sqlReadyJob reads a whole job that is about to begin, like sqlJobColumns, but not its newest
+	// event; what only an attempt can have left is looked for only if there was one.
+	sqlReadyJob = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, 0, s.actions, s.payload, s.metadata, j.result,` + sqlJobTerms + `,
+	0, iif(j.started_at IS NULL, NULL, ` + sqlProgressOf + `), '', j.started_at IS NOT NULL AND EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)` +
+		sqlJobFrom + `WHERE j.id = ? AND j.ready = 1`
+
 	sqlJobFrom   = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
 	sqlOfUUID    = `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
 	sqlJobByID   = sqlJobColumns + sqlJobFrom + `WHERE j.id = ? AND j.status < 5`
@@ -64,8 +71,8 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 		runAt, expires                 sql.NullInt64
 		started, completed, next       sql.NullInt64
 	)
-	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta,
-		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &expires, &r.Attempt, &result, &r.Error, &r.ErrorMessage,
+	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta, &result,
+		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &expires, &r.Attempt, &r.Error, &r.ErrorMessage,
 		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
@@ -154,8 +161,15 @@ func (s *conn) abridged(limit int, query string, args []any, further ...any) (*j
 }
 
 func (s *conn) jobWithin(limit int64, query string, args, further []any) (*jobRow, error) {
+	return s.oneJob(query, append([]any{limit}, args...), further)
+}
+
+// readyJob reads a job that is about to begin, whole but for its cursor; nil if it is not ready.
+func (s *conn) readyJob(id int64) (*jobRow, error) { return s.oneJob(sqlReadyJob, []any{id}, nil) }
+
+func (s *conn) oneJob(query string, args, further []any) (*jobRow, error) {
 	var found *jobRow
-	err := s.each(query, append([]any{limit}, args...), func(rows *sql.Rows) (bool, error) {
+	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		r, err := scanJob(rows, further)
 		found = &r
 		return false, err

@@ -137,7 +137,7 @@ func (b *batch) settle(s jobs.Step, limit int) (a jobs.Settled, ended bool, err 
 		a.Receipt, err = b.goesOn(r, id)
 		return a, false, err
 	}
-	if err == nil {
+	if err == nil && !(s.Unseen && s.Outcome == jobs.AttemptCompleted) {
 		a.Job, err = known(r.id)(b.abridged(limit, sqlJobByID, []any{r.id}))
 	}
 	return a, true, err
@@ -164,9 +164,11 @@ func (b *batch) repeated(s jobs.Step, end, limit int) (jobs.Job, error) {
 func (b *batch) judge(r running, s jobs.Step, now time.Time) (last jobs.Body, err error) {
 	switch s.Outcome {
 	case jobs.AttemptCompleted:
-		artifacts, err := b.artifacts(r.id, r.uuid)
-		if err != nil {
-			return last, fmt.Errorf("read artifacts of job %s: %w", r.uuid, err)
+		var artifacts []jobs.Artifact
+		if r.artifacts {
+			if artifacts, err = b.artifacts(r.id, r.uuid); err != nil {
+				return last, fmt.Errorf("read artifacts of job %s: %w", r.uuid, err)
+			}
 		}
 		if last = jobs.CompletedWith(now, artifacts, s.Result); !last.Fits() {
 			return last, refuse(&jobs.InvalidError{Fields: []jobs.FieldError{{Pointer: "/result",
