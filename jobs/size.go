@@ -104,6 +104,15 @@ func (j *Job) AbridgeTo(limit int, u Unread) {
 // null there. Frames and refusals show jobs so.
 type Abridged struct{ Job }
 
+// Shown is how an answer shows a job that may be abridged: one that is whole is encoded at
+// less cost.
+func (j Job) Shown() any {
+	if len(j.Omitted) > 0 {
+		return Abridged{j}
+	}
+	return j
+}
+
 // MarshalJSON implements json.Marshaler.
 func (a Abridged) MarshalJSON() ([]byte, error) {
 	out := abridged(a.Job)

@@ -11,8 +11,8 @@ import (
 // answered is the answer to one of many ends; another one is a problem, whose `status` is
 // that of a refused call.
 type answered struct {
-	Status int           `json:"status"`
-	Job    jobs.Abridged `json:"job"`
+	Status int `json:"status"`
+	Job    any `json:"job"`
 }
 
 // completeAll ends many attempts in one commit. Each is answered for itself.
@@ -41,7 +41,7 @@ func (s *server) completeAll(c *fiber.Ctx) error {
 	s.fit(c, p, all)
 	list := make([]any, len(all))
 	for i, one := range all {
-		list[i] = answered{fiber.StatusOK, jobs.Abridged{Job: one.Job}}
+		list[i] = answered{fiber.StatusOK, one.Job.Shown()}
 		if one.Err != nil {
 			l := ends[i].Lease
 			l.Client = p.ClientID

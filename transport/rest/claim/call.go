@@ -42,7 +42,7 @@ func (h *Handler) call(c *fiber.Ctx, get func() outcome) *call {
 
 // outcome is what a call comes to.
 type outcome struct {
-	job  *jobs.Abridged // that has ended; nil: the call was a claim alone
+	job  any // that has ended, as it is shown; nil: the call was a claim alone
 	jobs []jobs.Claimed
 	err  error
 }
@@ -143,8 +143,8 @@ func (o *outcome) body() any {
 
 // ended is the answer to a call that has ended an attempt.
 type ended struct {
-	Job  *jobs.Abridged `json:"job"`
-	Jobs []leased       `json:"jobs"`
+	Job  any      `json:"job"`
+	Jobs []leased `json:"jobs"`
 }
 
 // answer appends the answer. Only what run has stored counts as sent: the empty

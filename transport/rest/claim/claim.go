@@ -133,7 +133,7 @@ func (h *Handler) End(c *fiber.Ctx, e jobs.End, next jobs.NextClaim) error {
 	k := h.call(c, func() outcome {
 		defer cancel()
 		job, got, err := h.opt.Jobs.End(ctx, e, &next)
-		return outcome{&jobs.Abridged{Job: job}, got, err}
+		return outcome{job.Shown(), got, err}
 	})
 	if !h.start(k.run) {
 		cancel()
