@@ -44,8 +44,15 @@ func TestStatementsStayCompiled(t *testing.T) {
 		if _, err := s.Extend(ctx, l.Lease); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Complete(ctx, l.Lease, nil); err != nil {
+		if _, _, err := s.Submit(ctx, "c", newID(), sample, jobs.Idempotency{}); err != nil {
 			t.Fatal(err)
+		}
+		next := &jobs.Claim{Client: "c", Queues: []string{"q"}, Max: 1, After: l.Lease}
+		for range 2 { // the second time it is told again
+			steps := []jobs.Step{{Lease: l.Lease, Outcome: jobs.AttemptCompleted}}
+			if _, claimed, err := s.Settle(ctx, steps, next); err != nil || len(claimed) != 1 {
+				t.Fatal(claimed, err)
+			}
 		}
 	}
 	var compiled atomic.Int64

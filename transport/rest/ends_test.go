@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,9 +168,8 @@ func (w *slow) HandBack(ctx context.Context, l jobs.Leased) error {
 	return err
 }
 
-// goneAfter ends an attempt, claims, and is gone before the answer. It returns the id of
-// the job that was claimed.
-func (w *slow) goneAfter(s *site, g given) string {
+// endOn completes an attempt and claims, over a socket of its own.
+func (s *site) endOn(g given) net.Conn {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -179,6 +181,14 @@ func (w *slow) goneAfter(s *site, g given) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return conn
+}
+
+// goneAfter ends an attempt, claims, and is gone before the answer. It returns the id of
+// the job that was claimed.
+func (w *slow) goneAfter(s *site, g given) string {
+	s.t.Helper()
+	conn := s.endOn(g)
 	id := <-w.claimed
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	_ = conn.Close()
@@ -223,6 +233,33 @@ func TestEndAndClaimAgainKeepsTheJob(t *testing.T) {
 	}
 	if story := s.events("acme", id); len(story) != 3 {
 		t.Errorf("%q", story)
+	}
+}
+
+// A worker that closes its socket as soon as it has the answer keeps the job that it claimed
+// with an end.
+func TestEndAndClaimOfAHastyWorker(t *testing.T) {
+	s := newSite(t)
+	const rounds = 40
+	ids := s.fill(rounds + 1)
+	g := s.claim()
+	for range rounds {
+		conn := s.endOn(g)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = conn.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g = answer{res, string(body)}.ended(t).Jobs[0]
+	}
+	for i, id := range ids {
+		if story := s.events("acme", id); len(story) > 3 || strings.Contains(fmt.Sprint(story), "retrying") {
+			t.Fatalf("job %d was taken from its worker: %q", i, story)
+		}
 	}
 }
 
