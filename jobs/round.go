@@ -44,7 +44,7 @@ type reported struct {
 	sent   bool          // the step before is under way
 	alone  bool          // that is settled by itself, because a round has left it open
 	ended  bool          // the attempt's end was reported
-	holds  bool          // it holds a runner
+	holds  bool          // it holds a runner; the attempt's own goroutine alone knows until the end was reported
 	gone   bool          // nothing is left to do for it
 	group  uint64        // of those that it began with
 	silent chan struct{} // closed once all is answered; nil: nobody waits for that

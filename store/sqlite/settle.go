@@ -137,7 +137,7 @@ func (b *batch) settle(s jobs.Step, limit int) (a jobs.Settled, ended bool, err 
 		a.Receipt, err = b.goesOn(r, id)
 		return a, false, err
 	}
-	if err == nil && !(s.Unseen && s.Outcome == jobs.AttemptCompleted) {
+	if err == nil && (!s.Unseen || s.Outcome != jobs.AttemptCompleted) {
 		a.Job, err = known(r.id)(b.abridged(limit, sqlJobByID, []any{r.id}))
 	}
 	return a, true, err
