@@ -85,11 +85,14 @@ func narrow(dir string, log *slog.Logger) error {
 // if others may do something with it.
 func protect(path string, mode fs.FileMode, log *slog.Logger) error {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Perm() == mode {
+	if err == nil && info.Mode().Perm() == mode {
 		return nil
 	}
 	if err == nil {
 		err = os.Chmod(path, mode)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a journal goes when its transaction ends
+		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		if info != nil && info.Mode().Perm()&others == 0 {
@@ -107,16 +110,13 @@ func usable(dir string) error {
 	for _, name := range append([]string{""}, ownFiles...) {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err == nil && name != "" && info.IsDir() {
 			err = &os.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 		}
 		if err == nil {
 			err = unix.Access(path, unix.R_OK|unix.W_OK)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a journal goes when its transaction ends
 			var known *os.PathError
 			if errors.As(err, &known) {
 				return err

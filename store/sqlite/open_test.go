@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,6 +100,35 @@ func TestKeysBesideServe(t *testing.T) {
 	if _, _, err := s.Submit(t.Context(), "c1", newID(), sample, jobs.Idempotency{}); err != nil {
 		t.Errorf("submit of a client that another process made: %v", err)
 	}
+}
+
+// TestJournalComesAndGoes: a file that another process makes and removes meanwhile keeps
+// nobody from opening the folder.
+func TestJournalComesAndGoes(t *testing.T) {
+	dir := t.TempDir()
+	stop := make(chan struct{})
+	var other sync.WaitGroup
+	other.Go(func() {
+		for journal := filepath.Join(dir, databaseFile+"-journal"); ; {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := errors.Join(os.WriteFile(journal, nil, 0o644), os.Remove(journal)); err != nil { //nolint:gosec // narrow has something to do
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 2000 {
+		if err := errors.Join(usable(dir), narrow(dir, slog.New(slog.DiscardHandler))); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	other.Wait()
 }
 
 // TestFirstStartTogether: processes that find no database make one.
