@@ -189,31 +189,45 @@ func TestEndsWaitForTheStoreOnTheirRunners(t *testing.T) {
 	})
 }
 
-// Progress for which the storage has no room is left out, also where it stands in one step
-// with the end.
-func TestProgressIsLeftOutOfAFullStorage(t *testing.T) {
-	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
-		store.bounded.Store(true)
-		store.before = func(steps []jobs.Step) {
-			if len(steps) > 0 {
-				time.Sleep(time.Second)
+// Progress may stand in one step with the end. If that is refused for want of room, the
+// progress is left out; if for its result, the progress stays with the failure.
+func TestProgressInOneStepWithTheEnd(t *testing.T) {
+	for want, refuse := range map[string]func(*faulty){
+		"created started completed": func(f *faulty) { f.bounded.Store(true) },
+		"created started progress progress progress failed": func(f *faulty) {
+			f.refuse = func(s jobs.Step) error {
+				if s.Outcome == jobs.AttemptCompleted {
+					return &jobs.InvalidError{}
+				}
+				return nil
 			}
-		}
-		r.start(t, jobs.ProcessorOptions{}, func(_ context.Context, kind string, _ jobs.Env) (any, error) {
-			if kind == "y" { // its progress is on its way alone; that of z goes with the end
-				time.Sleep(settled)
-			}
-			return map[string]any{}, nil
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+				refuse(store)
+				store.before = func(steps []jobs.Step) {
+					if len(steps) > 0 {
+						time.Sleep(time.Second)
+					}
+				}
+				r.start(t, jobs.ProcessorOptions{}, func(_ context.Context, kind string, _ jobs.Env) (any, error) {
+					if kind == "y" { // its progress is on its way alone; that of z goes with the end
+						time.Sleep(settled)
+					}
+					return map[string]any{}, nil
+				})
+				id := r.submit(t, "a", actions("x", "y", "z"))
+				time.Sleep(time.Minute)
+				if got := r.story(id); got != want {
+					t.Error(got)
+				}
+				if got := store.commands(); len(got) != 4 || len(got[2].steps[0].Events) != 1 || got[2].steps[0].Outcome != jobs.AttemptCompleted {
+					t.Errorf("%d commands: %+v", len(got), got)
+				}
+			})
 		})
-		id := r.submit(t, "a", actions("x", "y", "z"))
-		time.Sleep(time.Minute)
-		if got := r.story(id); got != "created started completed" {
-			t.Error(got)
-		}
-		if got := store.commands(); len(got) != 4 || len(got[2].steps[0].Events) != 1 || got[2].steps[0].Outcome != jobs.AttemptCompleted {
-			t.Errorf("%d commands: %+v", len(got), got)
-		}
-	})
+	}
 }
 
 // A lease that is lost is heard of with the answer to the next progress, at once.
