@@ -32,9 +32,9 @@ func TestScenarios(t *testing.T) {
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
 		data: dir, binary: binary, targets: jobcast, works: allWorks, rounds: 1, pause: time.Second, returning: 9,
-		subscribers: []int{4, 9}, events: []int{1000, 2000},
+		jobs: 120, runners: []int{8}, subscribers: []int{4, 9}, events: []int{1000, 2000},
 	}
-	if set.scenarios, err = scenariosOf("submit,append,durable,latency,fanout,stalled,resume,subscribers,log,peers"); err != nil {
+	if set.scenarios, err = scenariosOf("submit,append,durable,latency,jobs,fanout,stalled,resume,subscribers,log,peers"); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), set, []string{"-small"})
@@ -224,7 +224,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, args := range []string{
 		"-scenario none", "-scenario submit,submit", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
-		"-readers 0", "-readers 15001", "-returning 0", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
+		"-readers 0", "-readers 15001", "-returning 0", "-jobs 0", "-jobs 100001", "-runners 0", "-runners 8,1001", "-runners x", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s was accepted", args)

@@ -55,26 +55,17 @@ func durableCase(ctx context.Context, set *settings, s *site, size int) (row, er
 			return r, err
 		}
 	}
-	const sum, count = "jobcast_commit_batch_events_sum", "jobcast_commit_batch_events_count"
-	before, err := s.metrics(ctx, sum, count)
-	if err != nil {
-		return r, err
-	}
 	var l *load
-	m, err := set.measure(s.process, r.Case, func() error {
+	m, gathered, err := s.measure(ctx, set, r.Case, func() error {
 		l, err = crowd{producers, set.span, maxAppends / size}.run(ctx, post)
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
-	after, err := s.metrics(ctx, sum, count)
-	if err != nil {
-		return r, err
-	}
 	r.add("events", "1/s", l.rate()*float64(size))
 	r.times("answer", &l.latency)
-	r.add("events per commit", "", (after[0]-before[0])/max(after[1]-before[1], 1))
+	r.add("events per commit", "", gathered)
 	r.cost("server CPU per event", m.server, float64(l.steps*size))
 	r.generator(m)
 	lost, doubled, err := s.checkRooms(ctx, counts)

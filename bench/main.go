@@ -50,6 +50,9 @@ type settings struct {
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
 	returning int           // readers of resume
 
+	jobs    int   // of each case of jobs
+	runners []int // of jobs, two cases each
+
 	subscribers []int // of subscribers, one case each
 	events      []int // of log, one case each, growing
 
@@ -77,7 +80,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set := &settings{log: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	names := flags.String("scenario", "submit,append,durable,latency,fanout,stalled,resume,subscribers,log", "which `scenarios` to run")
+	names := flags.String("scenario", "submit,append,durable,latency,jobs,fanout,stalled,resume,subscribers,log", "which `scenarios` to run")
 	flags.DurationVar(&set.span, "span", 10*time.Second, "how long each measured stretch lasts, at most 2m")
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 15000")
@@ -88,6 +91,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
 	flags.DurationVar(&set.pause, "pause", idlePause, "how long the idle readers of peers rest before their memory is read, at most 2m")
 	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 15000")
+	flags.IntVar(&set.jobs, "jobs", 20_000, "how many `jobs` each case of jobs submits, at most 100000")
+	runners := flags.String("runners", "8,64", "`runners` (--concurrency) of the server in jobs, one case each, and one with batches; the first also for the rest; at most 1000")
 	subscribers := flags.String("subscribers", "100,300,1000,3000,10000,15000", "`readers` of one room in subscribers, one case each")
 	events := flags.String("events", "10000,100000,1000000", "`events` that the log of log holds, one case each, growing; at most 20000000")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
@@ -100,13 +105,14 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("%q is no flag; see -help", flags.Arg(0))
 	}
-	var errs [6]error
+	var errs [7]error
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
 	set.rates, errs[2] = numbers("rates", *rates, maxRate)
 	set.targets, errs[3] = targetsOf(*speak)
 	set.subscribers, errs[4] = numbers("subscribers", *subscribers, maxReaders)
 	set.events, errs[5] = numbers("events", *events, maxStored)
+	set.runners, errs[6] = numbers("runners", *runners, maxRunners)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -136,6 +142,9 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	}
 	if min(set.readers, set.returning) < 1 || max(set.readers, set.returning) > maxReaders {
 		return nil, fmt.Errorf("-readers and -returning must be 1 to %d", maxReaders)
+	}
+	if set.jobs < 1 || set.jobs > maxJobs {
+		return nil, fmt.Errorf("-jobs must be 1 to %d", maxJobs)
 	}
 	return set, nil
 }

@@ -64,9 +64,9 @@ type server struct {
 // startServer runs the real server. Its access log is off: at the default level
 // it writes a line for each request, which is another thing to measure. key is empty
 // at the first start over a folder, when the server makes one.
-func startServer(ctx context.Context, set *settings, data, key string) (_ *server, err error) {
-	p, err := startProcess(set.binary, "serve", "--addr=127.0.0.1:0", "--data="+data, "--log-level=warn",
-		"--max-connections-per-key=100000", "--max-connections-per-client=100000", "--shutdown-grace=5s")
+func startServer(ctx context.Context, set *settings, data, key string, flags ...string) (_ *server, err error) {
+	p, err := startProcess(set.binary, append([]string{"serve", "--addr=127.0.0.1:0", "--data=" + data, "--log-level=warn",
+		"--max-connections-per-key=100000", "--max-connections-per-client=100000", "--shutdown-grace=5s"}, flags...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type site struct {
 	key   string
 	rooms []room
 	data  string       // folder of jobcast's data
+	flags []string     // of jobcast, beside those that all have
 	clean func() error // removes what the server leaves
 }
 
@@ -63,7 +64,7 @@ func (s *site) end(crash bool) error {
 
 // begin starts jobcast over the data that are there; each time on another port.
 func (s *site) begin(ctx context.Context, set *settings) error {
-	srv, err := startServer(ctx, set, s.data, s.key)
+	srv, err := startServer(ctx, set, s.data, s.key, s.flags...)
 	if err != nil {
 		return err
 	}
@@ -92,12 +93,18 @@ const roomJob = `{"queue":"bench","payload":{"n":1},"timeoutMs":86400000}`
 
 // openJobcast starts the real server; each room is a running job, whose worker is
 // this program.
-func openJobcast(ctx context.Context, set *settings, rooms int) (_ *site, err error) {
+func openJobcast(flags ...string) func(context.Context, *settings, int) (*site, error) {
+	return func(ctx context.Context, set *settings, rooms int) (*site, error) {
+		return startJobcast(ctx, set, rooms, flags)
+	}
+}
+
+func startJobcast(ctx context.Context, set *settings, rooms int, flags []string) (_ *site, err error) {
 	data, err := os.MkdirTemp(set.data, "jobcast-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	s := &site{data: data, clean: func() error { return os.RemoveAll(data) }}
+	s := &site{data: data, flags: flags, clean: func() error { return os.RemoveAll(data) }}
 	if err := s.begin(ctx, set); err != nil {
 		return nil, errors.Join(err, s.clean())
 	}
@@ -130,12 +137,7 @@ func (s *site) addRooms(ctx context.Context, n int) error {
 
 // claim makes jobs running; progress of each is published with its lease.
 func (s *site) claim(ctx context.Context, c *caller, n int) error {
-	var got struct {
-		Jobs []struct {
-			ID    string
-			Lease struct{ Token string }
-		}
-	}
+	var got struct{ Jobs []leased }
 	body := fmt.Sprintf(`{"queues":["bench"],"max":%d,"leaseMs":%d}`, min(n, 100), leaseTime.Milliseconds())
 	if err := c.call(ctx, "/v1/workers/claim", body, http.StatusOK, &got); err != nil {
 		return err
@@ -230,4 +232,22 @@ func (s *site) metrics(ctx context.Context, names ...string) ([]float64, error) 
 		}
 	}
 	return values, nil
+}
+
+// measure is that of the settings, for jobcast; gathered is how many events a commit
+// had meanwhile.
+func (s *site) measure(ctx context.Context, set *settings, name string, f func() error) (m stretch, gathered float64, err error) {
+	const sum, count = "jobcast_commit_batch_events_sum", "jobcast_commit_batch_events_count"
+	before, err := s.metrics(ctx, sum, count)
+	if err != nil {
+		return m, 0, err
+	}
+	if m, err = set.measure(s.process, name, f); err != nil {
+		return m, 0, err
+	}
+	after, err := s.metrics(ctx, sum, count)
+	if err != nil {
+		return m, 0, err
+	}
+	return m, (after[0] - before[0]) / max(after[1]-before[1], 1), nil
 }

@@ -15,17 +15,18 @@ func targets() []target {
 	nestjs := openPeer("node", "--expose-gc", "$ROOT/bench/peers/nestjs.mjs")
 	centrifuge := openPeer("$ROOT/bench/peers/centrifuge/centrifuge")
 	gathering := openPeer("$ROOT/bench/peers/centrifuge/centrifuge", "-delay", "5ms")
+	jobcast := openJobcast()
 	return []target{
-		{"jobcast sse", openJobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
-		{"jobcast websocket", openJobcast, func(s *site, room string, last *reader) ([]byte, decoder) {
+		{"jobcast sse", jobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
+		{"jobcast websocket", jobcast, func(s *site, room string, last *reader) ([]byte, decoder) {
 			return wsRequest("/v1/ws", s.addr.String(), s.key), &wsDecoder{dialog: &jobcastDialog{room: room, after: last.cursor()}}
 		}},
-		{"jobcast socket.io", openJobcast, readSocketIO("live")},
+		{"jobcast socket.io", jobcast, readSocketIO("live")},
 		{"socket.io", socketio, readSocketIO("subscribed")},
 		{"nestjs", nestjs, readSocketIO("subscribed")},
 		{"centrifuge", centrifuge, readCentrifuge},
 		{"centrifuge gathering", gathering, readCentrifuge},
-		{"jobcast socket.io polling", openJobcast, readPolling("live")},
+		{"jobcast socket.io polling", jobcast, readPolling("live")},
 		{"socket.io polling", socketio, readPolling("subscribed")},
 		{"nestjs polling", nestjs, readPolling("subscribed")},
 	}
