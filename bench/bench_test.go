@@ -232,6 +232,27 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// Peers of jobs are compared with jobs, and the others with the rest.
+func TestTargets(t *testing.T) {
+	set, err := parse([]string{"-scenario", "jobs", "-targets", "bullmq always,bullmq everysec"}, io.Discard)
+	if err != nil || len(set.targets) != 0 || !slices.Equal(set.queues, []string{"bullmq always", "bullmq everysec"}) {
+		t.Errorf("settings: %+v, %v", set, err)
+	}
+	for _, c := range queueCases(set) {
+		if c.remote > 0 {
+			t.Errorf("%s is none of BullMQ's", c.name)
+		}
+	}
+	for _, scenario := range []string{"fanout", "jobs,fanout", "submit,jobs"} {
+		if _, err := parse([]string{"-scenario", scenario, "-targets", "jobcast sse,bullmq always"}, io.Discard); err == nil {
+			t.Errorf("%s: bullmq was accepted", scenario)
+		}
+	}
+	if _, err := parse([]string{"-scenario", "jobs", "-targets", "bullmq always,bullmq never"}, io.Discard); err == nil {
+		t.Error("bullmq never was accepted")
+	}
+}
+
 func TestMostReaders(t *testing.T) {
 	for args, want := range map[string]int{
 		"-scenario submit":                    0,

@@ -53,8 +53,18 @@ func jobsCases(set *settings) []jobsCase {
 		})
 }
 
-// runJobs measures jobs from their submit to their end.
-func runJobs(ctx context.Context, set *settings) (outcome, error) {
+// runJobs measures jobs from their submit to their end, and then the peers that were
+// asked for.
+func runJobs(ctx context.Context, set *settings) ([]outcome, error) {
+	own, err := runOwnJobs(ctx, set)
+	if err != nil || len(set.queues) == 0 {
+		return []outcome{own}, err
+	}
+	peers, err := runQueues(ctx, set)
+	return []outcome{own, peers}, err
+}
+
+func runOwnJobs(ctx context.Context, set *settings) (outcome, error) {
 	out := outcome{Scenario: "jobs", Title: fmt.Sprintf("%d jobs that do nothing, submitted by %d producers, from the first submit to the last end; every event is committed with fsync before it is told", set.jobs, jobProducers)}
 	for _, c := range jobsCases(set) {
 		set.say("%s", c.name)

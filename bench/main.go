@@ -45,6 +45,7 @@ type settings struct {
 	profiles  *profiles     // nil: none are taken
 	binary    string        // the server, built already; empty: build it
 	targets   []target      // of fanout, rooms, idle and polling
+	queues    []string      // of jobs: peers beside jobcast
 	works     []string      // of peers
 	rounds    int           // how often each case of peers is run, in turn
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
@@ -85,7 +86,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 15000")
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
-	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one")
+	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one of these; with -scenario jobs alone also bullmq always, bullmq everysec")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	works := flags.String("works", strings.Join(allWorks, ","), "which `works` of peers to run")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
@@ -109,12 +110,18 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
 	set.rates, errs[2] = numbers("rates", *rates, maxRate)
-	set.targets, errs[3] = targetsOf(*speak)
+	queues, others := splitTargets(*speak)
+	if set.queues = queues; others != "" {
+		set.targets, errs[3] = targetsOf(others)
+	}
 	set.subscribers, errs[4] = numbers("subscribers", *subscribers, maxReaders)
 	set.events, errs[5] = numbers("events", *events, maxStored)
 	set.runners, errs[6] = numbers("runners", *runners, maxRunners)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
+	}
+	if len(set.queues) > 0 && *names != "jobs" {
+		return nil, fmt.Errorf("-targets: %s takes part in -scenario jobs alone", set.queues[0])
 	}
 	set.works = strings.Split(*works, ",")
 	for _, name := range set.works {

@@ -79,8 +79,10 @@ func (p *process) read(out io.Reader) {
 }
 
 // line returns the next line that the process prints.
-func (p *process) line(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, sayTime)
+func (p *process) line(ctx context.Context) (string, error) { return p.lineWithin(ctx, sayTime) }
+
+func (p *process) lineWithin(ctx context.Context, d time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	select {
 	case line, ok := <-p.lines:

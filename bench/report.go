@@ -29,10 +29,11 @@ type report struct {
 func newReport(ctx context.Context, set *settings, args []string) (*report, error) {
 	m, err1 := thisMachine(ctx, set.data)
 	peers, err2 := versionsOf(ctx, set.targets)
+	queues, err3 := queueVersions(ctx, set.queues)
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: peers,
+		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: append(peers, queues...),
 		Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
-	}, errors.Join(err1, err2)
+	}, errors.Join(err1, err2, err3)
 }
 
 // print writes the report as Markdown to w and, unless folder is empty, as

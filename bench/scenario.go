@@ -25,7 +25,7 @@ func one(name string, run func(context.Context, *settings) (outcome, error)) sce
 // scenariosOf picks scenarios by name, in the order in which they are listed here.
 func scenariosOf(list string) ([]scenario, error) {
 	all := []scenario{
-		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency), one("jobs", runJobs),
+		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency), {"jobs", runJobs},
 		one("fanout", runFanout), one("stalled", runStalled), one("resume", runResume),
 		one("subscribers", runSubscribers), one("log", runLog), {"peers", runPeers},
 	}

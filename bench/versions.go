@@ -38,29 +38,38 @@ func versionsOf(ctx context.Context, targets []target) ([]version, error) {
 	return append(append([]version{{"jobcast", commit(ctx)}}, node...), centrifuge...), nil
 }
 
-// nodeVersions reads what npm has installed.
-func nodeVersions(ctx context.Context, folder string) ([]version, error) {
-	node, err := exec.CommandContext(ctx, "node", "--version").Output()
+// nodePackages returns the version of Node, and a function of those of what npm has
+// installed.
+func nodePackages(ctx context.Context, folder string) (node string, of func(path string) string, err error) {
+	said, err := exec.CommandContext(ctx, "node", "--version").Output()
 	if err != nil {
-		return nil, fmt.Errorf("ask node for its version: %w", err)
+		return "", nil, fmt.Errorf("ask node for its version: %w", err)
 	}
 	raw, err := os.ReadFile(filepath.Join(folder, "node_modules", ".package-lock.json"))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	var lock struct {
 		Packages map[string]struct{ Version string }
 	}
 	if err := json.Unmarshal(raw, &lock); err != nil {
-		return nil, fmt.Errorf("read versions of node's packages: %w", err)
+		return "", nil, fmt.Errorf("read versions of node's packages: %w", err)
 	}
-	of := func(path string) string { return lock.Packages["node_modules/"+path].Version }
+	return strings.TrimSpace(string(said)), func(path string) string { return lock.Packages["node_modules/"+path].Version }, nil
+}
+
+// nodeVersions returns what the servers on Node run on.
+func nodeVersions(ctx context.Context, folder string) ([]version, error) {
+	node, of, err := nodePackages(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
 	below := of("@nestjs/platform-socket.io/node_modules/socket.io")
 	if below == "" {
 		below = of("socket.io") // one copy serves both
 	}
 	return []version{
-		{"Node", strings.TrimSpace(string(node))}, {"socket.io", of("socket.io")},
+		{"Node", node}, {"socket.io", of("socket.io")},
 		{"NestJS", of("@nestjs/core")}, {"socket.io below NestJS", below},
 	}, nil
 }
