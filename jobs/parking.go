@@ -119,13 +119,14 @@ func (a *attempt) unpark() error {
 	return nil
 }
 
-// leave gives back whatever the attempt has of the processor's.
+// leave gives back whatever the attempt has of the processor's: a place among the parked, a
+// runner, or nothing any more.
 func (a *attempt) leave() {
-	switch {
-	case a.parked:
+	if a.parked {
 		a.parked = false
 		a.p.parking.leave(a.l.Lease.Client, a.parkedBytes)
-	case a.holds:
+	}
+	if a.holds {
 		a.holds = false
 		a.p.runners.release(a.l.Lease.Client)
 	}

@@ -106,7 +106,7 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 		log:      o.Logger,
 		stopping: make(chan struct{}),
 		ages:     NewAges(o.Now),
-		rounds:   newRounds(),
+		rounds:   newRounds(o.Concurrency),
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}

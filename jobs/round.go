@@ -26,9 +26,12 @@ const (
 type rounds struct {
 	news chan struct{} // capacity one: something was reported, or the last attempt is gone; never closed
 
+	most int // ends without a runner, see end
+
 	mu      sync.Mutex // guards what follows, and the reported of every attempt
 	waiting []*attempt // those with something for the next round, in the order of their reports
 	alive   int        // attempts that are not gone
+	ending  int        // of those, the ones that have ended and given back what they had
 
 	fresh    int         // attempts that began together and have not reported: the next round waits for them
 	group    uint64      // of those
@@ -44,13 +47,14 @@ type reported struct {
 	sent   bool          // the step before is under way
 	alone  bool          // that is settled by itself, because a round has left it open
 	ended  bool          // the attempt's end was reported
+	ending bool          // and it has given back what it had
 	holds  bool          // it holds a runner; the attempt's own goroutine alone knows until the end was reported
 	gone   bool          // nothing is left to do for it
 	group  uint64        // of those that it began with
 	silent chan struct{} // closed once all is answered; nil: nobody waits for that
 }
 
-func newRounds() *rounds { return &rounds{news: make(chan struct{}, 1)} }
+func newRounds(runners int) *rounds { return &rounds{news: make(chan struct{}, 1), most: runners} }
 
 // progress hands events of an attempt to the next round.
 func (r *rounds) progress(a *attempt, events ...Body) {
@@ -58,16 +62,28 @@ func (r *rounds) progress(a *attempt, events ...Body) {
 }
 
 // end hands the end of an attempt to the next round, and gives its runner back with it, so
-// that one round takes both. If the store is in trouble already, the runner stays the
-// attempt's until its end is stored: so no more ends wait than there are runners.
+// that one round takes both. The attempt keeps its runner, or its place among the parked,
+// until its end is stored if the store is in trouble already, or if as many ends wait as there
+// are runners: so results do not pile up while the store is slow.
 func (r *rounds) end(a *attempt, s Step) {
 	r.report(a, func() {
 		s.Lease, s.Events = a.l.Lease, a.next.Events
 		a.next, a.ended = s, true
-		if !a.alone {
+		if !a.alone && r.ending < r.most {
+			a.ending = true
+			r.ending++
 			a.leave()
 		}
 	})
+}
+
+// endingNoMore says that an attempt's end waits no more, or not without a runner. It is
+// called with mu held.
+func (r *rounds) endingNoMore(a *attempt) {
+	if a.ending {
+		a.ending = false
+		r.ending--
+	}
 }
 
 func (r *rounds) report(a *attempt, change func()) {
@@ -184,7 +200,8 @@ func (r *rounds) apart(a *attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a.alone = true
-	if a.ended && !a.holds {
+	r.endingNoMore(a)
+	if a.ended && !a.holds && !a.parked {
 		a.holds = true
 		a.p.runners.hold(a.l.Lease.Client)
 	}
@@ -233,6 +250,7 @@ func (r *rounds) forget(a *attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a.gone = true
+	r.endingNoMore(a)
 	a.leave()
 	a.hush()
 	a.renewal.Stop()

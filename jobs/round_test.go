@@ -189,6 +189,77 @@ func TestEndsWaitForTheStoreOnTheirRunners(t *testing.T) {
 	})
 }
 
+// However long the store takes for a round, no more ends wait for it than there are runners,
+// and no more again on their runners.
+func TestEndsWaitForASlowStore(t *testing.T) {
+	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+		var slow atomic.Bool
+		answer := make(chan struct{})
+		store.before = func(steps []jobs.Step) {
+			if slow.Load() && len(steps) > 0 { // during a claim nobody gets a runner
+				<-answer
+			}
+		}
+		var ran atomic.Int64
+		p := r.startPausing(t, jobs.ProcessorOptions{Concurrency: 2, PerClient: 2}, func(context.Context, string, jobs.Env) (any, error) {
+			ran.Add(1)
+			return map[string]any{}, nil
+		})
+		const many = 30
+		ids := r.submitAll(t, many, "a", restful("rest", "x"))
+		time.Sleep(time.Minute)
+		if s := p.Stats(); s.Parked != many {
+			t.Fatalf("%+v", s)
+		}
+		slow.Store(true)
+		time.Sleep(time.Hour)
+		if n := ran.Load(); n < 2 || n > 4 {
+			t.Errorf("%d jobs ended beside a command that has no answer", n)
+		}
+		slow.Store(false)
+		close(answer)
+		time.Sleep(time.Minute)
+		for _, id := range ids {
+			if got, want := r.story(id), "created started progress progress completed"; got != want {
+				t.Error(got)
+			}
+		}
+	})
+}
+
+// A parked attempt whose end the store does not take at once gives back all that it has.
+func TestParkedEndLosesNoRunner(t *testing.T) {
+	faultyRig(t, func(t *testing.T, r *rig, store *faulty) {
+		start := time.Now()
+		var refused atomic.Bool
+		store.refuse = func(s jobs.Step) error {
+			if s.Outcome == jobs.AttemptGoesOn && time.Since(start) < 8*time.Second || // the nap is over before
+				s.Outcome == jobs.AttemptCompleted && refused.CompareAndSwap(false, true) {
+				return errors.New("no answer")
+			}
+			return nil
+		}
+		leave := make(chan struct{})
+		p := r.startPausing(t, jobs.ProcessorOptions{Concurrency: 2, PerClient: 2}, func(_ context.Context, kind string, _ jobs.Env) (any, error) {
+			if kind == "y" {
+				<-leave
+			}
+			return map[string]any{}, nil
+		})
+		id := r.submit(t, "a", restful("x", "nap"))
+		time.Sleep(time.Minute)
+		if got, want := r.story(id), "created started progress progress completed"; got != want || !refused.Load() {
+			t.Errorf("%s, its end was refused once: %v", got, refused.Load())
+		}
+		r.submitAll(t, 3, "a", restful("y"))
+		time.Sleep(time.Minute)
+		if s := p.Stats(); s.Running != 2 || s.Parked != 0 {
+			t.Errorf("with two runners: %+v", s)
+		}
+		close(leave)
+	})
+}
+
 // Progress may stand in one step with the end. If that is refused for want of room, the
 // progress is left out; if for its result, the progress stays with the failure.
 func TestProgressInOneStepWithTheEnd(t *testing.T) {

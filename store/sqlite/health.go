@@ -39,7 +39,7 @@ type health struct {
 	// probes are the database and its WAL, for reading them without SQLite. They
 	// are closed after SQLite has closed its own: see remember.
 	probes   []*os.File
-	database int // the first one's descriptor
+	database int // the first one's descriptor; -1: not serving, none is open
 	probe    prober
 
 	bounded atomic.Bool // the bound on storage is reached: submits are refused
@@ -81,6 +81,7 @@ func (h *health) remember(serving bool) error {
 		}
 		h.probes = append(h.probes, file)
 	}
+	h.database = -1
 	if serving {
 		h.database = int(h.probes[0].Fd())
 	}

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What an idempotency key has made that is more than one job. Batches without a key are
 -- not kept.
 CREATE TABLE batches (
