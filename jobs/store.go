@@ -63,8 +63,8 @@ type Claim struct {
 	// of, for one client: it leases one job at most, and only if one of the steps that it was
 	// given with has ended that attempt. The new lease's token is NextToken of the old one. If
 	// the attempt had ended so before, the claim leases nothing anew: it renews and answers
-	// the lease that was claimed then, if that is still open and its job is in one of Queues.
-	// With Max 0 it does no more than that.
+	// the lease that was claimed then, if that is still open and its job is in one of Queues;
+	// not if one of the steps is of that attempt and was refused. With Max 0 it does no more than that.
 	After Lease
 }
 

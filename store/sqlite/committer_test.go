@@ -96,6 +96,25 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
+// A claim counts for the events that it may write, so that few of them fill a batch.
+func TestRowsOfClaims(t *testing.T) {
+	s := openServing(t, t.TempDir(), Options{})
+	defer hold(s)()
+	for rows, c := range map[int]jobs.Claim{100: {Max: 100}, 200: {Max: 100, Announce: true}} {
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			if _, err := s.Claim(t.Context(), c); err != nil {
+				t.Error(err)
+			}
+		})
+		cmd := <-s.committer.queue
+		if cmd.err <- nil; cmd.rows != rows {
+			t.Errorf("a claim counts as %d rows, want %d", cmd.rows, rows)
+		}
+		asking.Wait()
+	}
+}
+
 func TestManyProducersFewCommits(t *testing.T) {
 	var commits atomic.Int64
 	s := openServing(t, t.TempDir(), Options{OnBatch: func(int) { commits.Add(1) }})

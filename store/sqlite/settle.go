@@ -25,11 +25,11 @@ func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim)
 	var c jobs.Claim
 	if next != nil {
 		c = s.withDefaults(*next)
-		rows += c.Max
+		rows += rowsOfClaim(c)
 	}
 	out, err := write(ctx, s, rows, func(b *batch) (settled, error) {
 		out := settled{answers: make([]jobs.Settled, len(steps))}
-		ended := false // by one of these steps: what the claim follows
+		ended, refused := false, false // what the claim follows: by one of these steps, and one of its steps
 		limit := jobs.BriefBytes(len(steps))
 		for i := range steps {
 			a, anew, err := b.settle(steps[i], limit)
@@ -37,6 +37,7 @@ func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim)
 			switch {
 			case errors.As(err, &no):
 				a = jobs.Settled{Err: no.err}
+				refused = refused || steps[i].Lease == c.After
 			case err != nil:
 				return settled{}, err
 			case anew && steps[i].Lease == c.After:
@@ -44,7 +45,7 @@ func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim)
 			}
 			out.answers[i] = a
 		}
-		if next == nil {
+		if next == nil || refused && c.Follows() && !ended {
 			return out, nil
 		}
 		var err error
@@ -60,6 +61,14 @@ func rowsOf(s jobs.Step) int {
 		return len(s.Events)
 	}
 	return len(s.Events) + 1
+}
+
+// rowsOfClaim is how many event rows a claim writes at most.
+func rowsOfClaim(c jobs.Claim) int {
+	if c.Announce {
+		return 2 * c.Max
+	}
+	return c.Max
 }
 
 // settleOne is Settle for one step without a claim.

@@ -269,6 +269,25 @@ func testNextClaimFails(w *world) {
 	w.wantTypes("a", j.ID, eventlog.TypeCreated, eventlog.TypeStarted, eventlog.TypeRetrying, eventlog.TypeStarted, eventlog.TypeRetrying)
 }
 
+// testNextClaimRefused: a step that is refused, of an attempt that has ended, does not renew
+// what was claimed with that end: whoever did not get it may hand it back.
+func testNextClaimRefused(w *world) {
+	w.submitMany("a", 2, queued())
+	l := w.claim("a")
+	_, claimed := w.settle(after(l), completes(l))
+	other := fails(l.Lease)
+	if answers, got := w.settle(after(l), other); len(got) != 0 || !errors.Is(answers[0].Err, jobs.ErrLeaseLost) {
+		w.Errorf("an end that was refused, %v, is answered with %+v", answers[0].Err, got)
+	}
+	if _, got := w.settle(after(l), completes(l), other); len(got) != 0 {
+		w.Errorf("an end that came with one that was refused is answered with %+v", got)
+	}
+	answers, _ := w.settle(nil, jobs.Step{Lease: claimed[0].Lease, Outcome: jobs.AttemptUnclaimed})
+	if w.wantErrs(answers, nil); w.get("a", claimed[0].Job.ID).Attempt != 0 {
+		w.Error("what was claimed and handed back counts as an attempt")
+	}
+}
+
 // testUnclaimed: a claim that nobody got is handed back uncounted, and one that somebody
 // got after all, by repeating the call or in any other way, is not.
 func testUnclaimed(w *world) {

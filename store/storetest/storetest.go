@@ -85,7 +85,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Settle", testSettle}, {"SettleAgain", testSettleAgain}, {"SettleBytes", testSettleBytes}, {"SettleFull", testSettleFull}, {"NextClaim", testNextClaim},
-		{"NextClaimFails", testNextClaimFails}, {"NextClaimRace", testNextClaimRace}, {"Unclaimed", testUnclaimed},
+		{"NextClaimFails", testNextClaimFails}, {"NextClaimRace", testNextClaimRace}, {"NextClaimRefused", testNextClaimRefused}, {"Unclaimed", testUnclaimed},
 		{"Artifacts", testArtifacts}, {"ArtifactsGo", testArtifactsGo}, {"ArtifactsFit", testArtifactsFit},
 		{"Expire", testExpire}, {"SweepsTellWhere", testSweepsTellWhere}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases}, {"ClockIsSet", testClockIsSet}, {"ClockIsSetBackMeanwhile", testClockIsSetMeanwhile(-2 * time.Hour)}, {"ClockIsSetForwardMeanwhile", testClockIsSetMeanwhile(2 * time.Hour)}, {"RunAtFollowsTheClock", testRunAtFollows},

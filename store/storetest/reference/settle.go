@@ -17,16 +17,18 @@ type settled struct {
 func (s *Store) Settle(ctx context.Context, steps []jobs.Step, next *jobs.Claim) ([]jobs.Settled, []jobs.Leased, error) {
 	out, err := write(ctx, s, func() (settled, error) {
 		out := settled{answers: make([]jobs.Settled, len(steps))}
-		ended := false // by one of these steps: what the claim follows
+		ended, refused := false, false // what the claim follows: by one of these steps, and one of its steps
 		for i, step := range steps {
 			a, anew := s.settle(step)
 			if j, ok := s.tables.jobs[a.Job.ID]; ok {
 				a.Job = j.abridged(jobs.BriefBytes(len(steps)))
 			}
-			ended = ended || anew && next != nil && step.Lease == next.After
+			if next != nil && step.Lease == next.After {
+				ended, refused = ended || anew, refused || a.Err != nil
+			}
 			out.answers[i] = a
 		}
-		if next != nil {
+		if next != nil && (ended || !refused || !next.Follows()) {
 			out.claimed = s.claimAfter(*next, ended)
 		}
 		return out, nil
