@@ -35,6 +35,7 @@ type Ended struct {
 type NextClaim struct {
 	Queues []string      // 1..100 names
 	Lease  time.Duration // 5 s..600 s; 0: the server's setting
+	Again  bool          // claim nothing, but return what the same call has claimed before
 }
 
 // End ends an attempt, and with next, which may be nil, leases its worker the next job of
@@ -141,8 +142,11 @@ func (s *Service) claimAfter(l Lease, n NextClaim) (*Claim, error) {
 	c.After = l
 	select {
 	case <-s.stopped:
-		c.Max = 0
+		n.Again = true
 	default:
+	}
+	if n.Again {
+		c.Max = 0
 	}
 	return &c, err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -128,6 +129,61 @@ func TestEndWhileClaimsAreStopped(t *testing.T) {
 	if got := s.as(next, "complete", `{`+claimsNext).ended(t); got.Job.Status != jobs.Completed || len(got.Jobs) != 0 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// A key has so many ends that claim as it may have claims. One beyond them is taken and
+// claims nothing; what it has claimed before it is told once there is room.
+func TestEndAndClaimLimit(t *testing.T) {
+	s := newSite(t, func(_ *Deps, l *auth.Limits) { l.Waits = 1 })
+	s.fill(3)
+	p, err := s.door.Login(s.plain, netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := func() bool { return s.streams.Waiting(p.KeyID) == 0 }
+	full := func() *auth.Slot {
+		t.Helper()
+		s.until("the call before is over", none)
+		slot, err := s.streams.OpenWait(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slot
+	}
+	first := s.claim()
+	s.until("the claim is over", none)
+	next := s.as(first, "complete", `{`+claimsNext).ended(t).Jobs[0]
+	slot := full()
+	s.as(first, "complete", `{`+claimsNext).problem(t, transport.ConnectionLimit)
+	s.as(first, "fail", `{"errorMessage":"x",`+claimsNext).problem(t, transport.LeaseLost)
+	slot.Release()
+	if again := s.as(first, "complete", `{`+claimsNext).ended(t); len(again.Jobs) != 1 || again.Jobs[0].Lease.Token != next.Lease.Token {
+		t.Errorf("once there is room: %+v", again)
+	}
+	slot = full()
+	for range 2 {
+		if got := s.as(next, "complete", `{`+claimsNext).ended(t); got.Job.Status != jobs.Completed || len(got.Jobs) != 0 {
+			t.Errorf("without room: %+v", got)
+		}
+	}
+	slot.Release()
+	if got := s.as(next, "complete", `{`+claimsNext).ended(t); len(got.Jobs) != 0 || !none() {
+		t.Errorf("what claimed none without room, with it: %+v, and %d calls wait", got, s.streams.Waiting(p.KeyID))
+	}
+}
+
+// An end that claims counts as a waiting call of its key until its answer is written.
+func TestEndAndClaimIsCounted(t *testing.T) {
+	s, w, g := slowSite(t, times{})
+	conn := s.endOn(g)
+	defer conn.Close()
+	<-w.claimed
+	key := s.keyID(s.plain)
+	if n := s.streams.Waiting(key); n != 1 {
+		t.Errorf("%d calls wait", n)
+	}
+	close(w.leave)
+	s.until("the answer is written", func() bool { return s.streams.Waiting(key) == 0 })
 }
 
 // slow is a job service whose first end that claims is answered only when it is let go.

@@ -53,9 +53,9 @@ type Deps struct {
 	// release.
 	Stream func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, job jobs.Job, f transport.EventFormat) error
 
-	// EndAndClaim ends an attempt, claims the next job for its worker, and answers with
+	// EndAndClaim ends an attempt, claims the next job for its worker, p, and answers with
 	// both.
-	EndAndClaim func(c *fiber.Ctx, e jobs.End, next jobs.NextClaim) error
+	EndAndClaim func(c *fiber.Ctx, p auth.Principal, e jobs.End, next jobs.NextClaim) error
 
 	Hub *hub.Hub // tells a submit that waits of its job's end
 

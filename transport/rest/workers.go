@@ -73,7 +73,7 @@ func (s *server) end(c *fiber.Ctx, parse func(body []byte) (jobs.End, *jobs.Next
 	}
 	e.Lease = l
 	if next != nil {
-		return s.lost(l, s.EndAndClaim(c, e, *next))
+		return s.lost(l, s.EndAndClaim(c, p, e, *next))
 	}
 	ctx, cancel := command()
 	defer cancel()

@@ -127,16 +127,27 @@ func (h *Handler) claim(ctx context.Context, p auth.Principal, r jobs.ClaimReque
 }
 
 // End ends an attempt, claims the next job for its worker, and answers with both. The
-// caller has checked who asks, and that the server admits it.
-func (h *Handler) End(c *fiber.Ctx, e jobs.End, next jobs.NextClaim) error {
+// caller has checked who asks, p, and that the server admits it. The limit on waiting calls
+// counts the call until its answer is written. Beyond the limit the end is taken all the
+// same, but it claims nothing, and one that has claimed before is refused.
+func (h *Handler) End(c *fiber.Ctx, p auth.Principal, e jobs.End, next jobs.NextClaim) error {
+	slot, full := h.opt.Streams.OpenWait(p)
+	next.Again = full != nil
 	ctx, cancel := context.WithTimeout(context.Background(), lateTime)
 	k := h.call(c, func() outcome {
 		defer cancel()
 		job, got, err := h.opt.Jobs.End(ctx, e, &next)
+		if err == nil && full != nil && len(got) > 0 {
+			return outcome{err: full}
+		}
 		return outcome{job.Shown(), got, err}
 	})
+	if full == nil {
+		k.release = slot.Release
+	}
 	if !h.start(k.run) {
 		cancel()
+		k.Closed(nil)
 		return transport.Refuse(transport.Draining, "The server is shutting down.")
 	}
 	late := time.NewTimer(h.opt.CommandTime)
