@@ -1,9 +1,13 @@
 package rest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +50,39 @@ func TestClaimWaits(t *testing.T) {
 // keyID returns the id in a secret.
 func (s *site) keyID(secret string) string {
 	return strings.Split(secret, "_")[1]
+}
+
+// A connection that waits for its worker's next request holds nothing of the last answer.
+func TestAnsweredClaimHoldsNoJobs(t *testing.T) {
+	s := newSite(t)
+	const workers, size = 20, 200_000
+	for range workers {
+		s.call("POST", "/v1/jobs", s.plain, fmt.Sprintf(`{"queue":"q","payload":%q}`, strings.Repeat("x", size))).job(t, 202)
+	}
+	before := heap()
+	for range workers {
+		conn := s.park(0)
+		t.Cleanup(func() { _ = conn.Close() })
+		if a, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || a.StatusCode != 200 {
+			t.Fatal(a, err)
+		} else if n, err := io.Copy(io.Discard, a.Body); err != nil || n < size {
+			t.Fatal(n, err)
+		}
+	}
+	key := s.keyID(s.plain)
+	s.until("the calls are over", func() bool { return s.streams.Waiting(key) == 0 })
+	if grown := heap() - before; grown > workers*size/4 {
+		t.Errorf("%d answers hold %d KiB", workers, grown>>10)
+	}
+}
+
+func heap() int {
+	for range 3 { // what lies in a sync.Pool survives the first
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 // Waiting calls have a limit of their own.

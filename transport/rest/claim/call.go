@@ -76,6 +76,7 @@ func (k *call) run() {
 	if !k.took && len(o.jobs) > 0 {
 		k.h.handBack(o.jobs)
 	}
+	k.outcome.Store(nil) // the connection may hold the call until its next request
 }
 
 // survive calls get. A panic costs this call, not the process: nothing above would catch
