@@ -69,7 +69,7 @@ func textBytes(s string) int {
 }
 
 // BriefBytes bounds each of n jobs in one answer that nobody asked for as such, so that
-// they have no more than MaxPageBytes together.
+// they have no more than MaxPageBytes together, but for what AbridgeTo does not leave out.
 func BriefBytes(n int) int { return min(MaxBriefBytes, MaxPageBytes/max(n, 1)) }
 
 // Unread are the sizes of members of a job that were not read, in bytes of JSON.

@@ -99,9 +99,11 @@ var (
 // turn is the right to make one large answer and to let it wait for its reader, or to send a
 // large body.
 type turn struct {
-	turns *turns
-	words waits
-	held  []*lane // one place in each; of an answer the last is that of making it
+	turns    *turns
+	words    waits
+	patience time.Duration // how long it is waited for
+	unread   int           // how many of held, the first ones, an answer keeps while it waits for its reader
+	held     []*lane       // one place in each
 }
 
 // take takes a place in a lane. If there is none it waits for one, as long as the
@@ -139,15 +141,26 @@ func (w *turn) leave(n int) {
 // than 30 s, nor longer than the caller stays, and at most 256 do. The refusal is
 // connection_limit, or draining. The turn ends with the answer.
 func (d *Door) Turn(c *fiber.Ctx, p auth.Principal) error {
-	return d.turn(c, answerWaits, place{"credential " + p.Credential(), unreadPerCredential},
-		place{"client " + p.ClientID, unreadPerClient}, place{"making " + p.Credential(), 1})
+	return d.turn(c, &turn{words: answerWaits, patience: maxTurnWait, unread: 2},
+		append(unread(p), place{"making " + p.Credential(), 1})...)
+}
+
+// TryTurn is Turn for an answer that stands in memory already, so that it must not wait. It
+// reports whether the answer may be large.
+func (d *Door) TryTurn(c *fiber.Ctx, p auth.Principal) bool {
+	return d.turn(c, &turn{words: answerWaits, unread: 2}, unread(p)...) == nil
+}
+
+// unread are the places of an answer that waits for its reader.
+func unread(p auth.Principal) []place {
+	return []place{{"credential " + p.Credential(), unreadPerCredential}, {"client " + p.ClientID, unreadPerClient}}
 }
 
 // bodyTurn makes a request with a large body wait, as Turn does, until most of those before
 // it of its client are answered. Nothing of the body is read before. It then may take as
 // long as one that is read at once.
 func (d *Door) bodyTurn(c *fiber.Ctx) error {
-	if err := d.turn(c, bodyWaits, place{"bodies of " + infoOf(c).who.ClientID, largeBodies}); err != nil {
+	if err := d.turn(c, &turn{words: bodyWaits, patience: maxTurnWait}, place{"bodies of " + infoOf(c).who.ClientID, largeBodies}); err != nil {
 		return err
 	}
 	if err := c.Context().SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
@@ -156,8 +169,8 @@ func (d *Door) bodyTurn(c *fiber.Ctx) error {
 	return nil
 }
 
-// turn takes a request its turn: places, one after the other.
-func (d *Door) turn(c *fiber.Ctx, words waits, places ...place) error {
+// turn takes a request its turn, w: places, one after the other.
+func (d *Door) turn(c *fiber.Ctx, w *turn, places ...place) error {
 	v := infoOf(c)
 	if v.turn != nil {
 		return nil
@@ -168,7 +181,7 @@ func (d *Door) turn(c *fiber.Ctx, words waits, places ...place) error {
 	end := func() {}
 	defer func() { end() }()
 	wait := sync.OnceValue(func() context.Context {
-		ctx, cancel := context.WithTimeout(d.draining, maxTurnWait)
+		ctx, cancel := context.WithTimeout(d.draining, w.patience)
 		stop := watchPeer(c.Context().Conn(), cancel)
 		end = func() {
 			stop()
@@ -176,7 +189,7 @@ func (d *Door) turn(c *fiber.Ctx, words waits, places ...place) error {
 		}
 		return ctx
 	})
-	w := &turn{turns: &d.turns, words: words}
+	w.turns = &d.turns
 	for _, p := range places {
 		if err := w.take(wait, p); err != nil {
 			w.leave(0)
@@ -202,7 +215,7 @@ func endTurn(c *fiber.Ctx, v *requestInfo) {
 		w.leave(0)
 		return
 	}
-	w.leave(len(w.held) - 1)
+	w.leave(w.unread)
 	body := c.Response().Body()
 	conn := c.Context().Conn()
 	_ = conn.SetWriteDeadline(time.Now().Add(leastTime + time.Duration(len(body)/leastSpeed)*time.Second))

@@ -137,8 +137,8 @@ func testSettleAgain(w *world) {
 	}
 }
 
-// testSettleBytes: the jobs in the answers of one settlement are no larger together than a
-// page, however many end.
+// testSettleBytes: jobs with large members are no larger together than a page in the answers
+// of one settlement, however many end.
 func testSettleBytes(w *world) {
 	const n = 40
 	spec := queued()

@@ -8,6 +8,19 @@ import (
 	"github.com/jobcast/jobcast/transport"
 )
 
+// Bounds of what an answer to many ends has of each in any case, in bytes of JSON.
+const (
+	refusalBytes = 512
+	stateBytes   = 256
+)
+
+// state is all that an answer to many ends tells of a job that it has no room for.
+type state struct {
+	ID     string      `json:"id"`
+	Status jobs.Status `json:"status"`
+	Cursor string      `json:"cursor"`
+}
+
 // answered is the answer to one of many ends; another one is a problem, whose `status` is
 // that of a refused call.
 type answered struct {
@@ -38,11 +51,15 @@ func (s *server) completeAll(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	s.fit(c, p, all)
+	stated := s.fit(c, p, all)
 	list := make([]any, len(all))
 	for i, one := range all {
-		list[i] = answered{fiber.StatusOK, one.Job.Shown()}
-		if one.Err != nil {
+		switch {
+		case one.Err == nil && i < stated:
+			list[i] = answered{fiber.StatusOK, state{one.Job.ID, one.Job.Status, one.Job.Cursor}}
+		case one.Err == nil:
+			list[i] = answered{fiber.StatusOK, one.Job.Shown()}
+		default:
 			l := ends[i].Lease
 			l.Client = p.ClientID
 			refusal := transport.FromError(s.lost(l, one.Err))
@@ -53,17 +70,35 @@ func (s *server) completeAll(c *fiber.Ctx) error {
 	return transport.JSON(c, fiber.StatusOK, fiber.Map{"jobs": list})
 }
 
-// fit takes the answer's turn if it is a large one. The ends have taken effect, so without
-// a turn the jobs lack their large members.
-func (s *server) fit(c *fiber.Ctx, p auth.Principal, all []jobs.Ended) {
-	size := 0
+// fit makes an answer one of at most 1 MiB, and of what needs no turn if it cannot have one
+// at once: the ends have taken effect, and the jobs stand in memory. The first jobs lack
+// their large members, as many as it takes, and if that does not do, the first ones that it
+// returns the number of are told by their state alone.
+func (s *server) fit(c *fiber.Ctx, p auth.Principal, all []jobs.Ended) (stated int) {
+	size, room := 0, transport.LargeAnswer
 	for i := range all {
-		size += all[i].Job.Size()
+		size += answerBytes(&all[i])
 	}
-	if size <= transport.LargeAnswer || s.Door.Turn(c, p) == nil {
-		return
+	if size > room && s.Door.TryTurn(c, p) {
+		room = jobs.MaxPageBytes
 	}
-	for i := range all {
+	for i := 0; i < len(all) && size > room; i++ {
+		size -= answerBytes(&all[i])
 		all[i].Job.AbridgeTo(0, jobs.Unread{})
+		size += answerBytes(&all[i])
 	}
+	for ; stated < len(all) && size > room; stated++ {
+		if all[stated].Err == nil {
+			size += stateBytes - answerBytes(&all[stated])
+		}
+	}
+	return stated
+}
+
+// answerBytes is how much an answer to many ends has of one, or slightly more.
+func answerBytes(e *jobs.Ended) int {
+	if e.Err != nil {
+		return refusalBytes
+	}
+	return e.Job.Size()
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -438,6 +439,69 @@ func TestCompleteAllRefused(t *testing.T) {
 	s.call("POST", "/v1/workers/complete", "", `{"jobs":[`+fine+`]}`).problem(t, transport.Unauthenticated)
 	if got := s.all(fine).said(t); got[0].Status != 200 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// stuck is a job service whose lists come when they are let go.
+type stuck struct {
+	*jobs.Service
+	leave chan struct{}
+}
+
+func (l stuck) List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error) {
+	<-l.leave
+	return l.Service.List(ctx, client, q)
+}
+
+// The answer to many ends is bounded whatever the jobs have to say. While as many large
+// answers are unread as may be, it waits for none of them and is a small one.
+func TestCompleteAllIsBounded(t *testing.T) {
+	lists := stuck{leave: make(chan struct{})}
+	s := newSite(t, func(d *Deps, _ *auth.Limits) {
+		lists.Service = d.Jobs.(*jobs.Service)
+		d.Jobs = lists
+	})
+	s.fill(jobs.MaxEnds)
+	held := s.call("POST", "/v1/workers/claim", s.plain, `{"queues":["q"],"max":100}`).claimed(t)
+	var ends []string
+	var steps []jobs.Step
+	for _, g := range held {
+		ends = append(ends, g.says(`,"errorMessage":"x"`))
+		steps = append(steps, jobs.Step{Lease: jobs.Lease{Client: "acme", JobID: g.ID, Token: g.Lease.Token}, Outcome: jobs.AttemptFailed,
+			Failure: jobs.Failure{Class: "X", Message: strings.Repeat("\x01", jobs.MaxErrorMessageBytes)}})
+	}
+	if _, _, err := s.store.Settle(t.Context(), steps, nil); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (whole, bytes int) {
+		t.Helper()
+		a := s.all(ends...)
+		for i, one := range a.said(t) {
+			if one.Job == nil || one.Job.ID != held[i].ID || one.Job.Status != jobs.Failed || one.Job.Cursor == "" {
+				t.Fatalf("end %d: %+v", i, one)
+			}
+		}
+		return strings.Count(a.body, `"errorMessage":`), len(a.body)
+	}
+	if whole, n := told(); whole == 0 || n > jobs.MaxPageBytes {
+		t.Fatalf("%d bytes tell all of %d jobs", n, whole)
+	}
+	var listing sync.WaitGroup
+	for range 8 {
+		listing.Go(func() {
+			if a, err := s.try("GET", "/v1/jobs?limit=1", s.plain, ""); err != nil || a.StatusCode != 200 {
+				t.Errorf("list: %d, %v", a.StatusCode, err)
+			}
+		})
+	}
+	s.until("the answer is a small one", func() bool {
+		_, n := told()
+		return n <= transport.LargeAnswer
+	})
+	close(lists.leave)
+	listing.Wait()
+	if whole, n := told(); whole == 0 || n > jobs.MaxPageBytes {
+		t.Errorf("once there is room, %d bytes tell all of %d jobs", n, whole)
 	}
 }
 
