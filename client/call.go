@@ -26,6 +26,7 @@ type call struct {
 	once         bool          // it must not be repeated when its fate is unknown
 	timeout      time.Duration // of one try; 0: Options.Timeout
 	giveUp       time.Duration // 0: Options.GiveUp
+	sent         *time.Time    // set to when the last try began; nil: nobody asks
 }
 
 // do makes the call and decodes the answer into out, unless that is nil. It
@@ -34,6 +35,9 @@ type call struct {
 func (c *Client) do(ctx context.Context, k call, out any) (http.Header, error) {
 	p := newPatience(orDefault(k.giveUp, c.opt.GiveUp))
 	for {
+		if k.sent != nil {
+			*k.sent = time.Now()
+		}
 		header, err := c.try(ctx, k, out)
 		if err == nil || k.once || !passing(err) {
 			return header, err

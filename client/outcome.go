@@ -163,34 +163,49 @@ func encodeFailure(err error) []byte {
 	return body
 }
 
-// end posts the end of the attempt, and claims the next job with it. The same call with the
-// same token may be repeated.
+// end posts the end of the attempt, and claims the next job with it while jobs are taken. The
+// same call with the same token may be repeated.
 func (a *Attempt) end(verb string, body []byte) error {
-	claim := a.worker.nextClaim()
-	sent := time.Now()
-	var answer struct {
-		Jobs []*claimed `json:"jobs"` // of an end that claims
+	w := a.worker
+	whole := context.WithoutCancel(a.ctx)
+	if w.taking.Err() != nil || w.single.Load() {
+		_, err := a.post(whole, verb, body)
+		return err
 	}
-	_, err := a.c.do(context.WithoutCancel(a.ctx), call{
-		method: http.MethodPost, path: jobPath(a.id) + "/" + verb, body: withMember(claim, body),
-		header: a.lease(), giveUp: max(a.ttl, endGiveUp),
-	}, &answer)
-	switch {
-	case claim != nil && refusesClaim(err):
-		a.worker.single.Store(true)
+	next, err := a.post(w.taking, verb, withMember(w.claimNext(), body))
+	if w.taking.Err() != nil && (next != nil || err != nil && passing(err)) {
+		// Whether a job was claimed is not known, or it came too late: it goes back, uncounted.
+		next = nil
+		_, err = a.post(whole, verb, withMember(w.handBack(), body))
+	}
+	if refusesClaim(err) {
+		w.single.Store(true)
 		return a.end(verb, body)
-	case err == nil && len(answer.Jobs) > 0:
-		a.next = answer.Jobs[0]
-		a.next.at = sent
 	}
+	a.next = next
 	return err
 }
 
-// withMember is an object's text with one member more, unless that is nil.
-func withMember(member, object []byte) []byte {
-	if member == nil {
-		return object
+// post makes one call that ends the attempt. It returns the job that was claimed with it, nil
+// if none was.
+func (a *Attempt) post(ctx context.Context, verb string, body []byte) (*claimed, error) {
+	var answer struct {
+		Jobs []*claimed `json:"jobs"` // of an end that claims
 	}
+	var sent time.Time
+	_, err := a.c.do(ctx, call{
+		method: http.MethodPost, path: jobPath(a.id) + "/" + verb, body: body,
+		header: a.lease(), giveUp: max(a.ttl, endGiveUp), sent: &sent,
+	}, &answer)
+	if err != nil || len(answer.Jobs) == 0 {
+		return nil, err
+	}
+	answer.Jobs[0].at = sent
+	return answer.Jobs[0], nil
+}
+
+// withMember is an object's text with one member more.
+func withMember(member, object []byte) []byte {
 	comma := []byte(",")
 	if string(object) == "{}" {
 		comma = nil

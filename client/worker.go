@@ -222,16 +222,20 @@ func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 	return answer.Jobs, nil
 }
 
-// nextClaim is the member of an attempt's end that claims the next job for its slot; nil if
-// no more are taken.
-func (s *workerRun) nextClaim() []byte {
-	if s.taking.Err() != nil || s.single.Load() {
-		return nil
-	}
-	text, _ := json.Marshal(struct { // strings and a number always encode
+// claimNext is the member of an attempt's end that claims the next job for its slot.
+func (s *workerRun) claimNext() []byte { return s.claimWith(nil) }
+
+// handBack is claimNext for who wants no job any more: what the same call has claimed before
+// goes back, and its attempt is not counted.
+func (s *workerRun) handBack() []byte { return s.claimWith(new(int)) }
+
+// claimWith is the member claim; most is how many jobs it is for, nil: one.
+func (s *workerRun) claimWith(most *int) []byte {
+	text, _ := json.Marshal(struct { // strings and numbers always encode
 		Queues  []string `json:"queues"`
+		Max     *int     `json:"max,omitempty"`
 		LeaseMs int64    `json:"leaseMs"`
-	}{s.Queues, milliseconds(s.Lease)})
+	}{s.Queues, most, milliseconds(s.Lease)})
 	return append([]byte(`"claim":`), text...)
 }
 

@@ -36,13 +36,16 @@ type NextClaim struct {
 	Queues []string      // 1..100 names
 	Lease  time.Duration // 5 s..600 s; 0: the server's setting
 	Again  bool          // claim nothing, but return what the same call has claimed before
+	None   bool          // no job is wanted any more: what the same call has claimed goes back
 }
 
 // End ends an attempt, and with next, which may be nil, leases its worker the next job of
 // its client in the same commit, if there is one. The same call again returns the same job
 // under the same lease while that is open, and claims no other; if the first call claimed
-// none, it claims none. With a result, what is passed must not exceed MaxEventBytes with its
-// event around it. Once StopClaims was called, only what was claimed before is returned.
+// none, it claims none. With next.None it hands back, uncounted, what the same call has
+// claimed before, if that is still open, and returns none. With a result, what is passed
+// must not exceed MaxEventBytes with its event around it. Once StopClaims was called, only
+// what was claimed before is returned.
 func (s *Service) End(ctx context.Context, e End, next *NextClaim) (Job, []Claimed, error) {
 	step, err := e.step()
 	if err != nil {
@@ -61,7 +64,15 @@ func (s *Service) End(ctx context.Context, e End, next *NextClaim) (Job, []Claim
 	if err != nil {
 		return Job{}, nil, err
 	}
-	return answers[0].Job, claimed, nil
+	if next == nil || !next.None {
+		return answers[0].Job, claimed, nil
+	}
+	for _, l := range claimed {
+		if err := s.Release(ctx, l.Leased); err != nil {
+			return Job{}, nil, err
+		}
+	}
+	return answers[0].Job, nil, nil
 }
 
 // EndAll ends 1..MaxEnds attempts of one client in one commit, in their order. Each is
@@ -145,7 +156,7 @@ func (s *Service) claimAfter(l Lease, n NextClaim) (*Claim, error) {
 		n.Again = true
 	default:
 	}
-	if n.Again {
+	if n.Again || n.None {
 		c.Max = 0
 	}
 	return &c, err
@@ -186,6 +197,7 @@ func (e WorkerFailure) step(l Lease) (Step, error) {
 // nextBody is the member claim of a body that ends an attempt.
 type nextBody struct {
 	Queues  []string `json:"queues"`
+	Max     *int     `json:"max"`     // absent: 1
 	LeaseMs *int64   `json:"leaseMs"` // absent: the server's setting
 }
 
@@ -195,7 +207,10 @@ func (f *faults) nextClaim(in *nextBody) *NextClaim {
 		return nil
 	}
 	f.queues("/claim", in.Queues)
-	return &NextClaim{Queues: in.Queues, Lease: f.leaseMs("/claim", in.LeaseMs)}
+	if in.Max != nil {
+		f.inRange("/claim/max", int64(*in.Max), 0, 1)
+	}
+	return &NextClaim{Queues: in.Queues, Lease: f.leaseMs("/claim", in.LeaseMs), None: in.Max != nil && *in.Max == 0}
 }
 
 // ParseComplete reads the body of a complete call, which may be missing: the end of an

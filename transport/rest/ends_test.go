@@ -92,6 +92,7 @@ func TestEndAndClaimRefused(t *testing.T) {
 		{"complete", `{"claim":{"queues":["Q"]}}`, "/claim/queues/0"},
 		{"complete", `{"claim":{"queues":["q"],"leaseMs":4999}}`, "/claim/leaseMs"},
 		{"complete", `{"claim":{"queues":["q"],"max":2}}`, "/claim/max"},
+		{"complete", `{"claim":{"queues":["q"],"max":-1}}`, "/claim/max"},
 		{"complete", `{"claim":true}`, "/claim"},
 		{"complete", `{"result":[],"claim":{"queues":["q"]}}`, "/result"},
 		{"fail", `{"claim":{"queues":["q"]}}`, "/errorMessage"},
@@ -290,6 +291,35 @@ func TestEndAndClaimAgainKeepsTheJob(t *testing.T) {
 	}
 	if story := s.events("acme", id); len(story) != 3 {
 		t.Errorf("%q", story)
+	}
+}
+
+// A worker that wants no more jobs hands back what its end has claimed by the same call,
+// whatever became of the answers before, and the attempt is not counted.
+func TestEndAndClaimNoMore(t *testing.T) {
+	const none = `"claim":{"queues":["q"],"max":0}}`
+	s := newSite(t)
+	s.fill(2)
+	first := s.claim()
+	next := s.as(first, "complete", `{`+claimsNext).ended(t).Jobs[0]
+	s.as(first, "complete", `{`+claimsNext).ended(t) // the lease is renewed
+	for range 2 {
+		if again := s.as(first, "complete", `{`+none).ended(t); again.Job.Status != jobs.Completed || len(again.Jobs) != 0 {
+			t.Errorf("%+v", again)
+		}
+		if !s.pending(next.ID) {
+			t.Error("the job was not handed back")
+		}
+	}
+	s.as(next, "complete", "").problem(t, transport.LeaseLost)
+	next = s.claim()
+	if next.Attempt != 1 {
+		t.Errorf("the attempt that was handed back counts: %+v", next)
+	}
+	s.as(first, "complete", `{`+none).ended(t) // it is another's now
+	s.fill(1)
+	if last := s.as(next, "complete", `{`+none).ended(t); last.Job.Status != jobs.Completed || len(last.Jobs) != 0 {
+		t.Errorf("a first call that wants no job: %+v", last)
 	}
 }
 
