@@ -167,8 +167,8 @@ func FuzzParseBatch(f *testing.F) {
 			faulty = faulty || err != nil
 			alone, texts = append(alone, spec), append(texts, string(text))
 		}
-		if len(texts) > MaxBatch {
-			t.Skip()
+		if len(texts) > MaxBatch { // TestParseBatch has that
+			return
 		}
 		got, err := ParseBatchLines(body, o)
 		var malformed *MalformedError

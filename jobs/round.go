@@ -195,7 +195,7 @@ func (r *rounds) again(a *attempt, s Step) {
 }
 
 // apart says that the step under way is settled by itself. An attempt that has ended takes
-// a runner again for that long.
+// a runner again for that long, unless it has kept its own or its place among the parked.
 func (r *rounds) apart(a *attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
