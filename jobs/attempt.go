@@ -33,6 +33,7 @@ type attempt struct {
 	mu     sync.Mutex          // guards what follows: an abandoned action may still save
 	cursor string              // newest event of the job that is known to be committed
 	left   map[string]Artifact // what the job has left behind, by name; nil: nothing
+	data   data                // what its actions have kept for its result
 }
 
 // newAttempt returns an attempt that holds a runner. run must follow.
@@ -81,7 +82,7 @@ func (a *attempt) execute() (json.RawMessage, error) {
 		r.kind = kind
 		s.results = append(s.results, r)
 	}
-	return actionsResult(s.results, a.room()), nil
+	return actionsResult(s.results, a.dataText(), a.room()), nil
 }
 
 // step runs action i. A long pause needs no runner, everything else does.
@@ -163,6 +164,20 @@ func (a *attempt) keep(some ...Artifact) {
 	}
 }
 
+// keepData keeps a member of the result's data.
+func (a *attempt) keepData(name string, value json.RawMessage) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.data.set(name, value)
+}
+
+// dataText is the result's data as JSON, nil if there is none.
+func (a *attempt) dataText() json.RawMessage {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.data.text()
+}
+
 // advance notes the job's newest event and reports whether it is a new one.
 func (a *attempt) advance(cursor string) bool {
 	a.mu.Lock()
@@ -219,7 +234,7 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 			o.err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
 		}
 	}()
-	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i, Save: a.save}
+	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i, Save: a.save, Data: a.keepData}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)
 	}

@@ -68,7 +68,14 @@ func (s text) Shorten(limit int) any { return s[:max(0, limit-2)] }
 func TestActionsResultFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 5000), 1, MaxActions).Draw(t, "sizes")
-		limit := rapid.IntRange(6000, MaxResultBytes).Draw(t, "limit")
+		limit := rapid.IntRange(6000, MaxResultBytes-maxDataBytes).Draw(t, "limit")
+		var d data
+		for i := range rapid.IntRange(0, 40).Draw(t, "data") {
+			if d.set(strings.Repeat("k", i%30), json.RawMessage(`"`+strings.Repeat("<", i*60)+`"`)) != nil {
+				break
+			}
+		}
+		limit += d.size + len(`,"data":{}`)
 		results, whole := make([]actionResult, len(sizes)), len(`{"actions":[]}`)
 		for i, n := range sizes {
 			var v any = text(strings.Repeat("x", n))
@@ -82,13 +89,19 @@ func TestActionsResultFits(t *testing.T) {
 			results[i] = actionResult{"kind", v, raw}
 			whole += len(raw) + 1
 		}
-		out := actionsResult(results, limit)
+		out := actionsResult(results, d.text(), limit)
 		if len(out) > limit {
 			t.Fatalf("%d bytes at a limit of %d", len(out), limit)
 		}
-		var got struct{ Actions []json.RawMessage }
+		var got struct {
+			Actions []json.RawMessage
+			Data    map[string]json.RawMessage
+		}
 		if err := json.Unmarshal(out, &got); err != nil || len(got.Actions) != len(sizes) {
 			t.Fatalf("%d of %d actions, %v", len(got.Actions), len(sizes), err)
+		}
+		if !maps.EqualFunc(got.Data, d.values, func(a, b json.RawMessage) bool { return string(a) == string(b) }) || d.size > maxDataBytes {
+			t.Fatalf("%d of %d members of data, %d bytes", len(got.Data), len(d.values), d.size)
 		}
 		for i := range got.Actions {
 			if whole <= limit && string(got.Actions[i]) != string(results[i].encoded) {

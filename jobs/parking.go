@@ -89,7 +89,7 @@ func (a *attempt) park(s *steps) bool {
 		return true
 	}
 	rest, size := s.rest(a.room())
-	size += parkedArtifactBytes * a.artifacts()
+	size += parkedArtifactBytes*a.artifacts() + len(a.dataText())
 	if !a.p.parking.enter(a.l.Lease.Client, size) {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -52,11 +53,63 @@ func (r actionResult) cut(limit int) actionResult {
 	return actionResult{kind: r.kind, encoded: stub}
 }
 
-// actionsResult joins results to {"actions":[…]} of at most limit bytes. If
-// they are too large together, small ones stay whole and the large ones are cut
-// to one common size.
-func actionsResult(results []actionResult, limit int) json.RawMessage {
-	const head, tail = `{"actions":[`, `]}`
+// maxDataBytes caps what a job's actions keep in its result together: it must stay whole
+// beside what is left of the actions' own results when they are cut.
+const maxDataBytes = 32 << 10
+
+// data is what actions keep for their job's result.
+type data struct {
+	values map[string]json.RawMessage
+	size   int // of the text
+}
+
+// set keeps a value, which is compact JSON.
+func (d *data) set(name string, value json.RawMessage) error {
+	key, err := encode(name)
+	if err != nil {
+		return err
+	}
+	size := d.size + len(key) + len(value) + len(":,")
+	if old, known := d.values[name]; known {
+		size = d.size + len(value) - len(old)
+	}
+	if size > maxDataBytes {
+		return &ActionError{
+			Class: ClassResultSize, Message: fmt.Sprintf("result.data would be larger than %d bytes", maxDataBytes),
+		}
+	}
+	if d.values == nil {
+		d.values = make(map[string]json.RawMessage)
+	}
+	d.values[name], d.size = value, size
+	return nil
+}
+
+// text is the object of all values, in the order of their names; nil if there are none.
+func (d *data) text() json.RawMessage {
+	if len(d.values) == 0 {
+		return nil
+	}
+	out := make([]byte, 0, d.size+len("{}"))
+	for _, name := range slices.Sorted(maps.Keys(d.values)) {
+		key, err := encode(name)
+		if err != nil { // set has encoded it before
+			continue
+		}
+		out = append(append(append(append(out, ','), key...), ':'), d.values[name]...)
+	}
+	out[0] = '{'
+	return append(out, '}')
+}
+
+// actionsResult joins results to {"actions":[…]} of at most limit bytes, or to
+// {"actions":[…],"data":{…}} if there are data, which are never cut. If they are too
+// large together, small ones stay whole and the large ones are cut to one common size.
+func actionsResult(results []actionResult, data json.RawMessage, limit int) json.RawMessage {
+	head, tail := `{"actions":[`, `]}`
+	if data != nil {
+		tail = `],"data":` + string(data) + `}`
+	}
 	level := fairShare(results, limit-len(head)-len(tail)-len(results))
 	out := []byte(head)
 	for i, r := range results {

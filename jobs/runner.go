@@ -29,13 +29,18 @@ type Env struct {
 	// its source calls it and may be empty, size its bytes or negative if they
 	// are not known. Its error, if r gave none, is what Run is to return.
 	Save func(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error)
+
+	// Data keeps value, which is JSON, as the member name of the job's result.data; a
+	// later one of the same name replaces it. Its error is what Run is to return.
+	Data func(name string, value json.RawMessage) error
 }
 
 // Classes of an action that may not leave what it wants to.
 const (
-	ClassArtifact      = "ArtifactError" // the job has too many artifacts, or this one is too large; not retried
-	ClassArtifactLimit = "ArtifactLimit" // the client's artifacts are as large as they may be; not retried
-	ClassStorageFull   = "StorageFull"   // the server has no room; retried
+	ClassArtifact      = "ArtifactError"  // the job has too many artifacts, or this one is too large; not retried
+	ClassArtifactLimit = "ArtifactLimit"  // the client's artifacts are as large as they may be; not retried
+	ClassStorageFull   = "StorageFull"    // the server has no room; retried
+	ClassResultSize    = "ResultTooLarge" // what the job keeps in its result; not retried
 )
 
 // ActionError is the failure of an action in words that its client may read.

@@ -1,0 +1,227 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// Config is what a session needs of its surroundings.
+type Config struct {
+	// Check is asked before a page is opened at a URL and of each URL that a page has
+	// come to; its error, a *jobs.ActionError, ends the step. Nil: any URL will do.
+	Check func(url string) error
+	// Refused is asked when a page did not load: the refusal by what stands between the
+	// browser and the network, or nil. url is what was asked for last. Nil: nothing does.
+	Refused func(url string) error
+	// Folder is a folder of this attempt alone, for uploads and downloads, and Inside the
+	// same folder as the browser sees it. Empty: there are none.
+	Folder, Inside string
+	// Artifact opens an artifact of the job, and Fetch what a URL answers, for uploads.
+	// Nil: there is none. Their errors are the step's.
+	Artifact, Fetch func(ctx context.Context, what string) (io.ReadCloser, error)
+}
+
+// Session is the pages of one attempt, from its first step to its last. Its methods are
+// called by one goroutine.
+type Session struct {
+	config  Config
+	tab     context.Context // the first page's
+	browser cdp.Session
+	context cdp.BrowserContextID
+	main    *tab
+	opened  map[target.ID]*tab // by the pages themselves, as far as steps were about them
+	held    kb.Modifier        // keys that are down
+	headers network.Headers    // added to every request; nil: none
+	down    *downloads
+
+	mu      sync.Mutex // guards over
+	over    bool
+	running sync.WaitGroup // what events have started
+}
+
+// NewSession begins a session on a page. page is a chromedp context, of a browser context
+// that is the attempt's alone, in which something has run already; it must last until
+// Close has returned.
+func NewSession(page context.Context, c Config) (*Session, error) {
+	of := chromedp.FromContext(page)
+	if of == nil || of.Target == nil {
+		return nil, errors.New("the context has no page")
+	}
+	s := &Session{config: c, tab: page, browser: of.Browser, context: of.BrowserContextID, opened: make(map[target.ID]*tab)}
+	var err error
+	if s.down, err = s.watchDownloads(page); err != nil {
+		return nil, err
+	}
+	if s.main, err = s.attach(page, false); err != nil {
+		s.down.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// pages returns the first page, and those that steps have been about.
+func (s *Session) pages() []*tab {
+	return append(slices.Collect(maps.Values(s.opened)), s.main)
+}
+
+// Close ends the session. The first page stays open, because its context is the caller's.
+func (s *Session) Close() {
+	for _, p := range s.opened {
+		p.leave()
+	}
+	s.main.leave()
+	s.down.stop()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// Run carries out a step and returns its result. ctx bounds it; env is its action's. The
+// error is a *jobs.ActionError, or the cause of ctx's end.
+func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error) {
+	if step.run == nil {
+		return nil, &jobs.ActionError{Class: classInternal, Message: "the step cannot be run"}
+	}
+	within, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run{Session: s, Step: step, env: env}
+	var err error
+	if r.page, err = s.pageFor(within, step); err == nil {
+		stop := r.page.watch(cancel)
+		defer stop()
+		r.result.Type = step.kind
+		err = r.do(within)
+	}
+	switch {
+	case ctx.Err() != nil && err != nil: // the attempt ended, not the step
+		return nil, context.Cause(ctx)
+	case ctx.Err() == nil && within.Err() != nil: // the page ended it
+		err = context.Cause(within)
+	}
+	if err != nil {
+		return nil, actionError(err)
+	}
+	return r.result, nil
+}
+
+// actionError gives an error the words that a client reads.
+func actionError(err error) error {
+	var known *jobs.ActionError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, chromedp.ErrTargetDetached):
+		return pageClosed()
+	case errors.Is(err, context.Canceled):
+		return &jobs.ActionError{Class: ClassClosed, Message: "the browser has ended", Retryable: true, Err: err}
+	}
+	return &jobs.ActionError{Class: classInternal, Message: "the browser refused the step", Retryable: true, Err: err}
+}
+
+// result is what a step gives that gives nothing else.
+type result struct {
+	Type     string  `json:"type"`
+	URL      *string `json:"url,omitempty"`      // of the page, if the step is about pages
+	Status   int64   `json:"status,omitempty"`   // of the answer that the page came with
+	Name     string  `json:"name,omitempty"`     // in result.data
+	Artifact string  `json:"artifact,omitempty"` // that the step has made
+
+	Downloads []string `json:"downloads,omitempty"` // artifacts that the page's downloads became
+}
+
+// run is one step that is carried out.
+type run struct {
+	*Session
+	Step
+	page   *tab
+	env    jobs.Env
+	result result
+	ctx    context.Context
+}
+
+// do carries out the step, and what it brings about.
+func (r *run) do(ctx context.Context) error {
+	before := r.page.now()
+	limited, cancel := context.WithTimeoutCause(ctx, r.limit(), errLimit)
+	r.ctx = limited
+	err := r.definition.run(r)
+	cancel()
+	if err != nil {
+		return r.inTime(ctx, err)
+	}
+	limited, cancel = context.WithTimeoutCause(ctx, r.pageLimit(), errLimit)
+	defer cancel()
+	r.ctx = limited
+	if len(r.AssertedEvents) > 0 {
+		err = r.page.await(limited, func(p *progress) bool {
+			return p.loaded && p.commits > before.commits || p.moves > before.moves
+		})
+	} else {
+		err = r.page.await(limited, func(p *progress) bool { return !p.pending && !p.asking })
+	}
+	if err == nil {
+		err = r.arrived(before)
+	}
+	if err == nil {
+		err = r.keepDownloads()
+	}
+	return r.inTime(ctx, err)
+}
+
+// errLimit ends what a step waits for.
+var errLimit = errors.New("the step took too long")
+
+// inTime turns the end of the step's time into a time-out of the page. What waits for
+// elements says so itself.
+func (r *run) inTime(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil && r.ctx.Err() != nil && !isActionError(err) {
+		return &jobs.ActionError{
+			Class: classTimeout, Retryable: true, Err: err,
+			Message: fmt.Sprintf("Navigation timeout after %dms", r.pageLimit().Milliseconds()),
+		}
+	}
+	return err
+}
+
+func isActionError(err error) bool {
+	var known *jobs.ActionError
+	return errors.As(err, &known)
+}
+
+// arrived refuses a page that the step has led to and that did not load.
+func (r *run) arrived(before progress) error {
+	now := r.page.now()
+	if now.commits == before.commits || now.failed == "" {
+		return nil
+	}
+	return r.unreached(now.failed, now.url)
+}
+
+// unreached is the failure of a page that did not load.
+func (r *run) unreached(text, url string) error {
+	if r.config.Refused != nil {
+		if err := r.config.Refused(r.page.now().asked); err != nil {
+			return err
+		}
+	}
+	return &jobs.ActionError{Class: ClassNavigation, Message: text + " at " + url, Retryable: true}
+}
+
+// call sends a command to the step's page.
+func call[P, R any](r *run, c cdp.Command[P, R], params P) (R, error) {
+	return cdp.Call(r.ctx, r.page.target, c, params)
+}

@@ -1,0 +1,64 @@
+package steps
+
+import (
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/storage"
+)
+
+// setViewport sets the size of the page's window.
+func (r *run) setViewport() error {
+	p := emulation.SetDeviceMetricsOverrideParams{
+		Width: int64(r.Width), Height: int64(r.Height), DeviceScaleFactor: r.DeviceScaleFactor, Mobile: r.IsMobile,
+		ScreenOrientation: &emulation.ScreenOrientation{Type: emulation.ScreenOrientationTypePortraitPrimary},
+	}
+	if p.DeviceScaleFactor == 0 {
+		p.DeviceScaleFactor = 1
+	}
+	if r.IsLandscape {
+		p.ScreenOrientation = &emulation.ScreenOrientation{Type: emulation.ScreenOrientationTypeLandscapePrimary, Angle: 90}
+	}
+	if _, err := call(r, emulation.SetDeviceMetricsOverride, p); err != nil {
+		return err
+	}
+	_, err := call(r, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: r.HasTouch})
+	return err
+}
+
+// emulateNetwork slows the page's network down.
+func (r *run) emulateNetwork() error {
+	_, err := call(r, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+		MatchedNetworkConditions: []*network.Conditions{
+			{Latency: r.Latency, DownloadThroughput: r.Download, UploadThroughput: r.Upload},
+		},
+	})
+	return err
+}
+
+// setCookies sets cookies of the browser context.
+func (r *run) setCookies() error {
+	list := make([]*network.CookieParam, len(r.Cookies))
+	for i, c := range r.Cookies {
+		list[i] = &network.CookieParam{
+			Name: c.Name, Value: c.Value, URL: c.URL, Domain: c.Domain, Path: c.Path,
+			Secure: c.Secure, HTTPOnly: c.HTTPOnly, SameSite: network.CookieSameSite(c.SameSite), Expires: cdp.TimeSinceEpoch(c.Expires),
+		}
+	}
+	_, err := cdp.Call(r.ctx, r.browser, storage.SetCookies, storage.SetCookiesParams{Cookies: list, BrowserContextID: r.context})
+	return err
+}
+
+// setHeaders adds headers to every request of all pages, also of those to come.
+func (r *run) setHeaders() error {
+	r.headers = make(network.Headers, len(r.Headers))
+	for name, value := range r.Headers {
+		r.headers[name] = value
+	}
+	for _, p := range r.pages() {
+		if _, err := cdp.Call(r.ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: r.headers}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

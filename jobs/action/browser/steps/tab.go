@@ -1,0 +1,392 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/inspector"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+const (
+	maxRequests = 10_000      // open ones of a page that are known
+	askPatience = time.Second // between a script's wish for another document and its beginning
+)
+
+// tab is a page that steps are about.
+type tab struct {
+	session *Session
+	ctx     context.Context // its chromedp context
+	target  *chromedp.Target
+	inner   bool               // it is an iframe that has a process of its own
+	leave   context.CancelFunc // ends the listening, and the attachment if it is ours
+
+	mu      sync.Mutex // guards what follows
+	at      progress
+	changed chan struct{} // closed at the next change of progress
+	open    map[network.RequestID]cdp.LoaderID
+	answers map[cdp.LoaderID]int64  // statuses of documents to come
+	errors  map[cdp.LoaderID]string // failures of such
+	worlds  map[cdp.FrameID]runtime.ExecutionContextID
+	broken  error                   // why no step can go on here
+	stop    context.CancelCauseFunc // of the step that is about this page; nil: none is
+}
+
+// progress is what is known of a page's main frame.
+type progress struct {
+	commits int          // documents that it has come to
+	moves   int          // changes of its URL without a new document
+	loader  cdp.LoaderID // of its document
+	url     string
+	loaded  bool
+	pending bool   // it is about to come to another document
+	status  int64  // that its document came with; 0: not known
+	failed  string // why its document is an error page, e.g. net::ERR_ABORTED
+	asked   string // what was requested last for a document
+	quiet   time.Time
+	asking  bool // its script has asked for another document, and nothing has begun yet
+}
+
+// attach begins to watch a page; ctx is its chromedp context, in which something has run.
+func (s *Session) attach(ctx context.Context, inner bool) (*tab, error) {
+	listening, cancel := context.WithCancel(ctx)
+	s.down.from(cdp.FrameID(chromedp.FromContext(ctx).Target.TargetID))
+	p := &tab{
+		session: s, ctx: ctx, target: chromedp.FromContext(ctx).Target, inner: inner, leave: cancel,
+		changed: make(chan struct{}), open: make(map[network.RequestID]cdp.LoaderID),
+		answers: make(map[cdp.LoaderID]int64), errors: make(map[cdp.LoaderID]string),
+		worlds: make(map[cdp.FrameID]runtime.ExecutionContextID), at: progress{quiet: time.Now()},
+	}
+	if err := chromedp.Listen(listening, func(ev any) { p.hear(listening, ev) }); err != nil {
+		cancel()
+		return nil, fmt.Errorf("listen to page: %w", err)
+	}
+	// Without it a page that lies behind another has no focus, and no keys.
+	_, err := cdp.Call(ctx, p.target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	if err == nil && s.headers != nil {
+		_, err = cdp.Call(ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: s.headers})
+	}
+	var tree page.GetFrameTreeResult
+	if err == nil {
+		tree, err = cdp.Call(ctx, p.target, page.GetFrameTree, cdp.Empty{})
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("watch page: %w", err)
+	}
+	p.change(func() {
+		if p.at.commits == 0 {
+			p.at.loader, p.at.url, p.at.loaded = tree.FrameTree.Frame.LoaderID, tree.FrameTree.Frame.URL, true
+		}
+	})
+	return p, nil
+}
+
+// pageFor returns the page that a step is about. One that is named by its URL is waited for.
+func (s *Session) pageFor(ctx context.Context, step Step) (*tab, error) {
+	if step.Target == "" || step.Target == "main" {
+		return s.main, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, step.limit())
+	defer cancel()
+	for {
+		list, err := cdp.Call(limited, s.browser, target.GetTargets, target.GetTargetsParams{})
+		for _, info := range list.TargetInfos {
+			if info.BrowserContextID == s.context && info.Type == "page" && info.URL == step.Target {
+				return s.join(ctx, info.TargetID, false)
+			}
+		}
+		if err == nil {
+			err = pause(limited, pollPause)
+		}
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			err = timeout("Waiting for a page at %s failed: %dms exceeded", step.Target, step.limit().Milliseconds())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// join returns the page, or the iframe, of a target, watched from now on at the latest.
+func (s *Session) join(ctx context.Context, id target.ID, inner bool) (*tab, error) {
+	if id == s.main.target.TargetID {
+		return s.main, nil
+	}
+	if p := s.opened[id]; p != nil {
+		return p, nil
+	}
+	of, leave := chromedp.NewContext(s.tab, chromedp.WithTargetID(id), chromedp.WithDetachOnCancel())
+	stop := context.AfterFunc(ctx, leave)
+	err := chromedp.Do(of)
+	var p *tab
+	if err == nil {
+		p, err = s.attach(of, inner)
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	p.leave = leave
+	s.opened[id] = p
+	return p, nil
+}
+
+// watch lets the page's end end a step too, until stop is called.
+func (p *tab) watch(cancel context.CancelCauseFunc) (stop func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		cancel(p.broken)
+	}
+	p.stop = cancel
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stop = nil
+	}
+}
+
+// breakOff ends the step that is about the page, and those to come if for good.
+func (p *tab) breakOff(err error, forGood bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if forGood {
+		p.broken = err
+	}
+	if p.stop != nil {
+		p.stop(err)
+	}
+}
+
+// gone reports whether the page is no more.
+func (p *tab) gone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken != nil
+}
+
+// change changes what is known of the page and wakes who waits for it.
+func (p *tab) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *tab) now() progress {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// await waits until done, which must not keep what it is given.
+func (p *tab) await(ctx context.Context, done func(*progress) bool) error {
+	for {
+		p.mu.Lock()
+		ok, changed := done(&p.at), p.changed
+		p.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hear takes an event of the page. It runs where the page's messages are read: it must
+// neither block nor send a command.
+func (p *tab) hear(ctx context.Context, ev any) {
+	switch ev := ev.(type) {
+	case *page.EventJavascriptDialogOpening:
+		p.later(ctx, func(ctx context.Context) error {
+			// As people expect of an unattended browser: what only tells is taken note of, a
+			// page may be left, and nothing is confirmed.
+			accept := ev.Type == page.DialogTypeAlert || ev.Type == page.DialogTypeBeforeunload
+			_, err := cdp.Call(ctx, p.target, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: accept})
+			return err
+		})
+	case *page.EventFrameNavigated:
+		p.navigated(ctx, ev.Frame)
+	case *page.EventFrameAttached:
+		p.session.down.from(ev.FrameID)
+	case *inspector.EventTargetCrashed:
+		p.breakOff(&jobs.ActionError{Class: ClassCrashed, Message: "the page's process has ended", Retryable: true}, true)
+	case *inspector.EventDetached:
+		p.breakOff(pageClosed(), true)
+	case *runtime.EventExecutionContextDestroyed, *runtime.EventExecutionContextsCleared, *page.EventFrameDetached:
+		p.mu.Lock()
+		clear(p.worlds)
+		p.mu.Unlock()
+	default:
+		p.progressed(ctx, ev)
+		p.requested(ev)
+	}
+}
+
+// main reports whether a frame is the page's own. A page's target has its main frame's id.
+func (p *tab) main(id cdp.FrameID) bool { return string(id) == string(p.target.TargetID) }
+
+// navigated takes the news that a frame has come to another document.
+func (p *tab) navigated(ctx context.Context, f *cdp.Frame) {
+	if f.ParentID != "" || !p.main(f.ID) {
+		return
+	}
+	var refusal error
+	if check := p.session.config.Check; check != nil && !p.inner && f.UnreachableURL == "" {
+		refusal = check(f.URL)
+	}
+	if refusal != nil { // before a step learns that it has arrived
+		p.breakOff(refusal, false)
+	}
+	p.change(func() {
+		p.at.commits++
+		p.at.loader, p.at.url, p.at.loaded = f.LoaderID, f.URL+f.URLFragment, false
+		p.at.pending, p.at.asking = false, false
+		p.at.status, p.at.failed = p.answers[f.LoaderID], ""
+		if f.UnreachableURL != "" {
+			p.at.url, p.at.failed = f.UnreachableURL, p.errors[f.LoaderID]
+			if p.at.failed == "" {
+				p.at.failed = "net::ERR_FAILED"
+			}
+		}
+		clear(p.answers)
+		clear(p.errors)
+		for id, loader := range p.open { // of the document before: nobody says what became of them
+			if loader != f.LoaderID {
+				delete(p.open, id)
+			}
+		}
+	})
+	if refusal != nil {
+		p.later(ctx, func(ctx context.Context) error {
+			_, err := cdp.Call(ctx, p.target, page.Navigate, page.NavigateParams{URL: "about:blank"})
+			return err
+		})
+	}
+}
+
+// progressed takes what an event says of the main frame's way to its next document.
+func (p *tab) progressed(ctx context.Context, ev any) {
+	switch ev := ev.(type) {
+	case *page.EventLifecycleEvent:
+		if p.main(ev.FrameID) && ev.Name == "load" {
+			p.change(func() { p.at.loaded = p.at.loaded || ev.LoaderID == p.at.loader })
+		}
+	case *page.EventNavigatedWithinDocument:
+		if p.main(ev.FrameID) {
+			p.change(func() {
+				p.at.moves++
+				p.at.url, p.at.pending, p.at.asking = ev.URL, false, false
+			})
+		}
+	case *page.EventFrameRequestedNavigation:
+		if p.main(ev.FrameID) && ev.Disposition == page.ClientNavigationDispositionCurrentTab {
+			p.change(func() { p.at.asking = true })
+			p.later(ctx, func(ctx context.Context) error { // the browser may not want to
+				err := pause(ctx, askPatience)
+				p.change(func() { p.at.asking = false })
+				return err
+			})
+		}
+	case *page.EventFrameStartedNavigating:
+		if p.main(ev.FrameID) {
+			p.change(func() { p.at.pending, p.at.asking = true, false })
+		}
+	case *page.EventFrameStoppedLoading:
+		if p.main(ev.FrameID) {
+			p.change(func() { p.at.pending, p.at.asking = false, false })
+		}
+	}
+}
+
+// requested takes what an event says of the page's requests.
+func (p *tab) requested(ev any) {
+	switch ev := ev.(type) {
+	case *network.EventRequestWillBeSent:
+		p.change(func() {
+			if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) {
+				p.at.asked = ev.Request.URL
+			}
+			if ev.Type != network.ResourceTypeEventSource && len(p.open) < maxRequests {
+				p.open[ev.RequestID] = ev.LoaderID
+			}
+		})
+	case *network.EventResponseReceived:
+		if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) && len(p.answers) < maxRequests {
+			p.change(func() {
+				if p.answers[ev.LoaderID] = ev.Response.Status; ev.LoaderID == p.at.loader {
+					p.at.status = ev.Response.Status
+				}
+			})
+		}
+	case *network.EventLoadingFinished:
+		p.closed(ev.RequestID, "")
+	case *network.EventLoadingFailed:
+		p.closed(ev.RequestID, ev.ErrorText)
+	}
+}
+
+// closed takes the end of a request, and why it failed if it did. The request of a
+// document has the id of the document's loader.
+func (p *tab) closed(id network.RequestID, failed string) {
+	p.change(func() {
+		if failed != "" && len(p.errors) < maxRequests {
+			p.errors[cdp.LoaderID(id)] = failed
+		}
+		if _, known := p.open[id]; known {
+			delete(p.open, id)
+			p.at.quiet = time.Now()
+		}
+	})
+}
+
+// later does something that an event asks for. It ends with the session.
+func (p *tab) later(ctx context.Context, f func(context.Context) error) {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.running.Go(func() {
+			_ = f(ctx) // what it was about is gone
+		})
+	}
+}
+
+// pause waits for a moment.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func pageClosed() error {
+	return &jobs.ActionError{Class: ClassClosed, Message: "the page was closed", Retryable: true}
+}
+
+// timeout is the failure of something that did not come about in time.
+func timeout(format string, args ...any) error {
+	return &jobs.ActionError{Class: classTimeout, Message: fmt.Sprintf(format, args...), Retryable: true}
+}
