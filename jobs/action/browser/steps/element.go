@@ -147,13 +147,13 @@ func (r *run) mendable(err error, which string) (why string, _ error) {
 		return string(absent), nil
 	case errors.As(err, &refused):
 		r.forget()
-		return "", nil
+		return "the page has changed", nil
 	case errors.As(err, &script):
 		r.forget()
 		if strings.HasPrefix(script.said, "SyntaxError") || strings.Contains(script.said, "not a valid XPath") {
 			return "", invalidSelector(which)
 		}
-		return "", nil
+		return script.said, nil
 	case errors.Is(err, chromedp.ErrTargetDetached) && len(r.Frame) > 0: // the process of an iframe
 		r.forget()
 		return "", nil

@@ -129,6 +129,26 @@ func (d *downloads) hear(ev any) {
 	d.changed = make(chan struct{})
 }
 
+// await waits until a frame begins a download.
+func (d *downloads) await(ctx context.Context, frame cdp.FrameID) error {
+	for {
+		d.mu.Lock()
+		begun, changed := false, d.changed
+		for _, one := range d.all {
+			begun = begun || one.frame == frame
+		}
+		d.mu.Unlock()
+		if begun {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // from notes a frame of the session's pages.
 func (d *downloads) from(id cdp.FrameID) {
 	d.mu.Lock()

@@ -145,7 +145,8 @@ func (r *run) apply(f *frame, function string, byValue bool, args ...any) (*runt
 			list[i] = &runtime.CallArgument{ObjectID: id}
 			continue
 		}
-		raw, err := json.Marshal(arg)
+		// An empty value would be left out of the command, so it is wrapped.
+		raw, err := json.Marshal(map[string]any{"$": arg})
 		if err != nil {
 			return nil, fmt.Errorf("encode argument of %s: %w", function, err)
 		}
@@ -153,7 +154,7 @@ func (r *run) apply(f *frame, function string, byValue bool, args ...any) (*runt
 	}
 	yes := true
 	res, err := cdp.Call(r.ctx, f.tab.target, runtime.CallFunctionOn, runtime.CallFunctionOnParams{
-		FunctionDeclaration: "function (...args) { return jobcast." + function + "(...args) }",
+		FunctionDeclaration: "function (...args) { return jobcast." + function + "(...args.map((a) => '$' in a ? a.$ : a)) }",
 		Arguments:           list, ExecutionContextID: f.world,
 		ReturnByValue: &byValue, AwaitPromise: &yes, ObjectGroup: worldName,
 	})

@@ -26,8 +26,8 @@ func (r *run) navigate() error {
 	switch {
 	case err != nil:
 		return err
-	case nav.IsDownload:
-		return nil
+	case nav.IsDownload && r.config.Folder != "":
+		return r.down.await(r.ctx, nav.FrameID)
 	case nav.ErrorText != "":
 		return r.unreached(nav.ErrorText, r.URL)
 	case nav.LoaderID == "": // another place of the same document
