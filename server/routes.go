@@ -38,6 +38,7 @@ func (s *Server) routes() {
 		Tokens:  s.signer,
 		Streams: s.verifier.Streams(),
 		Submit:  jobs.SubmitOptions{Actions: s.actions},
+		Actions: s.actions.Describe(),
 		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
 			return s.sse.Submitted(c, p, a, j.ID, f)
 		},

@@ -30,6 +30,8 @@ type Action interface {
 	// Validate returns everything wrong with raw, a JSON object. Pointers are
 	// relative to it.
 	Validate(raw json.RawMessage) []jobs.FieldError
+	// Schema is the JSON schema (draft 2020-12) of such actions.
+	Schema() json.RawMessage
 	// Run does what raw says; see jobs.Runner.
 	Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/jobcast/jobcast/jobs"
 )
@@ -62,6 +63,11 @@ func TestValidate(t *testing.T) {
 		`{"type":"http","url":"http://a","saveAs":7}`:                         "/saveAs",
 		`{"type":"http","url":"x","method":"y","expectStatus":1,"z":0}`:       "/z /method /url /expectStatus",
 	} {
+		if schema := schemaOf(t, raw); schema != nil && want == "" && schema.Validate(instance(t, raw)) != nil {
+			t.Errorf("%s: its schema refuses it: %v", raw, schema.Validate(instance(t, raw)))
+		} else if schema != nil && beyondSchemas(want) && schema.Validate(instance(t, raw)) == nil {
+			t.Errorf("%s: its schema lets it through", raw)
+		}
 		var got []string
 		for _, f := range Builtin(Options{}).ValidateAction(json.RawMessage(raw)) {
 			got = append(got, f.Pointer)
@@ -73,6 +79,37 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: %s", raw, d)
 		}
 	}
+}
+
+// beyondSchemas reports whether the faults at these pointers are such that a schema finds
+// them too. What URLs and headers may hold, no schema says in full.
+func beyondSchemas(pointers string) bool {
+	return pointers != "" && !strings.HasPrefix(pointers, "/url") && !strings.HasPrefix(pointers, "/headers/")
+}
+
+func instance(t *testing.T, raw string) any {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// schemaOf returns the schema that an action is described by, nil if it has no known type.
+func schemaOf(t *testing.T, raw string) *jsonschema.Schema {
+	t.Helper()
+	for _, d := range Builtin(Options{}).Describe() {
+		if !strings.Contains(raw, `"type":"`+d.Type+`"`) {
+			continue
+		}
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource(d.Type, instance(t, string(d.Schema))); err != nil {
+			t.Fatal(err)
+		}
+		return c.MustCompile(d.Type)
+	}
+	return nil
 }
 
 func TestSubmitPlacesFaultsOfActions(t *testing.T) {

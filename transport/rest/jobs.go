@@ -67,6 +67,17 @@ func (s *server) whole(c *fiber.Ctx, p auth.Principal, job jobs.Job) (jobs.Job, 
 	return s.Jobs.Get(ctx, p.ClientID, job.ID)
 }
 
+// actions says what actions a job may have.
+func (s *server) actions(c *fiber.Ctx) error {
+	if _, err := s.Door.Principal(c, auth.Submit); err != nil {
+		return err
+	}
+	if err := s.Door.Admit(); err != nil {
+		return err
+	}
+	return transport.JSON(c, fiber.StatusOK, fiber.Map{"actions": s.Actions})
+}
+
 func (s *server) list(c *fiber.Ctx) error {
 	p, err := s.Door.Principal(c, auth.Watch)
 	if err != nil {

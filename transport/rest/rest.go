@@ -46,6 +46,7 @@ type Deps struct {
 	Tokens  Tokens
 	Streams *auth.Streams
 	Submit  jobs.SubmitOptions // how a submit is checked
+	Actions any                // the list that GET /v1/actions answers
 
 	// Stream answers with a job's events from its first on, as 200, and ends
 	// after the terminal one. The headers Location and Idempotent-Replayed are
@@ -74,6 +75,7 @@ func Mount(r fiber.Router, d Deps) {
 	r.Post(batchPath, s.submitBatch)
 	r.Get("/v1/jobs", s.list)
 	r.Get("/v1/jobs/:id", s.get)
+	r.Get("/v1/actions", s.actions)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -271,4 +272,24 @@ func FuzzPrefer(f *testing.F) {
 			t.Fatalf("%q gave %v", line, wait)
 		}
 	})
+}
+
+// What actions there are is told to whoever may submit.
+func TestActions(t *testing.T) {
+	s := newSite(t)
+	a := s.call("GET", "/v1/actions", s.submitter, "")
+	var got struct {
+		Actions []struct {
+			Type   string
+			Schema struct{ Required []string }
+		}
+	}
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.StatusCode != 200 {
+		t.Fatalf("%d %s: %v", a.StatusCode, a.body, err)
+	}
+	if len(got.Actions) != 2 || got.Actions[0].Type != "http" || got.Actions[1].Type != "wait" || len(got.Actions[1].Schema.Required) != 2 {
+		t.Errorf("%s", a.body)
+	}
+	s.call("GET", "/v1/actions", "", "").problem(t, transport.Unauthenticated)
+	s.call("GET", "/v1/actions", s.watcher, "").problem(t, transport.Forbidden)
 }

@@ -53,7 +53,7 @@ func (r *run) put(name string, from io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}
-	defer folder.Close()
+	defer func() { _ = folder.Close() }()
 	if err := folder.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove file: %w", err)
 	}
@@ -198,7 +198,7 @@ func (r *run) keepDownloads() error {
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}
-	defer folder.Close()
+	defer func() { _ = folder.Close() }()
 	for {
 		guid, one, open, changed := d.take(folder)
 		switch {
@@ -233,7 +233,7 @@ func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
 	if err != nil {
 		return fmt.Errorf("open download: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	name := artifactName(one.name)
 	if _, err := r.env.Save(r.ctx, name, "", info.Size(), file); err != nil {
 		return err

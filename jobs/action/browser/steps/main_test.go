@@ -26,8 +26,10 @@ import (
 // browserName is Debian's headless Chromium, of the package chromium-headless-shell.
 const browserName = "chromium-headless-shell"
 
-// chrome is the browser of all tests.
-var chrome context.Context
+// chrome is the browser of all tests, nil if there is none.
+var chrome *running
+
+type running struct{ ctx context.Context }
 
 func TestMain(m *testing.M) {
 	code := withChrome(m)
@@ -56,7 +58,7 @@ func withChrome(m *testing.M) int {
 	if err := chromedp.Do(ctx); err != nil {
 		panic(err)
 	}
-	chrome = ctx
+	chrome = &running{ctx}
 	return m.Run()
 }
 
@@ -103,7 +105,7 @@ func newPlayer(t *testing.T, c Config) *player {
 	if chrome == nil {
 		t.Skip("needs " + browserName + ", of the Debian package of that name")
 	}
-	tab, cancel := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext())
+	tab, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
 	if err := chromedp.Do(tab); err != nil {
 		t.Fatal(err)
 	}

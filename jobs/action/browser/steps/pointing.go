@@ -131,12 +131,13 @@ func (r *run) tick(want bool) error {
 	if err := r.clickAt(e, 1); err != nil {
 		return err
 	}
-	if err := r.on(e, "ticked", &is); err != nil || is == want {
-		return nil // the page has moved on, or all is well
+	// An error says that the page has moved on.
+	if err := r.on(e, "ticked", &is); err == nil && is != want {
+		return &jobs.ActionError{
+			Class: ClassValue, Message: fmt.Sprintf("clicking %q did not change whether it is ticked", r.alternatives[e.index]),
+		}
 	}
-	return &jobs.ActionError{
-		Class: ClassValue, Message: fmt.Sprintf("clicking %q did not change whether it is ticked", r.alternatives[e.index]),
-	}
+	return nil
 }
 
 // scroll scrolls the page, or an element.
