@@ -76,7 +76,7 @@ func TestActionsResultFits(t *testing.T) {
 			}
 		}
 		limit += d.size + len(`,"data":{}`)
-		results, whole := make([]actionResult, len(sizes)), len(`{"actions":[]}`)
+		results, whole := make([]actionResult, len(sizes)), len(`{"actions":[],"data":{}}`)+d.size
 		for i, n := range sizes {
 			var v any = text(strings.Repeat("x", n))
 			if i%3 == 0 {
