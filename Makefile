@@ -23,7 +23,7 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race chaos tools lint fuzz bench bench-peers ci clean
+.PHONY: help build run test race chaos tools lint fuzz bench bench-peers-build bench-peers ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,9 +70,13 @@ bench: ## run the Go benchmarks, then measure a real server; about 20 minutes, r
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
 	go run ./bench -out bench/results
 
-bench-peers: ## measure jobcast beside its peers, in turn, three times; about 50 minutes, results in bench/results
+bench-peers-build: ## install and build the peers; redis-server and postgresql are packages of the system
 	cd bench/peers && npm ci --no-audit --no-fund
-	cd bench/peers/centrifuge && go build -o centrifuge .
+	cd bench/peers/fanout && go build -o bin/ ./centrifuge ./socketio
+	cd bench/peers/queues && go build -o bin/ ./river ./goqite
+	cd bench/peers/queues && install -m 644 "$$(go list -m -f '{{.Dir}}' maragu.dev/goqite)/schema_sqlite.sql" bin/
+
+bench-peers: bench-peers-build ## measure jobcast beside its peers, in turn, three times; about 60 minutes, results in bench/results
 	go run ./bench -scenario peers -targets all -span 5s -out bench/results
 
 ci: ## what the continuous integration runs

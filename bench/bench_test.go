@@ -30,7 +30,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := &settings{
-		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50},
+		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50}, ahead: []int{32},
 		data: dir, binary: binary, targets: jobcast, works: allWorks, rounds: 1, pause: time.Second, returning: 9,
 		jobs: 120, runners: []int{8}, subscribers: []int{4, 9}, events: []int{1000, 2000},
 	}
@@ -119,28 +119,38 @@ func checkFigures(t *testing.T, out outcome) {
 
 // A comparison says what it compared; a run of jobcast alone needs no peers.
 func TestVersions(t *testing.T) {
-	if all, err := versionsOf(t.Context(), targets()[:3]); err != nil || all != nil {
+	if all, err := versionsOf(t.Context(), targets()[:3], nil); err != nil || all != nil {
 		t.Errorf("jobcast alone: %v, %v", all, err)
 	}
 	rep := &report{Peers: []version{{"socket.io", "4.8.4"}, {"Node", "v20.1.0"}}}
 	if text := rep.markdown(); !strings.Contains(text, "| versions | socket.io 4.8.4, Node v20.1.0 |") {
 		t.Errorf("page:\n%s", text)
 	}
-	all, err := versionsOf(t.Context(), targets())
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-		if !strings.Contains(err.Error(), "make bench-peers") { // they are not installed
-			t.Errorf("it does not say what to do: %v", err)
+	for _, p := range slices.Concat(targets(), targetsOfQueues()) {
+		all, err := versionsOf(t.Context(), []target{p}, nil)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+			if !strings.Contains(err.Error(), "bench-peers") && !strings.Contains(err.Error(), "bench/peers") { // it is not installed
+				t.Errorf("%s: it does not say what to do: %v", p.name, err)
+			}
+			continue
 		}
-		return
-	}
-	if err != nil || len(all) != 7 {
-		t.Errorf("%v, %v", all, err)
-	}
-	for _, v := range all {
-		if v.Version == "" {
-			t.Errorf("%s has no version", v.Name)
+		if err != nil || len(all) < 2 && !strings.HasPrefix(p.name, "jobcast") {
+			t.Errorf("%s: %v, %v", p.name, all, err)
+		}
+		for _, v := range all {
+			if v.Version == "" {
+				t.Errorf("%s: %s has no version", p.name, v.Name)
+			}
 		}
 	}
+}
+
+// targetsOfQueues returns the names of the peers of jobs.
+func targetsOfQueues() (all []target) {
+	for _, q := range queues() {
+		all = append(all, target{name: q.name})
+	}
+	return all
 }
 
 // Each series is a line, from the left to the right over a logarithm.
@@ -223,7 +233,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("settings: %+v", set)
 	}
 	for _, args := range []string{
-		"-scenario none", "-scenario submit,submit", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
+		"-scenario none", "-scenario submit,submit", "-ahead 0", "-ahead 4097", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
 		"-readers 0", "-readers 15001", "-returning 0", "-jobs 0", "-jobs 100001", "-runners 0", "-runners 8,1001", "-runners x", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
@@ -235,21 +245,19 @@ func TestParse(t *testing.T) {
 // Peers of jobs are compared with jobs, and the others with the rest.
 func TestTargets(t *testing.T) {
 	set, err := parse([]string{"-scenario", "jobs", "-targets", "bullmq always,bullmq everysec"}, io.Discard)
-	if err != nil || len(set.targets) != 0 || !slices.Equal(set.queues, []string{"bullmq always", "bullmq everysec"}) {
+	if err != nil || len(set.targets) != 0 || len(set.queues) != 2 || set.queues[1].name != "bullmq everysec" {
 		t.Errorf("settings: %+v, %v", set, err)
 	}
-	for _, c := range queueCases(set) {
-		if c.remote > 0 {
-			t.Errorf("%s is none of BullMQ's", c.name)
-		}
+	set, err = parse([]string{"-scenario", "jobs,peers", "-targets", "jobcast sse,centrifuge,river tuned"}, io.Discard)
+	if err != nil || len(set.targets) != 2 || len(set.queues) != 1 {
+		t.Errorf("settings: %+v, %v", set, err)
 	}
-	for _, scenario := range []string{"fanout", "jobs,fanout", "submit,jobs"} {
-		if _, err := parse([]string{"-scenario", scenario, "-targets", "jobcast sse,bullmq always"}, io.Discard); err == nil {
-			t.Errorf("%s: bullmq was accepted", scenario)
+	for scenario, targets := range map[string]string{
+		"fanout": "jobcast sse,bullmq always", "jobs,fanout": "bullmq always", "jobs": "bullmq always,bullmq never",
+	} {
+		if _, err := parse([]string{"-scenario", scenario, "-targets", targets}, io.Discard); err == nil {
+			t.Errorf("-scenario %s -targets %s was accepted", scenario, targets)
 		}
-	}
-	if _, err := parse([]string{"-scenario", "jobs", "-targets", "bullmq always,bullmq never"}, io.Discard); err == nil {
-		t.Error("bullmq never was accepted")
 	}
 }
 

@@ -19,32 +19,55 @@ const (
 
 // runFanout measures one job's events on their way to many readers.
 func runFanout(ctx context.Context, set *settings) (outcome, error) {
-	out := outcome{Scenario: "fanout", Title: fmt.Sprintf("one room, %d readers, each event published with a POST of its own", set.readers)}
+	out := outcome{Scenario: "fanout", Title: fmt.Sprintf("one room, %d readers, each event published with a POST of its own", set.readers), Notes: notesOf(set.targets)}
 	for _, t := range set.targets {
-		for _, rate := range set.rates {
+		for _, f := range flows(set) {
 			r, err := withSite(ctx, set, t, 1, func(s *site) (row, error) {
-				return fanoutCase(ctx, s, t, set, rate)
+				return fanoutCase(ctx, s, t, set, f)
 			})
 			if err != nil {
-				return out, fmt.Errorf("%s: %w", atRate(rate), err)
+				return out, fmt.Errorf("%s: %w", f, err)
 			}
-			r.Case = t.name + ", " + atRate(rate)
+			r.Case, r.Target = t.name+", "+f.String(), t.name
 			out.Rows = append(out.Rows, r)
 		}
 	}
 	return out, nil
 }
 
-// atRate names a rate; 0 is flat out.
-func atRate(rate int) string {
-	if rate == 0 {
-		return "flat out"
+// flow is how events are published to readers.
+type flow struct {
+	rate       int // events a second, over all rooms; 0: flat out
+	ahead      int // flat out: how many events may be ahead of the slowest reader
+	publishers int // connections
+}
+
+// paced is a flow at a rate.
+func paced(rate int) flow { return flow{rate: rate, publishers: publishers} }
+
+// flows returns those that the settings ask for.
+func flows(set *settings) (all []flow) {
+	for _, rate := range set.rates {
+		if rate > 0 {
+			all = append(all, paced(rate))
+			continue
+		}
+		for _, ahead := range set.ahead {
+			all = append(all, flow{ahead: ahead, publishers: publishers})
+		}
 	}
-	return fmt.Sprintf("%d events/s", rate)
+	return all
+}
+
+func (f flow) String() string {
+	if f.rate == 0 {
+		return fmt.Sprintf("flat out, %d in flight", f.ahead)
+	}
+	return fmt.Sprintf("%d events/s", f.rate)
 }
 
 // fanoutCase joins the readers, then publishes.
-func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int) (r row, err error) {
+func fanoutCase(ctx context.Context, p *site, t target, set *settings, f flow) (r row, err error) {
 	alone, err := warmUp(ctx, p, t)
 	if err != nil {
 		return r, err
@@ -54,22 +77,22 @@ func fanoutCase(ctx context.Context, p *site, t target, set *settings, rate int)
 		return r, err
 	}
 	defer s.Close()
-	return p.stream(ctx, set, t, s, alone, rate)
+	return p.stream(ctx, set, t, s, alone, f)
 }
 
 // stream publishes to readers that have joined.
-func (s *site) stream(ctx context.Context, set *settings, t target, w *swarm, alone usage, rate int) (r row, err error) {
+func (s *site) stream(ctx context.Context, set *settings, t target, w *swarm, alone usage, f flow) (r row, err error) {
 	var pub *published
 	start := time.Now()
-	m, err := set.measure(s.process, fmt.Sprintf("%s %d readers %s", t.name, len(w.readers), strings.ReplaceAll(atRate(rate), "/", " per ")), func() error {
-		pub, err = s.deliver(ctx, w, posting{events: eventsOf(rate, set.span), rate: rate, span: set.span, workers: publishers})
+	m, err := set.measure(s.process, fmt.Sprintf("%s %d readers %s", t.name, len(w.readers), strings.ReplaceAll(f.String(), "/", " per ")), func() error {
+		pub, err = s.deliver(ctx, w, posting{events: eventsOf(f.rate, set.span), rate: f.rate, span: set.span, workers: f.publishers, depth: f.ahead})
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
 	took := w.last.Sub(start)
-	if rate > 0 { // the last event comes a little before the span is over
+	if f.rate > 0 { // the last event comes a little before the span is over
 		took = max(took, set.span)
 	}
 	r.add("events", "1/s", perSecond(float64(pub.events), max(pub.took, took)))
@@ -165,8 +188,8 @@ func (s *site) deliver(ctx context.Context, w *swarm, load posting) (*published,
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan answer, 1)
 	begun := w.slowest()
-	if load.rate == 0 && len(s.rooms) == 1 {
-		load.ahead = newLead()
+	if load.depth > 0 {
+		load.ahead = newLead(load.depth)
 	}
 	go func() {
 		pub, err := s.publish(ctx, load)

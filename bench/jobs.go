@@ -15,13 +15,15 @@ import (
 
 // The sizes of jobs.
 const (
-	maxJobs       = 100_000 // of one case: as many of one client may wait
-	maxRunners    = 1000
-	jobProducers  = 64  // connections that submit
-	jobBatch      = 100 // jobs in a request of batches
-	jobRate       = 500 // jobs a second, paced
-	remoteWorkers = 16
-	remoteJobs    = 20 // that a remote worker claims at once and ends at once
+	maxJobs      = 100_000 // of one case: as many of one client may wait
+	maxRunners   = 1000
+	jobProducers = 64  // connections that submit
+	jobBatch     = 100 // jobs in a request of batches
+	jobRate      = 500 // jobs a second, paced
+
+	gatheredFigure = "events per commit"
+	remoteWorkers  = 16
+	remoteJobs     = 20 // that a remote worker claims at once and ends at once
 )
 
 // jobsCase is one way in which jobs are submitted and run.
@@ -43,39 +45,47 @@ func jobsCases(set *settings) []jobsCase {
 	for _, n := range set.runners {
 		all = append(all, jobsCase{name: fmt.Sprintf("%d runners, batches of %d", n, jobBatch), runners: n, batch: jobBatch, jobs: set.jobs})
 	}
+	for _, n := range set.runners {
+		all = append(all, jobsCase{
+			name: fmt.Sprintf("%d runners, %d jobs/s", n, jobRate), runners: n, batch: 1, rate: jobRate,
+			jobs: min(eventsOf(jobRate, set.span), set.jobs),
+		})
+	}
 	first := set.runners[0]
 	return append(all,
 		jobsCase{name: fmt.Sprintf("%d remote workers by ones", remoteWorkers), runners: first, remote: 1, batch: 1, jobs: set.jobs},
-		jobsCase{name: fmt.Sprintf("%d remote workers by %d", remoteWorkers, remoteJobs), runners: first, remote: remoteJobs, batch: 1, jobs: set.jobs},
-		jobsCase{
-			name: fmt.Sprintf("%d runners, %d jobs/s", first, jobRate), runners: first, batch: 1, rate: jobRate,
-			jobs: min(eventsOf(jobRate, set.span), set.jobs),
-		})
+		jobsCase{name: fmt.Sprintf("%d remote workers by %d", remoteWorkers, remoteJobs), runners: first, remote: remoteJobs, batch: 1, jobs: set.jobs})
 }
 
-// runJobs measures jobs from their submit to their end, and then the peers that were
-// asked for.
+// runJobs measures jobs from their submit to their end: all cases of jobcast in one table,
+// and each that the peers which were asked for have too in another, one after the other.
 func runJobs(ctx context.Context, set *settings) ([]outcome, error) {
-	own, err := runOwnJobs(ctx, set)
-	if err != nil || len(set.queues) == 0 {
-		return []outcome{own}, err
-	}
-	peers, err := runQueues(ctx, set)
-	return []outcome{own, peers}, err
-}
-
-func runOwnJobs(ctx context.Context, set *settings) (outcome, error) {
-	out := outcome{Scenario: "jobs", Title: fmt.Sprintf("%d jobs that do nothing, submitted by %d producers, from the first submit to the last end; every event is committed with fsync before it is told", set.jobs, jobProducers)}
+	own := outcome{Scenario: "jobs", Title: fmt.Sprintf("%d jobs that do nothing, submitted by %d producers, from the first submit to the last end; every event is committed with fsync before it is told", set.jobs, jobProducers)}
+	var compared []outcome
 	for _, c := range jobsCases(set) {
-		set.say("%s", c.name)
+		set.say("%s, jobcast", c.name)
 		one := target{name: "jobcast", open: openJobcast(fmt.Sprintf("--concurrency=%d", c.runners), fmt.Sprintf("--max-running-per-client=%d", c.runners))}
 		r, err := withSite(ctx, set, one, 0, func(s *site) (row, error) { return c.run(ctx, set, s) })
 		if err != nil {
-			return out, fmt.Errorf("%s: %w", c.name, err)
+			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
-		out.Rows = append(out.Rows, r)
+		own.Rows = append(own.Rows, r)
+		if c.remote > 0 || len(set.queues) == 0 {
+			continue
+		}
+		table := comparison(set, c, len(compared) == 0)
+		table.Rows = append(table.Rows, r.beside())
+		for _, q := range set.queues {
+			set.say("%s, %s", c.name, q.name)
+			r, err := q.run(ctx, set, c)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", c.name, q.name, err)
+			}
+			table.Rows = append(table.Rows, r)
+		}
+		compared = append(compared, table)
 	}
-	return out, nil
+	return append([]outcome{own}, compared...), nil
 }
 
 // body returns a job, and the types of the events that it tells, in order.
@@ -107,7 +117,7 @@ func (c jobsCase) run(ctx context.Context, set *settings, s *site) (row, error) 
 
 // submitAll submits the jobs of a case and waits for the end of the last one.
 func (c jobsCase) submitAll(ctx context.Context, set *settings, s *site) (r row, err error) {
-	r.Case = c.name
+	r.Case, r.Target = c.name, "jobcast"
 	job, story := c.body()
 	log, err := s.watchJobs(ctx, story)
 	if err != nil {
@@ -148,7 +158,7 @@ func (c jobsCase) submitAll(ctx context.Context, set *settings, s *site) (r row,
 	r.add("jobs", "1/s", perSecond(float64(t.latency.total), t.took))
 	r.cost("server CPU per job", m.server, float64(t.latency.total))
 	r.times("ended", &t.latency)
-	r.add("events per commit", "", gathered)
+	r.add(gatheredFigure, "", gathered)
 	r.generator(m)
 	r.add("acknowledged", "", float64(p.acknowledged()))
 	r.zero("lost", t.lost)

@@ -38,14 +38,15 @@ type settings struct {
 	span      time.Duration // of each measured stretch
 	producers []int         // of submit, append and durable, one case each
 	readers   int           // of fanout
-	rates     []int         // of fanout, events per second, one case each
+	rates     []int         // of fanout, events per second, one case each; 0: flat out
+	ahead     []int         // of flat out, events in flight, one case each
 	data      string        // folder for data folders
 	out       string        // folder for results; empty: print only
 	rest      time.Duration // of fanout: how long its readers are idle before their memory is read
 	profiles  *profiles     // nil: none are taken
 	binary    string        // the server, built already; empty: build it
 	targets   []target      // of fanout, rooms, idle and polling
-	queues    []string      // of jobs: peers beside jobcast
+	queues    []queue       // of jobs: peers beside jobcast
 	works     []string      // of peers
 	rounds    int           // how often each case of peers is run, in turn
 	pause     time.Duration // of peers: how long readers are idle before their memory is read
@@ -53,6 +54,9 @@ type settings struct {
 
 	jobs    int   // of each case of jobs
 	runners []int // of jobs, two cases each
+
+	merge     []string // results to be made one; nothing is measured then
+	reference string   // target that is in each of them
 
 	subscribers []int // of subscribers, one case each
 	events      []int // of log, one case each, growing
@@ -86,7 +90,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	producers := flags.String("producers", "1,16,128", "concurrent `producers` of submit, append and durable, one case each")
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 15000")
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
-	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one of these; with -scenario jobs alone also bullmq always, bullmq everysec")
+	ahead := flags.String("ahead", "32,256", "how many `events` may be ahead of the slowest reader flat out, one case each; at most 4096")
+	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one of these; of jobs, peers beside jobcast: bullmq always, bullmq everysec, river, river tuned, goqite")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	works := flags.String("works", strings.Join(allWorks, ","), "which `works` of peers to run")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
@@ -96,6 +101,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	runners := flags.String("runners", "8,64", "`runners` (--concurrency) of the server in jobs, one case each, and one with batches; the first also for the rest; at most 1000")
 	subscribers := flags.String("subscribers", "100,300,1000,3000,10000,15000", "`readers` of one room in subscribers, one case each")
 	events := flags.String("events", "10000,100000,1000000", "`events` that the log of log holds, one case each, growing; at most 20000000")
+	merge := flags.String("merge", "", "`results` (.json) of several runs to be made one, instead of measuring; needs -reference")
+	flags.StringVar(&set.reference, "reference", "", "the `target` that all of -merge have, beside which the others stand")
 	flags.StringVar(&set.data, "data", os.TempDir(), "`folder` for the data folders; its disk is measured too")
 	flags.StringVar(&set.out, "out", "", "`folder` to write the results to; without it they are only printed")
 	profile := flags.String("profile", "", "`folder` to write CPU profiles of the server to; they are also summed up")
@@ -106,7 +113,13 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("%q is no flag; see -help", flags.Arg(0))
 	}
-	var errs [7]error
+	if *merge != "" {
+		set.merge = strings.Split(*merge, ",")
+	}
+	if (*merge == "") != (set.reference == "") {
+		return nil, errors.New("-merge and -reference go together: results of separate runs can be merged only beside a target that was measured in each")
+	}
+	var errs [8]error
 	set.scenarios, errs[0] = scenariosOf(*names)
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
 	set.rates, errs[2] = numbers("rates", *rates, maxRate)
@@ -117,11 +130,14 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set.subscribers, errs[4] = numbers("subscribers", *subscribers, maxReaders)
 	set.events, errs[5] = numbers("events", *events, maxStored)
 	set.runners, errs[6] = numbers("runners", *runners, maxRunners)
+	set.ahead, errs[7] = numbers("ahead", *ahead, maxDepth)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	if len(set.queues) > 0 && *names != "jobs" {
-		return nil, fmt.Errorf("-targets: %s takes part in -scenario jobs alone", set.queues[0])
+	if asked := strings.Split(*names, ","); len(set.queues) > 0 && !slices.Contains(asked, "jobs") {
+		return nil, fmt.Errorf("-targets: %s takes part in -scenario jobs, which is not asked for", set.queues[0].name)
+	} else if len(set.targets) == 0 && slices.ContainsFunc(asked, func(name string) bool { return slices.Contains(speakers, name) }) {
+		return nil, fmt.Errorf("-targets: %q has nobody for -scenario %s", *speak, *names)
 	}
 	set.works = strings.Split(*works, ",")
 	for _, name := range set.works {
@@ -177,6 +193,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	set, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if len(set.merge) > 0 {
+		rep, err := mergeFiles(set.merge, set.reference, time.Now())
+		if err != nil {
+			return err
+		}
+		return errors.Join(rep.print(stdout, set.out), rep.fault())
 	}
 	if err := raiseFiles(mostReaders(set)); err != nil {
 		return err

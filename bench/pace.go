@@ -20,21 +20,25 @@ type posting struct {
 	rate    int           // a second, over all rooms; 0: as fast as the server answers
 	span    time.Duration // at most
 	workers int           // connections; each has its own rooms if there are several
-	ahead   *lead         // nil: publishing does not care for the readers
+	depth   int           // how many events may be ahead of the slowest reader of the room; 0: any number
+	ahead   *lead         // keeps to depth
 }
 
-// maxAhead is how many events publishing without a rate may be ahead of the slowest
-// reader: enough for each write to bring many. Beyond that, what is measured is how
-// much the sockets' buffers hold, not what a server can go on delivering.
-const maxAhead = 256
+// maxDepth bounds how far flat out may be ahead of the slowest reader. Beyond some
+// hundred events, what is measured is how much the sockets' buffers hold, not what a
+// server can go on delivering.
+const maxDepth = 4096
 
 // lead keeps publishing from running away from the readers.
 type lead struct {
+	depth uint64
 	had   atomic.Uint64 // events that every reader has
 	moved chan struct{} // had has grown; one is enough
 }
 
-func newLead() *lead { return &lead{moved: make(chan struct{}, 1)} }
+func newLead(depth int) *lead {
+	return &lead{depth: uint64(depth), moved: make(chan struct{}, 1)}
+}
 
 // reach says that every reader has n events.
 func (l *lead) reach(n uint64) {
@@ -68,7 +72,7 @@ func (l *lead) wait(ctx context.Context, i int, end time.Time) {
 // far reports whether event i is too far ahead.
 func (l *lead) far(i int) bool {
 	had := l.had.Load() // of no readers, everything there may ever be
-	return uint64(i) >= had && uint64(i)-had >= maxAhead
+	return uint64(i) >= had && uint64(i)-had >= l.depth
 }
 
 // published is what a posting did.

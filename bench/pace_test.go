@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// TestLead: publishing stops maxAhead events before the slowest reader. It goes on
+// TestLead: publishing stops depth events before the slowest reader. It goes on
 // with it, and also when it is called off, the time is over, or no reader is left.
 func TestLead(t *testing.T) {
-	const all = 3 * maxAhead
+	const depth = 256
+	const all = 3 * depth
 	begin := func(ctx context.Context) (l *lead, newest *atomic.Int64) {
-		l, newest = newLead(), new(atomic.Int64)
+		l, newest = newLead(depth), new(atomic.Int64)
 		end := time.Now().Add(time.Second)
 		go func() {
 			for i := range all {
@@ -27,10 +28,10 @@ func TestLead(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		l, newest := begin(t.Context())
-		for _, had := range []uint64{0, 1, 1, 40, maxAhead} {
+		for _, had := range []uint64{0, 1, 1, 40, depth} {
 			l.reach(had)
 			synctest.Wait()
-			if want := int64(had) + maxAhead - 1; newest.Load() != want {
+			if want := int64(had) + depth - 1; newest.Load() != want {
 				t.Errorf("with %d at every reader, event %d may be published, want %d", had, newest.Load(), want)
 			}
 		}

@@ -20,44 +20,85 @@ const (
 	maxIdleReads = 10_000
 )
 
-// allWorks are the names of the works; fanout is one for each rate.
-var allWorks = []string{"fanout", "rooms", "idle", "polling"}
+// roomPublishers are how many connections publish to the rooms, one case each.
+var roomPublishers = []int{8, 16}
+
+// roomsFlatter is what flatters jobcast in rooms; the caption says it.
+const roomsFlatter = "the more publish, the more events share a commit of jobcast"
+
+// flatters returns what flatters jobcast in one room; the caption says it.
+func (f flow) flatters() string {
+	if f.rate == 0 {
+		return "the more are in flight, the more share a write of a server that gathers, as jobcast and centrifuge batching do"
+	}
+	return "jobcast lets a busy room rest between two rounds of writes, which saves CPU and costs time"
+}
+
+// allWorks are the kinds of works; fanout is one for each flow, rooms for each number
+// of publishers.
+var allWorks = []string{"fanout", "rooms", "idle", polling}
+
+// polling is the work for targets whose names end so, whose readers poll; the others
+// are for those that stream.
+const polling = "polling"
 
 // work is one comparison: a case for each target that it is for.
 type work struct {
+	kind        string // one of allWorks
 	name, title string
-	polling     bool // for readers that poll; else for those that stream
+	note        string // what flatters jobcast
 	run         func(ctx context.Context, set *settings, t target) (row, error)
 }
 
 // works returns those that were asked for.
 func works(set *settings) []work {
 	var all []work
-	for _, rate := range set.rates {
+	for _, f := range flows(set) {
 		all = append(all, work{
-			name: "fanout " + atRate(rate), title: fmt.Sprintf("one room, %d readers, %s", set.readers, atRate(rate)),
+			kind: "fanout", name: "fanout " + f.String(), title: fmt.Sprintf("one room, %d readers, %s", set.readers, f), note: f.flatters(),
 			run: func(ctx context.Context, set *settings, t target) (row, error) {
-				return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, set, rate) })
+				return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, set, f) })
 			},
 		})
 	}
-	rooms := set.readers * roomsFactor
+	for _, n := range roomPublishers {
+		f := flow{rate: roomRate, publishers: n}
+		all = append(all, work{
+			kind:  "rooms",
+			name:  fmt.Sprintf("rooms, %d publishers", n),
+			title: fmt.Sprintf("%d rooms of one reader, %d events/s over all through %d connections", set.readers*roomsFactor, roomRate, n),
+			note:  roomsFlatter,
+			run: func(ctx context.Context, set *settings, t target) (row, error) {
+				many := *set
+				many.readers = set.readers * roomsFactor
+				return withSite(ctx, set, t, many.readers, func(s *site) (row, error) { return fanoutCase(ctx, s, t, &many, f) })
+			},
+		})
+	}
 	all = append(all, work{
-		name: "rooms", title: fmt.Sprintf("%d rooms of one reader, %d events/s over all", rooms, roomRate), run: runRooms,
+		kind: "idle", name: "idle", run: runIdle,
+		title: fmt.Sprintf("%d readers connect, each authenticated and in a room of its own, and are idle", idleReaders(set)),
 	}, work{
-		name: "idle", title: fmt.Sprintf("%d readers connect, each authenticated and in a room of its own, and are idle", idleReaders(set)), run: runIdle,
-	}, work{
-		name: "polling", title: fmt.Sprintf("one room, %d readers that poll, %d events/s", set.readers/pollShare, pollRate), polling: true,
+		kind: polling, name: polling,
+		title: fmt.Sprintf("one room, %d readers that poll, %d events/s", set.readers/pollShare, pollRate),
+		note:  "readers keep their connection, as browsers do; the client in Node opens one for each poll, and such a poll goes a longer way through jobcast",
 		run: func(ctx context.Context, set *settings, t target) (row, error) {
 			few := *set
 			few.readers = set.readers / pollShare
-			return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, &few, pollRate) })
+			return withSite(ctx, set, t, 1, func(s *site) (row, error) { return fanoutCase(ctx, s, t, &few, paced(pollRate)) })
 		},
 	})
-	return slices.DeleteFunc(all, func(w work) bool {
-		kind, _, _ := strings.Cut(w.name, " ")
-		return !slices.Contains(set.works, kind)
-	})
+	return slices.DeleteFunc(all, func(w work) bool { return !slices.Contains(set.works, w.kind) })
+}
+
+// targets returns those of the settings that the work is for.
+func (w *work) targets(set *settings) (all []target) {
+	for _, t := range set.targets {
+		if strings.HasSuffix(t.name, polling) == (w.kind == polling) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // runPeers compares the servers: each work in turn for every target, as many
@@ -70,10 +111,7 @@ func runPeers(ctx context.Context, set *settings) ([]outcome, error) {
 			if runs[i] == nil {
 				runs[i] = make(map[string][]row)
 			}
-			for _, t := range set.targets {
-				if strings.HasSuffix(t.name, "polling") != w.polling {
-					continue
-				}
+			for _, t := range w.targets(set) {
 				set.say("round %d, %s, %s", round+1, w.name, t.name)
 				r, err := w.run(ctx, set, t)
 				if err != nil {
@@ -85,11 +123,12 @@ func runPeers(ctx context.Context, set *settings) ([]outcome, error) {
 	}
 	var out []outcome
 	for i, w := range all {
-		o := outcome{Scenario: w.name, Title: w.title}
-		for _, t := range set.targets {
-			if rows := runs[i][t.name]; len(rows) > 0 {
-				o.Rows = append(o.Rows, median(t.name, rows))
-			}
+		o := outcome{Scenario: w.name, Title: w.title, Notes: notesOf(w.targets(set))}
+		if w.note != "" {
+			o.Notes = append(o.Notes, "what flatters jobcast: "+w.note)
+		}
+		for _, t := range w.targets(set) {
+			o.Rows = append(o.Rows, median(t.name, runs[i][t.name]))
 		}
 		out = append(out, o)
 	}
@@ -99,7 +138,7 @@ func runPeers(ctx context.Context, set *settings) ([]outcome, error) {
 // median makes one row of several runs of a case: of each figure the median, of
 // what must be 0 the sum.
 func median(name string, rows []row) row {
-	r := row{Case: name}
+	r := row{Case: name, Target: name}
 	for i, f := range rows[0].Figures {
 		values := make([]float64, len(rows))
 		sum := 0.0
@@ -118,15 +157,6 @@ func median(name string, rows []row) row {
 		r.Faults = append(r.Faults, run.Faults...)
 	}
 	return r
-}
-
-// runRooms measures many rooms of one reader each.
-func runRooms(ctx context.Context, set *settings, t target) (row, error) {
-	many := *set
-	many.readers = set.readers * roomsFactor
-	return withSite(ctx, set, t, many.readers, func(s *site) (row, error) {
-		return fanoutCase(ctx, s, t, &many, roomRate)
-	})
 }
 
 func idleReaders(set *settings) int { return min(set.readers*idleFactor, maxIdleReads) }

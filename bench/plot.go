@@ -12,14 +12,22 @@ type panel struct{ scenario, figure, title, better string }
 
 // panels of a comparison, in the order in which they stand.
 var panels = []panel{
-	{"fanout flat out", "deliveries", "flat out: deliveries/s", "more is better"},
-	{"fanout flat out", "server CPU per delivery", "flat out: server CPU per delivery, us", "less is better"},
+	{"fanout flat out, 32 in flight", "deliveries", "flat out, 32 events in flight: deliveries/s", "more is better"},
+	{"fanout flat out, 32 in flight", "server CPU per delivery", "flat out, 32 events in flight: server CPU per delivery, us", "less is better"},
+	{"fanout flat out, 256 in flight", "deliveries", "flat out, 256 events in flight: deliveries/s", "more is better"},
+	{"fanout flat out, 256 in flight", "server CPU per delivery", "flat out, 256 events in flight: server CPU per delivery, us", "less is better"},
 	{"fanout 100 events/s", "server CPU per delivery", "100 events/s: server CPU per delivery, us", "less is better"},
 	{"fanout 100 events/s", "delivery p99", "100 events/s: delivery p99, ms", "less is better"},
 	{"fanout 20 events/s", "server CPU per delivery", "20 events/s: server CPU per delivery, us", "less is better"},
-	{"rooms", "server CPU per delivery", "many rooms: server CPU per event, publish included, us", "less is better"},
+	{"rooms, 8 publishers", "server CPU per delivery", "many rooms, 8 publishers: server CPU per event, publish included, us", "less is better"},
+	{"rooms, 16 publishers", "server CPU per delivery", "many rooms, 16 publishers: server CPU per event, publish included, us", "less is better"},
 	{"idle", "RSS per connection", "idle: RSS per connection, KB", "less is better"},
 	{"idle", "server CPU per connect", "connect: server CPU, us", "less is better"},
+	{"jobs, 8 runners", "jobs", "jobs on 8 runners: jobs/s", "more is better"},
+	{"jobs, 64 runners", "jobs", "jobs on 64 runners: jobs/s", "more is better"},
+	{"jobs, 64 runners", "server CPU per job", "jobs on 64 runners: server CPU per job, us", "less is better"},
+	{"jobs, 64 runners, 500 jobs/s", "server CPU per job", "500 jobs/s on 64 runners: server CPU per job, us", "less is better"},
+	{"jobs, 64 runners, 500 jobs/s", "ended p50", "500 jobs/s on 64 runners: from submit to end, p50, ms", "less is better"},
 	{"polling", "server CPU per delivery", "polling: server CPU per delivery, us", "less is better"},
 }
 

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,12 +128,17 @@ func (p *process) kill() error {
 // usage is what a process has taken of the machine.
 type usage struct {
 	cpu time.Duration // user and system
-	rss int64         // bytes resident
+
+	ended  time.Duration // the same of its children that have ended, and of theirs
+	parent int
+	rss    int64 // bytes resident
 }
 
 // usage reads /proc.
-func (p *process) usage() (usage, error) {
-	dir := "/proc/" + strconv.Itoa(p.cmd.Process.Pid)
+func (p *process) usage() (usage, error) { return usageOf(p.cmd.Process.Pid) }
+
+func usageOf(pid int) (usage, error) {
+	dir := "/proc/" + strconv.Itoa(pid)
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return usage{}, fmt.Errorf("read CPU time of server: %w", err)
@@ -145,19 +152,61 @@ func (p *process) usage() (usage, error) {
 
 // parseUsage reads /proc/<pid>/stat and statm, see proc_pid_stat(5).
 func parseUsage(stat, statm []byte) (usage, error) {
-	const utime, stime = 11, 12 // fields after the name, which may hold anything and ends at the last bracket
+	const ppid, utime, stime, cutime, cstime = 1, 11, 12, 13, 14 // fields after the name, which may hold anything and ends at the last bracket
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	pages := strings.Fields(string(statm))
-	if len(fields) <= stime || len(pages) < 2 {
+	if len(fields) <= cstime || len(pages) < 2 {
 		return usage{}, errors.New("/proc has another form than expected")
 	}
 	user, err1 := strconv.ParseInt(fields[utime], 10, 64)
 	system, err2 := strconv.ParseInt(fields[stime], 10, 64)
 	resident, err3 := strconv.ParseInt(pages[1], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	endedUser, err4 := strconv.ParseInt(fields[cutime], 10, 64)
+	endedSystem, err5 := strconv.ParseInt(fields[cstime], 10, 64)
+	parent, err6 := strconv.Atoi(fields[ppid])
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return usage{}, fmt.Errorf("read /proc: %w", err)
 	}
-	return usage{cpu: time.Duration(user+system) * clockTick, rss: resident * int64(os.Getpagesize())}, nil
+	return usage{
+		cpu: time.Duration(user+system) * clockTick, rss: resident * int64(os.Getpagesize()),
+		ended: time.Duration(endedUser+endedSystem) * clockTick, parent: parent,
+	}, nil
+}
+
+// treeCPU returns the CPU time of processes and of all that they started, such as the
+// servers of PostgreSQL's connections.
+func treeCPU(roots ...int) (sum time.Duration, err error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, fmt.Errorf("list processes: %w", err)
+	}
+	parents := make(map[int]int)
+	took := make(map[int]time.Duration)
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return 0, fmt.Errorf("list processes: %w", err)
+		}
+		u, err := usageOf(pid)
+		if err != nil {
+			continue // it has just ended; its time is its parent's then
+		}
+		parents[pid], took[pid] = u.parent, u.cpu+u.ended
+	}
+	for pid, cpu := range took {
+		for at := pid; at > 1; at = parents[at] {
+			if slices.Contains(roots, at) {
+				sum += cpu
+				break
+			}
+		}
+	}
+	for _, pid := range roots {
+		if _, there := took[pid]; !there {
+			return 0, fmt.Errorf("read CPU time of server: process %d is gone", pid)
+		}
+	}
+	return sum, nil
 }
 
 // ownCPU returns the CPU time that this process has taken.

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,24 +20,24 @@ type report struct {
 	Commit    string    `json:"commit"`
 	Command   string    `json:"command"`
 	Machine   machine   `json:"machine"`
-	Peers     []version `json:"peers,omitempty"` // what is compared, if servers are
+	Peers     []version `json:"peers,omitempty"`  // what is compared, if servers are
+	Merged    []source  `json:"merged,omitempty"` // the runs of which this is made, if it is
 	Scenarios []outcome `json:"scenarios"`
 }
 
 // newReport notes what is known before the run.
 func newReport(ctx context.Context, set *settings, args []string) (*report, error) {
 	m, err1 := thisMachine(ctx, set.data)
-	peers, err2 := versionsOf(ctx, set.targets)
-	queues, err3 := queueVersions(ctx, set.queues)
+	peers, err2 := versionsOf(ctx, set.targets, set.queues)
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: append(peers, queues...),
+		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: peers,
 		Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
-	}, errors.Join(err1, err2, err3)
+	}, errors.Join(err1, err2)
 }
 
 // print writes the report as Markdown to w and, unless folder is empty, as
-// <date>-<commit>.md and .json into folder, with a plot (.svg) of a comparison and of
-// curves; a comparison has -peers in its name. A run of the same day and commit replaces the one before.
+// <date>-<commit>.md and .json into folder, with a plot (.svg) of comparisons and of
+// curves; a run with peers has -peers in its name, runs that were merged -merged. A run of the same day and commit replaces the one before.
 func (r *report) print(w io.Writer, folder string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -55,7 +54,10 @@ func (r *report) print(w io.Writer, folder string) error {
 		return fmt.Errorf("make folder of results: %w", err)
 	}
 	name := filepath.Join(folder, r.Date.Format(time.DateOnly)+"-"+r.Commit)
-	if r.compares() {
+	switch {
+	case len(r.Merged) > 0:
+		name += "-merged"
+	case r.compares():
 		name += "-peers"
 	}
 	files := map[string]string{".md": text, ".json": string(raw) + "\n"}
@@ -70,9 +72,9 @@ func (r *report) print(w io.Writer, folder string) error {
 	return nil
 }
 
-// compares reports whether servers are compared.
+// compares reports whether servers of others took part.
 func (r *report) compares() bool {
-	return slices.ContainsFunc(r.Scenarios, func(o outcome) bool { return o.Scenario == "idle" })
+	return len(r.Peers) > 0
 }
 
 // fault returns what did not hold, nil if everything did.
@@ -115,6 +117,9 @@ func (r *report) markdown() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", line[0], line[1])
 	}
+	for i, s := range r.Merged {
+		fmt.Fprintf(&b, "| run %d | %s of %s, commit %s, load before %s: `%s` |\n", i+1, s.File, s.Date.Format(time.RFC3339), s.Commit, short(s.Load), s.Command)
+	}
 	for _, sc := range r.Scenarios {
 		sc.markdown(&b)
 	}
@@ -126,6 +131,12 @@ func (r *report) markdown() string {
 
 func (o *outcome) markdown(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s: %s\n", o.Scenario, o.Title)
+	for i, note := range o.Notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "- %s\n", note)
+	}
 	if len(o.Rows) == 0 {
 		return
 	}

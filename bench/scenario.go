@@ -14,6 +14,10 @@ type scenario struct {
 	run  func(context.Context, *settings) ([]outcome, error)
 }
 
+// speakers are the scenarios in which the targets of -targets take part, but for the
+// peers of jobs.
+var speakers = []string{"fanout", "resume", "subscribers", "peers"}
+
 // one makes a scenario of a run with one table.
 func one(name string, run func(context.Context, *settings) (outcome, error)) scenario {
 	return scenario{name, func(ctx context.Context, set *settings) ([]outcome, error) {
@@ -46,14 +50,16 @@ func scenariosOf(list string) ([]scenario, error) {
 
 // outcome is what a scenario measured: one table.
 type outcome struct {
-	Scenario string `json:"scenario"`
-	Title    string `json:"title"`
-	Rows     []row  `json:"rows"`
+	Scenario string   `json:"scenario"`
+	Title    string   `json:"title"`
+	Notes    []string `json:"notes,omitempty"` // of the caption
+	Rows     []row    `json:"rows"`
 }
 
 // row is one case of a scenario. All rows of a table have the same figures.
 type row struct {
 	Case    string   `json:"case"`
+	Target  string   `json:"target,omitempty"` // that was measured, where the table has several
 	Series  string   `json:"series,omitempty"` // of a curve: which one
 	X       float64  `json:"x,omitempty"`      // and where on it
 	Figures []figure `json:"figures"`

@@ -62,7 +62,7 @@ func stalledCase(ctx context.Context, p *site, t target, set *settings, readers,
 		return r, err
 	}
 	peak := p.watchMemory()
-	r, err = p.stream(ctx, set, t, s, alone, stalledRate)
+	r, err = p.stream(ctx, set, t, s, alone, paced(stalledRate))
 	var pub *published
 	if err == nil {
 		pub, err = p.deliver(ctx, s, posting{events: fillEvents, span: maxSpan, workers: publishers})

@@ -19,12 +19,12 @@ func runSubscribers(ctx context.Context, set *settings) (outcome, error) {
 			few.readers = n
 			set.say("%s, %d", t.name, n)
 			r, err := withSite(ctx, &few, t, 1, func(s *site) (row, error) {
-				return fanoutCase(ctx, s, t, &few, max(deliveryRate/n, 1))
+				return fanoutCase(ctx, s, t, &few, paced(max(deliveryRate/n, 1)))
 			})
 			if err != nil {
 				return out, fmt.Errorf("%d subscribers: %w", n, err)
 			}
-			r.Case, r.Series, r.X = fmt.Sprintf("%s, %d subscribers", t.name, n), t.name, float64(n)
+			r.Case, r.Target, r.Series, r.X = fmt.Sprintf("%s, %d subscribers", t.name, n), t.name, t.name, float64(n)
 			out.Rows = append(out.Rows, r)
 		}
 	}

@@ -13,8 +13,11 @@ const peerKey = "bench-key-0123456789"
 func targets() []target {
 	socketio := openPeer("node", "--expose-gc", "$ROOT/bench/peers/socketio.mjs")
 	nestjs := openPeer("node", "--expose-gc", "$ROOT/bench/peers/nestjs.mjs")
-	centrifuge := openPeer("$ROOT/bench/peers/centrifuge/centrifuge")
-	gathering := openPeer("$ROOT/bench/peers/centrifuge/centrifuge", "-delay", "5ms")
+	socketioBun := openPeer("$ROOT/bench/peers/node_modules/@oven/bun-linux-x64/bin/bun", "$ROOT/bench/peers/socketio-bun.mjs")
+	socketioGo := openPeer("$ROOT/bench/peers/fanout/bin/socketio")
+	centrifuge := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge")
+	gathering := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge", "-delay", "5ms")
+	batching := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge", "-delay", "2ms", "-batch-delay", "2ms", "-batch-size", "32")
 	jobcast := openJobcast()
 	return []target{
 		{"jobcast sse", jobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
@@ -23,13 +26,37 @@ func targets() []target {
 		}},
 		{"jobcast socket.io", jobcast, readSocketIO("live")},
 		{"socket.io", socketio, readSocketIO("subscribed")},
+		{"socket.io on Bun", socketioBun, readSocketIO("subscribed")},
+		{"socket.io in Go", socketioGo, readSocketIO("subscribed")},
 		{"nestjs", nestjs, readSocketIO("subscribed")},
 		{"centrifuge", centrifuge, readCentrifuge},
 		{"centrifuge gathering", gathering, readCentrifuge},
+		{"centrifuge batching", batching, readCentrifuge},
 		{"jobcast socket.io polling", jobcast, readPolling("live")},
 		{"socket.io polling", socketio, readPolling("subscribed")},
 		{"nestjs polling", nestjs, readPolling("subscribed")},
 	}
+}
+
+// targetNotes say how a target differs from the defaults of what it is named after.
+var targetNotes = map[string]string{
+	"socket.io on Bun":     "the same server library on Bun and @socket.io/bun-engine, instead of Node and ws",
+	"socket.io in Go":      "the server as github.com/zishang520/socket.io has it in Go",
+	"centrifuge gathering": "the messages of a connection are gathered for 5 ms (WriteDelay, WriteWithTimer), as many in a frame as there are",
+	"centrifuge batching":  "those of a channel are gathered too, up to 32 for at most 2 ms (GetChannelBatchConfig), and those of a connection for 2 ms",
+}
+
+// notesOf returns the captions' lines for those of the targets that need one.
+func notesOf(targets []target) (notes []string) {
+	for _, t := range targets {
+		if note := targetNotes[t.name]; note != "" {
+			notes = append(notes, t.name+": "+note)
+		}
+	}
+	if slices.ContainsFunc(targets, func(t target) bool { return !strings.HasPrefix(t.name, "jobcast") }) {
+		notes = append(notes, "the peers keep events in memory and answer at once; jobcast answers, and sends an event, after its commit with fsync")
+	}
+	return notes
 }
 
 func readStream(accept string, decode func() decoder) func(*site, string, *reader) ([]byte, decoder) {

@@ -1,4 +1,4 @@
-// What the two servers on Node.js share: settings, and the numbered events.
+// What the servers in JavaScript share: settings, and the numbered events.
 import { parseArgs } from 'node:util';
 
 // As in production: express reads it when an application is made.
@@ -8,7 +8,7 @@ export const key = process.env.BENCH_KEY ?? 'bench-key-0123456789';
 
 export const port = Number(parseArgs({ options: { port: { type: 'string', default: '0' } } }).values.port);
 
-/** Both servers give Socket.IO these; everything else is its default. */
+/** The servers on Node.js give Socket.IO these; everything else is its default. */
 export const options = {
   transports: ['websocket', 'polling'],
   perMessageDeflate: false,
@@ -21,10 +21,29 @@ export function authenticate(jobs) {
   jobs.use((socket, next) => {
     next(socket.handshake.auth.apiKey === key ? undefined : new Error('unauthorized'));
   });
-  // Socket.IO's documentation advises this to save memory: nothing here needs
-  // the first request of a connection any longer.
+}
+
+/**
+ * Socket.IO's documentation advises this to save memory on Node.js: nothing here needs
+ * the first request of a connection any longer.
+ */
+export function forgetRequests(jobs) {
   jobs.server.engine.on('connection', (connection) => {
     connection.request = null;
+  });
+}
+
+/** Greets clients of a namespace and lets them into rooms. */
+export function answer(jobs) {
+  jobs.on('connection', (socket) => {
+    socket.on('subscribe', (message, ack) => {
+      const jobId = message?.jobId;
+      if (!isRoom(jobId)) return;
+      socket.join(`job:${jobId}`);
+      socket.emit('subscribed', { jobId });
+      if (typeof ack === 'function') ack({ jobId });
+    });
+    socket.emit('connected', greeting(socket));
   });
 }
 

@@ -4,7 +4,7 @@ import 'reflect-metadata';
 import { Body, Controller, Get, HttpCode, Inject, Module, Param, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ConnectedSocket, MessageBody, SubscribeMessage, WebSocketGateway, WebSocketServer } from '@nestjs/websockets';
-import { announce, authenticate, greeting, isRoom, options, port, publish } from './common.mjs';
+import { announce, authenticate, forgetRequests, greeting, isRoom, options, port, publish } from './common.mjs';
 
 /** What TypeScript makes of decorators on a class, its constructor's or a method's parameters, or a method. */
 function decorate(type, ...decorators) {
@@ -20,6 +20,7 @@ function decorateMethod(type, name, decorators, parameters = []) {
 class JobsGateway {
   afterInit(jobs) {
     authenticate(jobs);
+    forgetRequests(jobs);
   }
 
   handleConnection(socket) {

@@ -2,10 +2,10 @@
 import { createServer } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { Server } from 'socket.io';
-import { announce, authenticate, greeting, isRoom, options, port, publish } from './common.mjs';
+import { announce, answer, authenticate, forgetRequests, options, port, publish } from './common.mjs';
 
 const server = createServer(async (req, res) => {
-  const answer = (status, body) => {
+  const respond = (status, body) => {
     const text = JSON.stringify(body);
     res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
     res.end(text);
@@ -17,29 +17,21 @@ const server = createServer(async (req, res) => {
       const body = await json(req);
       id = publish(jobs, decodeURIComponent(room), body);
     } catch {
-      answer(400, { error: 'the room or the body cannot be read' });
+      respond(400, { error: 'the room or the body cannot be read' });
       return;
     }
-    answer(200, { lastEventId: id });
+    respond(200, { lastEventId: id });
   } else if (req.method === 'GET' && req.url === '/memory') {
     globalThis.gc?.();
-    answer(200, {});
+    respond(200, {});
   } else {
-    answer(404, { error: 'not found' });
+    respond(404, { error: 'not found' });
   }
 });
 
 const jobs = new Server(server, options).of('/jobs');
 authenticate(jobs);
-jobs.on('connection', (socket) => {
-  socket.on('subscribe', (message, ack) => {
-    const jobId = message?.jobId;
-    if (!isRoom(jobId)) return;
-    socket.join(`job:${jobId}`);
-    socket.emit('subscribed', { jobId });
-    if (typeof ack === 'function') ack({ jobId });
-  });
-  socket.emit('connected', greeting(socket));
-});
+forgetRequests(jobs);
+answer(jobs);
 
 server.listen(port, '127.0.0.1', () => announce(server));
