@@ -37,11 +37,11 @@ func queues() []queue {
 		{
 			"river", "its defaults and PostgreSQL's: a commit waits for its fsync; ends are written in batches, and a crash makes jobs run again " +
 				"that ended up to 250 ms before; it fetches every 100 ms at most, no more jobs than it has runners, and so gets fewer jobs",
-			10, startRiver(false),
+			10, startRiver(nil, nil),
 		},
 		{
-			"river tuned", "as durable as river; FetchCooldown 2 ms, FetchPollInterval 20 ms, 64 connections; PostgreSQL with shared_buffers 1 GB, max_wal_size 8 GB",
-			0, startRiver(true, "shared_buffers=1GB", "max_wal_size=8GB"),
+			"river tuned", "as durable as river; FetchCooldown 5 ms, FetchPollInterval 20 ms, 16 connections of each process; PostgreSQL with shared_buffers 1 GB, max_wal_size 8 GB",
+			0, startRiver([]string{"--cooldown", "5ms", "--poll", "20ms", "--conns", "16"}, []string{"shared_buffers=1GB", "max_wal_size=8GB"}),
 		},
 		{
 			"goqite", "SQLite with WAL and synchronous FULL: each send, receipt and deletion is a commit with its fsync; a library, so submits are calls " +
@@ -180,15 +180,15 @@ func startBullMQ(fsync string) func(context.Context, *crew, jobsCase) error {
 	}
 }
 
-// startRiver returns how PostgreSQL with those settings, a worker and a program that
-// submits start.
-func startRiver(tuned bool, postgres ...string) func(context.Context, *crew, jobsCase) error {
+// startRiver returns how PostgreSQL, a worker and a program that submits start, with
+// settings of River and of PostgreSQL beside the defaults.
+func startRiver(flags, postgres []string) func(context.Context, *crew, jobsCase) error {
 	return func(ctx context.Context, w *crew, c jobsCase) (err error) {
 		if w.database, err = startPostgres(ctx, w.dir, postgres...); err != nil {
 			return err
 		}
 		program := filepath.Join(w.peers, "queues", "bin", "river")
-		shared := []string{"--database", "host=" + w.dir + " user=" + postgresRole + " dbname=postgres", "--tell", filepath.Join(w.dir, "tell.sock"), "--tuned=" + strconv.FormatBool(tuned)}
+		shared := append([]string{"--database", "host=" + w.dir + " user=" + postgresRole + " dbname=postgres", "--tell", filepath.Join(w.dir, "tell.sock")}, flags...)
 		if err := w.run(program, append([]string{"work", "--runners", strconv.Itoa(c.runners)}, shared...)...); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ func targets() []target {
 	socketioGo := openPeer("$ROOT/bench/peers/fanout/bin/socketio")
 	centrifuge := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge")
 	gathering := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge", "-delay", "5ms")
-	batching := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge", "-delay", "2ms", "-batch-delay", "2ms", "-batch-size", "32")
+	batching := openPeer("$ROOT/bench/peers/fanout/bin/centrifuge", "-delay", "10ms", "-batch-delay", "10ms", "-batch-size", "32")
 	jobcast := openJobcast()
 	return []target{
 		{"jobcast sse", jobcast, readStream("text/event-stream", func() decoder { return &sseDecoder{} })},
@@ -43,7 +43,7 @@ var targetNotes = map[string]string{
 	"socket.io on Bun":     "the same server library on Bun and @socket.io/bun-engine, instead of Node and ws",
 	"socket.io in Go":      "the server as github.com/zishang520/socket.io has it in Go",
 	"centrifuge gathering": "the messages of a connection are gathered for 5 ms (WriteDelay, WriteWithTimer), as many in a frame as there are",
-	"centrifuge batching":  "those of a channel are gathered too, up to 32 for at most 2 ms (GetChannelBatchConfig), and those of a connection for 2 ms",
+	"centrifuge batching":  "those of a channel are gathered too, up to 32 for at most 10 ms (GetChannelBatchConfig), and those of a connection for 10 ms",
 }
 
 // notesOf returns the captions' lines for those of the targets that need one.

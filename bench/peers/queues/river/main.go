@@ -22,14 +22,6 @@ import (
 	"github.com/jobcast/jobcast/bench/peers/queues/load"
 )
 
-// What tuned has instead of River's defaults: those of River's own benchmark, and a
-// connection for each producer.
-const (
-	tunedCooldown = 2 * time.Millisecond
-	tunedPoll     = 20 * time.Millisecond
-	tunedConns    = 64
-)
-
 // told is how many ends River keeps for who is told of them; beyond that it drops some.
 const told = 200_000
 
@@ -37,7 +29,9 @@ type settings struct {
 	database string
 	tell     string
 	runners  int
-	tuned    bool
+	conns    int           // 0: pgxpool's default
+	cooldown time.Duration // 0: River's default; also of poll
+	poll     time.Duration
 	plan     load.Plan
 }
 
@@ -50,7 +44,9 @@ func main() {
 	flags.StringVar(&set.database, "database", "", "how to connect to PostgreSQL")
 	flags.StringVar(&set.tell, "tell", "", "unix socket over which the worker tells what jobs do")
 	flags.IntVar(&set.runners, "runners", 8, "jobs that run at once (MaxWorkers)")
-	flags.BoolVar(&set.tuned, "tuned", false, "settings for throughput instead of the defaults")
+	flags.IntVar(&set.conns, "conns", 0, "connections to PostgreSQL; 0: as many as is usual")
+	flags.DurationVar(&set.cooldown, "cooldown", 0, "the least time between two fetches of jobs (FetchCooldown); 0: River's default")
+	flags.DurationVar(&set.poll, "poll", 0, "how often jobs are looked for (FetchPollInterval); 0: River's default")
 	set.plan.Flags(flags)
 	_ = flags.Parse(os.Args[2:]) // ends the program if it fails
 	roles := map[string]func(context.Context, *settings, *pgxpool.Pool) error{"work": work, "submit": submit}
@@ -81,8 +77,8 @@ func connect(ctx context.Context, set *settings) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read how to connect: %w", err)
 	}
-	if set.tuned {
-		config.MaxConns = tunedConns
+	if set.conns > 0 {
+		config.MaxConns = int32(min(set.conns, 1000))
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -103,11 +99,10 @@ func connect(ctx context.Context, set *settings) (*pgxpool.Pool, error) {
 
 // config is what worker and submitter share.
 func (set *settings) config() *river.Config {
-	config := &river.Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if set.tuned {
-		config.FetchCooldown, config.FetchPollInterval = tunedCooldown, tunedPoll
+	return &river.Config{
+		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		FetchCooldown: set.cooldown, FetchPollInterval: set.poll,
 	}
-	return config
 }
 
 // args are a job that does nothing.
