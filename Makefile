@@ -23,7 +23,7 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race chaos tools lint fuzz bench bench-peers-build bench-peers ci clean
+.PHONY: help build run test race chaos traps tools lint fuzz bench bench-peers-build bench-peers ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ chaos: ## the tests in which chance has a part, in their long form; prints the s
 	JOBCAST_CHAOS=$(CHAOS) go test -race -count 1 -timeout 60m \
 	  -run 'Readers|Recovery|Rooms|Churn' ./server -rapid.seed=$(SEED) -churned-connections=5000
 	JOBCAST_CRASH_ROUNDS=30 go test -race -count 1 -timeout 60m -run Kill ./cmd
+
+traps: tools ## every target that no page may reach, by every way out, in each Chromium that is there
+	JOBCAST_TRAPS=all go test -race -count 1 -timeout 20m -run Traps ./jobs/action/browser
 
 tools: ## install what the tests need (as root), or say what is missing
 	@scripts/test-tools

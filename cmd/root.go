@@ -48,6 +48,7 @@ type commands struct {
 
 	Completion completionCmd `cmd:"" help:"Print a shell completion script."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Jail       jailCmd       `cmd:"" name:"browser-jail" hidden:"" passthrough:""` // see server.Jailed
 }
 
 const description = `Submit a job over HTTP; watch it live from anything.`

@@ -23,6 +23,8 @@ type attempt struct {
 	ctx    context.Context // its actions run under it; ended with the attempt
 	cancel context.CancelCauseFunc
 
+	scope Scope // of its actions
+
 	parked      bool // it has no runner
 	parkedBytes int
 
@@ -51,6 +53,10 @@ func (a *attempt) run() {
 	limit := time.AfterFunc(time.Duration(a.l.Job.TimeoutMs)*time.Millisecond, func() { a.cancel(errTimeout) })
 	defer limit.Stop()
 	result, err := a.execute()
+	a.scope.Close()
+	if a.l.Job.Browser {
+		a.p.browsers.release(a.l.Lease.Client)
+	}
 	a.finish(context.Cause(a.ctx), result, err)
 }
 
@@ -234,7 +240,10 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 			o.err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
 		}
 	}()
-	env := Env{Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i, Save: a.save, Data: a.keepData}
+	env := Env{
+		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
+		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Data: a.keepData,
+	}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)
 	}
@@ -255,7 +264,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 	case refused(err) && !errors.As(err, &known):
 		a.log().Debug("a running job was stopped", "cause", err)
 		a.over()
-	case errors.Is(cause, errInterrupted):
+	case errors.Is(cause, errInterrupted) || cause == nil && errors.Is(err, ErrNoFault):
 		a.end(Step{Outcome: AttemptReleased})
 	case errors.Is(cause, errTimeout):
 		a.end(failed(TimedOut(a.l.Job.TimeoutMs)))

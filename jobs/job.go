@@ -72,6 +72,9 @@ type Job struct {
 	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
 
+	Browser bool  `json:"-"` // its actions need a browser
+	Hosts   Hosts `json:"-"` // what its actions may reach; not read by List
+
 	// Omitted names members that were left out because they are large; see Abridge.
 	Omitted []string `json:"omitted,omitempty"`
 }
@@ -103,6 +106,8 @@ type Spec struct {
 	ExpiresIn   time.Duration   // 1 s..365 d, from the submit or, if that is later, from RunAt; 0: never
 	Priority    int             // -100..100
 	RetryOf     string          // id of the job that this one repeats, or empty
+	Browser     bool            // the actions need a browser
+	Hosts       Hosts           // what the actions may reach
 }
 
 // Size is how many bytes those members of s have that may be large.

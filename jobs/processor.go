@@ -37,6 +37,7 @@ const (
 type ProcessorOptions struct {
 	Concurrency int           // runners, that is, attempts at once; 0: DefaultConcurrency
 	PerClient   int           // runners that one client may hold; 0: see Share
+	Browsers    int           // attempts at once of jobs that need a browser, Share of them for one client; 0: none is begun
 	Retention   time.Duration // age, after its terminal event, at which a job is deleted; 0: DefaultRetention
 	LeaseTTL    time.Duration // of the jobs it runs; 0: as the service's
 	Node        string        // the name of this server: one that starts under it again ends the leases of the one before; empty: DefaultNode
@@ -61,6 +62,7 @@ type Processor struct {
 
 	ages      Ages
 	runners   *runners
+	browsers  *browsers
 	rounds    *rounds
 	parking   parking
 	abandoned chan struct{} // one token per action that outlives its attempt
@@ -110,6 +112,7 @@ func NewProcessor(svc *Service, runner Runner, o ProcessorOptions) *Processor {
 
 		abandoned: make(chan struct{}, maxAbandoned),
 	}
+	p.browsers = newBrowsers(o.Browsers, func() { svc.ready.notify(Source{}) })
 	p.runners = newRunners(o.Concurrency, o.PerClient, func() { svc.ready.notify(Source{}) })
 	p.work, p.interrupt = context.WithCancelCause(context.Background())
 	p.store, p.giveUp = context.WithCancel(context.Background())
@@ -282,6 +285,7 @@ func (p *Processor) round(c *claiming) bool {
 	if next == nil {
 		return true
 	}
+	p.browsers.gave(got)
 	p.runners.gave(next.Max, got)
 	c.done(next.Max, len(got), err)
 	if err != nil && !c.closed {
@@ -301,6 +305,7 @@ func (p *Processor) nextClaim() *Claim {
 	}
 	return &Claim{
 		Max: n, TTL: p.opts.LeaseTTL, Node: p.opts.Node, Share: p.opts.PerClient, Held: held, Announce: true,
+		Browsers: p.browsers.places(),
 	}
 }
 

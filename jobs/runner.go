@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 )
@@ -18,12 +19,20 @@ type Runner interface {
 	Run(ctx context.Context, action json.RawMessage, env Env) (result any, err error)
 }
 
+// ErrNoFault is what Run returns, maybe wrapped, if it was stopped through no fault of its
+// job, such as another job that took down what both used. The job is handed back, and its
+// attempt does not count.
+var ErrNoFault = errors.New("the attempt was stopped through no fault of its job")
+
 // Env tells an action what it is part of.
 type Env struct {
 	Client  string
 	JobID   string
-	Attempt int // 1, 2, …
-	Index   int // place in the job's list: 0, 1, …
+	Attempt int   // 1, 2, …
+	Index   int   // place in the job's list: 0, 1, …
+	Hosts   Hosts // what the job may reach
+
+	Scope *Scope // of the attempt
 
 	// Save reads r to its end into an artifact of the job; contentType is what
 	// its source calls it and may be empty, size its bytes or negative if they

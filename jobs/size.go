@@ -154,5 +154,7 @@ type abridged struct {
 	NextAttemptAt *Time           `json:"nextAttemptAt"`
 	RetryOf       *string         `json:"retryOf"`
 	Cursor        string          `json:"cursor"`
+	Browser       bool            `json:"-"`
+	Hosts         Hosts           `json:"-"`
 	Omitted       []string        `json:"omitted,omitempty"`
 }

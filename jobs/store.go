@@ -55,6 +55,10 @@ type Claim struct {
 	Share int
 	Held  map[string]int
 
+	// Browsers is, of a claim for all clients of jobs with actions, how many jobs that need a
+	// browser it may lease, and of one client, beside Max and Share. Without it there are none.
+	Browsers Places
+
 	// Announce commits, right after the job.started of a job with actions, the progress that
 	// comes before the first of them: ExecutingFirst. It is left out if the storage is full.
 	Announce bool
@@ -66,6 +70,13 @@ type Claim struct {
 	// the lease that was claimed then, if that is still open and its job is in one of Queues;
 	// not if one of the steps is of that attempt and was refused. With Max 0 it does no more than that.
 	After Lease
+}
+
+// Places is how many of something rare may be taken.
+type Places struct {
+	Max   int            // in all
+	Share int            // how many one client may have; 0: any number
+	Held  map[string]int // how many each has already, by its name
 }
 
 // Swept is what a sweep has done.

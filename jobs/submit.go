@@ -28,6 +28,8 @@ type ActionValidator interface {
 	// ValidateAction returns everything wrong with an action, a JSON object
 	// that passed CheckJSON, without white space between its tokens. Pointers are relative to it, e.g. /url.
 	ValidateAction(raw json.RawMessage) []FieldError
+	// UsesBrowser reports whether a valid action works in a browser.
+	UsesBrowser(raw json.RawMessage) bool
 }
 
 // SubmitOptions is what ParseSubmit must know of its surroundings.
@@ -156,6 +158,7 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, o SubmitOptions) {
 			for _, e := range o.Actions.ValidateAction(raw) {
 				f.add(at+e.Pointer, e.Detail)
 			}
+			s.Browser = s.Browser || o.Actions.UsesBrowser(raw)
 		}
 	}
 	size := 2

@@ -14,6 +14,8 @@ import (
 // knows accepts {"type":"ok"} and finds a fault at /type of all else.
 type knows struct{}
 
+func (knows) UsesBrowser(json.RawMessage) bool { return false }
+
 func (knows) ValidateAction(raw json.RawMessage) []FieldError {
 	if string(raw) == `{"type":"ok"}` {
 		return nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"github.com/lmittmann/tint"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/action/browser"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
@@ -36,7 +39,14 @@ type Config struct {
 	MaxRunning     int            `name:"max-running-per-client" default:"0" env:"JOBCAST_MAX_RUNNING_PER_CLIENT" help:"How many of those one client may run; 0 keeps an eighth, at least one, for other clients."`
 	LeaseTTL       time.Duration  `name:"lease-ttl" default:"30s" env:"JOBCAST_LEASE_TTL" help:"How long a lease lasts unless it is renewed."`
 	Retention      time.Duration  `default:"168h" env:"JOBCAST_RETENTION" help:"How long finished jobs and their events are kept."`
-	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let http actions reach loopback and private networks."`
+	AllowPrivate   bool           `name:"allow-private-addresses" env:"JOBCAST_ALLOW_PRIVATE_ADDRESSES" help:"Let actions reach loopback and private networks."`
+	AllowHosts     []string       `name:"allow-hosts" env:"JOBCAST_ALLOW_HOSTS" placeholder:"HOST" help:"Hosts that actions may reach, comma-separated: example.com, *.example.com, addresses; without it, all."`
+	DenyHosts      []string       `name:"deny-hosts" env:"JOBCAST_DENY_HOSTS" placeholder:"HOST" help:"Hosts that actions may not reach, comma-separated, even if they are allowed."`
+	Browser        string         `default:"auto" env:"JOBCAST_BROWSER" help:"Chromium for browser actions: auto finds it; or the path of its program; or off."`
+	Browsers       int            `default:"4" env:"JOBCAST_BROWSERS" help:"Number of jobs that may use the browser at the same time."`
+	BrowserMemory  byteSize       `name:"browser-max-memory" default:"2GiB" env:"JOBCAST_BROWSER_MAX_MEMORY" help:"Memory of the browser and all its pages; beyond it the largest page is ended."`
+	BrowserBare    bool           `name:"browser-no-jail" env:"JOBCAST_BROWSER_NO_JAIL" help:"Run the browser without a jail (bubblewrap), where the system allows none. Only for pages you trust."`
+	BrowserUnsafe  bool           `name:"browser-no-sandbox" env:"JOBCAST_BROWSER_NO_SANDBOX" help:"Run the browser without its own sandbox, where the system allows none. Only for pages you trust."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For is trusted: addresses and networks (CIDR), comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
 	MaxBatchBody   byteSize       `default:"8MiB" env:"JOBCAST_MAX_BATCH_BODY" help:"Largest body of a batch of jobs; each job in it has at most --max-body."`
@@ -112,6 +122,20 @@ func (s *Config) Check() error {
 	bad(s.MaxRunning >= 0 && s.MaxRunning <= MaxConcurrency, "max-running-per-client", "0 to 10000")
 	bad(s.LeaseTTL >= minLeaseTTL && s.LeaseTTL <= 10*time.Minute, "lease-ttl", "5s to 10m")
 	bad(s.Retention >= time.Second, "retention", "at least 1s")
+	bad(s.Browsers >= 1 && s.Browsers <= browser.MaxContexts, "browsers", "1 to 64")
+	bad(s.BrowserMemory >= browser.MinMemory, "browser-max-memory", "at least 256MiB")
+	if s.Browser != browser.Auto && s.Browser != browser.Off {
+		if err := browser.CheckProgram(s.Browser); err != nil || !filepath.IsAbs(s.Browser) {
+			all = append(all, fmt.Errorf("--browser must be auto, off or the path of a program; %s %w", s.Browser, cmp.Or(err, errors.New("is no absolute path"))))
+		}
+	}
+	for flag, list := range map[string]*[]string{"allow-hosts": &s.AllowHosts, "deny-hosts": &s.DenyHosts} {
+		hosts, err := jobs.ParseHosts(*list)
+		if err != nil {
+			all = append(all, fmt.Errorf("--%s: %w", flag, err))
+		}
+		*list = hosts
+	}
 	bad(s.MaxBody >= 1<<10 && s.MaxBody <= MaxMaxBody, "max-body", "1KiB to 64MiB")
 	bad(s.MaxBatchBody >= 1<<10 && s.MaxBatchBody <= MaxMaxBody, "max-batch-body", "1KiB to 64MiB")
 	bad(s.MaxJobs >= 1 && s.MaxJobs <= maxMaxJobs, "max-jobs-per-client", "1 to 100000000")

@@ -47,6 +47,7 @@ func (s *Server) routes() {
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},
+		About:   func() any { return fiber.Map{"status": "ready", "browser": s.browsers.State()} },
 		Metrics: s.metrics.handler(),
 	})
 	own := pages(static.FS)

@@ -17,6 +17,7 @@ import (
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/jobs/action/browser"
 	"github.com/jobcast/jobcast/store"
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/transport"
@@ -80,6 +81,7 @@ type Server struct {
 	hub       *hub.Hub
 	service   *jobs.Service
 	actions   *action.Registry
+	browsers  *browser.Browsers
 	processor *jobs.Processor
 	signer    *auth.Signer
 	verifier  *auth.Verifier
@@ -121,9 +123,14 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 		return nil, errors.Join(err, s.discard())
 	}
 	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
-	s.actions = action.Builtin(action.Options{AllowPrivateAddresses: set.AllowPrivate})
+	reach := action.Options{AllowPrivateAddresses: set.AllowPrivate, Hosts: jobs.Hosts{Allow: set.AllowHosts, Deny: set.DenyHosts}}
+	s.browsers = browser.New(browser.Options{
+		Path: set.Browser, Contexts: set.Browsers, MaxMemory: int64(set.BrowserMemory), NoJail: set.BrowserBare, NoSandbox: set.BrowserUnsafe,
+		Guard: action.NewGuard(reach), Logger: log,
+	})
+	s.actions = action.Builtin(reach, s.browsers.Actions()...)
 	s.processor = jobs.NewProcessor(s.service, s.actions, jobs.ProcessorOptions{
-		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Logger: log,
+		Concurrency: set.Concurrency, PerClient: set.MaxRunning, Retention: set.Retention, LeaseTTL: set.LeaseTTL, Browsers: set.Browsers, Logger: log,
 	})
 	if s.signer, err = openSigner(ctx, s.store); err != nil {
 		return nil, errors.Join(err, s.discard())
@@ -215,12 +222,27 @@ func (s *Server) Start(ln net.Listener) {
 	s.running.Go(func() { s.verifier.Run(ctx) })
 	s.running.Go(func() { trimMemory(ctx) })
 	s.processor.Start()
+	s.warnOfBrowser()
 	s.running.Go(func() {
 		if err := s.app.Listener(s.ln); err != nil && !s.door.Draining() {
 			s.failed <- err
 		}
 	})
 	s.log.Info("serving", "addr", ln.Addr().String(), "data", s.set.Data, "version", Version())
+}
+
+// warnOfBrowser says what stands between pages and this machine, if that is less than it
+// should be.
+func (s *Server) warnOfBrowser() {
+	if s.set.Browser == browser.Off {
+		return
+	}
+	if s.set.BrowserBare {
+		s.log.Warn("--browser-no-jail: a page that breaks out of the browser sees this machine's files, sockets and networks")
+	}
+	if s.set.BrowserUnsafe {
+		s.log.Warn("--browser-no-sandbox: a page that breaks out of its script has the rights of the browser")
+	}
 }
 
 // Stop drains, and ends what New and Start began. Its order matters: be not ready and
@@ -292,6 +314,9 @@ func (s *Server) discard() error {
 		s.claims.Close()
 	}
 	s.running.Wait()
+	if s.browsers != nil {
+		s.browsers.Close()
+	}
 	s.hub.Close()
 	err := s.store.Close()
 	if s.files != nil {

@@ -8,13 +8,62 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // errBlocked refuses an address. It does not say which one: that would tell a
 // stranger what a name of the inner network resolves to.
 var errBlocked = errors.New("the address is not public")
 
+// errNotListed refuses a host by the lists of the server or of the job.
+var errNotListed = errors.New("the host is not among those that may be reached")
+
 const dialTimeout = 10 * time.Second
+
+// Guard opens the connections of actions, and decides where they may lead. It is safe for
+// concurrent use.
+type Guard struct {
+	dialer *net.Dialer
+	hosts  jobs.Hosts // of the server
+}
+
+// NewGuard returns a guard that lets actions reach what o allows.
+func NewGuard(o Options) *Guard {
+	return &Guard{dialer: newDialer(nil, o.AllowPrivateAddresses), hosts: o.Hosts}
+}
+
+// Permits returns an error if a job may not reach a host, as it stands in a URL, whatever
+// its address is. hosts are the job's own lists, which narrow those of the server.
+func (g *Guard) Permits(host string, hosts jobs.Hosts) error {
+	switch {
+	case oddIPv4(host):
+		return errBlocked
+	case !g.hosts.Permits(host) || !hosts.Permits(host):
+		return errNotListed
+	}
+	return nil
+}
+
+// Dial connects to a host that Permits has let pass; see newDialer.
+func (g *Guard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return g.dialer.DialContext(ctx, network, address)
+}
+
+// Blocked returns the failure of an action that wanted to reach what it may not, if err of
+// Permits or Dial says so; else nil.
+func Blocked(host string, err error) *jobs.ActionError {
+	e := &jobs.ActionError{Class: ClassBlocked, Err: err}
+	switch {
+	case errors.Is(err, errBlocked):
+		e.Message = host + ", or a redirect from it, leads to an address that is not public"
+	case errors.Is(err, errNotListed):
+		e.Message = host + ", or a redirect from it, leads to a host that is not among those this job may reach"
+	default:
+		return nil
+	}
+	return e
+}
 
 // newDialer returns a dialer that, unless private, connects to public
 // addresses only. The decision is taken on each address right before the

@@ -127,7 +127,7 @@ func call(h *HTTP, target string) error {
 
 func TestPrivateAddressesAreNotReached(t *testing.T) {
 	port, hits := trap(t)
-	h := newHTTP(newDialer(stubResolver(loopbackAnswers), false))
+	h := newHTTP(&Guard{dialer: newDialer(stubResolver(loopbackAnswers), false)})
 	hosts := privateHosts()
 	if len(hosts) < 60 {
 		t.Fatalf("only %d targets", len(hosts))
@@ -150,7 +150,7 @@ func TestPrivateAddressesAreNotReached(t *testing.T) {
 // The trap works: whoever may reach private addresses falls into it.
 func TestPrivateAddressesCanBeAllowed(t *testing.T) {
 	port, hits := trap(t)
-	h := newHTTP(newDialer(stubResolver(loopbackAnswers), true))
+	h := newHTTP(&Guard{dialer: newDialer(stubResolver(loopbackAnswers), true)})
 	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "rebind.test", "localhost"} {
 		if err := call(h, "http://"+host+":"+port+"/"); err != nil {
 			t.Errorf("%s: %v", host, err)
@@ -188,7 +188,7 @@ func TestRedirectIntoLoopback(t *testing.T) {
 
 func doorway(door *httptest.Server) *HTTP {
 	guarded := newDialer(stubResolver(loopbackAnswers), false)
-	h := newHTTP(guarded)
+	h := newHTTP(&Guard{dialer: guarded})
 	h.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == "public.test:80" {
 			var open net.Dialer
@@ -204,12 +204,12 @@ func doorway(door *httptest.Server) *HTTP {
 func TestRebinding(t *testing.T) {
 	port, hits := trap(t)
 	var asked atomic.Int64
-	h := newHTTP(newDialer(stubResolver(func(name string) []netip.Addr {
+	h := newHTTP(&Guard{dialer: newDialer(stubResolver(func(name string) []netip.Addr {
 		if asked.Add(1) <= 2 {
 			return nil
 		}
 		return loopbackAnswers(name)
-	}), false))
+	}), false)})
 	for range 4 {
 		if err := call(h, "http://rebind.test:"+port+"/"); err == nil {
 			t.Error("no error")

@@ -34,16 +34,17 @@ var (
 // saveAs}: one request, whose result is {type, status, headers, body,
 // bodyTruncated, artifact}.
 type HTTP struct {
+	guard     *Guard
 	transport *http.Transport
 	limit     time.Duration // of one action
 }
 
 // NewHTTP returns the action http.
-func NewHTTP(o Options) *HTTP { return newHTTP(newDialer(nil, o.AllowPrivateAddresses)) }
+func NewHTTP(o Options) *HTTP { return newHTTP(NewGuard(o)) }
 
-func newHTTP(d *net.Dialer) *HTTP {
-	return &HTTP{limit: httpTimeout, transport: &http.Transport{
-		DialContext: d.DialContext,
+func newHTTP(g *Guard) *HTTP {
+	return &HTTP{limit: httpTimeout, guard: g, transport: &http.Transport{
+		DialContext: g.Dial,
 		// No proxy: it would dial in our place, wherever it likes.
 		Proxy: nil,
 		// Each request dials: none travels on a connection that another
@@ -102,7 +103,7 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	if req.Header["User-Agent"] == nil {
 		req.Header.Set("User-Agent", "jobcast")
 	}
-	hops := &hops{next: h.transport, call: call}
+	hops := &hops{next: h.transport, call: call, permits: func(host string) error { return h.guard.Permits(host, env.Hosts) }}
 	client := http.Client{Transport: hops, CheckRedirect: call.checkRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -123,16 +124,20 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	return readResult(resp)
 }
 
-// hops makes the requests of one call. It keeps net/http from reading a Location that it
+// hops makes the requests of one call, each to a host that the job may reach. It keeps net/http from reading a Location that it
 // cannot read, and calls a fault of the network.
 type hops struct {
-	next   http.RoundTripper
-	call   httpCall
-	unread []string // the Location of an answer that was hoped for
+	next    http.RoundTripper
+	call    httpCall
+	permits func(host string) error
+	unread  []string // the Location of an answer that was hoped for
 }
 
 // RoundTrip implements http.RoundTripper.
 func (h *hops) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := h.permits(req.URL.Hostname()); err != nil {
+		return nil, err
+	}
 	resp, err := h.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -202,9 +207,8 @@ func explain(ctx context.Context, call httpCall, err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
-	case errors.Is(err, errBlocked):
-		e.Class, e.Retryable = ClassBlocked, false
-		e.Message = fmt.Sprintf("%s, or a redirect from it, leads to an address that is not public", host)
+	case Blocked(host, err) != nil:
+		return Blocked(host, err)
 	case errors.Is(err, errNowhere):
 		e.Class, e.Retryable = ClassBlocked, false
 		e.Message = fmt.Sprintf("%s redirects to an invalid URL", host)

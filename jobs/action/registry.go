@@ -36,11 +36,19 @@ type Action interface {
 	Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error)
 }
 
+// Browsing is an Action that works in a browser, of which there are few.
+type Browsing interface {
+	Action
+	UsesBrowser()
+}
+
 // Options adjusts the built-in actions; the zero value is the safe one.
 type Options struct {
-	// AllowPrivateAddresses lets http reach addresses that are not public:
+	// AllowPrivateAddresses lets actions reach addresses that are not public:
 	// this machine, its network, the metadata services of clouds.
 	AllowPrivateAddresses bool
+	// Hosts are those that actions of any job may reach.
+	Hosts jobs.Hosts
 }
 
 // Registry knows actions by their type. It validates them for jobs.ParseSubmit
@@ -56,8 +64,10 @@ func New(actions ...Action) *Registry {
 	return r
 }
 
-// Builtin returns a registry of all built-in actions.
-func Builtin(o Options) *Registry { return New(NewHTTP(o), Wait{}) }
+// Builtin returns a registry of all built-in actions of this package, and of more.
+func Builtin(o Options, more ...Action) *Registry {
+	return New(append([]Action{NewHTTP(o), Wait{}}, more...)...)
+}
 
 // ValidateAction implements jobs.ActionValidator.
 func (r *Registry) ValidateAction(raw json.RawMessage) []jobs.FieldError {
@@ -66,6 +76,16 @@ func (r *Registry) ValidateAction(raw json.RawMessage) []jobs.FieldError {
 		return []jobs.FieldError{*fault}
 	}
 	return a.Validate(raw)
+}
+
+// UsesBrowser implements jobs.ActionValidator.
+func (r *Registry) UsesBrowser(raw json.RawMessage) bool {
+	a, fault := r.find(raw)
+	if fault != nil {
+		return false
+	}
+	_, ok := a.(Browsing)
+	return ok
 }
 
 // Run implements jobs.Runner.
@@ -112,9 +132,12 @@ func (f *faults) addf(pointer, format string, args ...any) {
 	*f = append(*f, jobs.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 }
 
-// invalid turns faults found at run time into a failure: the job was accepted
+// invalid is Invalid of f.
+func (f faults) invalid() error { return Invalid(f) }
+
+// Invalid turns faults found at run time into a failure: the job was accepted
 // by a server that knew other rules.
-func (f faults) invalid() error {
+func Invalid(f []jobs.FieldError) error {
 	err := &jobs.InvalidError{Fields: f}
 	return &jobs.ActionError{Class: ClassInvalid, Message: err.Error()}
 }

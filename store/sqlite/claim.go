@@ -32,8 +32,14 @@ const (
 
 const leaseBytes = 128 // more than a lease has as JSON
 
+// browserQueue is where jobs with actions stand that need a browser. No client can name it.
+const browserQueue = ":browser"
+
 // candidate is a job that can be claimed.
-type candidate struct{ id, priority int64 }
+type candidate struct {
+	id, priority int64
+	browser      bool // it needs one
+}
 
 // compare is less than zero if x begins before y: by priority, then age.
 func (x candidate) compare(y candidate) int {
@@ -159,16 +165,13 @@ func (b *batch) takeAll(ready []candidate, c jobs.Claim) (leased []jobs.Leased, 
 func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
 	var leased []jobs.Leased
 	turn := strings.Join(c.Queues, " ") // no queue name holds a blank
-	held := maps.Clone(c.Held)
-	if held == nil {
-		held = make(map[string]int)
-	}
+	all, browsers := places(c.Max, c.Share, c.Held), places(c.Browsers.Max, c.Browsers.Share, c.Browsers.Held)
 	for len(leased) < c.Max {
 		served, ok := b.served[turn]
 		if !ok {
 			served = b.st.served[turn]
 		}
-		head, best, err := b.nextInTurn(c, held, served)
+		head, best, err := b.nextInTurn(c.Queues, all, browsers, served)
 		if err != nil || head == nil {
 			return leased, err
 		}
@@ -178,49 +181,80 @@ func (b *batch) claimInTurn(c jobs.Claim) ([]jobs.Leased, error) {
 		}
 		leased = append(leased, l)
 		b.served[turn] = head.id
-		held[head.name]++
+		all.take(head.name)
+		if best.browser {
+			browsers.take(head.name)
+		}
 	}
 	return leased, nil
 }
 
+// places returns what a claim may take, with a map of its own.
+func places(limit, share int, held map[string]int) *room {
+	r := &room{jobs.Places{Max: limit, Share: share, Held: maps.Clone(held)}}
+	if r.Held == nil {
+		r.Held = make(map[string]int)
+	}
+	return r
+}
+
+// room is what a claim may still take.
+type room struct{ jobs.Places }
+
+func (r *room) has(client string) bool {
+	return r.Max > 0 && (r.Share <= 0 || r.Held[client] < r.Share)
+}
+
+func (r *room) take(client string) {
+	r.Max--
+	r.Held[client]++
+}
+
 // nextInTurn returns the client with a ready job, and less than its share, that
-// comes first after the one served last, and the best of its jobs; nil if there is none.
-// It passes over as many clients at most as have their share.
-func (b *batch) nextInTurn(c jobs.Claim, held map[string]int, served int64) (*logHead, candidate, error) {
+// comes first after the one served last, and the best of its jobs that there is room for;
+// nil if there is none. It passes over as many clients at most as have their share.
+func (b *batch) nextInTurn(queues []string, all, browsers *room, served int64) (*logHead, candidate, error) {
+	if browsers.Max > 0 {
+		queues = append(queues[:len(queues):len(queues)], browserQueue)
+	}
 	for after, round := served, 1; ; {
-		client, best, err := b.nextReady(c.Queues, after)
+		client, found, err := b.nextReady(queues, after)
 		switch {
 		case err != nil:
-			return nil, best, err
+			return nil, candidate{}, err
 		case client == 0 && round == 1:
 			after, round = 0, 2
 			continue
 		case client == 0 || (round == 2 && client > served):
-			return nil, best, nil
+			return nil, candidate{}, nil
 		}
 		head, err := b.clientByID(client)
 		if err != nil {
-			return nil, best, err
+			return nil, candidate{}, err
 		}
-		if c.Share <= 0 || held[head.name] < c.Share {
-			return head, best, nil
+		found = slices.DeleteFunc(found, func(one candidate) bool { return one.browser && !browsers.has(head.name) })
+		if len(found) > 0 && all.has(head.name) {
+			return head, slices.MinFunc(found, candidate.compare), nil
 		}
 		after = client
 	}
 }
 
 // nextReady returns the first client after the given one that has a ready job
-// in one of the queues, and the best of those jobs; 0 if there is none.
-func (b *batch) nextReady(queues []string, after int64) (next int64, best candidate, err error) {
+// in one of the queues, and the best of those jobs in each; 0 if there is none.
+func (b *batch) nextReady(queues []string, after int64) (next int64, best []candidate, err error) {
 	for _, q := range queues {
 		var client int64
-		var one candidate
+		one := candidate{browser: q == browserQueue}
 		found, err := b.row(sqlNextReady, []any{q, after}, &client, &one.id, &one.priority)
-		if err != nil {
-			return 0, best, fmt.Errorf("find the next client: %w", err)
-		}
-		if found && (next == 0 || client < next || client == next && one.compare(best) < 0) {
-			next, best = client, one
+		switch {
+		case err != nil:
+			return 0, nil, fmt.Errorf("find the next client: %w", err)
+		case !found || next != 0 && client > next:
+		case client == next:
+			best = append(best, one)
+		default:
+			next, best = client, []candidate{one}
 		}
 	}
 	return next, best, nil

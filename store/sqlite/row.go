@@ -31,7 +31,7 @@ const (
 	// sqlReadyJob reads a whole job that is about to begin, like sqlJobColumns, but not its newest
 	// event; what only an attempt can have left is looked for only if there was one.
 	sqlReadyJob = `SELECT j.id, j.uuid, j.client, c.name, j.queue, j.status, 0, s.actions, s.payload, s.metadata, j.result,` + sqlJobTerms + `,
-	0, iif(j.started_at IS NULL, NULL, ` + sqlProgressOf + `), '', j.started_at IS NOT NULL AND EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)` +
+	0, iif(j.started_at IS NULL, NULL, ` + sqlProgressOf + `), '', j.started_at IS NOT NULL AND EXISTS (SELECT 1 FROM artifacts WHERE job = j.id), s.hosts` +
 		sqlJobFrom + `WHERE j.id = ? AND j.ready = 1`
 
 	sqlJobFrom   = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
@@ -79,7 +79,8 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	}
 	r.Status = statuses[r.status]
 	r.Cursor = eventlog.Cursor{Epoch: r.epoch, Seq: r.newest}.String()
-	if queue != "" {
+	r.Browser = queue == browserQueue
+	if queue = queueName(queue); queue != "" {
 		r.Queue = &queue
 	}
 	r.Actions, r.Payload, r.Metadata, r.Result = actions, payload, meta, result
@@ -105,6 +106,14 @@ func (r *jobRow) show(progress []byte) error {
 	}
 	r.Progress, r.Message, r.Step = data.Progress, data.Message, data.Step
 	return nil
+}
+
+// queueName is the queue that a job is in for its client; empty: none.
+func queueName(queue string) string {
+	if queue == browserQueue {
+		return ""
+	}
+	return queue
 }
 
 func optTime(ms sql.NullInt64) *jobs.Time {
@@ -165,7 +174,17 @@ func (s *conn) jobWithin(limit int64, query string, args, further []any) (*jobRo
 }
 
 // readyJob reads a job that is about to begin, whole but for its cursor; nil if it is not ready.
-func (s *conn) readyJob(id int64) (*jobRow, error) { return s.oneJob(sqlReadyJob, []any{id}, nil) }
+func (s *conn) readyJob(id int64) (*jobRow, error) {
+	var hosts []byte
+	r, err := s.oneJob(sqlReadyJob, []any{id}, []any{&hosts})
+	if err == nil && hosts != nil {
+		err = json.Unmarshal(hosts, &r.Hosts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ready job %d: %w", id, err)
+	}
+	return r, nil
+}
 
 func (s *conn) oneJob(query string, args, further []any) (*jobRow, error) {
 	var found *jobRow

@@ -16,8 +16,8 @@ const (
 	sqlAddJob = `INSERT INTO jobs (uuid, client, queue, status, ready, due, priority, max_attempts, timeout_ms,
 	idem_key, idem_hash, batch, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
 	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata) VALUES (?, ?, ?, ?)`
-	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata) SELECT ?, actions, payload, metadata FROM specs WHERE job = ?`
+	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata, hosts) VALUES (?, ?, ?, ?, ?)`
+	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata, hosts) SELECT ?, actions, payload, metadata, hosts FROM specs WHERE job = ?`
 	sqlSpecBytes = `SELECT coalesce(length(actions), 0) + coalesce(length(payload), 0) + coalesce(length(metadata), 0) FROM specs WHERE job = ?`
 )
 
@@ -104,7 +104,7 @@ func (b *batch) repeat(head *logHead, uuid string, old *jobRow, idem jobs.Idempo
 func shellOf(j jobs.Job) jobs.Spec {
 	spec := jobs.Spec{
 		MaxAttempts: j.MaxAttempts, Timeout: time.Duration(j.TimeoutMs) * time.Millisecond,
-		Priority: j.Priority, RetryOf: j.ID,
+		Priority: j.Priority, RetryOf: j.ID, Browser: j.Browser,
 	}
 	if j.Queue != nil {
 		spec.Queue = *j.Queue
@@ -194,7 +194,15 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 		if spec.Queue != "" {
 			payload = spec.Payload
 		}
-		_, err := b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata))
+		var hosts any
+		if !spec.Hosts.Empty() {
+			raw, err := json.Marshal(spec.Hosts)
+			if err != nil {
+				return err
+			}
+			hosts = raw
+		}
+		_, err := b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts)
 		return err
 	})
 	return cursor, err
@@ -209,7 +217,11 @@ func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.T
 	}
 	expires, expiryDue := b.expiry(spec, now)
 	key, hash, batch := by.columns()
-	id, err = b.inserted(sqlAddJob, uuid, head.id, spec.Queue, ready, due, spec.Priority, spec.MaxAttempts,
+	queue := spec.Queue
+	if spec.Browser {
+		queue = browserQueue
+	}
+	id, err = b.inserted(sqlAddJob, uuid, head.id, queue, ready, due, spec.Priority, spec.MaxAttempts,
 		spec.Timeout.Milliseconds(), key, hash, batch, millis(spec.RunAt), millis(expires), askedMillis(spec.ExpiresIn), expiryDue,
 		now.UnixMilli(), orNull(spec.RetryOf))
 	if err != nil {

@@ -60,7 +60,7 @@ func (b *batch) sources(ids []int64) (ready []jobs.Source, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if s := jobs.SourceIn(head.name, queue); !seen[s] {
+		if s := jobs.SourceIn(head.name, queueName(queue)); !seen[s] {
 			seen[s] = true
 			ready = append(ready, s)
 		}

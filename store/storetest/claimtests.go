@@ -224,6 +224,62 @@ func testShare(w *world) {
 	}
 }
 
+// testBrowsers: a claim leases no more jobs that need a browser than it has room for, of
+// none more than its share, and nobody's other jobs wait for that; a job goes on needing
+// one after a failure and in its retry, and keeps what it may reach.
+func testBrowsers(w *world) {
+	plain := jobs.Spec{Actions: []byte(`[{"type":"wait","ms":1}]`), MaxAttempts: 2, Timeout: time.Second}
+	page := plain
+	page.Browser, page.Hosts = true, jobs.Hosts{Allow: []string{"a.test"}, Deny: []string{"b.test"}}
+	w.submitMany("a", 3, page)
+	w.submitMany("a", 2, plain)
+	w.submitMany("b", 2, page)
+	next := func(n int, c jobs.Places) (out string, got []jobs.Leased) {
+		got = w.claims(jobs.Claim{Max: n, TTL: time.Hour, Browsers: c})
+		for _, l := range got {
+			kind := "-"
+			if l.Job.Browser {
+				kind = "*"
+			}
+			if l.Job.Browser == l.Job.Hosts.Empty() || l.Job.Queue != nil {
+				w.Errorf("a claimed job is %+v", l.Job)
+			}
+			out += l.Job.ClientID + kind
+		}
+		return out, got
+	}
+	if got, _ := next(1, jobs.Places{}); got != "a-" {
+		w.Errorf("without a browser: %s", got)
+	}
+	held := map[string]int{"b": 1}
+	got, leased := next(9, jobs.Places{Max: 2, Share: 2, Held: held})
+	if got != "b*a*a-" || len(held) != 1 {
+		w.Fatalf("room for two browsers: %s, held %v", got, held)
+	}
+	if got, _ := next(9, jobs.Places{Max: 9, Share: 1, Held: held}); got != "a*" {
+		w.Errorf("a share of one: %s", got)
+	}
+	failed := must(w.store.Fail(w.Context(), leased[1].Lease, jobs.Failure{Class: "x", Retry: true}))(w)
+	w.wantStatus(failed, jobs.Pending)
+	must(w.store.PromoteDue(w.Context(), 10))(w)
+	if got, _ := next(9, jobs.Places{Max: 1, Share: 5, Held: map[string]int{"b": 5}}); got != "a*" {
+		w.Errorf("after a failure: %s", got)
+	}
+	must(w.store.Cancel(w.Context(), "b", leased[0].Job.ID))(w)
+	again, _, err := w.store.Retry(w.Context(), "b", leased[0].Job.ID, newID(), jobs.Idempotency{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.reopen()
+	got, leased = next(9, jobs.Places{Max: 9})
+	if !strings.HasSuffix(got, "b*") || strings.Contains(got, "-") {
+		w.Errorf("a retry: %s", got)
+	}
+	if last := leased[len(leased)-1].Job; last.Hosts.Allow[0] != "a.test" || last.Hosts.Deny[0] != "b.test" {
+		w.Errorf("the retry %s of a job is %+v", again.ID, last)
+	}
+}
+
 func testRunAt(w *world) {
 	far := queued()
 	far.RunAt = time.Now().Add(time.Hour)

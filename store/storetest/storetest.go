@@ -82,7 +82,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
 		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"ClaimAnnounces", testClaimAnnounces}, {"Priority", testPriority}, {"Turns", testTurns},
-		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
+		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"Browsers", testBrowsers}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
 		{"Append", testAppend}, {"Complete", testComplete}, {"Fail", testFail}, {"Release", testRelease},
 		{"Settle", testSettle}, {"SettleAgain", testSettleAgain}, {"SettleBytes", testSettleBytes}, {"SettleFull", testSettleFull}, {"NextClaim", testNextClaim},
 		{"NextClaimFails", testNextClaimFails}, {"NextClaimRace", testNextClaimRace}, {"NextClaimRefused", testNextClaimRefused}, {"Unclaimed", testUnclaimed},

@@ -37,6 +37,9 @@ func (s *server) ready(c *fiber.Ctx) error {
 			return p
 		}
 	}
+	if s.About != nil && c.Context().QueryArgs().Has("verbose") {
+		return transport.JSON(c, fiber.StatusOK, s.About())
+	}
 	return transport.JSON(c, fiber.StatusOK, fiber.Map{"status": "ready"})
 }
 

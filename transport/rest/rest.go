@@ -61,6 +61,7 @@ type Deps struct {
 	Hub *hub.Hub // tells a submit that waits of its job's end
 
 	Ready   func(ctx context.Context) error // nil: always ready
+	About   func() any                      // what /readyz?verbose answers when it is
 	Metrics fiber.Handler                   // Prometheus text; nil: no /metrics
 }
 

@@ -118,7 +118,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 				Detail: fmt.Sprintf("only a failed or cancelled job can be retried; this one is %s", old.Status)}
 		}
 		j, err := s.submit(client, id, jobs.Spec{
-			Actions: old.Actions, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
+			Actions: old.Actions, Browser: old.Browser, Hosts: old.Hosts, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
 			Timeout: time.Duration(old.TimeoutMs) * time.Millisecond, ExpiresIn: old.expiresIn, Priority: old.Priority, RetryOf: of,
 		}, idem)
 		if err != nil {
@@ -167,7 +167,7 @@ func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	s.tables.rows++
 	now := s.now()
 	j := job{row: s.tables.rows, idem: idem, Job: jobs.Job{
-		ID: id, ClientID: client, Status: jobs.Pending, Actions: spec.Actions, Metadata: spec.Metadata,
+		ID: id, ClientID: client, Status: jobs.Pending, Actions: spec.Actions, Browser: spec.Browser, Hosts: spec.Hosts, Metadata: spec.Metadata,
 		MaxAttempts: spec.MaxAttempts, TimeoutMs: spec.Timeout.Milliseconds(), Priority: spec.Priority, CreatedAt: jobs.At(now),
 	}}
 	if spec.Queue != "" {

@@ -85,6 +85,9 @@ func (s *Store) claim(c jobs.Claim) (leased []jobs.Leased) {
 	}
 	size := 0
 	for _, j := range s.ready(c.Client, c.Queues) {
+		if j.Browser {
+			continue
+		}
 		out := j.whole()
 		size += out.Size() + leaseBytes
 		if n := len(leased); n == c.Max || n > 0 && size > jobs.MaxPageBytes {
@@ -98,24 +101,42 @@ func (s *Store) claim(c jobs.Claim) (leased []jobs.Leased) {
 // claimInTurn takes one job of each client in turn, and of none more than its share.
 func (s *Store) claimInTurn(c jobs.Claim) (leased []jobs.Leased) {
 	turn := strings.Join(c.Queues, " ")
-	held := maps.Clone(c.Held)
-	if held == nil {
-		held = make(map[string]int)
-	}
+	all := jobs.Places{Max: c.Max, Share: c.Share, Held: maps.Clone(c.Held)}
+	browsers := c.Browsers
+	browsers.Held = maps.Clone(browsers.Held)
 	for more := true; more; {
 		more = false
 		for _, name := range s.inTurn(s.tables.served[turn]) {
 			ready := s.ready(name, c.Queues)
-			if len(leased) == c.Max || len(ready) == 0 || c.Share > 0 && held[name] >= c.Share {
+			if !has(browsers, name) {
+				ready = slices.DeleteFunc(ready, func(j job) bool { return j.Browser })
+			}
+			if len(ready) == 0 || !has(all, name) {
 				continue
 			}
 			leased = append(leased, s.take(ready[0], c))
 			s.tables.served[turn] = name
-			held[name]++
+			occupy(&all, name)
+			if ready[0].Browser {
+				occupy(&browsers, name)
+			}
 			more = true
 		}
 	}
 	return leased
+}
+
+// has reports whether there is a place for a client.
+func has(p jobs.Places, client string) bool {
+	return p.Max > 0 && (p.Share <= 0 || p.Held[client] < p.Share)
+}
+
+func occupy(p *jobs.Places, client string) {
+	if p.Held == nil {
+		p.Held = make(map[string]int)
+	}
+	p.Max--
+	p.Held[client]++
 }
 
 // ready returns the jobs of a client that can be claimed from queues, the best first.

@@ -1,0 +1,288 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/action"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == JailCommand {
+		fmt.Fprintln(os.Stderr, Inside(os.Args[2:]))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// site is the one host that tests' pages come from; guard lets it be reached and asks the
+// real guard about everything else.
+type site struct{ *httptest.Server }
+
+const siteHost = "site.test"
+
+func newSite(t *testing.T, pages http.Handler) site {
+	s := site{httptest.NewServer(pages)}
+	t.Cleanup(s.Close)
+	return s
+}
+
+type guard struct {
+	*action.Guard
+	site site
+}
+
+func (g guard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if host, _, _ := net.SplitHostPort(address); host == siteHost {
+		return new(net.Dialer).DialContext(ctx, network, g.site.Listener.Addr().String())
+	}
+	return g.Guard.Dial(ctx, network, address)
+}
+
+// world is Browsers with a site.
+type world struct {
+	*testing.T
+	*Browsers
+}
+
+func newWorld(t *testing.T, pages http.Handler, change func(*Options)) *world {
+	t.Helper()
+	o := Options{
+		Path: Auto, Contexts: 2, Guard: guard{action.NewGuard(action.Options{}), newSite(t, pages)},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if change != nil {
+		change(&o)
+	}
+	w := &world{t, New(o)}
+	t.Cleanup(w.Close)
+	return w
+}
+
+// attempt is one of a job: its steps are run one after the other.
+type attempt struct {
+	w     *world
+	env   jobs.Env
+	scope jobs.Scope
+}
+
+func (w *world) attempt(job string) *attempt {
+	a := &attempt{w: w, env: jobs.Env{Client: "a", JobID: job}}
+	a.env.Scope = &a.scope
+	w.Cleanup(a.scope.Close)
+	return a
+}
+
+func (a *attempt) navigate(ctx context.Context, url string) error {
+	raw, _ := json.Marshal(map[string]string{"type": "navigate", "url": url})
+	_, err := action.New(a.w.Actions()...).Run(ctx, raw, a.env)
+	return err
+}
+
+// class checks that an error is of a class, retried or not, and says what is wanted.
+func class(t *testing.T, err error, want string, retried bool, says string) {
+	t.Helper()
+	var e *jobs.ActionError
+	if !errors.As(err, &e) || e.Class != want || e.Retryable != retried || !strings.Contains(e.Message, says) {
+		t.Errorf("error %v, want %s, retried %v, with %q", err, want, retried, says)
+	}
+}
+
+func showing(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/slow" {
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	})
+}
+
+// until waits for something that other processes do.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("in vain: " + what)
+		}
+	}
+}
+
+// TestNavigate: pages load in a jail, errors say why they did not, attempts share nothing
+// but the browser, and nothing is left of it.
+func TestNavigate(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, showing(`<h1>hello</h1>`), nil)
+	a := w.attempt("1")
+	if err := a.navigate(t.Context(), "http://site.test/"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.navigate(t.Context(), "about:blank"); err != nil {
+		t.Error(err)
+	}
+	class(t, a.navigate(t.Context(), "http://127.0.0.1:8080/"), action.ClassBlocked, false, "127.0.0.1")
+	class(t, a.navigate(t.Context(), "https://localhost/"), action.ClassBlocked, false, "localhost")
+	class(t, a.navigate(t.Context(), "http://nowhere.invalid/x?secret"), ClassNavigation, true, "net::ERR_NAME_NOT_RESOLVED at http://nowhere.invalid/x")
+	a.env.Hosts = jobs.Hosts{Allow: []string{"other.test"}}
+	b := w.attempt("2")
+	b.env.Hosts = a.env.Hosts
+	class(t, b.navigate(t.Context(), "http://site.test/"), action.ClassBlocked, false, "not among those")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("cancelled")
+	time.AfterFunc(50*time.Millisecond, func() { cancel(gone) })
+	if err := a.navigate(ctx, "http://site.test/slow"); !errors.Is(err, gone) {
+		t.Errorf("a cancelled step: %v", err)
+	}
+	if s := w.State(); !s.Available || !s.Running || s.Contexts != 2 || s.Jail != "bubblewrap" || !s.Sandbox {
+		t.Errorf("state is %+v", s)
+	}
+	jailed(t, w.now.pid, outside)
+	folder, pids := w.now.folder, pidsOf(w.now.pid)
+	w.Close()
+	nothingLeft(t, folder, pids)
+}
+
+func pidsOf(pid int) (pids []int) {
+	for _, p := range processes(pid) {
+		pids = append(pids, p.pid)
+	}
+	return pids
+}
+
+// jailed checks every process of a browser from outside.
+func jailed(t *testing.T, pid int, outside string) {
+	t.Helper()
+	host, _ := os.Readlink("/proc/self/ns/net")
+	renderers := 0
+	for _, p := range processes(pid)[1:] { // the first one makes the jail
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		status := string(raw)
+		if os.Getuid() == 0 {
+			root := fmt.Sprintf("/proc/%d/root", p.pid)
+			for _, path := range []string{outside, "/run", "/home", "/root", "/var", "/etc/passwd", "/etc/hostname", "/usr/bin"} {
+				if _, err := os.Stat(root + path); err == nil {
+					t.Errorf("process %d sees %s", p.pid, path)
+				}
+			}
+			if net, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", p.pid)); err != nil || net == host {
+				t.Errorf("process %d is in the network %s of the host, %v", p.pid, net, err)
+			}
+			if strings.Contains(status, "Uid:\t0") {
+				t.Errorf("process %d is root", p.pid)
+			}
+		}
+		if p.renderer {
+			renderers++
+			for _, want := range []string{"Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t0000000000000000"} {
+				until(t, fmt.Sprintf("renderer %d gets %s", p.pid, want), func() bool { // before it has a page
+					raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+					return err != nil || strings.Contains(string(raw), want)
+				})
+			}
+		}
+	}
+	if renderers == 0 {
+		t.Error("no renderer was found")
+	}
+}
+
+func nothingLeft(t *testing.T, folder string, pids []int) {
+	t.Helper()
+	until(t, "its folder goes", func() bool {
+		_, err := os.Stat(folder)
+		return err != nil
+	})
+	until(t, "the browser's processes end", func() bool {
+		for _, pid := range pids {
+			if syscall.Kill(pid, 0) == nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestDeaths: a page that crashes takes nobody along; a browser that dies is replaced, and
+// counts against a job only if that was alone in it, or died with too many.
+func TestDeaths(t *testing.T) {
+	w := newWorld(t, showing(`<h1>hello</h1>`), func(o *Options) { o.Idle = 50 * time.Millisecond })
+	a, b := w.attempt("a"), w.attempt("b")
+	load := func(attempts ...*attempt) {
+		t.Helper()
+		for _, one := range attempts {
+			if err := one.navigate(t.Context(), "http://site.test/"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	during := func(attempts []*attempt, do func()) []error {
+		errs := make([]error, len(attempts))
+		var running sync.WaitGroup
+		for i, one := range attempts {
+			running.Go(func() { errs[i] = one.navigate(t.Context(), "http://site.test/slow") })
+		}
+		do()
+		running.Wait()
+		return errs
+	}
+	load(a)
+	for _, p := range processes(w.now.pid) {
+		if p.renderer {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
+	until(t, "the crash is noticed", func() bool {
+		err := a.navigate(t.Context(), "about:blank")
+		if err != nil {
+			class(t, err, ClassCrashed, true, "crashed")
+		}
+		return err != nil
+	})
+	load(b)
+	first, pids := w.now, pidsOf(w.now.pid)
+	a.scope.Close()
+	class(t, during([]*attempt{b}, func() { first.kill(nil) })[0], ClassClosed, true, "browser")
+	b.scope.Close()
+	nothingLeft(t, first.folder, pids)
+	for i := range maxSpared + 1 {
+		a, b = w.attempt("a"), w.attempt(fmt.Sprint("b", i))
+		load(a, b)
+		errs := during([]*attempt{a, b}, func() { w.now.kill(nil) })
+		if !errors.Is(errs[1], jobs.ErrNoFault) {
+			t.Errorf("a job whose browser died with another: %v", errs[1])
+		}
+		if spared := errors.Is(errs[0], jobs.ErrNoFault); spared != (i < maxSpared) {
+			t.Errorf("death %d: %v", i+1, errs[0])
+		}
+		a.scope.Close()
+		b.scope.Close()
+	}
+	a = w.attempt("c")
+	load(a)
+	a.scope.Close()
+	until(t, "the idle browser ends", func() bool { return !w.State().Running })
+}

@@ -1,0 +1,307 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+const (
+	startTime = 20 * time.Second // after which a browser that does not stand is given up
+	watchTime = 250 * time.Millisecond
+)
+
+// chromium is one process of the browser, with all that it starts.
+type chromium struct {
+	o       Options
+	ctx     context.Context    // chromedp's; ends when the process is gone or is to go
+	end     context.CancelFunc // kills it, and waits until it is gone
+	folder  string             // of the host
+	files   string             // in folder: files of attempts; as the browser sees it: inside
+	inside  string
+	ports   []*port
+	pid     int            // also of its process group
+	serving sync.WaitGroup // ports and what they serve
+	gone    chan struct{}  // closed once nothing of it is left
+
+	mu      sync.Mutex // guards what follows
+	open    map[*session]struct{}
+	crowd   int       // sessions that were open when it died
+	culprit *session  // who brought it down; nil: nobody knows
+	starved time.Time // when a renderer was killed because there was no memory left
+}
+
+// start starts a browser. ctx bounds the waiting of whoever needs it.
+func start(ctx context.Context, o Options) (*chromium, error) {
+	program, bwrap, err := find(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &chromium{o: o, gone: make(chan struct{}), open: make(map[*session]struct{})}
+	if c.folder, err = runFolder(); err != nil {
+		return nil, err
+	}
+	c.files, c.inside = filepath.Join(c.folder, "files"), filepath.Join(c.folder, "files")
+	var launch func(*exec.Cmd)
+	var listeners func() ([]net.Listener, error)
+	home := filepath.Join(c.folder, "home")
+	if o.NoJail {
+		launch, listeners, err = c.bare(home)
+	} else {
+		home, c.inside = jailHome, jailFiles
+		launch, listeners, err = c.jailed(program, bwrap)
+	}
+	if err == nil {
+		err = c.run(ctx, program, home, launch, listeners)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(c.folder))
+	}
+	return c, nil
+}
+
+// bare prepares a start without a jail.
+func (c *chromium) bare(home string) (func(*exec.Cmd), func() ([]net.Listener, error), error) {
+	if err := errors.Join(os.Mkdir(home, 0o700), give(home)); err != nil {
+		return nil, nil, fmt.Errorf("make the browser's home: %w", err)
+	}
+	return func(*exec.Cmd) {}, func() ([]net.Listener, error) {
+		var all []net.Listener
+		for range c.o.Contexts {
+			ln, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				closeAll(all)
+				return nil, fmt.Errorf("listen for the browser: %w", err)
+			}
+			all = append(all, ln)
+		}
+		return all, nil
+	}, nil
+}
+
+// jailed prepares a start in a jail.
+func (c *chromium) jailed(program, bwrap string) (func(*exec.Cmd), func() ([]net.Listener, error), error) {
+	helper, err := helper(c.folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	launch := func(cmd *exec.Cmd) {
+		args := append([]string{bwrap}, jailArgs(program, helper, c.files)...)
+		args = append(args, jailHelper, JailCommand, strconv.Itoa(c.o.Contexts))
+		cmd.Path, cmd.Args = bwrap, append(args, cmd.Args...)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	}
+	return launch, func() ([]net.Listener, error) {
+		defer func() { _ = ours.Close() }() // it has given what it had
+		_ = theirs.Close()                  // the browser stands or has failed: what it sent is there
+		return handedOver(ours, c.o.Contexts)
+	}, nil
+}
+
+// run starts the process, waits until it answers, and looks after it from then on.
+func (c *chromium) run(ctx context.Context, program, home string, launch func(*exec.Cmd), listeners func() ([]net.Listener, error)) error {
+	modify := func(cmd *exec.Cmd) {
+		launch(cmd)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: browserUser, Gid: browserUser}
+		}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	}
+	base, endBase := chromedp.NewExecAllocator(context.Background(), append(c.o.flags(),
+		chromedp.ExecPath(program), chromedp.UserDataDir(filepath.Join(home, "profile")), chromedp.NoInheritEnv,
+		chromedp.Env("HOME="+home, "TMPDIR="+home, "LANG=C.UTF-8"), chromedp.ModifyCmdFunc(modify))...)
+	running, end := chromedp.NewContext(base, chromedp.WithBrowserOption(chromedp.WithBrowserErrorf(c.debugf), chromedp.WithBrowserLogf(c.debugf)))
+	c.ctx, c.end = running, end
+	stands := make(chan error, 1)
+	go func() { stands <- chromedp.Do(running) }()
+	limit := time.NewTimer(startTime)
+	defer limit.Stop()
+	var err error
+	select {
+	case err = <-stands:
+	case <-limit.C:
+		err = fmt.Errorf("it did not answer within %v", startTime)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	all, err2 := listeners()
+	if err == nil {
+		err = err2
+	}
+	if err != nil {
+		end() // waits until it is gone
+		endBase()
+		closeAll(all)
+		return err
+	}
+	c.pid = chromedp.FromContext(running).Browser.Process().Pid
+	for _, ln := range all {
+		p := &port{ln: ln}
+		c.ports = append(c.ports, p)
+		c.serving.Go(func() { p.run(&c.serving) })
+	}
+	go c.watch()
+	go func() {
+		<-running.Done()
+		c.death()
+		_ = syscall.Kill(-c.pid, syscall.SIGKILL) // whatever of its group outlives it
+		end()
+		endBase()
+		closeAll(all)
+		c.serving.Wait()
+		if err := os.RemoveAll(c.folder); err != nil {
+			c.o.Logger.Warn("the browser's folder was not removed", "folder", c.folder, "error", err)
+		}
+		close(c.gone)
+	}()
+	return nil
+}
+
+func (c *chromium) debugf(format string, args ...any) {
+	c.o.Logger.Debug("browser", "message", fmt.Sprintf(format, args...))
+}
+
+// flags returns how Chromium is told to behave, beside the defaults of chromedp. What it
+// does not do through the proxy of a context leads nowhere.
+func (o Options) flags() []chromedp.ExecAllocatorOption {
+	all := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
+	for name, value := range map[string]any{
+		"no-sandbox":                      o.NoSandbox,
+		"proxy-server":                    "socks5://127.0.0.1:9",
+		"proxy-bypass-list":               "<-loopback>",
+		"host-resolver-rules":             "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"webrtc-ip-handling-policy":       "disable_non_proxied_udp",
+		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
+		"disable-quic":                    true,
+		"dns-prefetch-disable":            true,
+		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication",
+		"disable-component-update":        true,
+		"disable-domain-reliability":      true,
+		"disable-crash-reporter":          true,
+		"no-pings":                        true,
+		"disable-gpu":                     true,
+		"disable-ipc-flooding-protection": false,
+		"font-render-hinting":             "none",
+		"window-size":                     "1280,800",
+	} {
+		all = append(all, chromedp.Flag(name, value))
+	}
+	return all
+}
+
+// kill ends the browser; who is to blame may be nil. What it leaves is gone soon after.
+func (c *chromium) kill(blame *session) {
+	c.mu.Lock()
+	if c.culprit == nil && c.ctx.Err() == nil {
+		c.culprit = blame
+	}
+	c.mu.Unlock()
+	_ = syscall.Kill(-c.pid, syscall.SIGKILL) // chromedp sees that it is gone
+}
+
+// watch keeps the memory of the browser within bounds: the largest renderer dies first, and
+// if there is none the browser.
+func (c *chromium) watch() {
+	tick := time.NewTicker(watchTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		all := processes(c.pid)
+		total, largest := int64(0), process{}
+		for _, p := range all {
+			total += p.bytes
+			if p.renderer && p.bytes > largest.bytes {
+				largest = p
+			}
+		}
+		if total <= c.o.MaxMemory {
+			continue
+		}
+		c.o.Logger.Warn("the browser takes too much memory", "bytes", total, "limit", c.o.MaxMemory, "renderer", largest.bytes)
+		c.mu.Lock()
+		c.starved = time.Now()
+		c.mu.Unlock()
+		if largest.pid == 0 {
+			c.kill(nil)
+			return
+		}
+		_ = syscall.Kill(largest.pid, syscall.SIGKILL) // it may be gone by now
+	}
+}
+
+// death returns who brought down a browser that is dead, nil if nobody knows, and how many
+// sessions were open then.
+func (c *chromium) death() (culprit *session, crowd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.crowd == 0 {
+		c.crowd = len(c.open)
+	}
+	return c.culprit, c.crowd
+}
+
+// starving reports whether a renderer has just been killed because of its memory.
+func (c *chromium) starving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.starved.IsZero() && time.Since(c.starved) < 2*time.Second
+}
+
+// process is one of the browser's.
+type process struct {
+	pid      int
+	bytes    int64 // of memory of its own, and shared memory
+	renderer bool
+}
+
+// processes returns a process and all below it.
+func processes(pid int) (all []process) {
+	all = append(all, look(pid))
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is right
+	for _, path := range tasks {
+		raw, _ := os.ReadFile(path) // it may be gone by now
+		for _, text := range strings.Fields(string(raw)) {
+			if child, err := strconv.Atoi(text); err == nil {
+				all = append(all, processes(child)...)
+			}
+		}
+	}
+	return all
+}
+
+func look(pid int) process {
+	p := process{pid: pid}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // it may be gone by now
+	for line := range strings.SplitSeq(string(status), "\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if name != "RssAnon" && name != "RssShmem" {
+			continue
+		}
+		kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64) // the kernel wrote it
+		p.bytes += kib << 10
+	}
+	args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	p.renderer = strings.Contains(string(args), "--type=renderer")
+	return p
+}
