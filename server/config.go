@@ -45,7 +45,7 @@ type Config struct {
 	Browser        string         `default:"auto" env:"JOBCAST_BROWSER" help:"Chromium for browser actions: auto finds it; or the path of its program; or off."`
 	Browsers       int            `default:"4" env:"JOBCAST_BROWSERS" help:"Number of jobs that may use the browser at the same time."`
 	BrowserMemory  byteSize       `name:"browser-max-memory" default:"2GiB" env:"JOBCAST_BROWSER_MAX_MEMORY" help:"Memory of the browser and all its pages; beyond it the largest page is ended."`
-	BrowserBare    bool           `name:"browser-no-jail" env:"JOBCAST_BROWSER_NO_JAIL" help:"Run the browser without a jail (bubblewrap), where the system allows none. Only for pages you trust."`
+	BrowserBare    bool           `name:"browser-no-jail" env:"JOBCAST_BROWSER_NO_JAIL" help:"Run the browser without its jail, where the system allows none. Only for pages you trust."`
 	BrowserUnsafe  bool           `name:"browser-no-sandbox" env:"JOBCAST_BROWSER_NO_SANDBOX" help:"Run the browser without its own sandbox, where the system allows none. Only for pages you trust."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For is trusted: addresses and networks (CIDR), comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`

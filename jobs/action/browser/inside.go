@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -34,22 +35,21 @@ func Inside(args []string) error {
 	if err != nil || n < 1 || n > MaxContexts {
 		return fmt.Errorf("bad number of listeners %q", args[0])
 	}
-	fds := make([]int, n)
+	fds, files := make([]int, n), make([]*os.File, n)
 	for i := range fds {
 		ln, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			return fmt.Errorf("listen inside the jail: %w", err)
 		}
-		f, err := ln.(*net.TCPListener).File()
-		if err != nil {
+		if files[i], err = ln.(*net.TCPListener).File(); err != nil {
 			return fmt.Errorf("take the listener: %w", err)
 		}
-		defer func() { _ = f.Close() }() // not before it is sent
-		fds[i] = int(f.Fd())
+		fds[i] = int(files[i].Fd())
 	}
 	if err := unix.Sendmsg(handOver, []byte{1}, unix.UnixRights(fds...), nil, 0); err != nil {
 		return fmt.Errorf("hand over the listeners: %w", err)
 	}
+	runtime.KeepAlive(files) // until they are sent
 	unix.CloseOnExec(handOver)
 	path, err := exec.LookPath(args[1])
 	if err != nil {

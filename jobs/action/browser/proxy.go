@@ -201,24 +201,24 @@ func (p *proxy) note(address string, err error) {
 // fault returns why the document of a URL did not load, as far as that was this proxy's
 // doing; else nil.
 func (p *proxy) fault(of string) error {
-	u, unread := url.Parse(of)
-	if unread != nil {
-		return nil // no URL that a proxy was asked for
+	u, err := url.Parse(of)
+	if err != nil {
+		u = &url.URL{} // nothing that a proxy was asked for
 	}
 	portNumber := u.Port()
 	if portNumber == "" {
 		portNumber = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	p.mu.Lock()
-	err := p.faults[strings.ToLower(net.JoinHostPort(u.Hostname(), portNumber))]
+	known := p.faults[strings.ToLower(net.JoinHostPort(u.Hostname(), portNumber))]
 	p.mu.Unlock()
-	if err == nil {
+	if known == nil {
 		return nil
 	}
-	if blocked := action.Blocked(u.Hostname(), err); blocked != nil {
+	if blocked := action.Blocked(u.Hostname(), known); blocked != nil {
 		return blocked
 	}
-	return &jobs.ActionError{Class: ClassNavigation, Message: netError(err) + " at " + shown(u), Retryable: true, Err: err}
+	return &jobs.ActionError{Class: ClassNavigation, Message: netError(known) + " at " + shown(u), Retryable: true, Err: known}
 }
 
 // shown is a URL without what may be secret in it.
