@@ -158,6 +158,15 @@ func (a *attempt) save(ctx context.Context, name, contentType string, size int64
 	return saved.Artifact.Artifact, err
 }
 
+// open opens an artifact that the job has left behind, in this attempt or before.
+func (a *attempt) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	_, file, err := a.p.svc.OpenArtifact(ctx, a.l.Lease.Client, a.l.Lease.JobID, name)
+	if errors.Is(err, ErrNoArtifact) {
+		return nil, &ActionError{Class: ClassArtifact, Message: "the job has no artifact " + name}
+	}
+	return file, err
+}
+
 // keep notes artifacts that the job has left behind.
 func (a *attempt) keep(some ...Artifact) {
 	a.mu.Lock()
@@ -242,7 +251,7 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 	}()
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
-		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Data: a.keepData,
+		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Open: a.open, Data: a.keepData,
 	}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)

@@ -39,6 +39,9 @@ type Env struct {
 	// are not known. Its error, if r gave none, is what Run is to return.
 	Save func(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error)
 
+	// Open opens an artifact that the job has by now.
+	Open func(ctx context.Context, name string) (io.ReadCloser, error)
+
 	// Data keeps value, which is JSON, as the member name of the job's result.data; a
 	// later one of the same name replaces it. Its error is what Run is to return.
 	Data func(name string, value json.RawMessage) error

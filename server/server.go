@@ -125,7 +125,7 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
 	reach := action.Options{AllowPrivateAddresses: set.AllowPrivate, Hosts: jobs.Hosts{Allow: set.AllowHosts, Deny: set.DenyHosts}}
 	s.browsers = browser.New(browser.Options{
-		Path: set.Browser, Contexts: set.Browsers, MaxMemory: int64(set.BrowserMemory), NoJail: set.BrowserBare, NoSandbox: set.BrowserUnsafe,
+		Path: set.Browser, Contexts: set.Browsers, MaxMemory: int64(set.BrowserMemory), NoJail: set.BrowserBare, NoSandbox: set.BrowserUnsafe, AllowEvaluate: set.AllowEvaluate,
 		Guard: action.NewGuard(reach), Logger: log,
 	})
 	s.actions = action.Builtin(reach, s.browsers.Actions()...)

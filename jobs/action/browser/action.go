@@ -7,12 +7,19 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/jobs/action/browser/steps"
 )
 
-// Actions returns the actions that work in a browser.
-func (b *Browsers) Actions() []action.Action { return []action.Action{step{b, "navigate"}} }
+// Actions returns the actions that work in a browser, one for each type of step.
+func (b *Browsers) Actions() []action.Action {
+	var all []action.Action
+	for _, kind := range steps.Types() {
+		all = append(all, step{b, kind})
+	}
+	return all
+}
 
-// step is an action of one type. All steps of an attempt work on the same page.
+// step is an action of one type. All steps of an attempt share a session.
 type step struct {
 	b    *Browsers
 	kind string
@@ -24,10 +31,15 @@ func (step) UsesBrowser() {}
 // Type implements action.Action.
 func (s step) Type() string { return s.kind }
 
+// Schema implements action.Action.
+func (s step) Schema() json.RawMessage { return steps.Schema(s.kind) }
+
+func (s step) options() steps.Options { return steps.Options{AllowEvaluate: s.b.o.AllowEvaluate} }
+
 // Validate implements action.Action. A server without a browser takes no step.
 func (s step) Validate(raw json.RawMessage) []jobs.FieldError {
-	_, faults := parseNavigate(raw)
-	if err := s.b.Missing(); err != nil {
+	_, faults := steps.Parse(raw, s.options())
+	if err := s.b.missing(); err != nil {
 		faults = append(faults, jobs.FieldError{Detail: err.Error()})
 	}
 	return faults
@@ -35,7 +47,7 @@ func (s step) Validate(raw json.RawMessage) []jobs.FieldError {
 
 // Run implements action.Action.
 func (s step) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error) {
-	todo, faults := parseNavigate(raw)
+	todo, faults := steps.Parse(raw, s.options())
 	if len(faults) > 0 {
 		return nil, action.Invalid(faults)
 	}
@@ -43,8 +55,8 @@ func (s step) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, 
 	if err != nil {
 		return nil, err
 	}
-	session := kept.(*session)
-	result, err := session.page.run(ctx, todo)
+	session := kept.(*session) // only open makes what is kept under s.b
+	result, err := session.steps.Run(ctx, todo, env)
 	if err != nil {
 		return nil, session.explain(ctx, err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/jobs/action/browser/steps"
 )
 
 func TestMain(m *testing.M) {
@@ -143,7 +144,7 @@ func TestNavigate(t *testing.T) {
 	}
 	class(t, a.navigate(t.Context(), "http://127.0.0.1:8080/"), action.ClassBlocked, false, "127.0.0.1")
 	class(t, a.navigate(t.Context(), "https://localhost/"), action.ClassBlocked, false, "localhost")
-	class(t, a.navigate(t.Context(), "http://nowhere.invalid/x?secret"), ClassNavigation, true, "net::ERR_NAME_NOT_RESOLVED at http://nowhere.invalid/x")
+	class(t, a.navigate(t.Context(), "http://nowhere.invalid/x?secret"), steps.ClassNavigation, true, "net::ERR_NAME_NOT_RESOLVED at http://nowhere.invalid/x")
 	a.env.Hosts = jobs.Hosts{Allow: []string{"other.test"}}
 	b := w.attempt("2")
 	b.env.Hosts = a.env.Hosts
@@ -258,14 +259,14 @@ func TestDeaths(t *testing.T) {
 	until(t, "the crash is noticed", func() bool {
 		err := a.navigate(t.Context(), "about:blank")
 		if err != nil {
-			class(t, err, ClassCrashed, true, "crashed")
+			class(t, err, steps.ClassCrashed, true, "")
 		}
 		return err != nil
 	})
 	load(b)
 	first, pids := w.now, pidsOf(w.now.pid)
 	a.scope.Close()
-	class(t, during([]*attempt{b}, func() { first.kill(nil) })[0], ClassClosed, true, "browser")
+	class(t, during([]*attempt{b}, func() { first.kill(nil) })[0], steps.ClassClosed, true, "browser")
 	b.scope.Close()
 	nothingLeft(t, first.folder, pids)
 	for i := range maxSpared + 1 {

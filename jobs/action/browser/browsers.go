@@ -13,13 +13,9 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// Classes of failure that these actions report, beside those of other actions.
-const (
-	ClassNavigation  = "NavigationError"    // retried
-	ClassCrashed     = "PageCrashed"        // retried
-	ClassClosed      = "BrowserClosed"      // retried
-	ClassUnavailable = "BrowserUnavailable" // retried: an operator may see to it meanwhile
-)
+// ClassUnavailable is the failure of an action that gets no browser. It is retried: an
+// operator may see to it meanwhile.
+const ClassUnavailable = "BrowserUnavailable"
 
 // Limits and times.
 const (
@@ -40,13 +36,16 @@ type Guard interface {
 
 // Options adjusts Browsers.
 type Options struct {
-	Path      string       // of Chromium, or Auto, or Off
-	Contexts  int          // open at once, 1..MaxContexts; 0: DefaultContexts
-	MaxMemory int64        // bytes that the browser may have in all; 0: DefaultMaxMemory
-	NoSandbox bool         // without Chromium's own sandbox
-	NoJail    bool         // without bubblewrap
-	Guard     Guard        // of everything that pages do on the network
-	Logger    *slog.Logger // nil: slog.Default()
+	Path      string // of Chromium, or Auto, or Off
+	Contexts  int    // open at once, 1..MaxContexts; 0: DefaultContexts
+	MaxMemory int64  // bytes that the browser may have in all; 0: DefaultMaxMemory
+	NoSandbox bool   // without Chromium's own sandbox
+	NoJail    bool   // without bubblewrap
+
+	AllowEvaluate bool // let jobs run scripts of their own in pages
+
+	Guard  Guard        // of everything that pages do on the network
+	Logger *slog.Logger // nil: slog.Default()
 
 	Idle time.Duration // after which an unused browser ends; 0: five minutes
 }
@@ -118,9 +117,9 @@ func (b *Browsers) State() State {
 	return s
 }
 
-// Missing returns what an operator must install for a job that needs a browser; nil: there
+// missing returns what an operator must install for a job that needs a browser; nil: there
 // is all.
-func (b *Browsers) Missing() error {
+func (b *Browsers) missing() error {
 	_, _, err := find(b.o)
 	return err
 }

@@ -80,13 +80,12 @@ func runFolder() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "jobcast-browser-"); err != nil {
 		return "", fmt.Errorf("make the browser's folder: %w", err)
 	}
-	files := filepath.Join(dir, "files")
+	files := filepath.Join(dir, "files") // not the browser's: it must not put anything in the place of what is in there
 	err = os.Mkdir(files, 0o700)
-	if err == nil {
-		err = give(files)
-	}
-	if err == nil && os.Getuid() == 0 {
-		err = os.Chmod(dir, 0o711) //nolint:gosec // G302: the browser's user must come through
+	if os.Getuid() == 0 {
+		for _, path := range []string{dir, files} {
+			err = errors.Join(err, os.Chmod(path, 0o711)) //nolint:gosec // G302: the browser's user must come through
+		}
 	}
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("make the browser's folder: %w", err), os.RemoveAll(dir))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/jobs/action/browser/steps"
 )
 
 // Limits of what one context does on the network.
@@ -218,7 +219,7 @@ func (p *proxy) fault(of string) error {
 	if blocked := action.Blocked(u.Hostname(), known); blocked != nil {
 		return blocked
 	}
-	return &jobs.ActionError{Class: ClassNavigation, Message: netError(known) + " at " + shown(u), Retryable: true, Err: known}
+	return &jobs.ActionError{Class: steps.ClassNavigation, Message: netError(known) + " at " + shown(u), Retryable: true, Err: known}
 }
 
 // shown is a URL without what may be secret in it.

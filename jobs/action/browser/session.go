@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
+	"github.com/jobcast/jobcast/jobs/action/browser/steps"
 )
 
 const (
@@ -34,8 +36,9 @@ type session struct {
 	tab    context.Context
 	end    context.CancelFunc // of tab; waits
 	job    string
-	folder string // for files, of the host
-	page   *page
+	folder string   // for files, of the host
+	opened *os.File // the folder, whatever the browser does to its path
+	steps  *steps.Session
 
 	closing sync.Once
 }
@@ -55,7 +58,7 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 		q.ProxyServer, q.ProxyBypassList = p.server(), "<-loopback>"
 	}))
 	stands := make(chan error, 1)
-	go func() { stands <- s.prepare() }()
+	go func() { stands <- s.prepare(env) }()
 	limit := time.NewTimer(openTime)
 	defer limit.Stop()
 	select { // also if ctx ends: a context that is being made cannot be let go of
@@ -76,12 +79,9 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 }
 
 // prepare opens the page.
-func (s *session) prepare() (err error) {
-	if s.folder, err = os.MkdirTemp(s.c.files, "attempt-"); err != nil {
-		return fmt.Errorf("make a folder for the attempt: %w", err)
-	}
-	if err := give(s.folder); err != nil {
-		return fmt.Errorf("give the attempt's folder away: %w", err)
+func (s *session) prepare(env jobs.Env) (err error) {
+	if err := s.makeFolder(env.JobID); err != nil {
+		return err
 	}
 	if err := chromedp.Do(s.tab); err != nil {
 		return err
@@ -92,9 +92,24 @@ func (s *session) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	s.page, err = newPage(s.tab, pageConfig{
-		check: checkURL, refused: s.proxy.fault, folder: s.folder, inside: filepath.Join(s.c.inside, filepath.Base(s.folder)),
+	s.steps, err = steps.NewSession(s.tab, steps.Config{
+		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch,
+		Folder: fmt.Sprintf("/proc/self/fd/%d", s.opened.Fd()), Inside: filepath.Join(s.c.inside, filepath.Base(s.folder)),
 	})
+	return err
+}
+
+// makeFolder makes the folder of the attempt, which is the browser's.
+func (s *session) makeFolder(job string) (err error) {
+	if s.folder, err = os.MkdirTemp(s.c.files, "attempt-"); err != nil {
+		return fmt.Errorf("make a folder for job %s: %w", job, err)
+	}
+	if s.opened, err = os.OpenFile(s.folder, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0); err != nil {
+		return fmt.Errorf("open the folder of job %s: %w", job, err)
+	}
+	if os.Getuid() == 0 {
+		err = s.opened.Chown(browserUser, browserUser)
+	}
 	return err
 }
 
@@ -113,8 +128,8 @@ func (s *session) close() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		if s.page != nil {
-			s.page.close()
+		if s.steps != nil {
+			s.steps.Close()
 		}
 		if id := s.context(); id != "" && s.c.ctx.Err() == nil {
 			ctx, cancel := context.WithTimeout(s.c.ctx, closeTime)
@@ -130,6 +145,9 @@ func (s *session) close() {
 	case <-limit.C:
 		s.b.o.Logger.Warn("the browser did not close a context and is ended", "jobId", s.job)
 		s.c.kill(s)
+	}
+	if s.opened != nil {
+		_ = s.opened.Close() // it was only read
 	}
 	if s.folder != "" {
 		if err := os.RemoveAll(s.folder); err != nil {
@@ -149,8 +167,8 @@ func (s *session) close() {
 func (s *session) explain(ctx context.Context, err error) error {
 	if s.c.ctx.Err() == nil {
 		var known *jobs.ActionError
-		if errors.As(err, &known) && known.Class == ClassCrashed && s.c.starving() {
-			return &jobs.ActionError{Class: ClassCrashed, Retryable: true, Err: err,
+		if errors.As(err, &known) && known.Class == steps.ClassCrashed && s.c.starving() {
+			return &jobs.ActionError{Class: steps.ClassCrashed, Retryable: true, Err: err,
 				Message: "the page was ended because the browser took more memory than it may (--browser-max-memory)"}
 		}
 		return err
@@ -162,7 +180,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 	if s.b.stopped() || culprit != nil && culprit != s || culprit == nil && crowd > 1 && s.b.spare(s.job) {
 		return fmt.Errorf("%w: the browser is gone", jobs.ErrNoFault)
 	}
-	return &jobs.ActionError{Class: ClassClosed, Message: "the browser ended while the job was using it", Retryable: true, Err: err}
+	return &jobs.ActionError{Class: steps.ClassClosed, Message: "the browser ended while the job was using it", Retryable: true, Err: err}
 }
 
 func (b *Browsers) stopped() bool {
