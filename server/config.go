@@ -44,7 +44,7 @@ type Config struct {
 	DenyHosts      []string       `name:"deny-hosts" env:"JOBCAST_DENY_HOSTS" placeholder:"HOST" help:"Hosts that actions may not reach, comma-separated, even if they are allowed."`
 	Browser        string         `default:"auto" env:"JOBCAST_BROWSER" help:"Chromium for browser actions: auto finds it; or the path of its program; or off."`
 	Browsers       int            `default:"4" env:"JOBCAST_BROWSERS" help:"Number of jobs that may use the browser at the same time."`
-	AllowEvaluate  bool           `name:"allow-evaluate" env:"JOBCAST_ALLOW_EVALUATE" help:"Let jobs run scripts of their own in pages (evaluate, waitForExpression)."`
+	AllowEvaluate  bool           `name:"allow-evaluate" env:"JOBCAST_ALLOW_EVALUATE" help:"Let jobs run scripts of their own in pages."`
 	BrowserMemory  byteSize       `name:"browser-max-memory" default:"2GiB" env:"JOBCAST_BROWSER_MAX_MEMORY" help:"Memory of the browser and all its pages; beyond it the largest page is ended."`
 	BrowserBare    bool           `name:"browser-no-jail" env:"JOBCAST_BROWSER_NO_JAIL" help:"Run the browser without its jail, where the system allows none. Only for pages you trust."`
 	BrowserUnsafe  bool           `name:"browser-no-sandbox" env:"JOBCAST_BROWSER_NO_SANDBOX" help:"Run the browser without its own sandbox, where the system allows none. Only for pages you trust."`
