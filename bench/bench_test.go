@@ -282,13 +282,39 @@ func TestMostReaders(t *testing.T) {
 }
 
 func TestParseUsage(t *testing.T) {
-	stat := []byte("4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 9 0 77 1 2")
+	stat := []byte("4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 7 3 20 0 9 0 77 1 2")
 	u, err := parseUsage(stat, []byte("900 300 10 1 0 5 0"))
 	if err != nil || u.cpu != 2*time.Second || u.rss != 300*int64(os.Getpagesize()) {
 		t.Errorf("usage: %+v, %v", u, err)
 	}
+	if u.ended != 100*time.Millisecond || u.parent != 1 {
+		t.Errorf("usage: %+v", u)
+	}
 	if _, err := parseUsage([]byte("4242 (a)"), nil); err == nil {
 		t.Error("accepted what is not there")
+	}
+}
+
+// The CPU time of a database is that of the processes it started.
+func TestTreeCPU(t *testing.T) {
+	p, err := startProcess("sh", "-c", `trap '' TERM; sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo ready; read x'; true`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := p.line(t.Context())
+	if err != nil || line != "ready" {
+		t.Errorf("%q, %v", line, err)
+	}
+	own, err1 := p.usage()
+	all, err2 := cpuOf(p)
+	if err := errors.Join(err1, err2); err != nil || all <= own.cpu {
+		t.Errorf("%v of the process, %v of all that it started, %v", own.cpu, all, err)
+	}
+	if err := errors.Join(p.stdin.Close(), p.stop()); err != nil {
+		t.Error(err)
+	}
+	if _, err := cpuOf(p); err == nil {
+		t.Error("a process that is gone has taken CPU time")
 	}
 }
 

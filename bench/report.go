@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +38,8 @@ func newReport(ctx context.Context, set *settings, args []string) (*report, erro
 
 // print writes the report as Markdown to w and, unless folder is empty, as
 // <date>-<commit>.md and .json into folder, with a plot (.svg) of comparisons and of
-// curves; a run with peers has -peers in its name, runs that were merged -merged. A run of the same day and commit replaces the one before.
+// curves; a run with peers has -peers in its name, or -jobs-peers if it is of
+// jobs alone; runs that were merged have -merged. A run of the same day and commit replaces the one before.
 func (r *report) print(w io.Writer, folder string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -57,7 +59,9 @@ func (r *report) print(w io.Writer, folder string) error {
 	switch {
 	case len(r.Merged) > 0:
 		name += "-merged"
-	case r.compares():
+	case len(r.Peers) > 0 && !slices.ContainsFunc(r.Scenarios, func(o outcome) bool { return !strings.HasPrefix(o.Scenario, "jobs") }):
+		name += "-jobs-peers"
+	case len(r.Peers) > 0:
 		name += "-peers"
 	}
 	files := map[string]string{".md": text, ".json": string(raw) + "\n"}
@@ -70,11 +74,6 @@ func (r *report) print(w io.Writer, folder string) error {
 		}
 	}
 	return nil
-}
-
-// compares reports whether servers of others took part.
-func (r *report) compares() bool {
-	return len(r.Peers) > 0
 }
 
 // fault returns what did not hold, nil if everything did.
