@@ -30,6 +30,9 @@ type metrics struct {
 	refusals  *prometheus.CounterVec
 }
 
+// goCollector tells of the Go runtime, which all servers of a process share.
+var goCollector = sync.OnceValue(func() prometheus.Collector { return collectors.NewGoCollector() })
+
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -55,7 +58,7 @@ func newMetrics() *metrics {
 		}, []string{"code"}),
 	}
 	m.registry.MustRegister(m.appended, m.delivered, m.lag, m.resumes, m.batch, m.refusals,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		goCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

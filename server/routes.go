@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"mime"
 	"path"
+	"sync"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -27,8 +28,8 @@ func (s *Server) routes() {
 		s.app.All(path, s.engine.Serve)
 	}
 	for _, name := range []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js"} {
-		s.app.Get("/socket.io/"+name, file(static.Client, "socketio/"+name))
-		s.app.Get("/socket.io/"+name+".map", file(static.Client, "socketio/"+name+".map"))
+		s.app.Get("/socket.io/"+name, bundles()[name])
+		s.app.Get("/socket.io/"+name+".map", bundles()[name+".map"])
 	}
 	s.app.Post("/v1/workers/claim", s.claims.Serve)
 	rest.Mount(s.app, rest.Deps{
@@ -50,7 +51,7 @@ func (s *Server) routes() {
 		About:   func() any { return fiber.Map{"status": "ready", "browser": s.browsers.State()} },
 		Metrics: s.metrics.handler(),
 	})
-	own := pages(static.FS)
+	own := page()
 	s.app.Get("/", own["index.html"])
 	if base := s.set.BasePath; base != "" { // the page's links are relative to its folder
 		s.app.Get(base, func(c *fiber.Ctx) error {
@@ -72,6 +73,15 @@ func (s *Server) routes() {
 // pagePolicy lets the page run its own files and talk to its own server, no more.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// The files of the program, which all servers of a process share.
+var (
+	page    = sync.OnceValue(func() map[string]fiber.Handler { return pages(static.FS) })
+	bundles = sync.OnceValue(func() map[string]fiber.Handler {
+		files, _ := fs.Sub(static.Client, "socketio") // its error is of the name
+		return pages(files)
+	})
+)
 
 // pages serves each file at the root of files, by its name.
 func pages(files fs.FS) map[string]fiber.Handler {

@@ -77,11 +77,14 @@ func Start(t *testing.T, o transporttest.Options, flags ...string) *Server {
 	return b
 }
 
+// parsed holds the settings that command lines make, without their data folder: parsing
+// takes longer than many scenarios do.
+var parsed sync.Map
+
 // settings parses a command line, so that the defaults are those of the program.
 func (b *Server) settings() *server.Config {
-	var set server.Config
 	args := []string{
-		"--addr=127.0.0.1:0", "--data=" + b.Dir, "--log-level=warn",
+		"--addr=127.0.0.1:0", "--log-level=warn",
 		fmt.Sprintf("--max-connections-per-key=%d", b.o.MaxConnections), "--shutdown-grace=" + b.o.Grace.String(),
 	}
 	if b.o.PongTimeout > 0 {
@@ -90,14 +93,23 @@ func (b *Server) settings() *server.Config {
 	if b.o.Offset != "" {
 		args = append(args, "--socketio-offset="+b.o.Offset)
 	}
-	parser, err := kong.New(&set)
-	if err == nil {
-		_, err = parser.Parse(append(args, b.flags...))
+	args = append(args, b.flags...)
+	line := fmt.Sprintf("%q", args)
+	known, ok := parsed.Load(line)
+	if !ok {
+		var set server.Config
+		parser, err := kong.New(&set)
+		if err == nil {
+			_, err = parser.Parse(args)
+		}
+		if err != nil {
+			b.t.Fatalf("settings: %v", err)
+		}
+		known, _ = parsed.LoadOrStore(line, set)
 	}
-	if err == nil {
-		err = set.Check()
-	}
-	if err != nil {
+	set := known.(server.Config)
+	set.Data = b.Dir
+	if err := set.Check(); err != nil {
 		b.t.Fatalf("settings: %v", err)
 	}
 	return &set
