@@ -31,6 +31,8 @@ type Key struct {
 	Name           string     `json:"name"`
 	Scopes         []Scope    `json:"scopes"`
 	MaxConnections *int       `json:"maxConnections"` // live streams; null: the server's setting; 1..100000
+	AllowHosts     []string   `json:"allowHosts"`     // what its jobs' actions may reach; empty: as the server is set
+	DenyHosts      []string   `json:"denyHosts"`      // and what not
 	CreatedAt      time.Time  `json:"createdAt"`
 	ExpiresAt      *time.Time `json:"expiresAt"`
 	RevokedAt      *time.Time `json:"revokedAt"`
@@ -57,7 +59,9 @@ func (i Identity) Credential() string {
 type Principal struct {
 	Identity
 	Scopes         []Scope
-	MaxConnections int        // 0: the server's setting
+	MaxConnections int      // 0: the server's setting
+	AllowHosts     []string // of the key; not to be changed
+	DenyHosts      []string
 	ExpiresAt      *time.Time // when the credential ends
 }
 

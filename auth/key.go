@@ -49,6 +49,9 @@ const (
 type KeyOptions struct {
 	MaxConnections *int          // live streams, 1..MaxConnections; nil: the server's setting
 	TTL            time.Duration // 1 s..10 years from now; 0: no end
+
+	// Hosts that actions of its jobs may reach, and may not, checked by the caller.
+	AllowHosts, DenyHosts []string
 }
 
 // InvalidError says which member of a new key is wrong. Its text never holds
@@ -130,6 +133,9 @@ func describe(client, name string, scopes []Scope, opts KeyOptions) (Key, error)
 		Name:      name,
 		Scopes:    ordered(scopes),
 		CreatedAt: now,
+
+		AllowHosts: slices.Clone(opts.AllowHosts),
+		DenyHosts:  slices.Clone(opts.DenyHosts),
 	}
 	if n := opts.MaxConnections; n != nil {
 		limit := *n

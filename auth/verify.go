@@ -158,7 +158,10 @@ func ended(k Key, now time.Time) error {
 // principal is what holding k makes of a caller. It shares nothing with k,
 // which is cached.
 func principal(k Key) Principal {
-	p := Principal{Identity: Identity{ClientID: k.ClientID, KeyID: k.ID}, Scopes: slices.Clone(k.Scopes)}
+	p := Principal{
+		Identity: Identity{ClientID: k.ClientID, KeyID: k.ID}, Scopes: slices.Clone(k.Scopes),
+		AllowHosts: slices.Clone(k.AllowHosts), DenyHosts: slices.Clone(k.DenyHosts),
+	}
 	if k.MaxConnections != nil {
 		p.MaxConnections = *k.MaxConnections
 	}

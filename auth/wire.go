@@ -44,13 +44,17 @@ func (k Key) encode(secret string) ([]byte, error) {
 		Name           string  `json:"name"`
 		Scopes         []Scope `json:"scopes"`
 		MaxConnections *int    `json:"maxConnections"`
-		CreatedAt      stamp   `json:"createdAt"`
-		ExpiresAt      *stamp  `json:"expiresAt"`
-		RevokedAt      *stamp  `json:"revokedAt"`
-		LastUsedAt     *stamp  `json:"lastUsedAt"`
-		Key            string  `json:"key,omitempty"`
+
+		AllowHosts []string `json:"allowHosts"` // null: none
+		DenyHosts  []string `json:"denyHosts"`
+
+		CreatedAt  stamp  `json:"createdAt"`
+		ExpiresAt  *stamp `json:"expiresAt"`
+		RevokedAt  *stamp `json:"revokedAt"`
+		LastUsedAt *stamp `json:"lastUsedAt"`
+		Key        string `json:"key,omitempty"`
 	}{
-		k.ID, k.ClientID, k.Name, scopes, k.MaxConnections, stamp(k.CreatedAt),
+		k.ID, k.ClientID, k.Name, scopes, k.MaxConnections, k.AllowHosts, k.DenyHosts, stamp(k.CreatedAt),
 		(*stamp)(k.ExpiresAt), (*stamp)(k.RevokedAt), (*stamp)(k.LastUsedAt), secret,
 	})
 	return b.Bytes(), err

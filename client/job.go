@@ -180,6 +180,8 @@ type Key struct {
 	Name           string    `json:"name"`
 	Scopes         []string  `json:"scopes"`                   // of submit, watch, work, admin
 	MaxConnections int       `json:"maxConnections,omitempty"` // live streams; 0: as the server is set
+	AllowHosts     []string  `json:"allowHosts,omitempty"`     // what its jobs' actions may reach; none: as the server is set
+	DenyHosts      []string  `json:"denyHosts,omitempty"`      // and what not
 	CreatedAt      time.Time `json:"createdAt"`
 	ExpiresAt      time.Time `json:"expiresAt,omitzero"`
 	RevokedAt      time.Time `json:"revokedAt,omitzero"`
@@ -192,5 +194,7 @@ type NewKey struct {
 	Name           string    `json:"name,omitempty"`
 	Scopes         []string  `json:"scopes,omitempty"`         // empty: submit, watch, work
 	MaxConnections int       `json:"maxConnections,omitempty"` // live streams, 1..100000; 0: as the server is set
+	AllowHosts     []string  `json:"allowHosts,omitempty"`     // what its jobs' actions may reach; none: as the server is set
+	DenyHosts      []string  `json:"denyHosts,omitempty"`      // and what not
 	ExpiresAt      time.Time `json:"expiresAt,omitzero"`       // zero: never
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/server"
 )
 
@@ -60,15 +61,23 @@ type keysSpec struct {
 	Name           string        `help:"What the key is for; at most 100 characters."`
 	Scope          []auth.Scope  `help:"What the key may do: submit, watch, work, admin. Default: the first three." placeholder:"SCOPE" default:"submit,watch,work"`
 	MaxConnections *int          `help:"Live streams at once, 1 to 100000; overrides the server's setting." placeholder:"N"`
+	AllowHosts     []string      `name:"allow-hosts" help:"Hosts that actions of its jobs may reach, comma-separated: example.com, *.example.com, addresses; without it, what the server allows." placeholder:"HOST"`
+	DenyHosts      []string      `name:"deny-hosts" help:"Hosts that they may not reach." placeholder:"HOST"`
 	TTL            time.Duration `name:"ttl" help:"How long the key is valid, e.g. 720h; without it the key does not expire." placeholder:"DURATION"`
 }
 
 func (s keysSpec) options() auth.KeyOptions {
-	return auth.KeyOptions{MaxConnections: s.MaxConnections, TTL: s.TTL}
+	hosts, _ := jobs.KeyHosts(s.AllowHosts, s.DenyHosts) // checked by Validate
+	return auth.KeyOptions{MaxConnections: s.MaxConnections, TTL: s.TTL, AllowHosts: hosts.Allow, DenyHosts: hosts.Deny}
 }
 
 // Validate makes what is wrong with a flag an error of usage.
 func (s keysSpec) Validate() error {
+	var lists *jobs.InvalidError
+	if _, err := jobs.KeyHosts(s.AllowHosts, s.DenyHosts); errors.As(err, &lists) {
+		flag := map[string]string{"/allowHosts": "allow-hosts", "/denyHosts": "deny-hosts"}[lists.Fields[0].Pointer]
+		return fmt.Errorf("--%s: %s", flag, lists.Fields[0].Detail)
+	}
 	err := auth.Validate(s.Client, s.Name, s.Scope, s.options())
 	var invalid *auth.InvalidError
 	if !errors.As(err, &invalid) {
@@ -271,6 +280,12 @@ func describeKey(k auth.Key) string {
 	text := fmt.Sprintf("key %s of client %s, scopes %s", k.ID, k.ClientID, scopeList(k.Scopes))
 	if k.MaxConnections != nil {
 		text += fmt.Sprintf(", at most %d streams", *k.MaxConnections)
+	}
+	if len(k.AllowHosts) > 0 {
+		text += ", hosts " + strings.Join(k.AllowHosts, ",")
+	}
+	if len(k.DenyHosts) > 0 {
+		text += ", not hosts " + strings.Join(k.DenyHosts, ",")
 	}
 	if k.ExpiresAt != nil {
 		text += ", expires " + keyTime(k.ExpiresAt)

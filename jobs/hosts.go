@@ -7,10 +7,13 @@ import (
 	"strings"
 )
 
-// Bounds of lists of hosts, which travel with every job of their key.
+// Bounds of lists of hosts. Those of a key travel with each of its jobs, and stand in lists of keys.
 const (
-	MaxHosts     = 100
+	MaxHosts     = 1000
 	maxHostBytes = 253 // of one pattern: what a name may have
+
+	maxKeyHosts     = 50  // of both lists of a key together
+	maxKeyHostBytes = 512 // of all patterns in them
 )
 
 // Hosts says which hosts the actions of a job may reach, beside the rule that addresses
@@ -54,7 +57,7 @@ func ParseHosts(list []string) ([]string, error) {
 	if len(list) > MaxHosts {
 		return nil, fmt.Errorf("must have at most %d hosts", MaxHosts)
 	}
-	out := make([]string, 0, len(list))
+	var out []string
 	for _, text := range list {
 		p := plainHost(strings.TrimSpace(text))
 		if !validPattern(p) {
@@ -63,6 +66,28 @@ func ParseHosts(list []string) ([]string, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// KeyHosts returns the lists of a key, or *InvalidError with /allowHosts or /denyHosts.
+func KeyHosts(allow, deny []string) (h Hosts, err error) {
+	var f faults
+	for _, list := range []struct {
+		at   string
+		from []string
+		to   *[]string
+	}{{"/allowHosts", allow, &h.Allow}, {"/denyHosts", deny, &h.Deny}} {
+		if *list.to, err = ParseHosts(list.from); err != nil {
+			f.add(list.at, err.Error())
+		}
+	}
+	all, bytes := slices.Concat(h.Allow, h.Deny), 0
+	for _, p := range all {
+		bytes += len(p)
+	}
+	if len(f.list) == 0 && (len(all) > maxKeyHosts || bytes > maxKeyHostBytes) {
+		f.addf("/allowHosts", "must have, with denyHosts, at most %d hosts of %d bytes together", maxKeyHosts, maxKeyHostBytes)
+	}
+	return h, f.err()
 }
 
 func validPattern(p string) bool {

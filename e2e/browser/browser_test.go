@@ -14,14 +14,19 @@ import (
 	"github.com/jobcast/jobcast/e2e/program"
 )
 
-// call makes a request with the server's first key.
+// call makes a request with the server's first key, and waits for the job's end.
 func call(t *testing.T, s *program.Server, method, path, body string) program.Reply {
+	t.Helper()
+	return callAs(t, s, s.Key, method, path, body, "Prefer: wait=60")
+}
+
+func callAs(t *testing.T, s *program.Server, key, method, path, body string, headers ...string) program.Reply {
 	t.Helper()
 	var r io.Reader
 	if body != "" {
 		r = strings.NewReader(body)
 	}
-	return program.Caller{T: t, Addr: strings.TrimPrefix(s.URL, "http://"), Key: s.Key}.Call(method, path, r, "Prefer: wait=60")
+	return program.Caller{T: t, Addr: s.Addr(), Key: key}.Call(method, path, r, headers...)
 }
 
 type job struct {
@@ -78,9 +83,9 @@ func TestBrowserJobs(t *testing.T) {
 		<-asked
 	}
 	slow := fmt.Sprintf(`{"actions":[{"type":"navigate","url":%q}]}`, site.URL+"/slow")
-	first := program.Caller{T: t, Addr: strings.TrimPrefix(s.URL, "http://"), Key: s.Key}.Call("POST", "/v1/jobs", strings.NewReader(slow))
+	first := callAs(t, s, s.Key, "POST", "/v1/jobs", slow)
 	<-asked
-	second := program.Caller{T: t, Addr: strings.TrimPrefix(s.URL, "http://"), Key: s.Key}.Call("POST", "/v1/jobs", strings.NewReader(slow))
+	second := callAs(t, s, s.Key, "POST", "/v1/jobs", slow)
 	if j := submit(t, s, `{"actions":[{"type":"wait","ms":1}]}`); j.Status != "completed" {
 		t.Errorf("a job without a browser: %+v", j)
 	}
@@ -105,9 +110,48 @@ func TestBrowserJobs(t *testing.T) {
 		t.Errorf("readyz: %s", r.Text)
 	}
 
+	narrow(t, s, site.URL)
 	off := program.Start(t, binary, "--browser=off")
 	r := call(t, off, "POST", "/v1/jobs", `{"actions":[{"type":"wait","ms":1},{"type":"navigate","url":"http://a.test/"}]}`)
 	if r.Status != 422 || !strings.Contains(r.Text, `"pointer":"/actions/1"`) || !strings.Contains(r.Text, "--browser=off") {
 		t.Errorf("without a browser: %d %s", r.Status, r.Text)
 	}
+}
+
+// narrow: what jobs of a key may reach, their retries may, whoever asks for them, and so may
+// the jobs of keys that it has made; for http as for pages.
+func narrow(t *testing.T, s *program.Server, site string) {
+	t.Helper()
+	blocked := func(r program.Reply) string {
+		t.Helper()
+		var j job
+		if err := json.Unmarshal([]byte(r.Text), &j); err != nil || j.Status != "failed" || j.Attempt != 1 || j.Error != "BlockedAddress" {
+			t.Errorf("beyond the lists of a key: %s", r.Text)
+		}
+		return j.ID
+	}
+	key := s.MakeKey(t, "--client=demo", "--scope=submit,watch,admin", "--allow-hosts=ok.test,*.ok.test")
+	http := fmt.Sprintf(`{"actions":[{"type":"http","method":"GET","url":%q}]}`, site)
+	blocked(callAs(t, s, key, "POST", "/v1/jobs", fmt.Sprintf(`{"actions":[{"type":"navigate","url":%q}]}`, site), "Prefer: wait=60"))
+	id := blocked(callAs(t, s, key, "POST", "/v1/jobs", http, "Prefer: wait=60"))
+	again := call(t, s, "POST", "/v1/jobs/"+id+"/retry", "").Body.ID
+	call(t, s, "GET", "/v1/jobs/"+again+"/events?wait=60", "")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if r := call(t, s, "GET", "/v1/jobs/"+again, ""); r.Body.Status == "failed" || time.Now().After(deadline) {
+			blocked(r)
+			break
+		}
+	}
+	if r := callAs(t, s, key, "POST", "/v1/keys", `{"allowHosts":["other.test"]}`); r.Status != 422 || !strings.Contains(r.Text, `"pointer":"/allowHosts"`) {
+		t.Errorf("a wider key: %d %s", r.Status, r.Text)
+	}
+	var made struct {
+		Key        string
+		AllowHosts []string
+	}
+	r := callAs(t, s, key, "POST", "/v1/keys", `{}`)
+	if err := json.Unmarshal([]byte(r.Text), &made); err != nil || len(made.AllowHosts) != 2 {
+		t.Errorf("a key made by a narrow one: %s", r.Text)
+	}
+	blocked(callAs(t, s, made.Key, "POST", "/v1/jobs", http, "Prefer: wait=60"))
 }

@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/jobs"
 )
 
 const (
 	sqlKeyColumns = `SELECT k.key_id, c.name, k.name, k.hash, k.scopes, k.max_connections,
-	k.created_at, k.expires_at, k.revoked_at, k.last_used_at FROM api_keys k JOIN clients c ON c.id = k.client `
+	k.hosts, k.created_at, k.expires_at, k.revoked_at, k.last_used_at FROM api_keys k JOIN clients c ON c.id = k.client `
 	sqlKeyByHash = sqlKeyColumns + `WHERE k.hash = ?`
 	sqlKeys      = sqlKeyColumns + `ORDER BY k.id`
 	sqlKeysOf    = sqlKeyColumns + `WHERE c.name = ? ORDER BY k.id`
 	sqlKeyByID   = sqlKeyColumns + `WHERE k.key_id = ? AND c.name = ?`
 	sqlKeyRow    = `SELECT k.id FROM api_keys k JOIN clients c ON c.id = k.client WHERE k.key_id = ? AND c.name = ?`
 	sqlKeyPage   = sqlKeyColumns + `WHERE c.name = ? AND k.id > ? ORDER BY k.id LIMIT ?`
-	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, created_at, expires_at,
-	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, hosts, created_at, expires_at,
+	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
 	sqlLiveKeys  = `SELECT count(*) FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE c.name = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)`
@@ -64,7 +65,11 @@ func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
 		for i, scope := range k.Scopes {
 			scopes[i] = string(scope)
 		}
-		_, err = b.exec(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections,
+		hosts, err := hostsBlob(jobs.Hosts{Allow: k.AllowHosts, Deny: k.DenyHosts})
+		if err != nil {
+			return struct{}{}, err
+		}
+		_, err = b.exec(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections, hosts,
 			k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt))
 		if err != nil {
 			return struct{}{}, fmt.Errorf("insert key: %w", err)
@@ -158,13 +163,13 @@ func (s *conn) keys(query string, args ...any) ([]auth.Stored, error) {
 	err := s.each(query, args, func(rows *sql.Rows) (bool, error) {
 		var (
 			k                      auth.Stored
-			hash                   []byte
+			hash, hosts            []byte
 			scopes                 string
 			created                int64
 			expires, revoked, used sql.NullInt64
 		)
 		err := rows.Scan(&k.ID, &k.ClientID, &k.Name, &hash, &scopes, &k.MaxConnections,
-			&created, &expires, &revoked, &used)
+			&hosts, &created, &expires, &revoked, &used)
 		if err != nil {
 			return false, fmt.Errorf("read key: %w", err)
 		}
@@ -172,6 +177,11 @@ func (s *conn) keys(query string, args ...any) ([]auth.Stored, error) {
 			return false, fmt.Errorf("the hash of key %s has %d bytes", k.ID, len(hash))
 		}
 		copy(k.Hash[:], hash)
+		reach, err := blobHosts(hosts)
+		if err != nil {
+			return false, err
+		}
+		k.AllowHosts, k.DenyHosts = reach.Allow, reach.Deny
 		k.Scopes = []auth.Scope{}
 		for scope := range strings.FieldsSeq(scopes) {
 			k.Scopes = append(k.Scopes, auth.Scope(scope))

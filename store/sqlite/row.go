@@ -177,13 +177,11 @@ func (s *conn) jobWithin(limit int64, query string, args, further []any) (*jobRo
 func (s *conn) readyJob(id int64) (*jobRow, error) {
 	var hosts []byte
 	r, err := s.oneJob(sqlReadyJob, []any{id}, []any{&hosts})
-	if err == nil && hosts != nil {
-		err = json.Unmarshal(hosts, &r.Hosts)
+	if err != nil || r == nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read ready job %d: %w", id, err)
-	}
-	return r, nil
+	r.Hosts, err = blobHosts(hosts)
+	return r, err
 }
 
 func (s *conn) oneJob(query string, args, further []any) (*jobRow, error) {

@@ -194,15 +194,11 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 		if spec.Queue != "" {
 			payload = spec.Payload
 		}
-		var hosts any
-		if !spec.Hosts.Empty() {
-			raw, err := json.Marshal(spec.Hosts)
-			if err != nil {
-				return err
-			}
-			hosts = raw
+		hosts, err := hostsBlob(spec.Hosts)
+		if err != nil {
+			return err
 		}
-		_, err := b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts)
+		_, err = b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts)
 		return err
 	})
 	return cursor, err
@@ -277,6 +273,29 @@ func orNull(s string) any {
 		return nil
 	}
 	return s
+}
+
+// hostsBlob binds lists of hosts; none is NULL.
+func hostsBlob(h jobs.Hosts) (any, error) {
+	if h.Empty() {
+		return nil, nil
+	}
+	raw, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("encode hosts: %w", err)
+	}
+	return raw, nil
+}
+
+// blobHosts reads what hostsBlob has bound.
+func blobHosts(raw []byte) (h jobs.Hosts, err error) {
+	if raw == nil {
+		return h, nil
+	}
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return h, fmt.Errorf("decode hosts: %w", err)
+	}
+	return h, nil
 }
 
 // blob binds JSON; absent is NULL.

@@ -48,7 +48,7 @@ func createKeys(w *world, raised func(string, bool), now time.Time) {
 	keys := []auth.Stored{
 		{Key: auth.Key{ID: "k1", ClientID: "a", Name: "one", Scopes: auth.DefaultScopes(), CreatedAt: now}, Hash: [32]byte{1}},
 		{Key: auth.Key{ID: "k2", ClientID: "b", Name: "", Scopes: []auth.Scope{auth.Admin}, CreatedAt: now,
-			ExpiresAt: &ends, MaxConnections: &limit}, Hash: [32]byte{2}},
+			ExpiresAt: &ends, MaxConnections: &limit, AllowHosts: []string{"a.test", "*.b.test"}, DenyHosts: []string{"c.b.test"}}, Hash: [32]byte{2}},
 		{Key: auth.Key{ID: "k3", ClientID: "a", Name: "two words", Scopes: []auth.Scope{}, CreatedAt: now}, Hash: [32]byte{3}},
 	}
 	for _, k := range keys {

@@ -34,6 +34,9 @@ func (s *server) submitBatch(c *fiber.Ctx) error {
 	}
 	ctx, cancel := command()
 	defer cancel()
+	for i := range specs {
+		specs[i].Hosts = reach(p)
+	}
 	batch, err := s.Jobs.SubmitBatch(ctx, p.ClientID, specs, idem)
 	if err != nil {
 		return err

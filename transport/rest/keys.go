@@ -20,6 +20,8 @@ type newKey struct {
 	Name           string       `json:"name"`
 	Scopes         []auth.Scope `json:"scopes"`
 	MaxConnections *int         `json:"maxConnections"`
+	AllowHosts     []string     `json:"allowHosts"`
+	DenyHosts      []string     `json:"denyHosts"`
 	ExpiresAt      *jobs.Time   `json:"expiresAt"`
 }
 
@@ -83,7 +85,7 @@ func (s *server) createKey(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	key, secret, err := s.readKey(c, p.ClientID)
+	key, secret, err := s.readKey(c, p)
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func (s *server) createKey(c *fiber.Ctx) error {
 	return transport.JSON(c, fiber.StatusCreated, auth.IssuedKey{Key: key.Key, Secret: secret})
 }
 
-func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, error) {
+func (s *server) readKey(c *fiber.Ctx, p auth.Principal) (auth.Stored, string, error) {
 	body, err := transport.Body(c, s.Door.MaxBody())
 	if err != nil {
 		return auth.Stored{}, "", err
@@ -107,14 +109,18 @@ func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, erro
 	if err := jobs.DecodeObject(body, &in); err != nil {
 		return auth.Stored{}, "", err
 	}
-	opts := auth.KeyOptions{MaxConnections: in.MaxConnections}
+	hosts, err := keyHosts(p, in)
+	if err != nil {
+		return auth.Stored{}, "", err
+	}
+	opts := auth.KeyOptions{MaxConnections: in.MaxConnections, AllowHosts: hosts.Allow, DenyHosts: hosts.Deny}
 	if in.ExpiresAt != nil {
 		// Below a millisecond the time left could round to "no end".
 		if opts.TTL = time.Until(in.ExpiresAt.Time); opts.TTL < time.Millisecond {
 			return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be in the future")
 		}
 	}
-	key, secret, err := auth.NewKey(client, in.Name, in.Scopes, opts)
+	key, secret, err := auth.NewKey(p.ClientID, in.Name, in.Scopes, opts)
 	var invalid *auth.InvalidError
 	if errors.As(err, &invalid) && invalid.Field == "ttl" {
 		return auth.Stored{}, "", transport.InvalidField("/expiresAt", "must be one second to ten years ahead")
@@ -124,6 +130,23 @@ func (s *server) readKey(c *fiber.Ctx, client string) (auth.Stored, string, erro
 		key.ExpiresAt = &end
 	}
 	return key, secret, err
+}
+
+// reach is what jobs of a key may reach.
+func reach(p auth.Principal) jobs.Hosts { return jobs.Hosts{Allow: p.AllowHosts, Deny: p.DenyHosts} }
+
+// keyHosts returns what jobs of a new key may reach: no more than those of its maker.
+func keyHosts(maker auth.Principal, in newKey) (jobs.Hosts, error) {
+	own := reach(maker)
+	if own.Empty() {
+		return jobs.KeyHosts(in.AllowHosts, in.DenyHosts)
+	}
+	for at, list := range map[string][]string{"/allowHosts": in.AllowHosts, "/denyHosts": in.DenyHosts} {
+		if len(list) > 0 {
+			return own, transport.InvalidField(at, "a key with lists of hosts makes keys with the same lists: leave it out")
+		}
+	}
+	return own, nil
 }
 
 func (s *server) revokeKey(c *fiber.Ctx) error {

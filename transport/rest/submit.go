@@ -61,6 +61,7 @@ func (s *server) commit(c *fiber.Ctx, p auth.Principal, in submission) (jobs.Job
 	}
 	ctx, cancel := command()
 	defer cancel()
+	in.spec.Hosts = reach(p)
 	job, replayed, err := s.Jobs.Submit(ctx, p.ClientID, in.spec, in.idem)
 	if err != nil {
 		return jobs.Job{}, err
