@@ -163,7 +163,7 @@ func TestImport(t *testing.T) {
 func TestKeyJSON(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
 	key := auth.Key{ID: "k1", ClientID: "acme", Name: "n", Scopes: []auth.Scope{auth.Watch}, CreatedAt: at}
-	want := `{"id":"k1","clientId":"acme","name":"n","scopes":["watch"],"maxConnections":null,` +
+	want := `{"id":"k1","clientId":"acme","name":"n","scopes":["watch"],"maxConnections":null,"allowHosts":null,"denyHosts":null,` +
 		`"createdAt":"2026-01-02T02:04:05.000Z","expiresAt":null,"revokedAt":null,"lastUsedAt":null}`
 	got, err := json.Marshal(key)
 	if err != nil || string(got) != want {

@@ -287,3 +287,91 @@ func TestDeaths(t *testing.T) {
 	a.scope.Close()
 	until(t, "the idle browser ends", func() bool { return !w.State().Running })
 }
+
+// TestMemory: a page that eats memory is ended, and says why; another one goes on.
+func TestMemory(t *testing.T) {
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/eats" {
+			_, _ = io.WriteString(w, `<script>const all = []; for (;;) all.push(new Uint8Array(8 << 20).fill(1))</script>`)
+		}
+	}), func(o *Options) { o.MaxMemory = 400 << 20 })
+	a, b := w.attempt("a"), w.attempt("b")
+	if err := a.navigate(t.Context(), "http://site.test/"); err != nil {
+		t.Fatal(err)
+	}
+	class(t, b.navigate(t.Context(), "http://site.test/eats"), steps.ClassCrashed, true, "--browser-max-memory")
+	if err := a.navigate(t.Context(), "http://site.test/again"); err != nil {
+		t.Errorf("another page: %v", err)
+	}
+}
+
+// TestMissing: without Chromium or a jail a step is refused, and says what to install; a
+// program that does not become a browser says so when it is needed.
+func TestMissing(t *testing.T) {
+	raw := json.RawMessage(`{"type":"navigate","url":"http://a.test/"}`)
+	faults := func(o Options) (says string) {
+		for _, f := range action.New(New(o).Actions()...).ValidateAction(raw) {
+			says += f.Pointer + f.Detail
+		}
+		return says
+	}
+	script := filepath.Join(t.TempDir(), "chromium")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for says, o := range map[string]Options{
+		"": {Path: Auto}, "--browser=off": {Path: Off}, "script": {Path: script}, "cannot be opened": {Path: "/nowhere/chromium"},
+	} {
+		if got := faults(o); !strings.Contains(got, says) || (says == "") != (got == "") {
+			t.Errorf("%+v: %q, want %q", o, got, says)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if got := faults(Options{Path: Auto}); !strings.Contains(got, "install bubblewrap") {
+		t.Errorf("without a jail: %q", got)
+	}
+	if got := faults(Options{Path: Auto, NoJail: true}); got != "" {
+		t.Errorf("without need of a jail: %q", got)
+	}
+	w := newWorld(t, showing(""), func(o *Options) { o.Path, o.NoJail = "/bin/true", true })
+	class(t, w.attempt("1").navigate(t.Context(), "about:blank"), ClassUnavailable, true, "did not start")
+	if s := w.State(); s.Available || s.Detail == "" {
+		t.Errorf("state is %+v", s)
+	}
+}
+
+// TestSocks: whatever a browser that was broken into says to its proxy, it gets nowhere.
+func TestSocks(t *testing.T) {
+	p := newProxy(action.NewGuard(action.Options{}), jobs.Hosts{})
+	defer p.close()
+	connect := func(kind byte, address string) string {
+		return "\x05\x01\x00\x05\x01\x00" + string(kind) + address + "\x00\x50"
+	}
+	for _, said := range []string{
+		"", "\x05", "\x04\x01", "\x05\x00", "GET / HTTP/1.1\r\n\r\n", "\x05\x01\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50",
+		"\x05\x01\x00\x05\x03\x00\x01\x7f\x00\x00\x01\x00\x50", connect(9, "x"), connect(socksName, "\x00"),
+		connect(socksName, "\x09a b\r\n.test"), connect(socksIPv4, "\x7f\x00\x00\x01"), connect(socksName, "\x090x7f.0.0.1"),
+		connect(socksIPv6, strings.Repeat("\x00", 10)+"\xff\xff\x7f\x00\x00\x01"), connect(socksIPv6, strings.Repeat("\x00", 15)+"\x01"),
+		connect(socksName, "\x09localhost"), connect(socksName, "\x09127.0.0.1"),
+	} {
+		ours, theirs := net.Pipe()
+		var served sync.WaitGroup
+		served.Go(func() {
+			p.serve(theirs)
+			theirs.Close()
+		})
+		go func() {
+			_, _ = io.WriteString(ours, said)
+			if len(said) < 7 { // it would wait for more
+				ours.Close()
+			}
+		}()
+		answer, _ := io.ReadAll(ours)
+		if len(answer) > 3 && answer[3] == 0 {
+			t.Errorf("%q: %q", said, answer)
+		}
+		served.Wait()
+		ours.Close()
+	}
+}
