@@ -188,7 +188,7 @@ var errLimit = errors.New("the step took too long")
 // inTime turns the end of the step's time into a time-out of the page. What waits for
 // elements says so itself.
 func (r *run) inTime(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && r.ctx.Err() != nil && !isActionError(err) {
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(r.ctx), errLimit) && !isActionError(err) {
 		return &jobs.ActionError{
 			Class: classTimeout, Retryable: true, Err: err,
 			Message: fmt.Sprintf("Navigation timeout after %dms", r.pageLimit().Milliseconds()),
