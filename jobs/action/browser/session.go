@@ -163,11 +163,22 @@ func (s *session) close() {
 	s.b.put(s.c, s.port)
 }
 
-// explain says why something failed in this session. ctx is the action's.
+// explain says why something failed in this session. ctx is the action's. A page that has
+// lost its browser may learn of it first.
 func (s *session) explain(ctx context.Context, err error) error {
+	var known *jobs.ActionError
+	errors.As(err, &known)
+	if known != nil && known.Class == steps.ClassClosed {
+		limit := time.NewTimer(closeTime)
+		defer limit.Stop()
+		select {
+		case <-s.c.ctx.Done():
+		case <-ctx.Done():
+		case <-limit.C:
+		}
+	}
 	if s.c.ctx.Err() == nil {
-		var known *jobs.ActionError
-		if errors.As(err, &known) && known.Class == steps.ClassCrashed && s.c.starving() {
+		if known != nil && known.Class == steps.ClassCrashed && s.c.starving() {
 			return &jobs.ActionError{Class: steps.ClassCrashed, Retryable: true, Err: err,
 				Message: "the page was ended because the browser took more memory than it may (--browser-max-memory)"}
 		}
