@@ -39,7 +39,7 @@ func (s step) options() steps.Options { return steps.Options{AllowEvaluate: s.b.
 // Validate implements action.Action. A server without a browser takes no step.
 func (s step) Validate(raw json.RawMessage) []jobs.FieldError {
 	_, faults := steps.Parse(raw, s.options())
-	if err := s.b.missing(); err != nil {
+	if _, err := s.b.found(); err != nil {
 		faults = append(faults, jobs.FieldError{Detail: err.Error()})
 	}
 	return faults

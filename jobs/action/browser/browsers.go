@@ -56,6 +56,11 @@ type Browsers struct {
 
 	starting sync.Mutex // held while a browser starts
 
+	looking sync.Mutex // guards what found has found
+	looked  time.Time
+	program string
+	missing error
+
 	mu      sync.Mutex // guards what follows
 	now     *chromium  // nil: none runs
 	free    []*port    // of now
@@ -102,7 +107,7 @@ func (b *Browsers) State() State {
 	if b.o.NoJail {
 		s.Jail = "off"
 	}
-	program, _, err := find(b.o)
+	program, err := b.found()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
@@ -117,11 +122,19 @@ func (b *Browsers) State() State {
 	return s
 }
 
-// missing returns what an operator must install for a job that needs a browser; nil: there
-// is all.
-func (b *Browsers) missing() error {
-	_, _, err := find(b.o)
-	return err
+// lookTime is how long it is believed what there was on the disk: a batch may ask for each
+// of a hundred thousand actions.
+const lookTime = time.Second
+
+// found returns the program of the browser, or what an operator must install for it.
+func (b *Browsers) found() (string, error) {
+	b.looking.Lock()
+	defer b.looking.Unlock()
+	if b.looked.IsZero() || time.Since(b.looked) > lookTime {
+		b.program, _, b.missing = find(b.o)
+		b.looked = time.Now()
+	}
+	return b.program, b.missing
 }
 
 // Close ends the browser; none starts any more. It returns when nothing of it is left.

@@ -1,9 +1,11 @@
 package browser
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -31,9 +34,10 @@ type chromium struct {
 	files   string             // in folder: files of attempts; as the browser sees it: inside
 	inside  string
 	ports   []*port
-	pid     int            // also of its process group
-	serving sync.WaitGroup // ports and what they serve
-	gone    chan struct{}  // closed once nothing of it is left
+	pid     int             // also of its process group
+	lost    <-chan struct{} // closed once it says nothing any more
+	serving sync.WaitGroup  // ports and what they serve
+	gone    chan struct{}   // closed once nothing of it is left
 
 	mu      sync.Mutex // guards what follows
 	open    map[*session]struct{}
@@ -122,6 +126,9 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: browserUser, Gid: browserUser}
 		}
+		if err := c.bound(cmd); err != nil {
+			c.debugf("messages are not bounded: %v", err)
+		}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	}
 	base, endBase := chromedp.NewExecAllocator(context.Background(), append(c.o.flags(),
@@ -151,7 +158,8 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		closeAll(all)
 		return err
 	}
-	c.pid = chromedp.FromContext(running).Browser.Process().Pid
+	process := chromedp.FromContext(running).Browser
+	c.pid, c.lost = process.Process().Pid, process.LostConnection
 	for _, ln := range all {
 		p := &port{ln: ln}
 		c.ports = append(c.ports, p)
@@ -172,6 +180,55 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		close(c.gone)
 	}()
 	return nil
+}
+
+// maxMessage is how long one message of the browser may be: a full screenshot has half of it.
+const maxMessage = 64 << 20
+
+// bound puts that limit on what comes through the browser's descriptor 4, because a page
+// chooses how long the lines of its console are, and a message stands in memory as a whole.
+// Beyond it the browser ends. chromedp keeps the file that it has made and closes it
+// once the process has started, so another pipe is put in the place of its descriptor.
+func (c *chromium) bound(cmd *exec.Cmd) error {
+	given := int(cmd.ExtraFiles[1].Fd())
+	kept, err := unix.FcntlInt(uintptr(given), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("keep chromedp's pipe: %w", err)
+	}
+	out := os.NewFile(uintptr(kept), "to chromedp")
+	in, theirs, err := os.Pipe()
+	if err == nil {
+		err = unix.Dup3(int(theirs.Fd()), given, unix.O_CLOEXEC)
+		_ = theirs.Close() // it has a copy
+	}
+	if err != nil {
+		_ = out.Close() // it is not used
+		return fmt.Errorf("put a pipe before chromedp's: %w", err)
+	}
+	c.serving.Go(func() {
+		pass(out, in, maxMessage)
+		_, _ = in.Close(), out.Close() // which ends the browser, if it has not ended by itself
+	})
+	return nil
+}
+
+// pass copies messages, each with a zero byte at its end, until one is too long.
+func pass(out io.Writer, in io.Reader, limit int) {
+	buf, length := make([]byte, 64<<10), 0
+	for {
+		n, err := in.Read(buf)
+		if last := bytes.LastIndexByte(buf[:n], 0); last >= 0 {
+			length = n - last - 1
+		} else {
+			length += n
+		}
+		if length > limit {
+			return
+		}
+		if _, wrong := out.Write(buf[:n]); err != nil || wrong != nil {
+			return
+		}
+	}
 }
 
 func (c *chromium) debugf(format string, args ...any) {
@@ -247,6 +304,16 @@ func (c *chromium) watch() {
 			return
 		}
 		_ = syscall.Kill(largest.pid, syscall.SIGKILL) // it may be gone by now
+	}
+}
+
+// dead reports whether the browser is gone, or about to be.
+func (c *chromium) dead() bool {
+	select {
+	case <-c.lost: // commands fail from then on, before ctx ends
+		return true
+	default:
+		return c.ctx.Err() != nil
 	}
 }
 

@@ -172,12 +172,12 @@ func (s *session) explain(ctx context.Context, err error) error {
 		limit := time.NewTimer(closeTime)
 		defer limit.Stop()
 		select {
-		case <-s.c.ctx.Done():
+		case <-s.c.lost:
 		case <-ctx.Done():
 		case <-limit.C:
 		}
 	}
-	if s.c.ctx.Err() == nil {
+	if !s.c.dead() {
 		if known != nil && known.Class == steps.ClassCrashed && s.c.starving() {
 			return &jobs.ActionError{Class: steps.ClassCrashed, Retryable: true, Err: err,
 				Message: "the page was ended because the browser took more memory than it may (--browser-max-memory)"}
