@@ -39,6 +39,7 @@ func (s *Store) AddArtifact(ctx context.Context, l jobs.Lease, a jobs.StoredArti
 		if err != nil {
 			return jobs.Receipt{}, err
 		}
+		r.artifacts = true
 		lasts, err := b.renew(r)
 		if err != nil {
 			return jobs.Receipt{}, err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ type state struct {
 	clients map[int64]logHead // clients seen so far
 	names   map[string]int64  // their ids
 	leases  map[int64]lease   // open leases by job
+	jobs    map[string]int64  // rows of the jobs whose lease has a known holder, by id
 	served  map[string]int64  // queues claimed from for all clients -> client served last
 
 	expiries map[int64]int64 // client -> when its first job expires, in steady milliseconds, or earlier
@@ -43,10 +45,20 @@ type logHead struct {
 
 // lease is an open lease. Its times are on the monotonic clock.
 type lease struct {
-	deadline time.Time // moved by each renewal
-	renewed  bool      // it was moved, since this process knows the lease
-	ttl      time.Duration
-	limit    time.Time // when the attempt has run too long; zero: its holder sees to that itself
+	deadline  time.Time // moved by each renewal
+	renewed   bool      // it was moved, since this process knows the lease
+	ttl       time.Duration
+	limit     time.Time // when the attempt has run too long; zero: its holder sees to that itself
+	holder    *holder   // nil: not known yet
+	artifacts bool      // the job may have some; of a lease whose holder is known
+}
+
+// holder is who holds a lease, as its row says. It does not change while the lease is open.
+type holder struct {
+	uuid         string // of the job
+	client       int64
+	token        [sha256.Size]byte // hash of the token
+	attempt, max int
 }
 
 // end returns when the lease runs out.
@@ -60,7 +72,7 @@ func (l lease) end() time.Time {
 func newState(c clock) *state {
 	return &state{
 		clock: c, clients: make(map[int64]logHead), names: make(map[string]int64),
-		leases: make(map[int64]lease), served: make(map[string]int64), expiries: make(map[int64]int64),
+		leases: make(map[int64]lease), jobs: make(map[string]int64), served: make(map[string]int64), expiries: make(map[int64]int64),
 		holds: make(map[string]reservation), held: make(map[int64]int64),
 	}
 }
@@ -88,6 +100,7 @@ func (st *state) reload(db *conn) error {
 		}
 		open[id] = l
 		if known, ok := st.leases[id]; ok {
+			known.holder = nil // the job may have been leased anew meanwhile
 			open[id] = known
 		}
 		return true, nil
@@ -96,6 +109,7 @@ func (st *state) reload(db *conn) error {
 		return err
 	}
 	st.leases = open
+	clear(st.jobs)
 	clear(st.clients)
 	clear(st.names)
 	if err := st.readExpiries(db); err != nil {
@@ -113,9 +127,15 @@ func (st *state) apply(b *batch) {
 	}
 	for job, l := range b.leases {
 		if l == nil {
+			if was := st.leases[job]; was.holder != nil {
+				delete(st.jobs, was.holder.uuid)
+			}
 			delete(st.leases, job)
-		} else {
-			st.leases[job] = *l
+			continue
+		}
+		st.leases[job] = *l
+		if l.holder != nil {
+			st.jobs[l.holder.uuid] = job
 		}
 	}
 	maps.Copy(st.served, b.served)

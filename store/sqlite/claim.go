@@ -291,7 +291,8 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	}
 	now, at := time.Now(), b.now()
 	token := newToken(c)
-	if _, err := b.exec(sqlTake, tokenHash(token), c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id); err != nil {
+	hash := tokenHash(token)
+	if _, err := b.exec(sqlTake, hash, c.TTL.Milliseconds(), c.Node != "", at.UnixMilli(), id); err != nil {
 		return jobs.Leased{}, fmt.Errorf("lease job: %w", err)
 	}
 	head, err := b.clientByID(r.client)
@@ -303,10 +304,12 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	if c.Node == "" {
 		l.limit = now.Add(time.Duration(r.TimeoutMs) * time.Millisecond)
 	}
-	b.leases[id] = &l
 	started := jobs.At(at)
 	r.Status, r.StartedAt, r.NextAttemptAt = jobs.Processing, &started, nil
 	r.Attempt++
+	l.holder = &holder{uuid: r.ID, client: r.client, token: [sha256.Size]byte(hash), attempt: r.Attempt, max: r.MaxAttempts}
+	l.artifacts = r.artifacts
+	b.leases[id] = &l
 	err = b.begin(head, r, at, c.Announce)
 	return jobs.Leased{
 		Job:   r.Job,

@@ -47,7 +47,7 @@ func dsn(dir, query string) string {
 func writerConnector(dir string, timeoutMs int) connector {
 	return connector{
 		dsn: dsn(dir, fmt.Sprintf("_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL"+
-			"&_txlock=immediate&_foreign_keys=on&_cache_size=-%d", timeoutMs, cachePagesKiB)),
+			"&_txlock=immediate&_mutex=no&_foreign_keys=on&_cache_size=-%d", timeoutMs, cachePagesKiB)),
 		hook: func(c *sqlite3.SQLiteConn) error {
 			_, err := c.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=%d",
 				autoCheckpoint, journalSizeLimit), nil)
@@ -57,7 +57,7 @@ func writerConnector(dir string, timeoutMs int) connector {
 }
 
 func readerConnector(dir string) connector {
-	return connector{dsn: dsn(dir, fmt.Sprintf("mode=ro&_busy_timeout=%d&_query_only=1&_cache_size=-%d",
+	return connector{dsn: dsn(dir, fmt.Sprintf("mode=ro&_mutex=no&_busy_timeout=%d&_query_only=1&_cache_size=-%d",
 		busyTimeoutMs, readerPagesKiB))}
 }
 

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -29,7 +30,7 @@ type running struct {
 	uuid         string
 	head         *logHead
 	attempt, max int
-	artifacts    bool // it has any
+	artifacts    bool // it may have some
 }
 
 // held finds the job that l is the open lease of. Otherwise r.id is 0 and
@@ -43,9 +44,16 @@ func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
 		return r, 0, refuse(jobs.ErrNotFound)
 	}
 	hash := tokenHash(l.Token)
+	if b.recall(&r, hash) {
+		return r, 0, nil
+	}
 	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.attempt, &r.max, &r.artifacts)
-	if err != nil || found {
+	if err != nil {
 		return r, 0, err
+	}
+	if found {
+		b.learn(r, hash)
+		return r, 0, nil
 	}
 	var id int64
 	var last []byte
@@ -59,6 +67,30 @@ func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
 		return r, 0, refuse(jobs.ErrLeaseLost)
 	}
 	return r, ended, nil
+}
+
+// recall completes r, of which the job and the client are set, if the batch knows by heart
+// that whoever has the token with this hash holds the job.
+func (b *batch) recall(r *running, hash []byte) bool {
+	id, ok := b.st.jobs[r.uuid]
+	if !ok {
+		return false
+	}
+	l, ok := b.lease(id)
+	if h := l.holder; !ok || h == nil || h.client != r.head.id || !bytes.Equal(h.token[:], hash) {
+		return false
+	}
+	r.id, r.attempt, r.max, r.artifacts = id, l.holder.attempt, l.holder.max, l.artifacts
+	return true
+}
+
+// learn remembers who holds a job.
+func (b *batch) learn(r running, hash []byte) {
+	if l, ok := b.lease(r.id); ok {
+		l.holder = &holder{uuid: r.uuid, client: r.head.id, token: [sha256.Size]byte(hash), attempt: r.attempt, max: r.max}
+		l.artifacts = r.artifacts
+		b.leases[r.id] = &l
+	}
 }
 
 // holding is held for calls that need the lease to be open.
@@ -77,7 +109,7 @@ func (b *batch) renew(r running) (time.Duration, error) {
 		return 0, fmt.Errorf("job %s has a lease without a deadline", r.uuid)
 	}
 	now := time.Now()
-	l.deadline, l.renewed = now.Add(l.ttl), true
+	l.deadline, l.renewed, l.artifacts = now.Add(l.ttl), true, l.artifacts || r.artifacts
 	b.leases[r.id] = &l
 	return l.end().Sub(now), nil
 }
