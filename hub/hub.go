@@ -77,7 +77,7 @@ func (h *Hub) Close() {
 // and wakes who wants them. Any number of publishers may call it at once, about the same
 // client too: the package comment says what becomes of an event that is not the next one.
 // It never blocks on a reader or the store, and its time does not grow with the number
-// of subscriptions.
+// of subscriptions: rooms with more than a few are woken by another goroutine.
 func (h *Hub) Publish(events []eventlog.Event) {
 	now := time.Now()
 	var touched []*room
@@ -102,7 +102,7 @@ func (h *Hub) Publish(events []eventlog.Event) {
 		}
 		events = events[n:]
 	}
-	h.enqueue(touched...)
+	h.wakeFew(touched)
 }
 
 func (h *Hub) lookup(client string) *tail {

@@ -44,7 +44,7 @@ type room struct {
 	subs []*member
 
 	dirty    atomic.Bool // queued for waking, or waiting before it
-	nextWake *time.Time  // when it may be woken again; nil: now; of wakeLoop
+	nextWake *time.Time  // when it may be woken again; nil: now; of whoever has made or found it dirty
 }
 
 // head returns the seq that the tail reaches up to, 0 if nothing is known.

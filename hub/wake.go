@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A room that was just woken waits before it is woken again, for somewhat longer than
 // it takes to write to each of its readers, or for mostDelay. What is published
@@ -11,6 +14,9 @@ const (
 	leastDelay     = time.Millisecond
 	mostDelay      = 100 * time.Millisecond
 )
+
+// fewReaders is how many readers of a room its publisher wakes itself.
+const fewReaders = 4
 
 // enqueue hands rooms that are marked dirty to wakeLoop.
 func (h *Hub) enqueue(rooms ...*room) {
@@ -46,19 +52,47 @@ func (h *Hub) wakeLoop() {
 				time.AfterFunc(wait, func() { h.enqueue(r) })
 				continue
 			}
-			r.dirty.Store(false)
-			r.tail.mu.Lock()
-			subs = subs[:0]
-			for _, m := range r.subs {
-				subs = append(subs, m.sub)
-			}
-			r.tail.mu.Unlock()
-			r.begin(len(subs))
-			for j, s := range subs {
-				subs[j] = nil
-				s.wake()
-			}
+			subs, _ = r.collect(subs[:0], math.MaxInt)
+			wakeAll(subs)
 		}
+	}
+}
+
+// wakeFew wakes the rooms that have few readers, which costs less than telling wakeLoop
+// to, and hands the others to wakeLoop.
+func (h *Hub) wakeFew(rooms []*room) {
+	var few [fewReaders]*Subscription
+	rest := rooms[:0]
+	for _, r := range rooms {
+		if subs, ok := r.collect(few[:0], len(few)); ok {
+			wakeAll(subs)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	h.enqueue(rest...)
+}
+
+// collect appends the room's subscriptions to subs, which are to be woken now: the room is
+// dirty no longer. It does nothing if there are more than most.
+func (r *room) collect(subs []*Subscription, most int) (out []*Subscription, ok bool) {
+	r.tail.mu.Lock()
+	defer r.tail.mu.Unlock()
+	if len(r.subs) > most {
+		return subs, false
+	}
+	for _, m := range r.subs {
+		subs = append(subs, m.sub)
+	}
+	r.begin(len(subs))
+	r.dirty.Store(false)
+	return subs, true
+}
+
+func wakeAll(subs []*Subscription) {
+	for i, s := range subs {
+		subs[i] = nil
+		s.wake()
 	}
 }
 
