@@ -243,7 +243,7 @@ func (c *Conn) peek(buf []byte) (n int, err error) {
 	}
 	var got error
 	err = c.raw.Read(func(fd uintptr) bool {
-		n, got = unix.Read(int(fd), buf)
+		n, got = read(int(fd), buf)
 		return true
 	})
 	switch {

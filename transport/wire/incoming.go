@@ -44,6 +44,11 @@ type Incoming struct {
 	try func(fd uintptr) bool
 	n   int
 	err error
+
+	// Of Write, which may be at work beside Read.
+	put   func(fd uintptr) bool
+	rest  []byte // what it has yet to write
+	unput error  // why it gave up
 }
 
 func newIncoming(nc net.Conn) *Incoming {
@@ -53,14 +58,24 @@ func newIncoming(nc net.Conn) *Incoming {
 	}
 	c.try = func(fd uintptr) bool {
 		had := c.store != nil
-		c.n, c.err = syscall.Read(int(fd), c.room())
-		for errors.Is(c.err, unix.EINTR) {
-			c.n, c.err = syscall.Read(int(fd), c.room())
-		}
+		c.n, c.err = read(int(fd), c.room())
 		if errors.Is(c.err, unix.EAGAIN) && !had { // who waits holds no buffer
 			c.free()
 		}
 		return !errors.Is(c.err, unix.EAGAIN)
+	}
+	c.put = func(fd uintptr) bool {
+		for len(c.rest) > 0 {
+			n, err := write(int(fd), c.rest)
+			if errors.Is(err, unix.EAGAIN) {
+				return false
+			}
+			if c.unput = err; err != nil {
+				return true
+			}
+			c.rest = c.rest[n:]
+		}
+		return true
 	}
 	return c
 }
@@ -127,6 +142,21 @@ func headEnd(text []byte, seen int) int {
 			return len(text) - len(rest) + 1
 		}
 	}
+}
+
+// Write implements io.Writer.
+func (c *Incoming) Write(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.Conn.Write(p)
+	}
+	c.rest, c.unput = p, nil
+	err := c.raw.Write(c.put)
+	if err == nil {
+		err = c.unput
+	}
+	n := len(p) - len(c.rest)
+	c.rest = nil
+	return n, err
 }
 
 // receive adds what comes next to ahead.

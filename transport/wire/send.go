@@ -23,7 +23,7 @@ type sender struct {
 func newSender() *sender {
 	w := &sender{buf: make([]byte, 0, fillBytes+fillBytes/4)}
 	w.try = func(fd uintptr) bool {
-		w.n, w.err = unix.Write(int(fd), w.rest)
+		w.n, w.err = write(int(fd), w.rest)
 		return true // also when the socket is full: a worker never waits for a peer
 	}
 	w.ask = func(fd uintptr) {
@@ -247,7 +247,7 @@ func (c *Conn) writeSome(b []byte) (n int, err error) {
 	}
 	var werr error
 	err = c.raw.Write(func(fd uintptr) bool {
-		n, werr = unix.Write(int(fd), b)
+		n, werr = write(int(fd), b)
 		return !wouldBlock(werr)
 	})
 	if err == nil && werr != nil {

@@ -1,0 +1,27 @@
+package wire
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// read and write are read(2) and write(2) on a socket that does not block, and so takes
+// some microseconds. The runtime is told of other system calls because they may take
+// long: if its threads have been idle, it wakes one of its own (sysmon), which from then
+// on looks every 20 us, until all are idle again. At some thousand events a second that
+// is an eighth of the processor time.
+func read(fd int, p []byte) (int, error)  { return transfer(syscall.SYS_READ, fd, p) }
+func write(fd int, p []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, p) }
+
+func transfer(call uintptr, fd int, p []byte) (int, error) {
+	for {
+		n, _, err := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // read(2) fills, write(2) reads len(p) bytes
+		switch err {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return -1, err
+	}
+}
