@@ -113,10 +113,17 @@ func (p *Processor) sweepLoop(what string, due *deadline,
 	}
 }
 
-// pruneLoop deletes jobs past their retention.
+// pruneLoop deletes jobs past their retention, and the files that nothing belongs to any
+// more: these when no more jobs wait, or have waited for pruneEvery.
 func (p *Processor) pruneLoop() {
+	removed := time.Now()
 	for {
-		if p.prune() {
+		more := p.prune()
+		if !more || time.Since(removed) >= pruneEvery {
+			p.removeGarbage()
+			removed = time.Now()
+		}
+		if more {
 			continue
 		}
 		timer := time.NewTimer(pruneEvery)
@@ -129,8 +136,7 @@ func (p *Processor) pruneLoop() {
 	}
 }
 
-// prune deletes one batch, and the files that nothing belongs to any more. It
-// reports whether more jobs are waiting.
+// prune deletes one batch. It reports whether more jobs are waiting.
 func (p *Processor) prune() bool {
 	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention), pruneTakes)
 	if err != nil {
@@ -142,8 +148,11 @@ func (p *Processor) prune() bool {
 	if n > 0 {
 		p.log.Debug("old jobs were deleted", "jobs", n)
 	}
+	return more
+}
+
+func (p *Processor) removeGarbage() {
 	if _, err := p.svc.RemoveGarbage(p.sweeping); err != nil && p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
 		p.log.Warn("files of deleted artifacts could not be removed", "error", err)
 	}
-	return more
 }
