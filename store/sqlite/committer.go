@@ -16,7 +16,7 @@ const (
 	batchRows     = 500  // rows after which a batch takes no further command
 	queueCommands = 1024 // commands that may wait; callers beyond that wait to enqueue
 
-	stride   = 4 * time.Millisecond // from the start of one commit to that of the next, while that gathers company
+	stride   = 2 * time.Millisecond // from the start of one commit to that of the next, while that gathers company
 	enough   = 16                   // commands that share a commit so well that more are not waited for
 	maxFasts = 256                  // commits that do not wait, at most, until it is tried again
 )
