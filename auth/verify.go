@@ -19,6 +19,9 @@ type VerifierOptions struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
+// lookupTime is how long the store may take to look one credential up.
+const lookupTime = 5 * time.Second
+
 // Verifier says who holds a secret. Without a running Run it asks the store
 // each time; with it, it answers from memory what is at most a poll old. All
 // methods are safe for concurrent use.
@@ -110,6 +113,8 @@ func (v *Verifier) find(ctx context.Context, hash [32]byte, now time.Time) (Stor
 	if found {
 		return key, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
 	key, err := v.store.KeyByHash(ctx, hash)
 	switch {
 	case errors.Is(err, ErrNoKey):
@@ -128,6 +133,8 @@ func (v *Verifier) current(ctx context.Context, p Principal) (Key, error) {
 	now := time.Now()
 	key, found, generation := v.cache.keyByID(p.KeyID, now)
 	if !found {
+		ctx, cancel := context.WithTimeout(ctx, lookupTime)
+		defer cancel()
 		var err error
 		key, err = v.store.Key(ctx, p.ClientID, p.KeyID)
 		if errors.Is(err, ErrNoKey) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/jobcast/jobcast/eventlog"
@@ -83,7 +84,33 @@ func Started(at time.Time, attempt int) Body {
 
 // Progressed reports how far a job is, 0..100; message and step may be empty.
 func Progressed(progress float64, message, step string) Body {
+	if n := int(progress); float64(n) == progress && verbatim(message) && verbatim(step) {
+		return Body{Type: eventlog.TypeProgress, Data: plainProgress(n, message, step)}
+	}
 	return body(eventlog.TypeProgress, progressData{progress, message, step})
+}
+
+// plainProgress is the JSON of progressData with plain texts, as most of them are.
+func plainProgress(n int, message, step string) []byte {
+	b := make([]byte, 0, len(`{"progress":100,"message":"","step":""}`)+len(message)+len(step))
+	b = strconv.AppendInt(append(b, `{"progress":`...), int64(n), 10)
+	if message != "" {
+		b = append(append(append(b, `,"message":"`...), message...), '"')
+	}
+	if step != "" {
+		b = append(append(append(b, `,"step":"`...), step...), '"')
+	}
+	return append(b, '}')
+}
+
+// verbatim reports whether a text stands for itself between the quotes of a JSON string.
+func verbatim(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Executing is the progress that comes before action i of n (1, 2, …), which is of a kind.

@@ -396,3 +396,18 @@ func (m *runnersModel) check(t *rapid.T) {
 		}
 	}
 }
+
+// TestProgressed: the JSON of a progress is that of the encoder, whichever way it is made.
+func TestProgressed(t *testing.T) {
+	texts := []string{"", "step 1 of 2", `a "b"`, `a\b`, "line\nline", "\x7f", "é", "<&>", "\u2028", "\xff"}
+	for _, progress := range []float64{0, 7, 100, 33.5, 1e-9} {
+		for _, message := range texts {
+			for _, step := range texts {
+				want := body(eventlog.TypeProgress, progressData{progress, message, step})
+				if got := Progressed(progress, message, step); got.Type != want.Type || string(got.Data) != string(want.Data) {
+					t.Errorf("progress %v, %q, %q: %s, want %s", progress, message, step, got.Data, want.Data)
+				}
+			}
+		}
+	}
+}
