@@ -21,7 +21,11 @@ type Reader interface {
 // must not block. Whoever calls it promises order for each client only: the events that it
 // brings of one client come in log order. Calls may come at the same time, and if several
 // append to one store, each brings its own events, so that those of one client interleave.
-type Publisher interface{ Publish(events []Event) }
+// What Publish returns is called right after the callers were answered, so that waking
+// readers keeps none of them waiting; nil: nothing is left to be done.
+type Publisher interface {
+	Publish(events []Event) (answered func())
+}
 
 // Reason says why a cursor cannot be continued from.
 type Reason string

@@ -73,12 +73,20 @@ func (h *Hub) Close() {
 	h.wg.Wait()
 }
 
-// Publish implements eventlog.Publisher: it appends committed events to their tails
-// and wakes who wants them. Any number of publishers may call it at once, about the same
+// Publish appends committed events to their tails and wakes who wants them.
+func (h *Hub) Publish(events []eventlog.Event) {
+	if wake := h.Append(events); wake != nil {
+		wake()
+	}
+}
+
+// Append is Publish without the waking, which is done by calling what it returns; nil:
+// nobody is to be woken. Any number of publishers may call it at once, about the same
 // client too: the package comment says what becomes of an event that is not the next one.
 // It never blocks on a reader or the store, and its time does not grow with the number
-// of subscriptions: rooms with more than a few are woken by another goroutine.
-func (h *Hub) Publish(events []eventlog.Event) {
+// of subscriptions, nor does that of the waking: rooms with more than a few readers are
+// woken by another goroutine.
+func (h *Hub) Append(events []eventlog.Event) (wake func()) {
 	now := time.Now()
 	var touched []*room
 	for len(events) > 0 {
@@ -102,7 +110,10 @@ func (h *Hub) Publish(events []eventlog.Event) {
 		}
 		events = events[n:]
 	}
-	h.wakeFew(touched)
+	if len(touched) == 0 {
+		return nil
+	}
+	return func() { h.wakeFew(touched) }
 }
 
 func (h *Hub) lookup(client string) *tail {

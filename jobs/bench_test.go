@@ -28,10 +28,11 @@ type recorder struct {
 	events []eventlog.Event
 }
 
-func (r *recorder) Publish(events []eventlog.Event) {
+func (r *recorder) Publish(events []eventlog.Event) (answered func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, events...)
+	return nil
 }
 
 // story returns the types of a job's events in order.

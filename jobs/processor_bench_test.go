@@ -28,7 +28,7 @@ type watch struct {
 	done    chan struct{} // closed when none is left
 }
 
-func (w *watch) Publish(events []eventlog.Event) {
+func (w *watch) Publish(events []eventlog.Event) (answered func()) {
 	w.commits.Add(1)
 	for _, e := range events {
 		if !e.Type.Terminal() {
@@ -43,6 +43,7 @@ func (w *watch) Publish(events []eventlog.Event) {
 			close(w.done)
 		}
 	}
+	return nil
 }
 
 // benchService is a service over a real store in a folder of its own.

@@ -16,9 +16,10 @@ type publisher struct {
 }
 
 // Publish implements eventlog.Publisher.
-func (p *publisher) Publish(events []eventlog.Event) {
+func (p *publisher) Publish(events []eventlog.Event) (answered func()) {
 	p.appended(len(events))
 	if h := p.hub.Load(); h != nil {
-		h.Publish(events)
+		return h.Append(events)
 	}
+	return nil
 }

@@ -227,15 +227,19 @@ func (c *committer) commit(cmds []*command) {
 	c.st.apply(b)
 	c.broken = false
 	c.measure()
+	var answered func()
 	if len(b.events) > 0 {
 		if c.publisher != nil {
-			c.publisher.Publish(b.events)
+			answered = c.publisher.Publish(b.events)
 		}
 		if c.onBatch != nil {
 			c.onBatch(len(b.events))
 		}
 	}
 	answer(cmds, errs, nil)
+	if answered != nil {
+		answered()
+	}
 }
 
 // fail ends a transaction that stored nothing. What looks corrupt may be a disk that

@@ -179,7 +179,10 @@ func TestPoison(t *testing.T) {
 
 type publisher func([]eventlog.Event)
 
-func (p publisher) Publish(events []eventlog.Event) { p(events) }
+func (p publisher) Publish(events []eventlog.Event) (answered func()) {
+	p(events)
+	return nil
+}
 
 // TestCommitFails: after a COMMIT whose fate is unknown nobody is told yes, and
 // the log goes on from what the database holds.

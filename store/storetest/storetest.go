@@ -124,13 +124,14 @@ type publisher struct {
 	check  func([]eventlog.Event) // called with each publish; set before the store is used
 }
 
-func (p *publisher) Publish(events []eventlog.Event) {
+func (p *publisher) Publish(events []eventlog.Event) (answered func()) {
 	if p.check != nil {
 		p.check(events)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.events = append(p.events, events...)
+	return nil
 }
 
 // of returns what was published of a client so far.

@@ -193,9 +193,9 @@ func (e *ends) of(id string) chan struct{} {
 	return e.over[id]
 }
 
-func (e *ends) Publish(events []eventlog.Event) {
+func (e *ends) Publish(events []eventlog.Event) (answered func()) {
 	if h := e.hub.Load(); h != nil {
-		h.Publish(events)
+		answered = h.Append(events)
 	}
 	select {
 	case e.made <- struct{}{}:
@@ -206,6 +206,7 @@ func (e *ends) Publish(events []eventlog.Event) {
 			close(e.of(ev.JobID))
 		}
 	}
+	return answered
 }
 
 // finish runs a job of the queue q to its end as a worker would.

@@ -206,7 +206,9 @@ func write[T any](ctx context.Context, s *Store, fn func() (T, error)) (T, error
 	s.events = nil
 	value, err := read(s, fn)
 	if len(s.events) > 0 && s.opts.Publisher != nil {
-		s.opts.Publisher.Publish(s.events)
+		if answered := s.opts.Publisher.Publish(s.events); answered != nil {
+			answered() // as good as answered: nothing keeps the caller
+		}
 	}
 	return value, err
 }
