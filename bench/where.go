@@ -20,7 +20,7 @@ var groups = []group{
 	{"SQLite commit", []string{"sqlite.(*committer)"}},
 	{"SQLite read", []string{"store/sqlite.", "go-sqlite3"}},
 	{"GC", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge", "runtime.gcStart"}},
-	{"write(2)", []string{"unix.Write", "unix.write", "syscall.write", "syscall.Write"}},
+	{"write(2)", []string{"transport/wire.write", "unix.Write", "unix.write", "syscall.write", "syscall.Write"}},
 	{"other system calls", []string{"unix.", "syscall.", "runtime.netpoll", "runtime/syscall.EpollWait"}},
 	{"hub, frames", []string{"jobcast/hub.", "transport/wire.(*Conn)", "transport/wire.(*Pool)", "transport/wire/", "transport/sse.", "transport/ws.", "transport/poll.", "transport/engineio", "transport/socketio"}},
 	{"HTTP, jobs", []string{"fasthttp", "gofiber", "jobcast/transport", "jobcast/jobs", "jobcast/auth", "encoding/json"}},

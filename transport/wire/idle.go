@@ -112,24 +112,29 @@ func (w *watch) arm(c *Conn) error {
 	}
 	err := c.raw.Control(func(number uintptr) {
 		fd := int(number)
-		w.keep(fd, c)
+		op, other := unix.EPOLL_CTL_MOD, unix.EPOLL_CTL_ADD
+		if w.keep(fd, c) { // of its stream; the socket may be known
+			op, other = other, op
+		}
 		e := unix.EpollEvent{Events: how, Fd: int32(fd)}
-		armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, fd, &e)
-		if errors.Is(armed, unix.ENOENT) { // the socket is idle for the first time
-			armed = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &e)
+		armed = unix.EpollCtl(w.epoll, op, fd, &e)
+		if errors.Is(armed, unix.ENOENT) || errors.Is(armed, unix.EEXIST) {
+			armed = unix.EpollCtl(w.epoll, other, fd, &e)
 		}
 	})
 	return errors.Join(err, armed)
 }
 
-// keep notes that c is idle.
-func (w *watch) keep(fd int, c *Conn) {
+// keep notes that c is idle, and reports whether it was not before.
+func (w *watch) keep(fd int, c *Conn) (first bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if fd >= len(w.conns) {
 		w.conns = slices.Grow(w.conns, fd+1-len(w.conns))[:fd+1]
 	}
+	first = c.fd != fd
 	w.conns[fd], c.fd = c, fd
+	return first
 }
 
 // leave ends the events of a watched connection that goes on elsewhere. (That the
