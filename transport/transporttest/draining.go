@@ -117,7 +117,8 @@ func drainRunning(s *stage) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.events(r, 3)    // created, started, progress
+	s.events(r, 3) // created, started, progress
+	s.settle(endTime, "the processor has heard of its claim", func() bool { return s.Jobs().Stats().Running == 1 })
 	if !s.tr.Stream { // the request that brought them still holds its slot for a moment
 		s.settle(endTime, "the answered request is over", func() bool { return s.Live(id) == 0 })
 	}
