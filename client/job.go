@@ -48,6 +48,7 @@ type Job struct {
 	CompletedAt   time.Time       `json:"completedAt,omitzero"`
 	NextAttemptAt time.Time       `json:"nextAttemptAt,omitzero"`
 	RetryOf       string          `json:"retryOf,omitempty"`
+	Title         string          `json:"title,omitempty"`
 	Cursor        string          `json:"cursor"` // the newest event that this object reflects
 
 	// Omitted names members that were left out because they are large, as in the

@@ -70,6 +70,7 @@ type Job struct {
 	CompletedAt   *Time           `json:"completedAt"`   // set by the terminal event
 	NextAttemptAt *Time           `json:"nextAttemptAt"` // set while a retry waits
 	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
+	Title         *string         `json:"title"`         // for people
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
 
 	Browser bool  `json:"-"` // its actions need a browser
@@ -106,6 +107,7 @@ type Spec struct {
 	ExpiresIn   time.Duration   // 1 s..365 d, from the submit or, if that is later, from RunAt; 0: never
 	Priority    int             // -100..100
 	RetryOf     string          // id of the job that this one repeats, or empty
+	Title       string          // at most 256 bytes; empty: none
 	Browser     bool            // the actions need a browser
 	Hosts       Hosts           // what the actions may reach
 }

@@ -153,6 +153,7 @@ type abridged struct {
 	CompletedAt   *Time           `json:"completedAt"`
 	NextAttemptAt *Time           `json:"nextAttemptAt"`
 	RetryOf       *string         `json:"retryOf"`
+	Title         *string         `json:"title"`
 	Cursor        string          `json:"cursor"`
 	Browser       bool            `json:"-"`
 	Hosts         Hosts           `json:"-"`

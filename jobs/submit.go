@@ -18,6 +18,8 @@ const (
 	MinExpiry        = time.Second
 	MaxExpiry        = 365 * 24 * time.Hour // as far ahead as RunAt may be
 	MaxPriority      = 100
+	MaxTitleBytes    = 256
+	MaxStepTimeoutMs = 30_000 // of one step in a browser
 
 	DefaultMaxAttempts = 3
 	DefaultTimeout     = 5 * time.Minute
@@ -41,6 +43,7 @@ type SubmitOptions struct {
 // submitBody is the body of a submit, members in the order of the contract.
 type submitBody struct {
 	Actions     []json.RawMessage `json:"actions"`
+	Steps       []json.RawMessage `json:"steps"` // as actions are called in a recording of Chrome's
 	Queue       *string           `json:"queue"`
 	Payload     json.RawMessage   `json:"payload"`
 	MaxAttempts *int              `json:"maxAttempts"`
@@ -49,6 +52,9 @@ type submitBody struct {
 	ExpiresInMs *int64            `json:"expiresInMs"`
 	Priority    *int              `json:"priority"`
 	Metadata    json.RawMessage   `json:"metadata"`
+	Title       *string           `json:"title"`
+	StepTimeout *int64            `json:"timeout"`           // of a recording: milliseconds of each step that has none
+	Attribute   *string           `json:"selectorAttribute"` // of a recording: what its selectors were made of
 }
 
 // ParseSubmit reads the body of a submit and fills in the defaults. It returns
@@ -99,6 +105,11 @@ func (f *faults) spec(in submitBody, o SubmitOptions) Spec {
 	}
 	f.runAt(&s, in.RunAt, o)
 	f.metadata(&s, in.Metadata)
+	if in.Title != nil {
+		if s.Title = *in.Title; len(s.Title) > MaxTitleBytes {
+			f.addf("/title", "must not be longer than %d bytes", MaxTitleBytes)
+		}
+	}
 	return s
 }
 
@@ -122,8 +133,23 @@ func (f *faults) inRange(at string, v, low, high int64) bool {
 // work reads what the job consists of: actions, or a queue and its payload.
 func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 	s.Payload = json.RawMessage("null")
+	list, at := in.Actions, "/actions"
+	if in.Steps != nil {
+		if in.Actions != nil {
+			f.add("/steps", "are actions by another name: a job has one of them")
+			return
+		}
+		list, at = in.Steps, "/steps"
+	}
 	switch {
-	case in.Actions != nil && in.Queue != nil:
+	case in.StepTimeout == nil:
+	case in.Queue != nil && list == nil:
+		f.add("/timeout", "only steps have it; an attempt has timeoutMs")
+	default:
+		f.inRange("/timeout", *in.StepTimeout, 1, MaxStepTimeoutMs)
+	}
+	switch {
+	case list != nil && in.Queue != nil:
 		f.add("/queue", "a job has either actions or a queue, not both")
 	case in.Queue != nil:
 		if s.Queue = *in.Queue; !ValidQueue(s.Queue) && !f.has("/queue") {
@@ -132,9 +158,9 @@ func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 		if in.Payload != nil {
 			s.Payload = in.Payload
 		}
-	case in.Actions != nil:
-		f.actions(s, in.Actions, o)
-	case !f.has("") && !f.has("/actions") && !f.has("/queue"):
+	case list != nil:
+		f.actions(s, list, at, in.StepTimeout, o)
+	case !f.has("") && !f.has("/actions") && !f.has("/steps") && !f.has("/queue"):
 		f.add("", "a job needs actions or a queue")
 	}
 	if in.Queue == nil && in.Payload != nil && string(in.Payload) != "null" {
@@ -142,13 +168,15 @@ func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 	}
 }
 
-func (f *faults) actions(s *Spec, list []json.RawMessage, o SubmitOptions) {
+// actions reads a list of actions, the body's member. Those that are steps in a
+// browser get the time-out of all steps, unless they have one.
+func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout *int64, o SubmitOptions) {
 	if len(list) == 0 || len(list) > MaxActions {
-		f.addf("/actions", "must have 1 to %d actions", MaxActions)
+		f.addf(member, "must have 1 to %d actions", MaxActions)
 		return
 	}
 	for i, raw := range list {
-		at := "/actions/" + strconv.Itoa(i)
+		at := member + "/" + strconv.Itoa(i)
 		switch {
 		case len(raw) == 0 || raw[0] != '{':
 			f.add(at, "must be an object")

@@ -45,6 +45,9 @@ func TestParseSubmit(t *testing.T) {
 			Queue: "q", Payload: json.RawMessage("null"), MaxAttempts: 25, Timeout: 24 * time.Hour, Priority: -100,
 			RunAt: time.Date(2026, 6, 1, 0, 0, 0, 5e8, time.UTC), Metadata: json.RawMessage(`{"k":1}`),
 		},
+		`{"title":"Tea","selectorAttribute":"data-test","steps":[{"type":"ok"}]}`: with(func(s *Spec) {
+			s.Title, s.Actions = "Tea", json.RawMessage(`[{"type":"ok"}]`)
+		}),
 		`{"queue":"q","expiresInMs":1000}`:        with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", time.Second }),
 		`{"queue":"q","expiresInMs":31536000000}`: with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", 365*24*time.Hour }),
 		`{"queue":"q","runAt":"2027-01-01T00:00:00Z","maxAttempts":1,"timeoutMs":1000,"priority":100}`: {
@@ -74,6 +77,12 @@ func TestParseSubmitCollectsFaults(t *testing.T) {
 		`{"actions":[7,{"type":"ok"},{"type":"no"},null]}`: "/actions/0 /actions/2/type /actions/3",
 		`{"actions":[{"type":"ok"}],"queue":"q"}`:          "/queue",
 		`{"actions":[{"type":"ok"}],"payload":1}`:          "/payload",
+		`{"steps":[]}`: "/steps",
+		`{"steps":{},"title":7,"timeout":"1","selectorAttribute":[]}`:          "/steps /title /timeout /selectorAttribute",
+		`{"steps":[{"type":"no"}],"timeout":0}`:                                "/timeout /steps/0/type",
+		`{"steps":[{"type":"ok"}],"timeout":30001,"queue":"q"}`:                "/timeout /queue",
+		`{"steps":[{"type":"ok"}],"actions":[{"type":"ok"}]}`:                  "/steps",
+		`{"queue":"q","timeout":5,"title":"` + strings.Repeat("x", 257) + `"}`: "/timeout /title",
 		`{"queue":""}`:    "/queue",
 		`{"queue":"A"}`:   "/queue",
 		`{"queue":"a b"}`: "/queue",

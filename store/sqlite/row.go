@@ -25,7 +25,7 @@ const (
 		AND from_seq <= (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1) ORDER BY from_seq DESC LIMIT 1),
 	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)`
 	sqlJobTerms = ` j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.expires_at, j.attempt, j.error, j.error_message,
-	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of`
+	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of, s.title`
 	sqlProgressOf = `(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1))`
 
 	// sqlReadyJob reads a whole job that is about to begin, like sqlJobColumns, but not its newest
@@ -73,7 +73,7 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	)
 	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta, &result,
 		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &expires, &r.Attempt, &r.Error, &r.ErrorMessage,
-		&created, &started, &completed, &next, &r.RetryOf, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
+		&created, &started, &completed, &next, &r.RetryOf, &r.Title, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
 	}

@@ -16,8 +16,8 @@ const (
 	sqlAddJob = `INSERT INTO jobs (uuid, client, queue, status, ready, due, priority, max_attempts, timeout_ms,
 	idem_key, idem_hash, batch, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
 	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata, hosts) VALUES (?, ?, ?, ?, ?)`
-	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata, hosts) SELECT ?, actions, payload, metadata, hosts FROM specs WHERE job = ?`
+	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata, hosts, title) VALUES (?, ?, ?, ?, ?, ?)`
+	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata, hosts, title) SELECT ?, actions, payload, metadata, hosts, title FROM specs WHERE job = ?`
 	sqlSpecBytes = `SELECT coalesce(length(actions), 0) + coalesce(length(payload), 0) + coalesce(length(metadata), 0) FROM specs WHERE job = ?`
 )
 
@@ -198,7 +198,7 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 		if err != nil {
 			return err
 		}
-		_, err = b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts)
+		_, err = b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts, orNull(spec.Title))
 		return err
 	})
 	return cursor, err
@@ -256,6 +256,9 @@ func newJob(client, uuid string, spec jobs.Spec, now, expires time.Time, cursor 
 	}
 	if spec.RetryOf != "" {
 		j.RetryOf = &spec.RetryOf
+	}
+	if spec.Title != "" {
+		j.Title = &spec.Title
 	}
 	return j
 }

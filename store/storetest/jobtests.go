@@ -209,7 +209,11 @@ func testCancel(w *world) {
 func testRetry(w *world) {
 	spec := queued()
 	spec.Metadata, spec.Priority, spec.RunAt = json.RawMessage(`{"m":1}`), 9, time.Now().Add(time.Hour)
+	spec.Title = "Tea"
 	j := w.submit("a", spec)
+	if j.Title == nil || *j.Title != "Tea" {
+		w.Errorf("title %v", j.Title)
+	}
 	var conflict *jobs.ConflictError
 	if _, _, err := w.store.Retry(w.Context(), "a", j.ID, newID(), jobs.Idempotency{}); !errors.As(err, &conflict) {
 		w.Errorf("retry of a pending job: %v", err)

@@ -117,7 +117,12 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 			return submitted{}, &jobs.ConflictError{Job: old.brief(),
 				Detail: fmt.Sprintf("only a failed or cancelled job can be retried; this one is %s", old.Status)}
 		}
+		title := ""
+		if old.Title != nil {
+			title = *old.Title
+		}
 		j, err := s.submit(client, id, jobs.Spec{
+			Title:   title,
 			Actions: old.Actions, Browser: old.Browser, Hosts: old.Hosts, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
 			Timeout: time.Duration(old.TimeoutMs) * time.Millisecond, ExpiresIn: old.expiresIn, Priority: old.Priority, RetryOf: of,
 		}, idem)
@@ -175,6 +180,9 @@ func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	}
 	if spec.RetryOf != "" {
 		j.RetryOf = &spec.RetryOf
+	}
+	if spec.Title != "" {
+		j.Title = &spec.Title
 	}
 	if !spec.RunAt.IsZero() {
 		j.RunAt = at(spec.RunAt)
