@@ -62,10 +62,11 @@ func TestSelectorsInPages(t *testing.T) {
 	s.page("/", `
 		<p id=p>Order <b>now</b></p><div id=outer><div id=in>  Tea   time </div></div>
 		<label for=q>Query</label><input id=q><a href="#" id=a aria-label="Go on">x</a><h1 id=h>Title</h1>
-		<x-shop id=shop></x-shop>
+		<x-shop id=shop></x-shop><x-card id=card><b>slotted</b></x-card>
 		<script>
 			const root = shop.attachShadow({mode: 'open'});
 			root.innerHTML = '<span id=s class=deep>Shadow <em id=e>text</em></span><x-inner id=i></x-inner><button id=sb>Pay</button>';
+			card.attachShadow({mode: 'open'}).innerHTML = '<button id=wrap onclick="document.title = 1"><slot></slot></button>';
 			root.getElementById('i').attachShadow({mode: 'open'}).innerHTML = '<u id=u class=deep>Innermost</u>';
 		</script>`)
 	p := newPlayer(t, Config{})
@@ -82,6 +83,8 @@ func TestSelectorsInPages(t *testing.T) {
 			t.Errorf("%s: %s, want %q", selectors, got, want)
 		}
 	}
+	p.must(`{"type":"click","selectors":[["#card","#wrap"]]}`) // the pointer hits what is slotted
+	p.says("document.title", "1")
 	p.must(`{"type":"change","selector":"aria/Query","value":"tea"}`)
 	p.says("q.value", "tea")
 	p.must(`{"type":"extract","name":"x","selector":"pierce/.deep","all":true}`)
@@ -89,7 +92,7 @@ func TestSelectorsInPages(t *testing.T) {
 		t.Error(got)
 	}
 	p.must(`{"type":"extract","name":"x","selector":"role=button","all":true,"what":"attribute","attribute":"id"}`)
-	if got := p.data["x"]; got != `["sb"]` {
+	if got := p.data["x"]; got != `["sb","wrap"]` {
 		t.Error(got)
 	}
 }

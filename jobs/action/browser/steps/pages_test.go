@@ -18,9 +18,11 @@ func TestNavigation(t *testing.T) {
 	s.page("/", `<h1>one</h1><a id=go href="/two">go</a><a id=dead href="http://127.0.0.1:1/">dead</a><a id=frag href="#x">frag</a>
 		<a id=mail href="mailto:a@b.test">mail</a><button id=push onclick="history.pushState(0, '', '/pushed')">push</button>
 		<form action="/two"><button id=form>form</button></form><button id=late onclick="setTimeout(() => location = '/two', 30)">late</button>`)
-	s.page("/two", `<h1>two</h1><img src="/slow">`)
-	slow := make(chan struct{})
-	defer close(slow)
+	s.mux.HandleFunc("/two", func(w http.ResponseWriter, r *http.Request) {
+		wait(r, 150*time.Millisecond) // meanwhile the page is still the one before
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<h1>two</h1><img src="/slow">`)
+	})
 	s.mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { wait(r, 100*time.Millisecond) })
 	s.mux.HandleFunc("/never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	s.mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/two", http.StatusFound) })
