@@ -186,7 +186,12 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout
 			for _, e := range o.Actions.ValidateAction(raw) {
 				f.add(at+e.Pointer, e.Detail)
 			}
-			s.Browser = s.Browser || o.Actions.UsesBrowser(raw)
+			if o.Actions.UsesBrowser(raw) {
+				s.Browser = true
+				if timeout != nil {
+					list[i] = timed(raw, *timeout)
+				}
+			}
 		}
 	}
 	size := 2
@@ -202,6 +207,15 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout
 	}
 	all = append(all, ']')
 	s.Actions = all
+}
+
+// timed returns a step with a time-out of ms, unless it has one.
+func timed(step json.RawMessage, ms int64) json.RawMessage {
+	if Member(step, "timeout") != nil || string(step) == "{}" {
+		return step
+	}
+	with := strconv.AppendInt([]byte(`{"timeout":`), ms, 10)
+	return append(append(with, ','), step[1:]...)
 }
 
 func (f *faults) runAt(s *Spec, text *string, o SubmitOptions) {

@@ -11,13 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// knows accepts {"type":"ok"} and finds a fault at /type of all else.
+// knows accepts the type "ok" and finds a fault at /type of all else.
 type knows struct{}
 
-func (knows) UsesBrowser(json.RawMessage) bool { return false }
+func (knows) UsesBrowser(raw json.RawMessage) bool { return Member(raw, "in") != nil }
 
 func (knows) ValidateAction(raw json.RawMessage) []FieldError {
-	if string(raw) == `{"type":"ok"}` {
+	if string(Member(raw, "type")) == `"ok"` {
 		return nil
 	}
 	return []FieldError{{"/type", "is not ok"}}
@@ -47,6 +47,10 @@ func TestParseSubmit(t *testing.T) {
 		},
 		`{"title":"Tea","selectorAttribute":"data-test","steps":[{"type":"ok"}]}`: with(func(s *Spec) {
 			s.Title, s.Actions = "Tea", json.RawMessage(`[{"type":"ok"}]`)
+		}),
+		`{"timeout":700,"actions":[{"type":"ok"},{"type":"ok","in":"browser"},{"type":"ok","in":"browser","timeout":5}]}`: with(func(s *Spec) {
+			s.Browser = true
+			s.Actions = json.RawMessage(`[{"type":"ok"},{"timeout":700,"type":"ok","in":"browser"},{"type":"ok","in":"browser","timeout":5}]`)
 		}),
 		`{"queue":"q","expiresInMs":1000}`:        with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", time.Second }),
 		`{"queue":"q","expiresInMs":31536000000}`: with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", 365*24*time.Hour }),

@@ -155,21 +155,8 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// The time-out of a recording becomes that of its steps, of no other action.
-func TestTimed(t *testing.T) {
-	for raw, want := range map[string]string{
-		`{"type":"hover","selector":"a"}`:             `{"timeout":700,"type":"hover","selector":"a"}`,
-		`{"type":"hover","selector":"a","timeout":5}`: `{"type":"hover","selector":"a","timeout":5}`,
-		`{"type":"wait","ms":5}`:                      `{"type":"wait","ms":5}`,
-	} {
-		if got := string(Timed(json.RawMessage(raw), 700)); got != want {
-			t.Errorf("%s: %s", raw, got)
-		}
-	}
-}
-
-// FuzzParse looks for a step that makes the parser panic, that has faults without an answer,
-// or that is read differently when it is written again.
+// FuzzParse looks for a step that makes the parser panic, whose faults say nothing, or that
+// nobody can run.
 func FuzzParse(f *testing.F) {
 	for _, kind := range Types() {
 		f.Add([]byte(`{"type":"` + kind + `","selectors":["aria/a",["b","text/c"]],"name":"jobcast.pdf","value":"x","key":"Control+A"}`))
@@ -190,11 +177,6 @@ func FuzzParse(f *testing.F) {
 		}
 		if step.run == nil {
 			t.Errorf("%q cannot be run", raw)
-		}
-		if timed := Timed(raw, 5); len(wrong) == 0 {
-			if _, wrong := Parse(timed, Options{AllowEvaluate: true}); len(wrong) > 0 {
-				t.Errorf("%q with a time-out: %v", timed, wrong)
-			}
 		}
 	})
 }

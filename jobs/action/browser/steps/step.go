@@ -268,14 +268,3 @@ func (s Step) pageLimit() time.Duration {
 	}
 	return pageTimeout
 }
-
-// Timed returns a step of raw with a time-out of ms, unless it has one. raw is an action
-// of any type that jobs.CheckJSON has passed.
-func Timed(raw json.RawMessage, ms int64) json.RawMessage {
-	kind, _ := jobs.Text(jobs.Member(raw, "type"))
-	if _, ours := schemas()[kind]; !ours || jobs.Member(raw, "timeout") != nil {
-		return raw
-	}
-	with := strconv.AppendInt([]byte(`{"timeout":`), ms, 10)
-	return append(append(with, ','), raw[1:]...)
-}
