@@ -211,7 +211,7 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout
 
 // timed returns a step with a time-out of ms, unless it has one.
 func timed(step json.RawMessage, ms int64) json.RawMessage {
-	if Member(step, "timeout") != nil || string(step) == "{}" {
+	if Member(step, "timeout") != nil {
 		return step
 	}
 	with := strconv.AppendInt([]byte(`{"timeout":`), ms, 10)
