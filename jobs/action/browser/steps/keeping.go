@@ -16,8 +16,10 @@ import (
 const (
 	// maxExtract caps what one step keeps in the job's result, in bytes of JSON, or about.
 	maxExtract = 32 << 10
-	// maxPicture caps a picture's sides, in pixels. The browser paints no larger ones.
+	// maxPicture caps a picture's sides, in CSS pixels, and maxPixels all of it. The browser
+	// paints no larger sides, and it takes 4 bytes for each pixel.
 	maxPicture = 16_384
+	maxPixels  = 64_000_000
 	pdfChunk   = 256 << 10
 )
 
@@ -73,7 +75,7 @@ func (r *run) screenshot() error {
 		}
 		p.Quality = &quality
 	}
-	var size struct{ Width, Height float64 }
+	var size struct{ Width, Height, Scale float64 }
 	if err := r.inMain("calm", &size); err != nil {
 		return err
 	}
@@ -83,13 +85,17 @@ func (r *run) screenshot() error {
 	switch {
 	case r.FullPage:
 		p.CaptureBeyondViewport = &yes
-		p.Clip = &page.Viewport{Width: min(size.Width, maxPicture), Height: min(size.Height, maxPicture), Scale: 1}
+		p.Clip = &page.Viewport{Width: size.Width, Height: size.Height, Scale: 1}
 	case len(r.alternatives) > 0:
 		clip, err := r.clip()
 		if err != nil {
 			return err
 		}
 		p.Clip, p.CaptureBeyondViewport = clip, &yes
+	}
+	if p.Clip != nil {
+		p.Clip.Width = min(p.Clip.Width, maxPicture)
+		p.Clip.Height = min(p.Clip.Height, maxPicture, maxPixels/max(1, p.Clip.Width*size.Scale*size.Scale))
 	}
 	shot, err := call(r, page.CaptureScreenshot, p)
 	if err != nil {
@@ -116,10 +122,7 @@ func (r *run) clip() (*page.Viewport, error) {
 	if err := r.inMain("scrolled", &scrolled); err != nil {
 		return nil, err
 	}
-	return &page.Viewport{
-		X: e.X + scrolled.X, Y: e.Y + scrolled.Y, Scale: 1,
-		Width: min(box.Width, maxPicture), Height: min(box.Height, maxPicture),
-	}, nil
+	return &page.Viewport{X: e.X + scrolled.X, Y: e.Y + scrolled.Y, Width: box.Width, Height: box.Height, Scale: 1}, nil
 }
 
 // fileName is the name of the step's artifact, with a file's extension, of which there may

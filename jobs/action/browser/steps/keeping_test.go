@@ -97,6 +97,8 @@ func TestExtract(t *testing.T) {
 	if p.data["e"] != `{"a":[1,"/"]}` {
 		t.Error(p.data["e"])
 	}
+	p.must(`{"type":"evaluate","expression":"large.textContent"}`) // which nobody keeps
+	p.fails(`{"type":"evaluate","name":"e","expression":"[large.textContent]"}`, "ScriptError: RangeError: the value is too large for the result")
 	p.fails(`{"type":"evaluate","expression":"nothing.at.all"}`, "ScriptError: ReferenceError: nothing is not defined")
 }
 

@@ -387,7 +387,7 @@
       };
       await frame();
       await frame();
-      return {width: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight};
+      return {width: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight, scale: devicePixelRatio};
     },
     stir() {},
   };

@@ -51,6 +51,7 @@ func TestFaultsOfSteps(t *testing.T) {
 		`{"type":"keyUp","key":"Entr"}`:                                                                                  `/key: is not the name of a key`,
 		`{"type":"setViewport","width":0,"height":5000}`:                                                                 "/height: must be at most 4096\n/width: must be at least 1",
 		`{"type":"waitForElement","selector":"a","operator":">","count":-1,"attributes":{"a":1}}`:                        "/attributes/a: must be a string\n/count: must be at least 0\n/operator: must be >=, == or <=",
+		`{"type":"setViewport","width":4096,"height":4096,"deviceScaleFactor":2}`:                                        "/deviceScaleFactor: the window would have more than 64000000 pixels",
 		`{"type":"waitForUrl","pattern":""}`:                                                                             `/pattern: must not be empty`,
 		`{"type":"screenshot","name":"a/b"}`:                                                                             `/name: must be 1 to 64 characters of A-Z, a-z, 0-9, dot, underscore and hyphen`,
 		`{"type":"screenshot","name":"a","selector":"a","fullPage":true}`:                                                `/fullPage: cannot be had of an element`,

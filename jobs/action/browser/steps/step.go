@@ -214,6 +214,10 @@ func (s *Step) complete(o Options) (f faults) {
 		if s.Quality != 0 && (s.Format == "" || s.Format == "png") {
 			f.addf("/quality", "only jpeg and webp have a quality")
 		}
+	case "setViewport":
+		if scale := max(1, s.DeviceScaleFactor); s.Width*s.Height*scale*scale > maxPixels {
+			f.addf("/deviceScaleFactor", "the window would have more than %d pixels", maxPixels)
+		}
 	case "upload":
 		if (s.Artifact == "") == (s.URL == "") {
 			f.addf("/artifact", "must be given, or else url")

@@ -3,6 +3,7 @@ package steps
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (r *run) waitForNetworkIdle() error {
 // waitForExpression waits until an expression of the page's own world is true.
 func (r *run) waitForExpression() error {
 	err := r.poll(func(int) (string, error) {
-		value, err := r.expression()
+		value, err := r.expression("return !!value")
 		var script *scriptError
 		if errors.As(err, &script) {
 			return "it throws " + script.said, nil
@@ -130,16 +131,17 @@ func (r *run) waitForExpression() error {
 		if err != nil {
 			return "", err
 		}
-		if truthy(value) {
-			return "", nil
+		if string(value.Value) != "true" {
+			return "it is false", nil
 		}
-		return "it is false", nil
+		return "", nil
 	}, func() string { return "expression" })
 	return err
 }
 
-// expression evaluates the step's expression in its frame, in the page's own world.
-func (r *run) expression() (*runtime.RemoteObject, error) {
+// expression evaluates the step's expression in its frame, in the page's own world, and
+// then has the script go on with its value.
+func (r *run) expression(then string) (*runtime.RemoteObject, error) {
 	f, err := r.frame()
 	if err != nil {
 		return nil, err
@@ -158,7 +160,7 @@ func (r *run) expression() (*runtime.RemoteObject, error) {
 	}
 	yes := true
 	got, err := callIn(r, f, runtime.CallFunctionOn, runtime.CallFunctionOnParams{
-		FunctionDeclaration: "function () { return (" + r.Expression + "\n) }",
+		FunctionDeclaration: "async function () { const value = await (" + r.Expression + "\n); " + then + " }",
 		ObjectID:            own.Object.ObjectID, ReturnByValue: &yes, AwaitPromise: &yes, UserGesture: &yes,
 	})
 	if err == nil {
@@ -167,19 +169,14 @@ func (r *run) expression() (*runtime.RemoteObject, error) {
 	return got.Result, err
 }
 
-// truthy is what JavaScript takes for true.
-func truthy(o *runtime.RemoteObject) bool {
-	switch text := string(o.Value); text {
-	case "", "null", "false", "0", `""`:
-		return o.Type == runtime.RemoteObjectTypeBigint && o.UnserializableValue != "0n" ||
-			o.UnserializableValue == "Infinity" || o.UnserializableValue == "-Infinity"
-	}
-	return true
-}
-
 // evaluate evaluates the step's expression and keeps its value, if the step names it.
 func (r *run) evaluate() error {
-	value, err := r.expression()
+	then := ""
+	if r.Name != "" {
+		then = fmt.Sprintf("const text = typeof value === 'string' ? value : JSON.stringify(value) ?? ''; "+
+			"if (text.length > %d) throw new RangeError('the value is too large for the result'); return value", maxExtract)
+	}
+	value, err := r.expression(then)
 	var script *scriptError
 	switch {
 	case errors.As(err, &script):
