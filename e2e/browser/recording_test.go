@@ -23,7 +23,7 @@ func shop() http.Handler {
 	page("/{$}", `<form action=/found><label for=q>Search</label><input id=q name=q><button>Go</button></form>
 		<button id=buy>Buy</button><div class="cookie-banner" style="position:fixed;inset:0;top:50%">We use cookies</div>`)
 	page("/found", `<ul><li class=row>Green tea<li class=row>Black tea</ul><a id=list href=/list.csv>List</a>
-		<button onclick="open('/offer')">Offer</button><input id=file type=file>
+		<button onclick="window.open('/offer')">Offer</button><input id=file type=file>
 		<script>file.onchange = async () => { document.title = await file.files[0].text() }</script>`)
 	page("/offer", `<b id=price>3 EUR</b>`)
 	mux.HandleFunc("/list.csv", func(w http.ResponseWriter, _ *http.Request) {
