@@ -71,7 +71,7 @@ func TestRecording(t *testing.T) {
 	if want := `{"price":"3 EUR","rows":["Green tea","Black tea"]}`; string(j.Result.Data) != want {
 		t.Errorf("data %s, want %s", j.Result.Data, want)
 	}
-	if got, want := fmt.Sprint(j.Artifacts), "[{found.png image/png} {list.csv text/plain; charset=utf-8}]"; got != want {
+	if got, want := fmt.Sprint(j.Artifacts), "[{list.csv text/plain; charset=utf-8} {found.png image/png}]"; got != want {
 		t.Errorf("artifacts %s, want %s", got, want)
 	}
 	if got := call(t, s, "GET", "/v1/jobs/"+j.ID+"/artifacts/list.csv", "").Text; got != "green,3" {
