@@ -81,12 +81,12 @@ func TestRecording(t *testing.T) {
 		t.Errorf("time-outs of %+v", j.Actions)
 	}
 
-	failed := submit(t, s, `{"maxAttempts":1,"actions":[{"type":"navigate","url":"`+site.URL+`"},{"type":"click","selector":"#buy","timeout":1000},{"type":"close"}]}`)
+	failed := submit(t, s, `{"maxAttempts":1,"actions":[{"type":"navigate","url":"`+site.URL+`"},{"type":"click","selector":"#buy"},{"type":"close"}]}`)
 	if failed.Error != "" || failed.Status != "completed" {
 		t.Errorf("%+v", failed)
 	}
-	failed = submit(t, s, `{"maxAttempts":1,"actions":[{"type":"navigate","url":"`+site.URL+`"},{"type":"setViewport","width":300,"height":80},{"type":"click","selector":"#buy","timeout":1000}]}`)
-	if want := `Waiting for selector "#buy" failed: 1000ms exceeded (covered by <div class="cookie-banner">)`; failed.ErrorMessage != want || failed.Error != "TimeoutError" {
+	failed = submit(t, s, `{"maxAttempts":1,"actions":[{"type":"navigate","url":"`+site.URL+`"},{"type":"setViewport","width":300,"height":80},{"type":"click","selector":"#buy","timeout":3000}]}`)
+	if want := `Waiting for selector "#buy" failed: 3000ms exceeded (covered by <div class="cookie-banner">)`; failed.ErrorMessage != want || failed.Error != "TimeoutError" {
 		t.Errorf("%+v, want %s", failed, want)
 	}
 	r = call(t, s, "POST", "/v1/jobs", `{"title":"x","steps":[{"type":"click","selectors":[["aria/"]]},{"type":"evaluate","expression":"1"}]}`)

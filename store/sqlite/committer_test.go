@@ -195,7 +195,7 @@ func TestCommitFails(t *testing.T) {
 		if _, err := b.exec("PRAGMA defer_foreign_keys = ON"); err != nil {
 			return err
 		}
-		_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil)
+		_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil, nil)
 		return err
 	})
 	release()

@@ -26,6 +26,12 @@ const (
 	maxNamed = 1000
 )
 
+// What a time-out says.
+const (
+	waitingFailed = "Waiting for selector %q failed: %dms exceeded (%s)"
+	noAnswer      = "the page does not answer"
+)
+
 // need says what an element must be before a step acts on it; see page.js.
 type need struct {
 	Visible  bool     `json:"visible,omitempty"`
@@ -107,7 +113,7 @@ func (r *run) toWindow(e *found, reach bool) (why string, err error) {
 // poll looks until there is nothing to wait for. look says what there is, or fails; a
 // failure that another look may mend is mended so. which names what is waited for.
 func (r *run) poll(look func(n int) (why string, err error), which func() string) error {
-	why := "the page does not answer"
+	why := noAnswer
 	for n := 0; ; n++ {
 		began := time.Now()
 		said, err := look(n)
@@ -124,7 +130,7 @@ func (r *run) poll(look func(n int) (why string, err error), which func() string
 				why = said
 			}
 		case time.Since(began) > hungAfter:
-			why = "the page does not answer"
+			why = noAnswer
 		}
 		if pause(r.ctx, min(time.Duration(n+1)*pollPause, maxPollPause)) == nil {
 			continue
@@ -132,7 +138,7 @@ func (r *run) poll(look func(n int) (why string, err error), which func() string
 		if cause := context.Cause(r.ctx); !errors.Is(cause, errLimit) {
 			return cause
 		}
-		return timeout("Waiting for selector %q failed: %dms exceeded (%s)", which(), r.limit().Milliseconds(), why)
+		return timeout(waitingFailed, which(), r.limit().Milliseconds(), why)
 	}
 }
 

@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -161,7 +160,7 @@ func (r *run) do(ctx context.Context) error {
 	err := r.definition.run(r)
 	cancel()
 	if err != nil {
-		return r.inTime(ctx, err)
+		return r.inTime(ctx, err, r.late)
 	}
 	limited, cancel = context.WithTimeoutCause(ctx, r.pageLimit(), errLimit)
 	defer cancel()
@@ -179,22 +178,34 @@ func (r *run) do(ctx context.Context) error {
 	if err == nil {
 		err = r.keepDownloads()
 	}
-	return r.inTime(ctx, err)
+	return r.inTime(ctx, err, r.astray)
 }
 
 // errLimit ends what a step waits for.
 var errLimit = errors.New("the step took too long")
 
-// inTime turns the end of the step's time into a time-out of the page. What waits for
-// elements says so itself.
-func (r *run) inTime(ctx context.Context, err error) error {
+// inTime turns the end of the step's time into a failure that says what it was spent on.
+func (r *run) inTime(ctx context.Context, err error, spent func() error) error {
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(r.ctx), errLimit) && !isActionError(err) {
-		return &jobs.ActionError{
-			Class: classTimeout, Retryable: true, Err: err,
-			Message: fmt.Sprintf("Navigation timeout after %dms", r.pageLimit().Milliseconds()),
-		}
+		return spent()
 	}
 	return err
+}
+
+// astray is the failure of a page that did not come.
+func (r *run) astray() error {
+	return timeout("Navigation timeout after %dms", r.pageLimit().Milliseconds())
+}
+
+// late is the failure of a step that the page did not take in time.
+func (r *run) late() error {
+	switch {
+	case r.kind == "navigate" || r.kind == "goBack" || r.kind == "reload":
+		return r.astray()
+	case len(r.alternatives) > 0:
+		return timeout(waitingFailed, r.first(), r.limit().Milliseconds(), noAnswer)
+	}
+	return timeout("Waiting for %s failed: %dms exceeded (%s)", r.kind, r.limit().Milliseconds(), noAnswer)
 }
 
 func isActionError(err error) bool {
