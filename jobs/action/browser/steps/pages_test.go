@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -130,16 +131,16 @@ func TestPopups(t *testing.T) {
 func TestBrokenPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.page("/", `<button id=b onclick="for (;;);">hang</button>`)
+	s.page("/", `<button id=b onclick="const r = new XMLHttpRequest(); r.open('GET', '/hung', false); r.send(); for (;;);">hang</button>`)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the job was cancelled")
+	s.mux.HandleFunc("/hung", func(http.ResponseWriter, *http.Request) { cancel(gone) })
 	other := newPlayer(t, Config{})
 	other.must(open(s.URL))
 	p := newPlayer(t, Config{})
 	p.must(open(s.URL))
-	ctx, cancel := context.WithCancelCause(t.Context())
-	gone := fmt.Errorf("the job was cancelled")
-	time.AfterFunc(200*time.Millisecond, func() { cancel(gone) })
-	step, _ := Parse([]byte(`{"type":"click","selector":"#b"}`), Options{})
-	if _, err := p.session.Run(ctx, step, p.env()); err != gone {
+	step, _ := Parse([]byte(`{"type":"click","selector":"#b","timeout":30000}`), Options{})
+	if _, err := p.session.Run(ctx, step, p.env()); !errors.Is(err, gone) {
 		t.Errorf("%v, want %v", err, gone)
 	}
 	p.fails(`{"type":"hover","selector":"#b","timeout":700}`, `TimeoutError: Waiting for selector "#b" failed: 700ms exceeded (the page does not answer)`)
