@@ -21,7 +21,7 @@ const (
 	// before, up to maxPollPause.
 	pollPause    = 20 * time.Millisecond
 	maxPollPause = 100 * time.Millisecond
-	hungAfter    = 500 * time.Millisecond // a look that takes longer is not answered
+	hungAfter    = 2 * time.Second // a look that takes longer is not answered
 	// maxNamed caps how many elements of one name or role are looked at.
 	maxNamed = 1000
 )
