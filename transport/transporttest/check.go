@@ -1,7 +1,6 @@
 package transporttest
 
 import (
-	"encoding/json"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,19 +51,14 @@ func entriesOf(t TB, items []Item) []Entry {
 	t.Helper()
 	out := make([]Entry, len(items))
 	for i, it := range items {
-		var e struct {
-			ID    string
-			Type  eventlog.Type
-			JobID string
-			Data  struct{ Message, Line string }
-		}
-		if err := json.Unmarshal(it.Event, &e); err != nil {
+		e, err := entryOf(it.Event)
+		if err != nil {
 			t.Fatalf("event %q: %v", it.Event, err)
 		}
 		if e.ID != it.ID {
 			t.Fatalf("the transport calls an event %s that calls itself %s", it.ID, e.ID)
 		}
-		out[i] = Entry{ID: e.ID, Job: e.JobID, Type: e.Type, Mark: e.Data.Message + e.Data.Line}
+		out[i] = e
 	}
 	return out
 }

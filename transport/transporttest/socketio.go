@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/tidwall/gjson"
 )
 
 // namespace is the one of job events.
@@ -255,27 +257,29 @@ func (s *IO) event(data string) (Item, error) {
 }
 
 func (s *IO) parse(data string) (Item, error) {
-	var args []json.RawMessage
-	if err := json.Unmarshal([]byte(data), &args); err != nil || len(args) == 0 {
-		return Item{}, fmt.Errorf("no event, %w", err)
-	}
-	var name, offset string
-	if err := json.Unmarshal(args[0], &name); err != nil {
+	args, err := arguments([]byte(data))
+	if err != nil {
 		return Item{}, err
 	}
+	var name, offset string
+	if len(args) == 0 || args[0].Type != gjson.String {
+		return Item{}, errors.New("no event")
+	}
+	name = args[0].Str
 	switch {
 	case len(args) == 1 && !s.trails:
 		s.recovery.Offset = name
 		return Item{Name: offsetItem}, s.place.said(name)
 	case len(args) == 3 && s.trails:
-		if err := json.Unmarshal(args[2], &offset); err != nil {
-			return Item{}, fmt.Errorf("it ends with no string: %w", err)
+		if args[2].Type != gjson.String {
+			return Item{}, fmt.Errorf("it ends with no string: %s", args[2].Raw)
 		}
+		offset = args[2].Str
 		s.recovery.Offset = offset
 	case len(args) != 2:
 		return Item{}, fmt.Errorf("%d arguments", len(args)-1)
 	}
-	it, err := s.take(name, args[1])
+	it, err := s.take(name, json.RawMessage(args[1].Raw))
 	s.bye = s.bye || it.Name == "reconnect"
 	if err == nil && !s.trails {
 		offset, err = s.implied(it)

@@ -157,12 +157,9 @@ func (s *stream) nextLine() (Item, error) {
 	if len(line)+len("\n") > eventlog.MaxFrameBytes {
 		return Item{}, fmt.Errorf("%w: a line of %d bytes", ErrWire, len(line))
 	}
-	var frame struct {
-		Event string
-		Data  json.RawMessage
-	}
-	if err := json.Unmarshal([]byte(line), &frame); err != nil {
+	name, data, err := nameAndData([]byte(line))
+	if err != nil {
 		return Item{}, fmt.Errorf("line %q: %w", line, err)
 	}
-	return newItem(frame.Event, frame.Data)
+	return newItem(name, data)
 }

@@ -76,14 +76,11 @@ func (s *Socket) read() (Item, error) {
 	case op == opPong:
 		return Item{Name: "pong"}, nil
 	}
-	var m struct {
-		Event string
-		Data  json.RawMessage
-	}
-	if err := json.Unmarshal(payload, &m); err != nil {
+	name, data, err := nameAndData(payload)
+	if err != nil {
 		return Item{}, fmt.Errorf("message %q: %w", payload, err)
 	}
-	return s.take(m.Event, m.Data)
+	return s.take(name, data)
 }
 
 // Next implements Reader.
