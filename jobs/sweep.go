@@ -113,13 +113,19 @@ func (p *Processor) sweepLoop(what string, due *deadline,
 	}
 }
 
+// garbageEvery is how long the files of deleted artifacts stay at most while more jobs
+// are deleted: they count towards what the folder may hold.
+const garbageEvery = 10 * time.Second
+
 // pruneLoop deletes jobs past their retention, and the files that nothing belongs to any
-// more: these when no more jobs wait, or have waited for pruneEvery.
+// more: these when no more jobs wait, or after garbageEvery.
 func (p *Processor) pruneLoop() {
 	removed := time.Now()
 	for {
-		more := p.prune()
-		if !more || time.Since(removed) >= pruneEvery {
+		more, err := p.prune()
+		switch {
+		case err != nil: // if the store's files were replaced, it does not know what is garbage
+		case !more, time.Since(removed) >= garbageEvery:
 			p.removeGarbage()
 			removed = time.Now()
 		}
@@ -137,18 +143,18 @@ func (p *Processor) pruneLoop() {
 }
 
 // prune deletes one batch. It reports whether more jobs are waiting.
-func (p *Processor) prune() bool {
+func (p *Processor) prune() (more bool, err error) {
 	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention), pruneTakes)
 	if err != nil {
 		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
 			p.log.Warn("old jobs could not be deleted", "error", err)
 		}
-		return false
+		return false, err
 	}
 	if n > 0 {
 		p.log.Debug("old jobs were deleted", "jobs", n)
 	}
-	return more
+	return more, nil
 }
 
 func (p *Processor) removeGarbage() {
