@@ -145,31 +145,39 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 			return nil, fmt.Errorf("-works: %q is none of %s", name, strings.Join(allWorks, ", "))
 		}
 	}
-	if !slices.IsSorted(set.events) {
-		return nil, errors.New("-events must grow")
-	}
-	if set.span <= 0 || set.span > maxSpan {
-		return nil, fmt.Errorf("-span must be positive and at most %v", maxSpan)
-	}
-	if set.rest < 0 || set.rest > maxSpan {
-		return nil, fmt.Errorf("-rest must be at most %v", maxSpan)
-	}
-	if set.rounds < 1 || set.rounds > 9 || set.pause <= 0 || set.pause > maxSpan {
-		return nil, fmt.Errorf("-rounds must be 1 to 9, -pause positive and at most %v", maxSpan)
-	}
-	if *profile != "" && set.binary != "" {
-		return nil, errors.New("-profile builds a server of its own, so there can be no -binary")
-	}
 	if *profile != "" {
 		set.profiles = &profiles{folder: *profile}
 	}
-	if min(set.readers, set.returning) < 1 || max(set.readers, set.returning) > maxReaders {
-		return nil, fmt.Errorf("-readers and -returning must be 1 to %d", maxReaders)
-	}
-	if set.jobs < 1 || set.jobs > maxJobs {
-		return nil, fmt.Errorf("-jobs must be 1 to %d", maxJobs)
+	if err := set.check(); err != nil {
+		return nil, err
 	}
 	return set, nil
+}
+
+// check returns what is wrong with settings that stand for themselves.
+func (s *settings) check() error {
+	if !slices.IsSorted(s.events) {
+		return errors.New("-events must grow")
+	}
+	if s.span <= 0 || s.span > maxSpan {
+		return fmt.Errorf("-span must be positive and at most %v", maxSpan)
+	}
+	if s.rest < 0 || s.rest > maxSpan {
+		return fmt.Errorf("-rest must be at most %v", maxSpan)
+	}
+	if s.rounds < 1 || s.rounds > 9 || s.pause <= 0 || s.pause > maxSpan {
+		return fmt.Errorf("-rounds must be 1 to 9, -pause positive and at most %v", maxSpan)
+	}
+	if s.profiles != nil && s.binary != "" {
+		return errors.New("-profile builds a server of its own, so there can be no -binary")
+	}
+	if min(s.readers, s.returning) < 1 || max(s.readers, s.returning) > maxReaders {
+		return fmt.Errorf("-readers and -returning must be 1 to %d", maxReaders)
+	}
+	if s.jobs < 1 || s.jobs > maxJobs {
+		return fmt.Errorf("-jobs must be 1 to %d", maxJobs)
+	}
+	return nil
 }
 
 func numbers(name, list string, limit int) ([]int, error) {

@@ -73,15 +73,8 @@ func (h *Hub) Close() {
 	h.wg.Wait()
 }
 
-// Publish appends committed events to their tails and wakes who wants them.
-func (h *Hub) Publish(events []eventlog.Event) {
-	if wake := h.Append(events); wake != nil {
-		wake()
-	}
-}
-
-// Append is Publish without the waking, which is done by calling what it returns; nil:
-// nobody is to be woken. Any number of publishers may call it at once, about the same
+// Append appends committed events to their tails. Who wants them is woken by calling what
+// it returns; nil: nobody is to be. Any number of publishers may call it at once, about the same
 // client too: the package comment says what becomes of an event that is not the next one.
 // It never blocks on a reader or the store, and its time does not grow with the number
 // of subscriptions, nor does that of the waking: rooms with more than a few readers are

@@ -127,7 +127,7 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: browserUser, Gid: browserUser}
 		}
 		if err := c.bound(cmd); err != nil {
-			c.debugf("messages are not bounded: %v", err)
+			c.o.Logger.Warn("messages of the browser are not bounded", "error", err)
 		}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	}
@@ -231,8 +231,10 @@ func pass(out io.Writer, in io.Reader, limit int) {
 	}
 }
 
-func (c *chromium) debugf(format string, args ...any) {
-	c.o.Logger.Debug("browser", "message", fmt.Sprintf(format, args...))
+// debugf logs what chromedp has to say, without what it quotes: that is of pages, and may
+// hold their secrets.
+func (c *chromium) debugf(format string, _ ...any) {
+	c.o.Logger.Debug("chromedp says", "format", format)
 }
 
 // flags returns how Chromium is told to behave, beside the defaults of chromedp. What it

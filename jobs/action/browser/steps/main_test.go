@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 func withChrome(m *testing.M) int {
 	path, err := exec.LookPath(browserName)
 	if err != nil {
-		return m.Run() // the tests that need one say so
+		return m.Run() // the tests that need one fail, and say so
 	}
 	profile, err := os.MkdirTemp("", "steps")
 	if err != nil {
@@ -103,7 +103,7 @@ type player struct {
 func newPlayer(t *testing.T, c Config) *player {
 	t.Helper()
 	if chrome == nil {
-		t.Skip("needs " + browserName + ", of the Debian package of that name")
+		t.Fatal("missing: " + browserName + ", of the Debian package of that name; `make tools` installs it")
 	}
 	tab, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
 	if err := chromedp.Do(tab); err != nil {
