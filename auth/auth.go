@@ -18,7 +18,7 @@ const (
 	Submit Scope = "submit" // make, cancel and retry jobs
 	Watch  Scope = "watch"  // read jobs and their events
 	Work   Scope = "work"   // claim jobs and report on them
-	Admin  Scope = "admin"  // manage the client's keys, read metrics
+	Admin  Scope = "admin"  // manage the client's keys and secrets, read metrics
 )
 
 // DefaultScopes is what a key gets when none are named.

@@ -80,14 +80,19 @@ func KeyHosts(allow, deny []string) (h Hosts, err error) {
 			f.add(list.at, err.Error())
 		}
 	}
-	all, bytes := slices.Concat(h.Allow, h.Deny), 0
-	for _, p := range all {
-		bytes += len(p)
-	}
-	if len(f.list) == 0 && (len(all) > maxKeyHosts || bytes > maxKeyHostBytes) {
+	if len(f.list) == 0 && !few(slices.Concat(h.Allow, h.Deny)) {
 		f.addf("/allowHosts", "must have, with denyHosts, at most %d hosts of %d bytes together", maxKeyHosts, maxKeyHostBytes)
 	}
 	return h, f.err()
+}
+
+// few reports whether patterns are no more than travel with each job of a key.
+func few(patterns []string) bool {
+	bytes := 0
+	for _, p := range patterns {
+		bytes += len(p)
+	}
+	return len(patterns) <= maxKeyHosts && bytes <= maxKeyHostBytes
 }
 
 func validPattern(p string) bool {

@@ -24,13 +24,14 @@ const (
 	LimitJobs      Limit = "job_limit"
 	LimitArtifacts Limit = "artifact_limit"
 	LimitStorage   Limit = "storage_full"
+	LimitSecrets   Limit = "secret_limit"
 )
 
 // LimitError refuses what would go beyond a bound; nothing was stored. A bound on
 // storage that is reached is also ErrStorageFull.
 type LimitError struct {
 	What  Limit
-	Max   int64 // the bound: jobs, or bytes
+	Max   int64 // the bound: jobs, secrets, or bytes
 	Used  int64 // how much of it is taken
 	Asked int64 // how much more the refused command would take, at least
 }
@@ -48,6 +49,8 @@ func (e *LimitError) Error() string {
 	case LimitArtifacts:
 		return fmt.Sprintf("The artifacts of this client take %d of %d bytes, and this one needs %d more. "+
 			"They go with their jobs, --retention after the end of each: wait for that, or store less.", e.Used, e.Max, e.Asked)
+	case LimitSecrets:
+		return fmt.Sprintf("This client has %d of %d secrets. Delete some.", e.Used, e.Max)
 	default:
 		return fmt.Sprintf("The server's storage holds %d of %d bytes, and this needs %d more. "+
 			"Jobs that have ended make room when they are deleted: try again later, or ask the operator for more.", e.Used, e.Max, e.Asked)

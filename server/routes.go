@@ -32,7 +32,12 @@ func (s *Server) routes() {
 		s.app.Get("/socket.io/"+name+".map", bundles()[name+".map"])
 	}
 	s.app.Post("/v1/workers/claim", s.claims.Serve)
+	var kept rest.Vault
+	if s.vault != nil {
+		kept = s.vault
+	}
 	rest.Mount(s.app, rest.Deps{
+		Vault:   kept,
 		Door:    s.door,
 		Jobs:    s.service,
 		Keys:    s.store,

@@ -30,6 +30,7 @@ import (
 	"github.com/jobcast/jobcast/transport/sse"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/ws"
+	"github.com/jobcast/jobcast/vault"
 )
 
 // Run serves until ctx ends, then drains. What a person wants to see of the start goes
@@ -83,6 +84,7 @@ type Server struct {
 	actions   *action.Registry
 	browsers  *browser.Browsers
 	processor *jobs.Processor
+	vault     *vault.Vault // nil: there is no key for it
 	signer    *auth.Signer
 	verifier  *auth.Verifier
 	door      *transport.Door
@@ -122,6 +124,9 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	if err := s.openFiles(ctx); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
+	if err := s.openVault(ctx); err != nil {
+		return nil, errors.Join(err, s.discard())
+	}
 	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
 	reach := action.Options{AllowPrivateAddresses: set.AllowPrivate, Hosts: jobs.Hosts{Allow: set.AllowHosts, Deny: set.DenyHosts}}
 	s.browsers = browser.New(browser.Options{
@@ -151,6 +156,27 @@ func openSigner(ctx context.Context, secrets auth.Secrets) (*auth.Signer, error)
 		return nil, fmt.Errorf("read signing secret: %w", err)
 	}
 	return auth.NewSigner(secret)
+}
+
+// openVault opens the vault, if there is a key for it.
+func (s *Server) openVault(ctx context.Context) error {
+	path := s.set.SecretKeyFile
+	if path == "" {
+		return nil
+	}
+	key, open, err := vault.ReadKey(path)
+	if err != nil {
+		return &SettingError{fmt.Errorf("--secret-key-file: %w", err)}
+	}
+	if open {
+		s.log.Warn("others may read the key of secrets: chmod 600 keeps it closed", "path", path)
+	}
+	s.vault, err = vault.Open(ctx, s.store, key)
+	var wrong *vault.WrongKeyError
+	if errors.As(err, &wrong) {
+		return &SettingError{fmt.Errorf("--secret-key-file: %s is not the key of %s, which holds %w", path, s.set.Data, wrong)}
+	}
+	return err
 }
 
 // openFiles opens the folder of artifacts, and removes what a crash left in it.

@@ -15,9 +15,10 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport/socketio/session"
+	"github.com/jobcast/jobcast/vault"
 )
 
-// Store keeps jobs and logs, resumable sessions, keys and the signing secret. All methods are safe for
+// Store keeps jobs and logs, resumable sessions, keys, the signing secret and what is sealed. All methods are safe for
 // concurrent use.
 type Store interface {
 	jobs.Store
@@ -25,6 +26,7 @@ type Store interface {
 	session.Store
 	auth.Store
 	auth.Secrets
+	vault.Store
 
 	// Counts returns the number of jobs by state.
 	Counts(ctx context.Context) (map[jobs.Status]int64, error)

@@ -37,6 +37,7 @@ const (
 	LoginLimit           Code = "login_limit"
 	JobLimit             Code = "job_limit"
 	KeyLimit             Code = "key_limit"
+	SecretLimit          Code = "secret_limit"
 	HeadersTooLarge      Code = "headers_too_large"
 	Internal             Code = "internal"
 	Draining             Code = "draining"
@@ -78,6 +79,7 @@ var table = map[Code]row{
 	LoginLimit:           {429, "Too many failed logins", 60 * time.Second},
 	JobLimit:             {429, "Too many jobs", 10 * time.Second},
 	KeyLimit:             {429, "Too many keys", 60 * time.Second},
+	SecretLimit:          {429, "Too many secrets", 60 * time.Second},
 	HeadersTooLarge:      {431, "Headers too large", 0},
 	Internal:             {500, "Internal error", 0},
 	Draining:             {503, "Shutting down", 2 * time.Second},
@@ -106,14 +108,14 @@ type Problem struct {
 	LastEventID string          `json:"lastEventId,omitempty"` // cursor_gone: where to go on
 	Job         *jobs.Abridged  `json:"job,omitempty"`         // conflict: as it is now
 	JobStatus   jobs.Status     `json:"jobStatus,omitempty"`   // lease_lost: `status` is taken by RFC 9457
-	*Figures                    // job_limit, key_limit, artifact_limit, storage_full; nil: a disk is full that nobody measured
+	*Figures                    // job_limit, key_limit, secret_limit, artifact_limit, storage_full; nil: a disk is full that nobody measured
 
 	headers []header
 	retry   time.Duration // Retry-After; 0: none
 	cause   error         // for the log only
 }
 
-// Figures say what a bound that is reached is: jobs, keys, or bytes.
+// Figures say what a bound that is reached is: jobs, keys, secrets, or bytes.
 type Figures struct {
 	Limit int64 `json:"limit"`
 	Used  int64 `json:"used"`

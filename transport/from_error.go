@@ -68,6 +68,8 @@ func fromJobs(err error) *Problem {
 		return Refuse(PreconditionFailed, "The artifact has changed since the condition was checked.")
 	case errors.Is(err, jobs.ErrNotFound):
 		return Refuse(NotFound, "There is no such job.")
+	case errors.Is(err, jobs.ErrNotSealed):
+		return Refuse(NotFound, "There is nothing of this name.")
 	case errors.Is(err, jobs.ErrLeaseLost):
 		return Refuse(LeaseLost, "The lease is unknown, has ended or was taken away.")
 	case errors.Is(err, jobs.ErrIdempotencyMismatch):

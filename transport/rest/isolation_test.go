@@ -81,6 +81,10 @@ func (v victim) attacks(keyID string) []attack {
 		{"complete all", "POST", "/v1/workers/complete", `{"jobs":[{"jobId":"` + v.ID + `","leaseToken":"` + v.Lease.Token + `"}]}`, nil, auth.Work, 200, 200, false},
 		{"fail", "POST", job + "/fail", `{"errorMessage":"x"}`, lease, auth.Work, 200, 404, false},
 		{"put", "PUT", job + "/artifacts/file.txt", `"x"`, lease, auth.Work, 201, 404, false},
+		{"put secret", "PUT", "/v1/secrets/password", `{"value":"` + secretWord + `"}`, nil, auth.Admin, 201, 201, false},
+		{"secrets", "GET", "/v1/secrets", "", nil, auth.Admin, 200, 200, false},
+		{"delete secret", "DELETE", "/v1/secrets/password", "", nil, auth.Admin, 204, 204, false},
+		{"delete no secret", "DELETE", "/v1/secrets/password", "", nil, auth.Admin, 404, 404, false},
 		{"keys", "GET", "/v1/keys", "", nil, auth.Admin, 200, 200, false},
 		{"revoke", "DELETE", "/v1/keys/" + keyID, "", nil, auth.Admin, 204, 404, false},
 	}
@@ -138,7 +142,7 @@ func (s *site) likeAbsent(w who, a attack, v victim, got answer) {
 // Whoever calls about whichever job of somebody else: the answer is the one that
 // fits an absent job, holds nothing of it, and changes nothing.
 func TestIsolation(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, withVault(t))
 	all := []auth.Scope{auth.Submit, auth.Watch, auth.Work, auth.Admin}
 	watch := []auth.Scope{auth.Watch}
 	stranger, ended := s.key("umbra", all...), s.key("acme", all...)

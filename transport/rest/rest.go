@@ -44,6 +44,7 @@ type Deps struct {
 	Jobs    Jobs
 	Keys    Keys
 	Tokens  Tokens
+	Vault   Vault // nil: the server has no key for one
 	Streams *auth.Streams
 	Submit  jobs.SubmitOptions // how a submit is checked
 	Actions any                // the list that GET /v1/actions answers
@@ -91,6 +92,10 @@ func Mount(r fiber.Router, d Deps) {
 	r.Get("/v1/keys", s.listKeys)
 	r.Post("/v1/keys", s.createKey)
 	r.Delete("/v1/keys/:id", s.revokeKey)
+
+	r.Get("/v1/secrets", s.listSecrets)
+	r.Put("/v1/secrets/:name", s.putSecret)
+	r.Delete("/v1/secrets/:name", s.deleteSecret)
 
 	r.Post("/v1/tokens", s.createToken)
 

@@ -41,6 +41,7 @@ type tables struct {
 	keys     []auth.Stored // oldest first
 	revision int64
 	secret   []byte // what is signed with; nil: nobody has asked for it
+	sealed   map[sealedKey]jobs.Sealed
 
 	rows    int               // clients and jobs that there ever were
 	served  map[string]string // queues claimed from for all clients -> client served last
@@ -67,7 +68,7 @@ func NewData() *Data {
 	return &Data{
 		tables: tables{
 			clients: make(map[string]client), jobs: make(map[string]job), batches: make(map[batchKey]batch), garbage: make(map[string]int64),
-			sessions: make(map[sessionKey]savedSession), served: make(map[string]string),
+			sessions: make(map[sessionKey]savedSession), served: make(map[string]string), sealed: make(map[sealedKey]jobs.Sealed),
 		},
 		epoch: newEpoch(), nodes: make(map[string]*Store), holds: make(map[string]hold),
 	}
@@ -78,6 +79,7 @@ func newEpoch() string { return strings.ToLower(rand.Text()[:8]) }
 
 func (t tables) clone() tables {
 	t.clients, t.jobs, t.garbage = maps.Clone(t.clients), maps.Clone(t.jobs), maps.Clone(t.garbage)
+	t.sealed = maps.Clone(t.sealed)
 	t.sessions, t.served, t.keys, t.batches = maps.Clone(t.sessions), maps.Clone(t.served), slices.Clone(t.keys), maps.Clone(t.batches)
 	return t
 }

@@ -61,6 +61,9 @@ func (s *Store) stored() int64 {
 			n += onDisk(a.Size)
 		}
 	}
+	for _, x := range s.tables.sealed {
+		n += rowBytes + int64(len(x.Data))
+	}
 	for _, bytes := range s.tables.garbage {
 		n += onDisk(bytes)
 	}

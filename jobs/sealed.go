@@ -1,0 +1,86 @@
+package jobs
+
+import (
+	"errors"
+	"time"
+)
+
+// What a client may entrust to the server.
+const (
+	MaxSecrets     = 1000
+	MaxSecretBytes = 4 << 10 // what a header may have, and what is typed into a field
+	minSecretBytes = 3       // a shorter one could not be taken out of a text and leave it of use
+	MaxSealedName  = 64
+)
+
+// SealedKind is what something is that is sealed.
+type SealedKind string
+
+// The kinds.
+const (
+	SealedSecret SealedKind = "secret"
+)
+
+// Max is how many of the kind a client may have, and by which name it is refused one more.
+func (k SealedKind) Max() (int64, Limit) { return MaxSecrets, LimitSecrets }
+
+// NoVault says why a server keeps neither.
+const NoVault = "This server keeps no secrets, because it was started without --secret-key-file."
+
+// ErrNotSealed: the client has no secret or state of this name.
+var ErrNotSealed = errors.New("nothing is kept under this name")
+
+// Secret is a text of a client's that must not be told.
+type Secret struct {
+	Value string
+	// Hosts are those that it is meant for, as patterns of Hosts; none: any.
+	Hosts []string
+}
+
+// For reports whether the secret is meant for a host.
+func (s Secret) For(host string) bool { return Hosts{Allow: s.Hosts}.Permits(host) }
+
+// Sealed is a secret or a state as the store keeps it.
+type Sealed struct {
+	Kind   SealedKind
+	Client string
+	Name   string
+	Places []string // of a secret: its Hosts
+	Size   int      // bytes of what is sealed
+	KeyID  []byte   // of the key that it is sealed with
+	Data   []byte   // sealed
+
+	CreatedAt, UpdatedAt time.Time
+}
+
+// ParseSecret reads the body that makes a secret, {"value", "hosts"?}. It returns
+// *MalformedError or *InvalidError, which do not tell anything of the value.
+func ParseSecret(body []byte) (Secret, error) {
+	var in struct {
+		Value *string  `json:"value"`
+		Hosts []string `json:"hosts"`
+	}
+	if err := DecodeObject(body, &in); err != nil {
+		return Secret{}, err
+	}
+	var f faults
+	switch {
+	case in.Value == nil:
+		f.add("/value", "is required")
+	case len(*in.Value) < minSecretBytes || len(*in.Value) > MaxSecretBytes:
+		f.addf("/value", "must have %d to %d bytes", minSecretBytes, MaxSecretBytes)
+	}
+	hosts, err := ParseHosts(in.Hosts)
+	if err != nil {
+		f.add("/hosts", err.Error())
+	} else if !few(hosts) {
+		f.addf("/hosts", "must have at most %d hosts of %d bytes together", maxKeyHosts, maxKeyHostBytes)
+	}
+	if err := f.err(); err != nil {
+		return Secret{}, err
+	}
+	return Secret{Value: *in.Value, Hosts: hosts}, nil
+}
+
+// ValidSealedName reports whether a secret or a state may have a name: [A-Za-z0-9._-]{1,64}.
+func ValidSealedName(name string) bool { return len(name) <= MaxSealedName && ValidArtifactName(name) }
