@@ -234,7 +234,7 @@ func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
 		return fmt.Errorf("open download: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	name := artifactName(one.name)
+	name := artifactName(r.secrets.redact(one.name))
 	if _, err := r.env.Save(r.ctx, name, "", info.Size(), file); err != nil {
 		return err
 	}

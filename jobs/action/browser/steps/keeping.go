@@ -55,6 +55,10 @@ func (r *run) keep(value json.RawMessage) error {
 	if r.env.Data == nil {
 		return fmt.Errorf("keep %q: there is no result to keep it in", r.Name)
 	}
+	value, err := r.secrets.value(value)
+	if err != nil {
+		return fmt.Errorf("keep %q: %w", r.Name, err)
+	}
 	r.result.Name = r.Name
 	return r.env.Data(r.Name, value)
 }
@@ -81,6 +85,7 @@ func (r *run) screenshot() error {
 	}
 	defer r.settle()
 	defer func() { _ = r.inMain("stir", nil) }() // the page may have moved on
+	r.maskFields()
 	yes := true
 	switch {
 	case r.FullPage:
@@ -153,6 +158,7 @@ func (r *run) pdf() error {
 	if !ok {
 		size = sizes["A4"]
 	}
+	r.maskFields()
 	made, err := call(r, page.PrintToPDF, page.PrintToPDFParams{
 		Landscape: &r.Landscape, PrintBackground: &r.Background, PaperWidth: size[0], PaperHeight: size[1],
 		TransferMode: page.PrintToPDFTransferModeReturnAsStream,

@@ -228,6 +228,14 @@
 
   let held = null; // the element of the step
 
+  // Fields that nobody may see the content of: which steps have said to be, and what was a
+  // password's when something was typed into it, whatever the page makes of it then.
+  const hidden = new Set();
+  const hide = (element) => {
+    hidden.add(element);
+    element.style?.setProperty('-webkit-text-security', 'disc', 'important');
+  };
+
   globalThis.jobcast = {
     // poll looks for an element among alternatives, each a path or a list of elements that
     // were found elsewhere. The first that is ready is held.
@@ -303,6 +311,7 @@
     },
     // begin focuses a control and chooses all its text, or goes to its end.
     begin(all) {
+      if (held.type === 'password') hide(held);
       held.focus();
       if (held.isContentEditable) {
         const range = document.createRange(), chosen = getSelection();
@@ -321,6 +330,8 @@
       held.blur();
       held.focus();
     },
+    hide: () => hide(held),
+    mask: () => hidden.forEach(hide),
     // set gives a control its value at once and reports whether it took it.
     set(value) {
       held.focus();

@@ -45,6 +45,7 @@ type Session struct {
 	held    kb.Modifier        // keys that are down
 	headers network.Headers    // added to every request; nil: none
 	down    *downloads
+	secrets redactor // of all texts that leave the session
 
 	mu      sync.Mutex // guards over
 	over    bool
@@ -112,13 +113,28 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 		err = context.Cause(within)
 	}
 	if err != nil {
-		return nil, actionError(err)
+		return nil, s.discreet(actionError(err))
+	}
+	if r.result.URL != nil {
+		*r.result.URL = s.secrets.redact(*r.result.URL)
 	}
 	return r.result, nil
 }
 
+// discreet is a failure that tells no secret, neither its client nor the log.
+func (s *Session) discreet(e *jobs.ActionError) error {
+	told := *e
+	told.Message = s.secrets.redact(told.Message)
+	if told.Err != nil {
+		if text := told.Err.Error(); s.secrets.redact(text) != text {
+			told.Err = errors.New(s.secrets.redact(text))
+		}
+	}
+	return &told
+}
+
 // actionError gives an error the words that a client reads.
-func actionError(err error) error {
+func actionError(err error) *jobs.ActionError {
 	var known *jobs.ActionError
 	switch {
 	case errors.As(err, &known):

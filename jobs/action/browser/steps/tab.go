@@ -30,6 +30,7 @@ type tab struct {
 	target  *chromedp.Target
 	inner   bool               // it is an iframe that has a process of its own
 	leave   context.CancelFunc // ends the listening, and the attachment if it is ours
+	fields  fields             // of steps' goroutine
 
 	mu      sync.Mutex // guards what follows
 	at      progress
@@ -65,7 +66,7 @@ func (s *Session) attach(ctx context.Context, inner bool) (*tab, error) {
 		session: s, ctx: ctx, target: chromedp.FromContext(ctx).Target, inner: inner, leave: cancel,
 		changed: make(chan struct{}), open: make(map[network.RequestID]cdp.LoaderID),
 		answers: make(map[cdp.LoaderID]int64), errors: make(map[cdp.LoaderID]string),
-		worlds: make(map[cdp.FrameID]runtime.ExecutionContextID), at: progress{quiet: time.Now()},
+		worlds: make(map[cdp.FrameID]runtime.ExecutionContextID), fields: make(fields), at: progress{quiet: time.Now()},
 	}
 	if err := chromedp.Listen(listening, func(ev any) { p.hear(listening, ev) }); err != nil {
 		cancel()
@@ -382,7 +383,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func pageClosed() error {
+func pageClosed() *jobs.ActionError {
 	return &jobs.ActionError{Class: ClassClosed, Message: "the page was closed", Retryable: true}
 }
 

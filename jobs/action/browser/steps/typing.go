@@ -67,11 +67,10 @@ func (r *run) unfit(e found) error {
 
 // write replaces an element's text.
 func (r *run) write(e found, text string) error {
-	var filled bool
-	if err := r.on(e, "begin", &filled, true); err != nil {
+	filled, err := r.begin(e, true)
+	if err != nil {
 		return err
 	}
-	var err error
 	switch {
 	case text == "" && filled:
 		err = r.strike(chord{key: keysByName()["Backspace"]})
@@ -86,6 +85,14 @@ func (r *run) write(e found, text string) error {
 	return err
 }
 
+// begin prepares an element for being typed into, and reports whether it holds something:
+// all of that will be replaced, or none of it.
+func (r *run) begin(e found, all bool) (filled bool, err error) {
+	r.holds(e)
+	err = r.on(e, "begin", &filled, all)
+	return filled, err
+}
+
 // typeText types after what the element holds.
 func (r *run) typeText() error {
 	e, err := r.find(toWrite)
@@ -93,7 +100,7 @@ func (r *run) typeText() error {
 		return err
 	}
 	defer r.settle()
-	if err := r.on(e, "begin", nil, false); err != nil {
+	if _, err := r.begin(e, false); err != nil {
 		return err
 	}
 	return r.keys(r.Text, time.Duration(r.DelayMs)*time.Millisecond)
@@ -129,7 +136,7 @@ func (r *run) press() error {
 		if err != nil {
 			return err
 		}
-		if err := r.on(e, "begin", nil, false); err != nil {
+		if _, err := r.begin(e, false); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,240 @@
+package steps
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+const (
+	// redacted stands where a secret stood. It means itself in JSON, HTML and URLs.
+	redacted = "***"
+	// maxSpelled caps the length of a secret that is known in other spellings than its own:
+	// the pattern of them is some fifty times as long.
+	maxSpelled = 4 << 10
+	// minEncoded is how much of a secret's base64 must be its own to be looked for.
+	minEncoded = 8
+)
+
+// redactor takes secrets out of the texts that leave a session: in whatever spelling JSON,
+// HTML, URLs and base64 give them. It is safe for concurrent use.
+type redactor struct {
+	mu      sync.Mutex // guards what follows
+	secrets []secret
+	longest int // bytes that a secret may have in a text, about
+}
+
+// secret is a text that must not be told.
+type secret struct {
+	value   string
+	anchor  string         // stands in each of its spellings as it is; empty: nothing does
+	spelled *regexp.Regexp // nil: only the value itself is looked for
+	encoded []string       // what base64 makes of it wherever it begins
+}
+
+// add has a value be taken out of all texts from now on. An empty one is none.
+func (d *redactor) add(value string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if value == "" || slices.ContainsFunc(d.secrets, func(s secret) bool { return s.value == value }) {
+		return
+	}
+	s := secret{value: value}
+	longest := len(value)
+	if len(value) <= maxSpelled && utf8.ValidString(value) {
+		s.spelled, s.anchor, s.encoded = spellings(value), longestPlain(value), encodings(value)
+		longest *= len("%25ff") // of each byte
+	}
+	d.secrets, d.longest = append(d.secrets, s), max(d.longest, longest)
+}
+
+// redact returns a text without secrets.
+func (d *redactor) redact(text string) string {
+	out, _ := d.cut(text, len(text))
+	return out
+}
+
+// cut returns at most limit bytes, or about, of a text without secrets, and whether it was
+// longer. What is cut at first and redacted then may end with a part of a secret.
+func (d *redactor) cut(text string, limit int) (_ string, longer bool) {
+	d.mu.Lock()
+	secrets, longest := d.secrets, d.longest
+	d.mu.Unlock()
+	longer = len(text) > limit
+	if longer {
+		text = text[:min(len(text), limit+longest)]
+	}
+	var spans [][]int
+	for _, s := range secrets {
+		spans = append(spans, s.in(text)...)
+	}
+	slices.SortFunc(spans, func(a, b []int) int { return a[0] - b[0] })
+	var out strings.Builder
+	at := 0
+	for i := 0; i < len(spans) && spans[i][0] < limit; {
+		begin, end := spans[i][0], spans[i][1]
+		for i++; i < len(spans) && spans[i][0] < end; i++ {
+			end = max(end, spans[i][1])
+		}
+		out.WriteString(text[at:begin])
+		out.WriteString(redacted)
+		at = end
+	}
+	if at < limit {
+		out.WriteString(text[at:min(limit, len(text))])
+	}
+	if !longer {
+		return out.String(), false
+	}
+	return strings.ToValidUTF8(out.String(), ""), true
+}
+
+// value returns JSON of which no text, name or number has a secret.
+func (d *redactor) value(raw json.RawMessage) (json.RawMessage, error) {
+	d.mu.Lock()
+	none := len(d.secrets) == 0
+	d.mu.Unlock()
+	if none {
+		return raw, nil
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder.UseNumber()
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		return nil, fmt.Errorf("decode value: %w", err)
+	}
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(d.walk(v)); err != nil {
+		return nil, fmt.Errorf("encode value: %w", err)
+	}
+	return json.RawMessage(strings.TrimSuffix(out.String(), "\n")), nil
+}
+
+func (d *redactor) walk(v any) any {
+	switch v := v.(type) {
+	case string:
+		return d.redact(v)
+	case json.Number:
+		if text := d.redact(string(v)); text != string(v) {
+			return text
+		}
+	case []any:
+		for i := range v {
+			v[i] = d.walk(v[i])
+		}
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, member := range v {
+			out[d.redact(name)] = d.walk(member)
+		}
+		return out
+	}
+	return v
+}
+
+// in returns where in a text the secret stands.
+func (s secret) in(text string) (spans [][]int) {
+	if s.spelled == nil {
+		spans = literal(spans, text, s.value)
+	} else if strings.Contains(text, s.anchor) {
+		spans = s.spelled.FindAllStringIndex(text, -1)
+	}
+	for _, e := range s.encoded {
+		spans = literal(spans, text, e)
+	}
+	return spans
+}
+
+func literal(spans [][]int, text, value string) [][]int {
+	for at := 0; ; {
+		i := strings.Index(text[at:], value)
+		if i < 0 {
+			return spans
+		}
+		spans = append(spans, []int{at + i, at + i + len(value)})
+		at += i + len(value)
+	}
+}
+
+// plain reports whether a character stands for itself wherever it stands.
+func plain(c rune) bool {
+	return c < utf8.RuneSelf && (unicode.IsLetter(c) || unicode.IsDigit(c))
+}
+
+// longestPlain returns the longest part of a text that stands for itself.
+func longestPlain(value string) (longest string) {
+	for _, part := range strings.FieldsFunc(value, func(c rune) bool { return !plain(c) }) {
+		if len(part) > len(longest) {
+			longest = part
+		}
+	}
+	return longest
+}
+
+// spellings returns a pattern of a text in which each character may be written as JSON,
+// HTML or a URL would have it, or as it is: who makes a URL of a text chooses which of its
+// characters are escaped.
+func spellings(value string) *regexp.Regexp {
+	named := map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos", '\u00a0': "nbsp"}
+	short := map[rune]string{'\n': "n", '\r': "r", '\t': "t", '\b': "b", '\f': "f", '"': `"`, '/': "/", '\'': "'"}
+	var p strings.Builder
+	for _, c := range value {
+		own := regexp.QuoteMeta(string(c))
+		if plain(c) {
+			p.WriteString(own)
+			continue
+		}
+		ways := []string{own}
+		if name, ok := short[c]; ok {
+			ways = append(ways, `\\+`+name)
+		}
+		if c == '\\' {
+			ways = append(ways, `\\+`)
+		}
+		units := ""
+		for _, u := range utf16.Encode([]rune{c}) {
+			units += fmt.Sprintf(`\\+u(?i:%04x)`, u)
+		}
+		ways = append(ways, units, fmt.Sprintf(`&#(?:0*%d|[xX]0*(?i:%x));`, c, c))
+		if name, ok := named[c]; ok {
+			ways = append(ways, "&"+name+";")
+		}
+		bytes := ""
+		for _, b := range []byte(string(c)) {
+			bytes += fmt.Sprintf("%%(?:25)?(?i:%02x)", b)
+		}
+		ways = append(ways, bytes)
+		if c == ' ' {
+			ways = append(ways, `\+|%2[bB]`)
+		}
+		p.WriteString("(?:" + strings.Join(ways, "|") + ")")
+	}
+	return regexp.MustCompile(p.String())
+}
+
+// encodings returns what base64 makes of a text that stands in a longer one, for each place
+// among three bytes where it may begin, without what its neighbours have a part in.
+func encodings(value string) (all []string) {
+	for shift := range 3 {
+		whole := base64.StdEncoding.EncodeToString(append(make([]byte, shift), value...))
+		from, to := (shift*8+5)/6, (shift+len(value))*8/6
+		if to-from < minEncoded {
+			continue
+		}
+		core := whole[from:to]
+		all = append(all, core)
+		if web := strings.NewReplacer("+", "-", "/", "_").Replace(core); web != core {
+			all = append(all, web)
+		}
+	}
+	return all
+}
