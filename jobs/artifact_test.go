@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -174,6 +176,51 @@ func TestArtifactsOfActions(t *testing.T) {
 		settle()
 		if n := r.onDisk(t); n != 0 {
 			t.Errorf("%d files outlived their job", n)
+		}
+	})
+}
+
+// unsure is a store of which nobody knows, while doubt is on, whether it has deleted.
+type unsure struct {
+	jobs.Store
+	doubt atomic.Bool
+}
+
+func (s *unsure) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
+	n, more, err := s.Store.Prune(ctx, before, takes)
+	if s.doubt.Load() {
+		return 0, false, jobs.ErrUnavailable
+	}
+	return n, more, err
+}
+
+// What a store calls garbage is removed only if it could just be asked to delete: one
+// whose files were replaced does not know.
+func TestGarbageStaysAfterAFailedPrune(t *testing.T) {
+	dir := sqlitetest.Folder(t)
+	synctest.Test(t, func(t *testing.T) {
+		store := &unsure{}
+		r := openRig(t, dir, func(s jobs.Store) jobs.Store {
+			store.Store = s
+			return store
+		})
+		r.start(t, jobs.ProcessorOptions{Retention: time.Hour}, func(ctx context.Context, _ string, env jobs.Env) (any, error) {
+			_, err := env.Save(ctx, "report.txt", "", -1, strings.NewReader("r"))
+			return nil, err
+		})
+		r.submit(t, "a", actions("x"))
+		settle()
+		store.doubt.Store(true)
+		time.Sleep(62 * time.Minute)
+		settle()
+		if n := r.onDisk(t); n != 1 {
+			t.Errorf("%d files after prunes that failed", n)
+		}
+		store.doubt.Store(false)
+		time.Sleep(time.Minute)
+		settle()
+		if n := r.onDisk(t); n != 0 {
+			t.Errorf("%d files after a prune", n)
 		}
 	})
 }

@@ -48,7 +48,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // BenchmarkPrune deletes ended jobs of five events each, spread over eight clients,
-// and commits two hundred submits a second beside it or none.
+// and commits two hundred submits a second beside it, and for a while before it, or none.
 func BenchmarkPrune(b *testing.B) {
 	for _, beside := range []int{0, 200} {
 		b.Run(fmt.Sprintf("submits=%d", beside), func(b *testing.B) {
@@ -57,8 +57,11 @@ func BenchmarkPrune(b *testing.B) {
 			s := openServing(b, dir, Options{})
 			ctx, cancel := context.WithCancel(context.Background())
 			var submits sync.WaitGroup
-			var took []time.Duration
+			var alone, took []time.Duration
 			if beside > 0 {
+				before, stop := context.WithTimeout(ctx, alonePeriod)
+				alone = paced(before, b, s, beside)
+				stop()
 				submits.Go(func() { took = paced(ctx, b, s, beside) })
 			}
 			b.ResetTimer()
@@ -75,13 +78,23 @@ func BenchmarkPrune(b *testing.B) {
 			if wal, err := os.Stat(filepath.Join(dir, "jobcast.db-wal")); err == nil {
 				b.ReportMetric(float64(wal.Size())/(1<<20), "MiB-of-WAL")
 			}
-			if len(took) > 0 {
-				slices.Sort(took)
-				b.ReportMetric(float64(took[len(took)/2].Microseconds()), "us-p50")
-				b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "us-p99")
-			}
+			reportTimes(b, "alone", alone)
+			reportTimes(b, "beside", took)
 		})
 	}
+}
+
+// alonePeriod is how long BenchmarkPrune submits before it deletes, for comparison.
+const alonePeriod = 10 * time.Second
+
+// reportTimes reports the median and the 99th percentile.
+func reportTimes(b *testing.B, what string, took []time.Duration) {
+	if len(took) == 0 {
+		return
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "us-p50-"+what)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "us-p99-"+what)
 }
 
 // paced submits jobs until ctx ends, rate a second, and returns how long each took.

@@ -184,6 +184,15 @@ func (p publisher) Publish(events []eventlog.Event) (answered func()) {
 	return nil
 }
 
+// breakCommit makes the batch's COMMIT fail: a deferred constraint shows only there.
+func breakCommit(b *batch) error {
+	if _, err := b.exec("PRAGMA defer_foreign_keys = ON"); err != nil {
+		return err
+	}
+	_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil, nil)
+	return err
+}
+
 // TestCommitFails: after a COMMIT whose fate is unknown nobody is told yes, and
 // the log goes on from what the database holds.
 func TestCommitFails(t *testing.T) {
@@ -191,13 +200,7 @@ func TestCommitFails(t *testing.T) {
 	l := leased(t, s, "a")
 	release := hold(s)
 	good := enqueue(s, submitCommand(newID()))
-	bad := enqueue(s, func(b *batch) error { // a deferred constraint shows only at COMMIT
-		if _, err := b.exec("PRAGMA defer_foreign_keys = ON"); err != nil {
-			return err
-		}
-		_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil, nil)
-		return err
-	})
+	bad := enqueue(s, breakCommit)
 	release()
 	for _, d := range []<-chan error{good, bad} {
 		if err := <-d; !errors.Is(err, jobs.ErrUnavailable) {
@@ -245,6 +248,54 @@ func TestCommitLands(t *testing.T) {
 	p, err := s.Page(t.Context(), eventlog.Room{Client: "a"}, 0, 10, 1<<20)
 	if err != nil || len(p.Events) != 4 || p.Events[2].ID == p.Events[3].ID {
 		t.Errorf("page %+v, error %v", p, err)
+	}
+}
+
+// TestLeaseAfterCommitFails: who holds a job is known by heart. After a COMMIT whose fate
+// is unknown that is what the database says, whichever way it went.
+func TestLeaseAfterCommitFails(t *testing.T) {
+	for _, lands := range []bool{false, true} {
+		t.Run(fmt.Sprintf("lands=%v", lands), func(t *testing.T) {
+			s := openServing(t, t.TempDir(), Options{Logger: slog.New(slog.DiscardHandler)})
+			l := leased(t, s, "a")
+			held := func() error {
+				_, err := s.Append(t.Context(), l.Lease, []jobs.Body{jobs.Logged("info", "x")})
+				return err
+			}
+			if err := held(); err != nil { // from here on the holder is known by heart
+				t.Fatal(err)
+			}
+			var other jobs.Lease
+			lost := enqueue(s, func(b *batch) error { // another gets the job
+				if _, _, err := b.settle(jobs.Step{Lease: l.Lease, Outcome: jobs.AttemptReleased}, 0); err != nil {
+					return err
+				}
+				got, err := b.claim(jobs.Claim{Client: "a", Queues: []string{"q"}, Max: 1, TTL: time.Hour})
+				if err != nil || len(got) != 1 {
+					return fmt.Errorf("claimed %d jobs: %w", len(got), err)
+				}
+				other = got[0].Lease
+				if !lands {
+					return breakCommit(b)
+				}
+				if err := b.flush(); err != nil {
+					return err
+				}
+				clear(b.counts)
+				_, err = b.exec("COMMIT") // the committer's own one finds no transaction
+				return err
+			})
+			if err := <-lost; !errors.Is(err, jobs.ErrUnavailable) {
+				t.Fatalf("command in a failed commit: %v", err)
+			}
+			if err := held(); lands != errors.Is(err, jobs.ErrLeaseLost) || !lands && err != nil {
+				t.Errorf("the first holder: %v", err)
+			}
+			_, err := s.Append(t.Context(), other, []jobs.Body{jobs.Logged("info", "y")})
+			if lands == errors.Is(err, jobs.ErrLeaseLost) || lands && err != nil {
+				t.Errorf("the second holder: %v", err)
+			}
+		})
 	}
 }
 
