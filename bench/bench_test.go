@@ -32,9 +32,13 @@ func TestScenarios(t *testing.T) {
 	set := &settings{
 		span: 200 * time.Millisecond, producers: []int{3}, readers: 8, rates: []int{50}, ahead: []int{32},
 		data: dir, binary: binary, targets: jobcast, works: allWorks, rounds: 1, pause: time.Second, returning: 9,
-		jobs: 120, runners: []int{8}, subscribers: []int{4, 9}, events: []int{1000, 2000},
+		jobs: 120, runners: []int{8}, pages: 4, parallel: 2, subscribers: []int{4, 9}, events: []int{1000, 2000},
 	}
-	if set.scenarios, err = scenariosOf("submit,append,durable,latency,jobs,fanout,stalled,resume,subscribers,log,peers"); err != nil {
+	names := "submit,append,durable,latency,jobs,fanout,stalled,resume,subscribers,log,peers"
+	if os.Geteuid() == 0 { // else the memory of what stands in a sandbox cannot be read
+		names += ",browser"
+	}
+	if set.scenarios, err = scenariosOf(names); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := newReport(t.Context(), set, []string{"-small"})
@@ -126,7 +130,7 @@ func TestVersions(t *testing.T) {
 	if text := rep.markdown(); !strings.Contains(text, "| versions | socket.io 4.8.4, Node v20.1.0 |") {
 		t.Errorf("page:\n%s", text)
 	}
-	for _, p := range slices.Concat(targets(), targetsOfQueues()) {
+	for _, p := range slices.Concat(targets(), targetsOfQueues(), []target{{name: playwright}}) {
 		all, err := versionsOf(t.Context(), []target{p}, nil)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
 			if !strings.Contains(err.Error(), "bench-peers") && !strings.Contains(err.Error(), "bench/peers") { // it is not installed
@@ -234,7 +238,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, args := range []string{
 		"-scenario none", "-scenario submit,submit", "-ahead 0", "-ahead 4097", "-rates 0", "-rates 100001", "-producers x", "-producers 513",
-		"-readers 0", "-readers 15001", "-returning 0", "-jobs 0", "-jobs 100001", "-runners 0", "-runners 8,1001", "-runners x", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
+		"-pages 0", "-parallel 15", "-scenario jobs -targets playwright", "-readers 0", "-readers 15001", "-returning 0", "-jobs 0", "-jobs 100001", "-runners 0", "-runners 8,1001", "-runners x", "-subscribers 15001", "-events 2000,1000", "-profile x -binary y", "-works none", "-span 3m", "-span 0s", "stray",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s was accepted", args)
@@ -250,6 +254,10 @@ func TestTargets(t *testing.T) {
 	}
 	set, err = parse([]string{"-scenario", "jobs,peers", "-targets", "jobcast sse,centrifuge,river tuned"}, io.Discard)
 	if err != nil || len(set.targets) != 2 || len(set.queues) != 1 {
+		t.Errorf("settings: %+v, %v", set, err)
+	}
+	set, err = parse([]string{"-scenario", "browser", "-targets", "playwright"}, io.Discard)
+	if err != nil || len(set.targets) != 0 || !set.playwright {
 		t.Errorf("settings: %+v, %v", set, err)
 	}
 	for scenario, targets := range map[string]string{

@@ -55,6 +55,10 @@ type settings struct {
 	jobs    int   // of each case of jobs
 	runners []int // of jobs, two cases each
 
+	pages      int  // jobs of browser
+	parallel   int  // of them at a time
+	playwright bool // takes part in browser
+
 	merge     []string // results to be made one; nothing is measured then
 	reference string   // target that is in each of them
 
@@ -91,7 +95,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.IntVar(&set.readers, "readers", 1000, "`readers` of fanout, at most 15000")
 	rates := flags.String("rates", "20,100,1000,flat", "events per second of fanout, one case for each `rate`; flat: as fast as possible")
 	ahead := flags.String("ahead", "32,256", "how many `events` may be ahead of the slowest reader flat out, one case each; at most 4096")
-	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one of these; of jobs, peers beside jobcast: bullmq always, bullmq everysec, river, river tuned, goqite")
+	speak := flags.String("targets", "jobcast sse,jobcast websocket,jobcast socket.io", "`servers and protocols` of fanout and peers; all: every one of these; of jobs, peers beside jobcast: bullmq always, bullmq everysec, river, river tuned, goqite; of browser: playwright")
 	flags.DurationVar(&set.rest, "rest", 2*time.Second, "how long fanout's readers are idle before their memory is read, at most 2m")
 	works := flags.String("works", strings.Join(allWorks, ","), "which `works` of peers to run")
 	flags.IntVar(&set.rounds, "rounds", 3, "how often each case of peers is run, at most 9; the `median` counts")
@@ -99,6 +103,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.IntVar(&set.returning, "returning", 5000, "readers of resume that `come back`, at most 15000")
 	flags.IntVar(&set.jobs, "jobs", 20_000, "how many `jobs` each case of jobs submits, at most 100000")
 	runners := flags.String("runners", "8,64", "`runners` (--concurrency) of the server in jobs, one case each, and one with batches; the first also for the rest; at most 1000")
+	flags.IntVar(&set.pages, "pages", 100, "how many `jobs` of ten steps browser has, at most 10000")
+	flags.IntVar(&set.parallel, "parallel", 10, "how many `jobs` of browser run at a time, at most 14")
 	subscribers := flags.String("subscribers", "100,300,1000,3000,10000,15000", "`readers` of one room in subscribers, one case each")
 	events := flags.String("events", "10000,100000,1000000", "`events` that the log of log holds, one case each, growing; at most 20000000")
 	merge := flags.String("merge", "", "`results` (.json) of several runs to be made one, instead of measuring; needs -reference")
@@ -124,6 +130,9 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	set.producers, errs[1] = numbers("producers", *producers, maxProducers)
 	set.rates, errs[2] = numbers("rates", *rates, maxRate)
 	queues, others := splitTargets(*speak)
+	if others, set.playwright = withoutPlaywright(others); others == "" && set.playwright && !slices.Contains(strings.Split(*names, ","), "browser") {
+		return nil, errors.New("-targets: playwright takes part in -scenario browser, which is not asked for")
+	}
 	if set.queues = queues; others != "" {
 		set.targets, errs[3] = targetsOf(others)
 	}
@@ -176,6 +185,9 @@ func (s *settings) check() error {
 	}
 	if s.jobs < 1 || s.jobs > maxJobs {
 		return fmt.Errorf("-jobs must be 1 to %d", maxJobs)
+	}
+	if s.pages < 1 || s.pages > maxPages || s.parallel < 1 || s.parallel > maxParallel {
+		return fmt.Errorf("-pages must be 1 to %d, -parallel 1 to %d", maxPages, maxParallel)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,38 +175,71 @@ func parseUsage(stat, statm []byte) (usage, error) {
 	}, nil
 }
 
-// treeCPU returns the CPU time of processes and of all that they started, such as the
-// servers of PostgreSQL's connections.
-func treeCPU(roots ...int) (sum time.Duration, err error) {
+// treeOf returns processes and all that they started, such as the servers of
+// PostgreSQL's connections, by their ids.
+func treeOf(roots ...int) (map[int]usage, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return 0, fmt.Errorf("list processes: %w", err)
+		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	parents := make(map[int]int)
-	took := make(map[int]time.Duration)
+	all := make(map[int]usage)
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
-			return 0, fmt.Errorf("list processes: %w", err)
+			return nil, fmt.Errorf("list processes: %w", err)
 		}
 		u, err := usageOf(pid)
 		if err != nil {
 			continue // it has just ended; its time is its parent's then
 		}
-		parents[pid], took[pid] = u.parent, u.cpu+u.ended
-	}
-	for pid, cpu := range took {
-		for at := pid; at > 1; at = parents[at] {
-			if slices.Contains(roots, at) {
-				sum += cpu
-				break
-			}
-		}
+		all[pid] = u
 	}
 	for _, pid := range roots {
-		if _, there := took[pid]; !there {
-			return 0, fmt.Errorf("read CPU time of server: process %d is gone", pid)
+		if _, there := all[pid]; !there {
+			return nil, fmt.Errorf("read CPU time of server: process %d is gone", pid)
 		}
+	}
+	maps.DeleteFunc(all, func(pid int, _ usage) bool {
+		at := pid
+		for at > 1 && !slices.Contains(roots, at) {
+			at = all[at].parent
+		}
+		return at <= 1
+	})
+	return all, nil
+}
+
+// treeCPU returns the CPU time of processes and of all that they started.
+func treeCPU(roots ...int) (sum time.Duration, err error) {
+	all, err := treeOf(roots...)
+	for _, u := range all {
+		sum += u.cpu + u.ended
+	}
+	return sum, err
+}
+
+// treeMemory returns the memory of a process and of all that it started: what each has of
+// its own, and its part of what several share (PSS).
+func treeMemory(root int) (sum int64, err error) {
+	all, err := treeOf(root)
+	if err != nil {
+		return 0, err
+	}
+	for pid := range all {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if errors.Is(err, fs.ErrPermission) {
+			return 0, fmt.Errorf("read memory of server, which only root may: %w", err)
+		}
+		_, rest, found := strings.Cut(string(raw), "\nPss:")
+		if !found {
+			continue // it has just ended
+		}
+		text, _, _ := strings.Cut(rest, "kB")
+		kb, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read memory of server: %w", err)
+		}
+		sum += kb << 10
 	}
 	return sum, nil
 }

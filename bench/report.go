@@ -29,7 +29,7 @@ type report struct {
 // newReport notes what is known before the run.
 func newReport(ctx context.Context, set *settings, args []string) (*report, error) {
 	m, err1 := thisMachine(ctx, set.data)
-	peers, err2 := versionsOf(ctx, set.targets, set.queues)
+	peers, err2 := versionsOf(ctx, set.taking(), set.queues)
 	return &report{
 		Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: m, Peers: peers,
 		Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
@@ -38,8 +38,8 @@ func newReport(ctx context.Context, set *settings, args []string) (*report, erro
 
 // print writes the report as Markdown to w and, unless folder is empty, as
 // <date>-<commit>.md and .json into folder, with a plot (.svg) of comparisons and of
-// curves; a run with peers has -peers in its name, or -jobs-peers if it is of
-// jobs alone; runs that were merged have -merged. A run of the same day and commit replaces the one before.
+// curves; a run with peers has -peers in its name, or -jobs-peers or
+// -browser-peers if it is of those alone; runs that were merged have -merged. A run of the same day and commit replaces the one before.
 func (r *report) print(w io.Writer, folder string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -59,8 +59,10 @@ func (r *report) print(w io.Writer, folder string) error {
 	switch {
 	case len(r.Merged) > 0:
 		name += "-merged"
-	case len(r.Peers) > 0 && !slices.ContainsFunc(r.Scenarios, func(o outcome) bool { return !strings.HasPrefix(o.Scenario, "jobs") }):
+	case len(r.Peers) > 0 && r.only("jobs"):
 		name += "-jobs-peers"
+	case len(r.Peers) > 0 && r.only("browser"):
+		name += "-browser-peers"
 	case len(r.Peers) > 0:
 		name += "-peers"
 	}
@@ -74,6 +76,11 @@ func (r *report) print(w io.Writer, folder string) error {
 		}
 	}
 	return nil
+}
+
+// only reports whether all tables are of one scenario.
+func (r *report) only(scenario string) bool {
+	return !slices.ContainsFunc(r.Scenarios, func(o outcome) bool { return !strings.HasPrefix(o.Scenario, scenario) })
 }
 
 // fault returns what did not hold, nil if everything did.

@@ -31,7 +31,7 @@ func scenariosOf(list string) ([]scenario, error) {
 	all := []scenario{
 		one("submit", runSubmit), one("append", runAppend), one("durable", runDurable), one("latency", runLatency), {"jobs", runJobs},
 		one("fanout", runFanout), one("stalled", runStalled), one("resume", runResume),
-		one("subscribers", runSubscribers), one("log", runLog), {"peers", runPeers},
+		one("subscribers", runSubscribers), one("log", runLog), one("browser", runBrowser), {"peers", runPeers},
 	}
 	asked := strings.Split(list, ",")
 	var picked []scenario

@@ -57,6 +57,14 @@ func versionsOf(ctx context.Context, targets []target, queues []queue) ([]versio
 	return all, nil
 }
 
+// taking returns the targets that take part, the peer of browser among them.
+func (s *settings) taking() []target {
+	if !s.playwright {
+		return s.targets
+	}
+	return append(slices.Clone(s.targets), target{name: playwright})
+}
+
 // part is what peers run on.
 type part struct {
 	below    func(peer string) bool
@@ -76,6 +84,8 @@ var parts = []part{
 	{isOneOf("centrifuge", "centrifuge gathering", "centrifuge batching"), goVersions("fanout/bin/centrifuge", module{"centrifuge", "github.com/centrifugal/centrifuge"}), build},
 	{isOneOf("bullmq always", "bullmq everysec"), bullVersions, build},
 	{isOneOf("bullmq always", "bullmq everysec"), said("Redis", " v=", "redis-server", exec.LookPath), install},
+	{isOneOf(playwright), playwrightVersions, build},
+	{isOneOf(playwright), said("Chromium", "Chromium ", "chromium-headless-shell", func(string) (string, error) { return headlessShell() }), install},
 	{isOneOf("river", "river tuned"), goVersions("queues/bin/river", module{"River", "github.com/riverqueue/river"}), build},
 	{isOneOf("river", "river tuned"), said("PostgreSQL", ") ", "postgres", postgresProgram), install},
 	{isOneOf("goqite"), goVersions("queues/bin/goqite", module{"goqite", "maragu.dev/goqite"}, module{"go-sqlite3", "github.com/mattn/go-sqlite3"}), build},
@@ -136,6 +146,14 @@ func bullVersions(ctx context.Context, folder string) ([]version, error) {
 		return nil, err
 	}
 	return []version{node, {"BullMQ", of("bullmq")}, {"ioredis", of("ioredis")}}, nil
+}
+
+func playwrightVersions(ctx context.Context, folder string) ([]version, error) {
+	node, of, err := nodePackages(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	return []version{node, {"playwright-core", of("playwright-core")}}, nil
 }
 
 // module is one of Go's that a program is built from.
