@@ -23,6 +23,7 @@ import (
 func (s *Server) routes() {
 	s.app.Get("/v1/events", s.events.Client)
 	s.app.Get("/v1/jobs/:id/events", s.events.Job)
+	s.app.Get("/v1/jobs/:id/screen", s.screen.Serve)
 	s.app.Get("/v1/ws", s.ws.Serve)
 	for _, path := range []string{"/socket.io", "/socket.io/"} {
 		s.app.All(path, s.engine.Serve)

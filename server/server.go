@@ -25,6 +25,7 @@ import (
 	"github.com/jobcast/jobcast/transport/events"
 	"github.com/jobcast/jobcast/transport/poll"
 	"github.com/jobcast/jobcast/transport/rest/claim"
+	"github.com/jobcast/jobcast/transport/screen"
 	"github.com/jobcast/jobcast/transport/socketio"
 	"github.com/jobcast/jobcast/transport/socketio/gateway"
 	"github.com/jobcast/jobcast/transport/sse"
@@ -92,6 +93,7 @@ type Server struct {
 	sse       *sse.Handler
 	poll      *poll.Handler
 	events    *events.Handler
+	screen    *screen.Handler
 	ws        *ws.Handler
 	engine    *engineio.Server
 	gateway   *gateway.Gateway
@@ -212,6 +214,13 @@ func (s *Server) transports() (err error) {
 	})
 	s.poll = poll.New(poll.Options{Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool, Observe: observe})
 	s.events = events.New(events.Options{Door: s.door, SSE: s.sse, Poll: s.poll, Jobs: s.service})
+	s.screen = screen.New(screen.Options{
+		Door: s.door, Streams: streams, Jobs: s.service, Pool: s.pool, Log: s.log,
+		Look: func(job string, wake func()) (screen.Look, bool) {
+			look := s.browsers.Look(job, wake)
+			return look, look != nil
+		},
+	})
 	s.ws = ws.New(ws.Options{
 		Door: s.door, Streams: streams, Hub: s.hub, Pool: s.pool,
 		PingInterval: s.set.PingInterval, PongTimeout: s.set.PongTimeout, Log: s.log, Observe: observe,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
+	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // minRetry is how long an EventSource waits before it comes back, unless the
@@ -64,20 +65,11 @@ func eventLine(e *hub.Event) []byte {
 	return chunk(appendLine(make([]byte, 0, len(e.JSON)+48), "job.event", e.JSON))
 }
 
-// chunk wraps body as one chunk of RFC 9112 7.1. Shared frames are kept in this
-// form, which nearly every peer gets.
-func chunk(body []byte) []byte {
-	b := make([]byte, 0, len(body)+12)
-	b = strconv.AppendInt(b, int64(len(body)), 16)
-	b = append(b, "\r\n"...)
-	b = append(b, body...)
-	return append(b, "\r\n"...)
-}
+// chunk wraps body as one chunk. Shared frames are kept in this form, which nearly every
+// peer gets.
+func chunk(body []byte) []byte { return wire.AppendChunk(nil, body) }
 
 // unchunk returns the body of one chunk, for the rare HTTP/1.0 peer.
 func unchunk(b []byte) []byte {
 	return b[bytes.IndexByte(b, '\n')+1 : len(b)-2]
 }
-
-// lastChunk ends a chunked body cleanly; without it curl reports a cut.
-const lastChunk = "0\r\n\r\n"

@@ -146,14 +146,14 @@ func (s *stream) appendChunk(buf []byte, f transport.Frame) []byte {
 
 func (s *stream) appendBody(buf, body []byte) []byte {
 	if s.chunked {
-		body = chunk(body)
+		return wire.AppendChunk(buf, body)
 	}
 	return append(buf, body...)
 }
 
 func (s *stream) finish(buf []byte) []byte {
 	if s.chunked {
-		buf = append(buf, lastChunk...)
+		buf = append(buf, wire.LastChunk...)
 	}
 	return buf
 }

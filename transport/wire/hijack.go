@@ -70,6 +70,22 @@ func (h *Hijacked) Respond(dst []byte, status int, contentType, extra string, bo
 	return append(dst, body...), next
 }
 
+// AppendChunk appends body as one chunk (RFC 9112 7.1). An empty body is none, because an
+// empty chunk would be the last.
+func AppendChunk(dst, body []byte) []byte {
+	if len(body) == 0 {
+		return dst
+	}
+	dst = slices.Grow(dst, len(body)+12)
+	dst = strconv.AppendInt(dst, int64(len(body)), 16)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, body...)
+	return append(dst, "\r\n"...)
+}
+
+// LastChunk ends a chunked body cleanly; without it curl reports a cut.
+const LastChunk = "0\r\n\r\n"
+
 // Hijack lets the handler's response be sent by take, which runs once the
 // handler and all middlewares have returned, and owns the connection from then
 // on. If the connection cannot be taken it is closed and take gets nil.

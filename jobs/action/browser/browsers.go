@@ -54,6 +54,8 @@ type Options struct {
 type Browsers struct {
 	o Options
 
+	screens screens
+
 	starting sync.Mutex // held while a browser starts
 
 	looking sync.Mutex // guards what found has found

@@ -96,6 +96,9 @@ func (s *session) prepare(env jobs.Env) (err error) {
 		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch,
 		Folder: fmt.Sprintf("/proc/self/fd/%d", s.opened.Fd()), Inside: filepath.Join(s.c.inside, filepath.Base(s.folder)),
 	})
+	if err == nil {
+		s.b.screens.add(s.job, s.steps.Screen())
+	}
 	return err
 }
 
@@ -129,6 +132,7 @@ func (s *session) close() {
 	go func() {
 		defer close(closed)
 		if s.steps != nil {
+			s.b.screens.remove(s.job, s.steps.Screen())
 			s.steps.Close()
 		}
 		if id := s.context(); id != "" && s.c.ctx.Err() == nil {

@@ -46,6 +46,7 @@ type Session struct {
 	headers network.Headers    // added to every request; nil: none
 	down    *downloads
 	secrets redactor // of all texts that leave the session
+	screen  *Screen
 
 	mu      sync.Mutex // guards over
 	over    bool
@@ -60,7 +61,9 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 	if of == nil || of.Target == nil {
 		return nil, errors.New("the context has no page")
 	}
-	s := &Session{config: c, tab: page, browser: of.Browser, context: of.BrowserContextID, opened: make(map[target.ID]*tab)}
+	s := &Session{
+		config: c, tab: page, browser: of.Browser, context: of.BrowserContextID, opened: make(map[target.ID]*tab), screen: newScreen(page),
+	}
 	var err error
 	if s.down, err = s.watchDownloads(page); err != nil {
 		return nil, err
@@ -69,6 +72,7 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 		s.down.stop()
 		return nil, err
 	}
+	s.screen.turnTo(s.main)
 	return s, nil
 }
 
@@ -79,6 +83,7 @@ func (s *Session) pages() []*tab {
 
 // Close ends the session. The first page stays open, because its context is the caller's.
 func (s *Session) Close() {
+	s.screen.close()
 	for _, p := range s.opened {
 		p.leave()
 	}
@@ -89,6 +94,9 @@ func (s *Session) Close() {
 	s.mu.Unlock()
 	s.running.Wait()
 }
+
+// Screen returns the live picture of the session's pages.
+func (s *Session) Screen() *Screen { return s.screen }
 
 // Run carries out a step and returns its result. ctx bounds it; env is its action's. The
 // error is a *jobs.ActionError, or the cause of ctx's end.
@@ -101,6 +109,7 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 	r := &run{Session: s, Step: step, env: env}
 	var err error
 	if r.page, err = s.pageFor(within, step); err == nil {
+		s.screen.turnTo(r.page)
 		stop := r.page.watch(cancel)
 		defer stop()
 		r.result.Type = step.kind

@@ -226,6 +226,8 @@ func (p *tab) hear(ctx context.Context, ev any) {
 		})
 	case *page.EventFrameNavigated:
 		p.navigated(ctx, ev.Frame)
+	case *page.EventScreencastFrame:
+		p.session.screen.heard(p, ev)
 	case *page.EventFrameAttached:
 		p.session.down.from(ev.FrameID)
 	case *inspector.EventTargetCrashed:
