@@ -251,7 +251,7 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 	}()
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
-		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Open: a.open, Data: a.keepData,
+		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Open: a.open, Data: a.keepData, Secret: a.secret,
 	}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)

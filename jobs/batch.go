@@ -175,13 +175,20 @@ func (p *batchParser) result() ([]Spec, error) {
 // that were made then.
 func (s *Service) SubmitBatch(ctx context.Context, client string, specs []Spec, idem Idempotency) (Batch, error) {
 	ids, size := make([]string, len(specs)), 0
+	var uses []SecretUse
 	for i, spec := range specs {
+		for _, u := range spec.Secrets {
+			uses = append(uses, SecretUse{Pointer: "/jobs/" + strconv.Itoa(i) + u.Pointer, Name: u.Name})
+		}
 		id, err := uuid.NewV7()
 		if err != nil {
 			return Batch{}, fmt.Errorf("make job id: %w", err)
 		}
 		ids[i] = id.String()
 		size += spec.Size()
+	}
+	if err := s.entrusted(ctx, client, uses); err != nil {
+		return Batch{}, err
 	}
 	weight := weigh(len(specs), size)
 	if err := s.throttle.enter(ctx, client, weight); err != nil {

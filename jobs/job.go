@@ -110,6 +110,7 @@ type Spec struct {
 	Title       string          // at most 256 bytes; empty: none
 	Browser     bool            // the actions need a browser
 	Hosts       Hosts           // what the actions may reach
+	Secrets     []SecretUse     // where the actions name secrets; not kept
 }
 
 // Size is how many bytes those members of s have that may be large.

@@ -34,6 +34,10 @@ type Env struct {
 
 	Scope *Scope // of the attempt
 
+	// Secret returns a secret of the client, which must stand in nothing that leaves the
+	// action but for where the job wants it. Its error is what Run is to return.
+	Secret func(ctx context.Context, name string) (Secret, error)
+
 	// Save reads r to its end into an artifact of the job; contentType is what
 	// its source calls it and may be empty, size its bytes or negative if they
 	// are not known. Its error, if r gave none, is what Run is to return.
@@ -52,6 +56,7 @@ const (
 	ClassArtifact      = "ArtifactError"  // the job has too many artifacts, or this one is too large; not retried
 	ClassArtifactLimit = "ArtifactLimit"  // the client's artifacts are as large as they may be; not retried
 	ClassStorageFull   = "StorageFull"    // the server has no room; retried
+	ClassSecret        = "SecretError"    // a secret is gone, or not meant for where it was to go; not retried
 	ClassResultSize    = "ResultTooLarge" // what the job keeps in its result; not retried
 )
 

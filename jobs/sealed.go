@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -39,6 +41,61 @@ type Secret struct {
 
 // For reports whether the secret is meant for a host.
 func (s Secret) For(host string) bool { return Hosts{Allow: s.Hosts}.Permits(host) }
+
+// SecretUse is a place in a submit where a secret is named.
+type SecretUse struct {
+	Pointer string // RFC 6901
+	Name    string
+}
+
+// Vault is where the secrets of clients are.
+type Vault interface {
+	// Secret returns a client's secret; ErrNotSealed if there is none of this name.
+	Secret(ctx context.Context, client, name string) (Secret, error)
+	// Page lists at most limit of what a client has of a kind, by name, from the first one
+	// after a name on.
+	Page(ctx context.Context, kind SealedKind, client, after string, limit int) ([]Sealed, error)
+}
+
+// entrusted returns *InvalidError if a submit names secrets that the client does not have.
+// One that goes later fails the job.
+func (s *Service) entrusted(ctx context.Context, client string, uses []SecretUse) error {
+	if len(uses) == 0 {
+		return nil
+	}
+	var f faults
+	known := make(map[string]bool)
+	if s.vault != nil {
+		list, err := s.vault.Page(ctx, SealedSecret, client, "", MaxSecrets)
+		if err != nil {
+			return fmt.Errorf("list secrets: %w", err)
+		}
+		for _, one := range list {
+			known[one.Name] = true
+		}
+	}
+	for _, u := range uses {
+		switch {
+		case s.vault == nil:
+			f.add(u.Pointer, NoVault)
+		case !known[u.Name]:
+			f.addf(u.Pointer, "there is no secret %q", u.Name)
+		}
+	}
+	return f.err()
+}
+
+// secret returns a secret of the job's client, for an action.
+func (a *attempt) secret(ctx context.Context, name string) (Secret, error) {
+	if a.p.svc.vault == nil {
+		return Secret{}, &ActionError{Class: ClassSecret, Message: NoVault}
+	}
+	s, err := a.p.svc.vault.Secret(ctx, a.l.Lease.Client, name)
+	if errors.Is(err, ErrNotSealed) {
+		err = &ActionError{Class: ClassSecret, Message: fmt.Sprintf("there is no secret %q any more", name)}
+	}
+	return s, err
+}
 
 // Sealed is a secret or a state as the store keeps it.
 type Sealed struct {

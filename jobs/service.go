@@ -26,6 +26,7 @@ const (
 type ServiceOptions struct {
 	LeaseTTL time.Duration // of claims that name none; 0: DefaultLeaseTTL
 	Files    Files         // the bytes of artifacts; nil: none can be saved
+	Vault    Vault         // the secrets of clients; nil: there is no key for them
 	BasePath string        // what URLs of artifacts begin with
 	Logger   *slog.Logger  // nil: slog.Default()
 }
@@ -77,6 +78,7 @@ type Commands interface {
 type Service struct {
 	store    Store
 	files    Files // nil: none
+	vault    Vault // nil: none
 	basePath string
 	ttl      time.Duration
 	log      *slog.Logger
@@ -104,6 +106,7 @@ func NewService(store Store, o ServiceOptions) *Service {
 	return &Service{
 		store:    store,
 		files:    o.Files,
+		vault:    o.Vault,
 		basePath: o.BasePath,
 		ttl:      o.LeaseTTL,
 		log:      o.Logger,
@@ -120,6 +123,9 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
+	}
+	if err := s.entrusted(ctx, client, spec.Secrets); err != nil {
+		return Job{}, false, err
 	}
 	weight := weigh(1, spec.Size())
 	if err := s.throttle.enter(ctx, client, weight); err != nil {

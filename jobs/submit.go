@@ -32,6 +32,8 @@ type ActionValidator interface {
 	ValidateAction(raw json.RawMessage) []FieldError
 	// UsesBrowser reports whether a valid action works in a browser.
 	UsesBrowser(raw json.RawMessage) bool
+	// Secrets returns where a valid action names secrets, with pointers relative to it.
+	Secrets(raw json.RawMessage) []SecretUse
 }
 
 // SubmitOptions is what ParseSubmit must know of its surroundings.
@@ -185,6 +187,9 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout
 		default:
 			for _, e := range o.Actions.ValidateAction(raw) {
 				f.add(at+e.Pointer, e.Detail)
+			}
+			for _, u := range o.Actions.Secrets(raw) {
+				s.Secrets = append(s.Secrets, SecretUse{Pointer: at + u.Pointer, Name: u.Name})
 			}
 			if o.Actions.UsesBrowser(raw) {
 				s.Browser = true

@@ -16,6 +16,8 @@ type knows struct{}
 
 func (knows) UsesBrowser(raw json.RawMessage) bool { return Member(raw, "in") != nil }
 
+func (knows) Secrets(json.RawMessage) []SecretUse { return nil }
+
 func (knows) ValidateAction(raw json.RawMessage) []FieldError {
 	if string(Member(raw, "type")) == `"ok"` {
 		return nil

@@ -129,7 +129,11 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	if err := s.openVault(ctx); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
-	s.service = jobs.NewService(s.store, jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log})
+	entrusted := jobs.ServiceOptions{LeaseTTL: set.LeaseTTL, Files: s.files, BasePath: set.BasePath, Logger: log}
+	if s.vault != nil {
+		entrusted.Vault = s.vault
+	}
+	s.service = jobs.NewService(s.store, entrusted)
 	reach := action.Options{AllowPrivateAddresses: set.AllowPrivate, Hosts: jobs.Hosts{Allow: set.AllowHosts, Deny: set.DenyHosts}}
 	s.browsers = browser.New(browser.Options{
 		Path: set.Browser, Contexts: set.Browsers, MaxMemory: int64(set.BrowserMemory), NoJail: set.BrowserBare, NoSandbox: set.BrowserUnsafe, AllowEvaluate: set.AllowEvaluate,

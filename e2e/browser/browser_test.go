@@ -32,7 +32,11 @@ func callAs(t *testing.T, s *program.Server, key, method, path, body string, hea
 type job struct {
 	ID, Status, Error, ErrorMessage string
 	Attempt                         int
-	Result                          struct{ Actions []map[string]any }
+	Result                          struct {
+		Actions []map[string]any
+		Data    map[string]any
+	}
+	Artifacts []struct{ Name, URL string }
 }
 
 func submit(t *testing.T, s *program.Server, body string) (j job) {

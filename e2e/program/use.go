@@ -24,6 +24,9 @@ const answerTimeout = 10 * time.Second
 // Addr is the host and port of the server.
 func (s *Server) Addr() string { return strings.TrimPrefix(s.URL, "http://") }
 
+// Log is what the server has printed so far.
+func (s *Server) Log() string { return s.log.String() }
+
 // MakeKey makes a key with `jobcast keys create` and these flags.
 func (s *Server) MakeKey(t testing.TB, flags ...string) string {
 	t.Helper()

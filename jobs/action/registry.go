@@ -42,6 +42,13 @@ type Browsing interface {
 	UsesBrowser()
 }
 
+// Confided is an Action that may name secrets.
+type Confided interface {
+	Action
+	// Secrets returns where it names them; see jobs.ActionValidator.
+	Secrets(raw json.RawMessage) []jobs.SecretUse
+}
+
 // Options adjusts the built-in actions; the zero value is the safe one.
 type Options struct {
 	// AllowPrivateAddresses lets actions reach addresses that are not public:
@@ -86,6 +93,21 @@ func (r *Registry) UsesBrowser(raw json.RawMessage) bool {
 	}
 	_, ok := a.(Browsing)
 	return ok
+}
+
+// Secrets implements jobs.ActionValidator.
+func (r *Registry) Secrets(raw json.RawMessage) []jobs.SecretUse {
+	if !bytes.Contains(raw, []byte(`secret`)) && !bytes.Contains(raw, []byte(`\u`)) {
+		return nil
+	}
+	a, fault := r.find(raw)
+	if fault != nil {
+		return nil
+	}
+	if c, ok := a.(Confided); ok {
+		return c.Secrets(raw)
+	}
+	return nil
 }
 
 // Run implements jobs.Runner.

@@ -45,6 +45,12 @@ func (s step) Validate(raw json.RawMessage) []jobs.FieldError {
 	return faults
 }
 
+// Secrets implements action.Confided.
+func (s step) Secrets(raw json.RawMessage) []jobs.SecretUse {
+	parsed, _ := steps.Parse(raw, s.options()) // of what is not valid there are none
+	return parsed.Secrets()
+}
+
 // Run implements action.Action.
 func (s step) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, error) {
 	todo, faults := steps.Parse(raw, s.options())

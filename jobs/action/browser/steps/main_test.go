@@ -94,6 +94,7 @@ type player struct {
 	t       *testing.T
 	session *Session
 	tab     context.Context
+	secrets map[string]jobs.Secret
 
 	mu    sync.Mutex
 	data  map[string]string
@@ -122,6 +123,7 @@ func newPlayer(t *testing.T, c Config) *player {
 
 func (p *player) env() jobs.Env {
 	return jobs.Env{
+		Secret: p.secret,
 		Save: func(_ context.Context, name, contentType string, _ int64, r io.Reader) (jobs.Artifact, error) {
 			b, err := io.ReadAll(r)
 			p.mu.Lock()

@@ -330,6 +330,7 @@
       held.blur();
       held.focus();
     },
+    host: () => origin === 'null' ? '' : new URL(origin).hostname,
     hide: () => hide(held),
     mask: () => hidden.forEach(hide),
     // set gives a control its value at once and reports whether it took it.

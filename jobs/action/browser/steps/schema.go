@@ -100,12 +100,25 @@ func closed(members map[string]schema, required ...string) schema {
 	return s
 }
 
-// texts is an object whose members are strings.
-func texts(most, length int) schema {
+// membersOf is an object of any members, whose values are alike.
+func membersOf(most int, value schema) schema {
 	return schema{
 		"type": "object", "maxProperties": most, "propertyNames": text(1, maxNameLength),
-		"additionalProperties": text(0, length),
+		"additionalProperties": value,
 	}
+}
+
+// orSecret lets {"secret": name} stand for a text.
+func (s schema) orSecret() schema {
+	with := closed(map[string]schema{"secret": matching(jobs.MaxSealedName, fileNamePattern).doc("name of a secret of the client")}, "secret")
+	maps.Copy(with, s)
+	switch types := s["type"].(type) {
+	case string:
+		with["type"] = []string{types, "object"}
+	case []string:
+		with["type"] = append(slices.Clone(types), "object")
+	}
+	return with
 }
 
 // stepSchema is the schema of a step: its own members, those that all steps have, and the

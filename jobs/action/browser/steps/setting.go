@@ -1,10 +1,15 @@
 package steps
 
 import (
+	"fmt"
+
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/storage"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // setViewport sets the size of the page's window.
@@ -40,8 +45,15 @@ func (r *run) emulateNetwork() error {
 func (r *run) setCookies() error {
 	list := make([]*network.CookieParam, len(r.Cookies))
 	for i, c := range r.Cookies {
+		s, err := r.reveal(c.Value)
+		if err == nil && !s.For(c.host()) {
+			err = strayed(c.Value, c.host())
+		}
+		if err != nil {
+			return err
+		}
 		list[i] = &network.CookieParam{
-			Name: c.Name, Value: c.Value, URL: c.URL, Domain: c.Domain, Path: c.Path,
+			Name: c.Name, Value: s.Value, URL: c.URL, Domain: c.Domain, Path: c.Path,
 			Secure: c.Secure, HTTPOnly: c.HTTPOnly, SameSite: network.CookieSameSite(c.SameSite), Expires: cdp.TimeSinceEpoch(c.Expires),
 		}
 	}
@@ -51,10 +63,20 @@ func (r *run) setCookies() error {
 
 // setHeaders adds headers to every request of all pages, also of those to come.
 func (r *run) setHeaders() error {
-	r.headers = make(network.Headers, len(r.Headers))
-	for name, value := range r.Headers {
-		r.headers[name] = value
+	headers := make(network.Headers, len(r.Headers))
+	for name, v := range r.Headers {
+		s, err := r.reveal(v)
+		switch {
+		case err != nil:
+			return err
+		case len(s.Hosts) > 0: // nobody knows where pages ask for something
+			return strayed(v, "any host, as headers are")
+		case !httpguts.ValidHeaderFieldValue(s.Value):
+			return &jobs.ActionError{Class: ClassValue, Message: fmt.Sprintf("the header %s cannot have this value", name)}
+		}
+		headers[name] = s.Value
 	}
+	r.headers = headers
 	for _, p := range r.pages() {
 		if _, err := cdp.Call(r.ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: r.headers}); err != nil {
 			return err

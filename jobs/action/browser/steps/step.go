@@ -35,6 +35,7 @@ type Step struct {
 	kind         string // what is carried out
 	alternatives []alternative
 	chord        chord // of press, keyDown, keyUp
+	ofCustom     bool  // it is what a customStep stands for
 }
 
 // Type is what the step does, e.g. click.
@@ -61,7 +62,7 @@ type members struct {
 	Y          float64  `json:"y"`
 
 	Value   json.RawMessage `json:"value"`
-	Text    string          `json:"text"`
+	Text    value           `json:"text"`
 	DelayMs float64         `json:"delayMs"`
 	Key     string          `json:"key"`
 
@@ -87,23 +88,23 @@ type members struct {
 	What       string  `json:"what"`
 	Attribute  string  `json:"attribute"`
 
-	Width             float64           `json:"width"`
-	Height            float64           `json:"height"`
-	DeviceScaleFactor float64           `json:"deviceScaleFactor"`
-	IsMobile          bool              `json:"isMobile"`
-	HasTouch          bool              `json:"hasTouch"`
-	IsLandscape       bool              `json:"isLandscape"`
-	Download          float64           `json:"download"`
-	Upload            float64           `json:"upload"`
-	Latency           float64           `json:"latency"`
-	Cookies           []cookie          `json:"cookies"`
-	Headers           map[string]string `json:"headers"`
-	Parameters        json.RawMessage   `json:"parameters"`
+	Width             float64          `json:"width"`
+	Height            float64          `json:"height"`
+	DeviceScaleFactor float64          `json:"deviceScaleFactor"`
+	IsMobile          bool             `json:"isMobile"`
+	HasTouch          bool             `json:"hasTouch"`
+	IsLandscape       bool             `json:"isLandscape"`
+	Download          float64          `json:"download"`
+	Upload            float64          `json:"upload"`
+	Latency           float64          `json:"latency"`
+	Cookies           []cookie         `json:"cookies"`
+	Headers           map[string]value `json:"headers"`
+	Parameters        json.RawMessage  `json:"parameters"`
 }
 
 type cookie struct {
 	Name     string  `json:"name"`
-	Value    string  `json:"value"`
+	Value    value   `json:"value"`
 	URL      string  `json:"url"`
 	Domain   string  `json:"domain"`
 	Path     string  `json:"path"`
@@ -184,6 +185,7 @@ func (s Step) custom(object map[string]any, o Options) (Step, faults) {
 		return Step{}, f
 	}
 	step, inner := Parse(raw, o)
+	step.ofCustom = true
 	for _, e := range inner {
 		name, _, _ := strings.Cut(strings.TrimPrefix(e.Pointer, "/"), "/")
 		if _, outside := object[name]; !outside || name == "name" {
@@ -238,14 +240,14 @@ func (s *Step) complete(o Options) (f faults) {
 
 // headers refuses what is no header, and those that belong to the connection or to the
 // browser.
-func (f *faults) headers(all map[string]string) {
+func (f *faults) headers(all map[string]value) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		value := all[name]
 		at, key := jobs.PointerTo("/headers", name), http.CanonicalHeaderKey(name)
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
 			f.addf(at, "is not the name of a header")
-		case !httpguts.ValidHeaderFieldValue(value):
+		case !httpguts.ValidHeaderFieldValue(value.text):
 			f.addf(at, "is not the value of a header")
 		case key == "Host" || key == "Connection" || key == "Content-Length" || key == "Transfer-Encoding" ||
 			key == "Upgrade" || key == "Te" || key == "Trailer" || strings.HasPrefix(key, "Proxy-"):

@@ -21,16 +21,19 @@ const maxKeyed = 100
 
 // change gives a control its value.
 func (r *run) change() error {
-	var text string
-	truth := json.Unmarshal(r.Value, &text) != nil
-	if truth {
-		text = string(r.Value)
+	v, err := r.written()
+	if err != nil {
+		return fmt.Errorf("read value: %w", err)
 	}
 	e, err := r.find(toWrite)
 	if err != nil {
 		return err
 	}
 	defer r.settle()
+	text, err := r.confide(e, v)
+	if err != nil {
+		return err
+	}
 	var kind string
 	if err := r.on(e, "kind", &kind); err != nil {
 		return err
@@ -100,10 +103,14 @@ func (r *run) typeText() error {
 		return err
 	}
 	defer r.settle()
+	text, err := r.confide(e, r.Text)
+	if err != nil {
+		return err
+	}
 	if _, err := r.begin(e, false); err != nil {
 		return err
 	}
-	return r.keys(r.Text, time.Duration(r.DelayMs)*time.Millisecond)
+	return r.keys(text, time.Duration(r.DelayMs)*time.Millisecond)
 }
 
 // keys types a text.

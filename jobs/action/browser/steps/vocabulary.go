@@ -98,14 +98,14 @@ func typing() map[string]definition {
 		"change": {
 			doc: "Gives a form control its value: text is typed, an option chosen by its value, a checkbox ticked by truth, any other control set.",
 			members: map[string]schema{
-				"value": {"type": []string{"string", "boolean"}, "maxLength": maxText},
+				"value": schema{"type": []string{"string", "boolean"}, "maxLength": maxText}.orSecret(),
 			},
 			required: []string{"value"}, element: needsElement, run: (*run).change,
 		},
 		"type": {
 			doc: "Types a text key by key, after what the element holds.",
 			members: map[string]schema{
-				"text":    text(1, 4<<10),
+				"text":    text(1, 4<<10).orSecret(),
 				"delayMs": integer(0, maxDelayMs).doc("between two keys; default 0"),
 			},
 			required: []string{"text"}, element: needsElement, run: (*run).typeText,
@@ -170,7 +170,7 @@ func waiting() map[string]definition {
 				"count":      integer(0, maxCount).doc("default 1"),
 				"visible":    boolean().doc("count only elements that are, or are not, visible"),
 				"properties": schema{"type": "object", "maxProperties": maxAttributes}.doc("count only elements with these DOM properties"),
-				"attributes": texts(maxAttributes, maxText).doc("count only elements with these attributes"),
+				"attributes": membersOf(maxAttributes, text(0, maxText)).doc("count only elements with these attributes"),
 			},
 			element: needsElement, run: (*run).waitForElement,
 		},
@@ -244,7 +244,7 @@ func keeping() map[string]definition {
 func setting() map[string]definition {
 	cookie := closed(map[string]schema{
 		"name":     text(1, 256),
-		"value":    text(0, 4<<10),
+		"value":    text(0, 4<<10).orSecret(),
 		"url":      matching(maxURL, webPattern).doc("whose cookie it is; or domain"),
 		"domain":   text(1, 256),
 		"path":     text(1, maxURL),
@@ -282,7 +282,7 @@ func setting() map[string]definition {
 		},
 		"setHeaders": {
 			doc:      "Adds headers to every request that the job's pages make from now on.",
-			members:  map[string]schema{"headers": texts(maxHeaders, 4<<10)},
+			members:  map[string]schema{"headers": membersOf(maxHeaders, text(0, 4<<10).orSecret())},
 			required: []string{"headers"}, browser: true, run: (*run).setHeaders,
 		},
 	}
