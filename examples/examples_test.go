@@ -47,7 +47,7 @@ func TestExamples(t *testing.T) {
 	}
 	require(t, "curl")
 	require(t, "jq")
-	server := program.Start(t, program.Build(t), "--max-connections-per-key=100")
+	server := program.Start(t, program.Build(t), "--max-connections-per-key=100", "--allow-private-addresses")
 	cl, err := client.New(client.Options{URL: server.URL, Key: server.Key})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +68,10 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
+	t.Run("recordings", func(t *testing.T) {
+		t.Parallel()
+		recordings(t, stage{Server: server, client: cl})
+	})
 	t.Run("key-is-no-argument", func(t *testing.T) {
 		t.Parallel()
 		keyIsNoArgument(t, stage{server, cl, "arguments", examples[2], examples[2]})
