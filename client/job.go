@@ -49,7 +49,8 @@ type Job struct {
 	NextAttemptAt time.Time       `json:"nextAttemptAt,omitzero"`
 	RetryOf       string          `json:"retryOf,omitempty"`
 	Title         string          `json:"title,omitempty"`
-	Cursor        string          `json:"cursor"` // the newest event that this object reflects
+	Console       string          `json:"console,omitempty"` // from which level on its pages log
+	Cursor        string          `json:"cursor"`            // the newest event that this object reflects
 
 	// Omitted names members that were left out because they are large, as in the
 	// Job of a Problem; Get has them.
@@ -120,6 +121,7 @@ type Submission struct {
 	ExpiresIn   time.Duration  `json:"-"`                     // fails if nobody has begun it by then, from now or from RunAt, 1 s to 365 d; 0: as the server is set; as JSON expiresInMs
 	Priority    int            `json:"priority,omitempty"`    // -100..100, higher first; 0: 0
 	Metadata    map[string]any `json:"metadata,omitempty"`    // at most 16 KiB as JSON; nil: none
+	Console     string         `json:"console,omitempty"`     // debug, info, warn or error: pages log from this level on; empty: they do not
 
 	// Body, if set, is the whole body as JSON, in place of all of the above.
 	Body json.RawMessage `json:"-"`

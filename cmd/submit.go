@@ -29,6 +29,7 @@ type submitCmd struct {
 	ExpiresIn   time.Duration `name:"expires-in" help:"The job fails if nobody starts it within this time, 1s to 8760h." placeholder:"DURATION"`
 	Title       string        `help:"What the job is called; without it a recording's own title counts." placeholder:"TEXT"`
 	Metadata    string        `help:"Your own data, a JSON object." placeholder:"JSON"`
+	Console     string        `help:"Pages of the job log from this level on: debug, info, warn, error." placeholder:"LEVEL"`
 
 	Stdin          string `arg:"" optional:"" name:"-" help:"Read the whole job from standard input." enum:"-," default:""`
 	IdempotencyKey string `name:"idempotency-key" help:"Submits with the same key create one job." placeholder:"KEY"`
@@ -42,7 +43,8 @@ const maxJobBytes = server.MaxMaxBody
 // Validate refuses a mixture of the four ways.
 func (c *submitCmd) Validate() error {
 	work := len(c.Action) > 0 || c.Queue != "" || c.Payload != ""
-	more := c.MaxAttempts != 0 || c.Timeout != 0 || c.Priority != 0 || c.RunAt != nil || c.ExpiresIn != 0 || c.Title != "" || c.Metadata != ""
+	more := c.MaxAttempts != 0 || c.Timeout != 0 || c.Priority != 0 || c.RunAt != nil || c.ExpiresIn != 0 || c.Title != "" ||
+		c.Metadata != "" || c.Console != ""
 	whole := c.File != "" || c.Stdin != ""
 	switch {
 	case c.File != "" && c.Stdin != "":
@@ -149,6 +151,9 @@ func (c *submitCmd) add(job map[string]any) {
 	}
 	if c.Metadata != "" {
 		job["metadata"] = json.RawMessage(c.Metadata)
+	}
+	if c.Console != "" {
+		job["console"] = c.Console
 	}
 	if c.MaxAttempts != 0 {
 		job["maxAttempts"] = c.MaxAttempts

@@ -158,6 +158,18 @@ func (a *attempt) save(ctx context.Context, name, contentType string, size int64
 	return saved.Artifact.Artifact, err
 }
 
+// writeLog appends lines to the job's log, after the progress of its action.
+func (a *attempt) writeLog(ctx context.Context, lines []LogLine) error {
+	if err := a.p.rounds.flush(ctx, a); err != nil {
+		return err
+	}
+	renewed, err := a.p.svc.Log(ctx, a.l.Lease, lines)
+	if err == nil {
+		a.advance(renewed.LastEventID)
+	}
+	return err
+}
+
 // open opens an artifact that the job has left behind, in this attempt or before.
 func (a *attempt) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	_, file, err := a.p.svc.OpenArtifact(ctx, a.l.Lease.Client, a.l.Lease.JobID, name)
@@ -251,7 +263,10 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 	}()
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
-		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Open: a.open, Data: a.keepData, Secret: a.secret,
+		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Log: a.writeLog, Open: a.open, Data: a.keepData, Secret: a.secret,
+	}
+	if a.l.Job.Console != nil {
+		env.Console = *a.l.Job.Console
 	}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)

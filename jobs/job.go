@@ -71,6 +71,7 @@ type Job struct {
 	NextAttemptAt *Time           `json:"nextAttemptAt"` // set while a retry waits
 	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
 	Title         *string         `json:"title"`         // for people
+	Console       *string         `json:"console"`       // from which level on pages log into job.log
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
 
 	Browser bool  `json:"-"` // its actions need a browser
@@ -108,6 +109,7 @@ type Spec struct {
 	Priority    int             // -100..100
 	RetryOf     string          // id of the job that this one repeats, or empty
 	Title       string          // at most 256 bytes; empty: none
+	Console     string          // a level of LogLine, from which on pages log into job.log; empty: they do not
 	Browser     bool            // the actions need a browser
 	Hosts       Hosts           // what the actions may reach
 	Secrets     []SecretUse     // where the actions name secrets; not kept

@@ -47,6 +47,32 @@ func TestProcessorTellsTheStory(t *testing.T) {
 	})
 }
 
+// What an action logs stands in the job's log after the progress before it, and before the end.
+func TestProcessorLogs(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		level := make(chan string, 2)
+		var env jobs.Env
+		r.start(t, jobs.ProcessorOptions{}, func(ctx context.Context, _ string, e jobs.Env) (any, error) {
+			level <- e.Console
+			env = e
+			return nil, e.Log(ctx, []jobs.LogLine{{Level: "warn", Line: "tea"}, {Level: "error", Line: "cold"}})
+		})
+		spec := actions("a", "b")
+		spec.Console = "warn"
+		id := r.submit(t, "a", spec)
+		settle()
+		if got := r.story(id); got != "created started progress log log progress log log completed" || <-level != "warn" {
+			t.Error(got)
+		}
+		if d := cmp.Diff(map[string]any{"level": "error", "line": "cold"}, r.data(t, id, eventlog.TypeLog)[1]); d != "" {
+			t.Error(d)
+		}
+		if err := env.Log(t.Context(), []jobs.LogLine{{Line: "late"}}); !errors.Is(err, jobs.ErrLeaseLost) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
 func TestProcessorRunsBuiltinActions(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		builtin := action.Builtin(action.Options{})

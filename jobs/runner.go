@@ -32,6 +32,8 @@ type Env struct {
 	Index   int   // place in the job's list: 0, 1, …
 	Hosts   Hosts // what the job may reach
 
+	Console string // from which level of LogLevels on its pages are to log; empty: they are not
+
 	Scope *Scope // of the attempt
 
 	// Secret returns a secret of the client, which must stand in nothing that leaves the
@@ -42,6 +44,10 @@ type Env struct {
 	// its source calls it and may be empty, size its bytes or negative if they
 	// are not known. Its error, if r gave none, is what Run is to return.
 	Save func(ctx context.Context, name, contentType string, size int64, r io.Reader) (Artifact, error)
+
+	// Log appends lines to the job's log, after its progress. Its error says that they are
+	// not there, or maybe not.
+	Log func(ctx context.Context, lines []LogLine) error
 
 	// Open opens an artifact that the job has by now.
 	Open func(ctx context.Context, name string) (io.ReadCloser, error)

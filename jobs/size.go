@@ -154,6 +154,7 @@ type abridged struct {
 	NextAttemptAt *Time           `json:"nextAttemptAt"`
 	RetryOf       *string         `json:"retryOf"`
 	Title         *string         `json:"title"`
+	Console       *string         `json:"console"`
 	Cursor        string          `json:"cursor"`
 	Browser       bool            `json:"-"`
 	Hosts         Hosts           `json:"-"`

@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -55,6 +56,7 @@ type submitBody struct {
 	Priority    *int              `json:"priority"`
 	Metadata    json.RawMessage   `json:"metadata"`
 	Title       *string           `json:"title"`
+	Console     *string           `json:"console"`
 	StepTimeout *int64            `json:"timeout"`           // of a recording: milliseconds of each step that has none
 	Attribute   *string           `json:"selectorAttribute"` // of a recording: what its selectors were made of
 }
@@ -112,7 +114,24 @@ func (f *faults) spec(in submitBody, o SubmitOptions) Spec {
 			f.addf("/title", "must not be longer than %d bytes", MaxTitleBytes)
 		}
 	}
+	f.console(&s, in.Console)
 	return s
+}
+
+// console reads from which level on pages log.
+func (f *faults) console(s *Spec, level *string) {
+	if level == nil || f.has("/console") {
+		return
+	}
+	i := slices.Index(LogLevels, *level)
+	switch {
+	case i < 0:
+		f.add("/console", "must be debug, info, warn or error")
+	case !s.Browser && len(f.list) == 0: // else what is wrong may be why there is none
+		f.add("/console", "only a job with steps in a browser has a console")
+	default:
+		s.Console = LogLevels[i]
+	}
 }
 
 func (f *faults) has(pointer string) bool {

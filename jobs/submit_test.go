@@ -54,6 +54,10 @@ func TestParseSubmit(t *testing.T) {
 			s.Browser = true
 			s.Actions = json.RawMessage(`[{"type":"ok"},{"timeout":700,"type":"ok","in":"browser"},{"type":"ok","in":"browser","timeout":5}]`)
 		}),
+		`{"console":"warn","actions":[{"type":"ok","in":"browser"}]}`: with(func(s *Spec) {
+			s.Browser, s.Console, s.Actions = true, "warn", json.RawMessage(`[{"type":"ok","in":"browser"}]`)
+		}),
+		`{"queue":"q","console":null}`:            with(func(s *Spec) { s.Queue = "q" }),
 		`{"queue":"q","expiresInMs":1000}`:        with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", time.Second }),
 		`{"queue":"q","expiresInMs":31536000000}`: with(func(s *Spec) { s.Queue, s.ExpiresIn = "q", 365*24*time.Hour }),
 		`{"queue":"q","runAt":"2027-01-01T00:00:00Z","maxAttempts":1,"timeoutMs":1000,"priority":100}`: {
@@ -105,6 +109,11 @@ func TestParseSubmitCollectsFaults(t *testing.T) {
 		`{"queue":"q","timeoutMs":86400001}`:                                             "/timeoutMs",
 		`{"queue":"q","timeoutMs":9223372036854775807}`:                                  "/timeoutMs",
 		`{"queue":"q","priority":101}`:                                                   "/priority",
+		`{"actions":[{"type":"ok","in":"browser"}],"console":"log"}`:                     "/console",
+		`{"actions":[{"type":"ok","in":"browser"}],"console":3}`:                         "/console",
+		`{"actions":[{"type":"ok"}],"console":"warn"}`:                                   "/console",
+		`{"queue":"q","console":"warn"}`:                                                 "/console",
+		`{"actions":[{"type":"no"}],"console":"warn"}`:                                   "/actions/0/type",
 		`{"queue":"q","priority":true}`:                                                  "/priority",
 		`{"queue":"q","expiresInMs":999}`:                                                "/expiresInMs",
 		`{"queue":"q","expiresInMs":31536000001}`:                                        "/expiresInMs",

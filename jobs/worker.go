@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -60,6 +61,9 @@ const (
 	MaxStepBytes    = 128
 	MaxLogLineBytes = 8 << 10
 )
+
+// LogLevels are the levels of lines, the least first.
+var LogLevels = []string{"debug", "info", "warn", "error"}
 
 // LogLine is one line that a job wrote.
 type LogLine struct {
@@ -144,9 +148,7 @@ func (f *faults) reports(reports []Report, many bool) {
 
 func (f *faults) report(r Report, at string) {
 	if r.Log != nil {
-		switch r.Log.Level {
-		case "", "debug", "info", "warn", "error":
-		default:
+		if r.Log.Level != "" && !slices.Contains(LogLevels, r.Log.Level) {
 			f.add(at+"/log/level", "must be debug, info, warn or error")
 		}
 		f.text(at+"/log/line", r.Log.Line, MaxLogLineBytes)

@@ -189,7 +189,7 @@ func breakCommit(b *batch) error {
 	if _, err := b.exec("PRAGMA defer_foreign_keys = ON"); err != nil {
 		return err
 	}
-	_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil, nil)
+	_, err := b.exec(sqlAddSpec, 999, nil, nil, nil, nil, nil, nil)
 	return err
 }
 

@@ -25,7 +25,7 @@ const (
 		AND from_seq <= (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1) ORDER BY from_seq DESC LIMIT 1),
 	EXISTS (SELECT 1 FROM artifacts WHERE job = j.id)`
 	sqlJobTerms = ` j.max_attempts, j.timeout_ms, j.priority, j.run_at, j.expires_at, j.attempt, j.error, j.error_message,
-	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of, s.title`
+	j.created_at, j.started_at, j.completed_at, j.next_at, j.retry_of, s.title, s.browsing`
 	sqlProgressOf = `(SELECT e.tail FROM events e WHERE e.id = (SELECT p.id FROM events p WHERE p.job = j.id AND p.kind = 3 ORDER BY p.seq DESC LIMIT 1))`
 
 	// sqlReadyJob reads a whole job that is about to begin, like sqlJobColumns, but not its newest
@@ -66,14 +66,14 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 		r                              jobRow
 		queue                          string
 		actions, payload, meta, result []byte
-		progress                       []byte
+		progress, settings             []byte
 		created                        int64
 		runAt, expires                 sql.NullInt64
 		started, completed, next       sql.NullInt64
 	)
 	err := rows.Scan(append([]any{&r.id, &r.ID, &r.client, &r.ClientID, &queue, &r.status, &r.unread, &actions, &payload, &meta, &result,
 		&r.MaxAttempts, &r.TimeoutMs, &r.Priority, &runAt, &expires, &r.Attempt, &r.Error, &r.ErrorMessage,
-		&created, &started, &completed, &next, &r.RetryOf, &r.Title, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
+		&created, &started, &completed, &next, &r.RetryOf, &r.Title, &settings, &r.newest, &progress, &r.epoch, &r.artifacts}, further...)...)
 	if err != nil {
 		return jobRow{}, fmt.Errorf("read job: %w", err)
 	}
@@ -88,6 +88,13 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	r.RunAt, r.ExpiresAt = optTime(runAt), optTime(expires)
 	r.StartedAt, r.CompletedAt, r.NextAttemptAt = optTime(started), optTime(completed), optTime(next)
 	r.Artifacts = []jobs.Artifact{}
+	if settings != nil {
+		var b browsing
+		if err := json.Unmarshal(settings, &b); err != nil {
+			return r, fmt.Errorf("read browsing of job %s: %w", r.ID, err)
+		}
+		b.show(&r.Job)
+	}
 	if progress != nil {
 		err = r.show(tailData(progress))
 	}

@@ -16,8 +16,9 @@ const (
 	sqlAddJob = `INSERT INTO jobs (uuid, client, queue, status, ready, due, priority, max_attempts, timeout_ms,
 	idem_key, idem_hash, batch, run_at, expires_at, expires_ms, expires_due, created_at, retry_of)
 	VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlAddSpec   = `INSERT INTO specs (job, actions, payload, metadata, hosts, title) VALUES (?, ?, ?, ?, ?, ?)`
-	sqlCopySpec  = `INSERT INTO specs (job, actions, payload, metadata, hosts, title) SELECT ?, actions, payload, metadata, hosts, title FROM specs WHERE job = ?`
+	sqlAddSpec  = `INSERT INTO specs (job, actions, payload, metadata, hosts, title, browsing) VALUES (?, ?, ?, ?, ?, ?, ?)`
+	sqlCopySpec = `INSERT INTO specs (job, actions, payload, metadata, hosts, title, browsing)
+	SELECT ?, actions, payload, metadata, hosts, title, browsing FROM specs WHERE job = ?`
 	sqlSpecBytes = `SELECT coalesce(length(actions), 0) + coalesce(length(payload), 0) + coalesce(length(metadata), 0) FROM specs WHERE job = ?`
 )
 
@@ -198,7 +199,11 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 		if err != nil {
 			return err
 		}
-		_, err = b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts, orNull(spec.Title))
+		settings, err := browsing{spec.Console}.blob()
+		if err != nil {
+			return err
+		}
+		_, err = b.exec(sqlAddSpec, id, blob(spec.Actions), blob(payload), blob(spec.Metadata), hosts, orNull(spec.Title), settings)
 		return err
 	})
 	return cursor, err
@@ -260,6 +265,7 @@ func newJob(client, uuid string, spec jobs.Spec, now, expires time.Time, cursor 
 	if spec.Title != "" {
 		j.Title = &spec.Title
 	}
+	browsing{spec.Console}.show(&j)
 	return j
 }
 
@@ -276,6 +282,30 @@ func orNull(s string) any {
 		return nil
 	}
 	return s
+}
+
+// browsing is what a job says of its browser, as the column has it.
+type browsing struct {
+	Console string `json:"console,omitempty"`
+}
+
+// blob binds it; nothing is NULL.
+func (s browsing) blob() (any, error) {
+	if s == (browsing{}) {
+		return nil, nil
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode browsing: %w", err)
+	}
+	return raw, nil
+}
+
+// show has a job show it.
+func (s browsing) show(j *jobs.Job) {
+	if s.Console != "" {
+		j.Console = &s.Console
+	}
 }
 
 // hostsBlob binds lists of hosts; none is NULL.

@@ -209,10 +209,10 @@ func testCancel(w *world) {
 func testRetry(w *world) {
 	spec := queued()
 	spec.Metadata, spec.Priority, spec.RunAt = json.RawMessage(`{"m":1}`), 9, time.Now().Add(time.Hour)
-	spec.Title = "Tea"
+	spec.Title, spec.Console = "Tea", "warn"
 	j := w.submit("a", spec)
-	if j.Title == nil || *j.Title != "Tea" {
-		w.Errorf("title %v", j.Title)
+	if j.Title == nil || *j.Title != "Tea" || j.Console == nil || *j.Console != "warn" {
+		w.Errorf("title %v, console %v", j.Title, j.Console)
 	}
 	var conflict *jobs.ConflictError
 	if _, _, err := w.store.Retry(w.Context(), "a", j.ID, newID(), jobs.Idempotency{}); !errors.As(err, &conflict) {

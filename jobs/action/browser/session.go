@@ -93,7 +93,7 @@ func (s *session) prepare(env jobs.Env) (err error) {
 		return err
 	}
 	s.steps, err = steps.NewSession(s.tab, steps.Config{
-		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch,
+		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch, Console: env.Console, Log: env.Log,
 		Folder: fmt.Sprintf("/proc/self/fd/%d", s.opened.Fd()), Inside: filepath.Join(s.c.inside, filepath.Base(s.folder)),
 	})
 	if err == nil {

@@ -117,12 +117,15 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 			return submitted{}, &jobs.ConflictError{Job: old.brief(),
 				Detail: fmt.Sprintf("only a failed or cancelled job can be retried; this one is %s", old.Status)}
 		}
-		title := ""
+		title, console := "", ""
 		if old.Title != nil {
 			title = *old.Title
 		}
+		if old.Console != nil {
+			console = *old.Console
+		}
 		j, err := s.submit(client, id, jobs.Spec{
-			Title:   title,
+			Title: title, Console: console,
 			Actions: old.Actions, Browser: old.Browser, Hosts: old.Hosts, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
 			Timeout: time.Duration(old.TimeoutMs) * time.Millisecond, ExpiresIn: old.expiresIn, Priority: old.Priority, RetryOf: of,
 		}, idem)
@@ -183,6 +186,9 @@ func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	}
 	if spec.Title != "" {
 		j.Title = &spec.Title
+	}
+	if spec.Console != "" {
+		j.Console = &spec.Console
 	}
 	if !spec.RunAt.IsZero() {
 		j.RunAt = at(spec.RunAt)

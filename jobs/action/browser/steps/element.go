@@ -169,12 +169,14 @@ func (r *run) mendable(err error, which string) (why string, _ error) {
 
 // forget lets the worlds of all frames be made anew, and the targets of iframes be found anew.
 func (r *run) forget() {
-	for id, p := range r.opened {
-		if p.gone() {
-			p.leave()
+	r.mu.Lock()
+	for id, o := range r.opened {
+		if o.tab != nil && o.tab.gone() {
+			o.leave()
 			delete(r.opened, id)
 		}
 	}
+	r.mu.Unlock()
 	for _, p := range r.pages() {
 		p.mu.Lock()
 		clear(p.worlds)
@@ -288,10 +290,15 @@ func textRole(role *accessibility.Value) bool {
 }
 
 func valueText(v *accessibility.Value) string {
-	var text string
-	if v != nil {
-		_ = json.Unmarshal(v.Value, &text) // a value of another type has no text
+	if v == nil {
+		return ""
 	}
+	return stringOf(v.Value)
+}
+
+// stringOf is a JSON string's text; a value of another type has none.
+func stringOf(value []byte) (text string) {
+	_ = json.Unmarshal(value, &text)
 	return text
 }
 

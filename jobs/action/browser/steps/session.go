@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -31,6 +29,10 @@ type Config struct {
 	// Artifact opens an artifact of the job, and Fetch what a URL answers, for uploads.
 	// Nil: there is none. Their errors are the step's.
 	Artifact, Fetch func(ctx context.Context, what string) (io.ReadCloser, error)
+	// Console is from which level of jobs.LogLevels on pages log, and Log what they log to;
+	// see jobs.Env.
+	Console string
+	Log     func(context.Context, []jobs.LogLine) error
 }
 
 // Session is the pages of one attempt, from its first step to its last. Its methods are
@@ -41,16 +43,18 @@ type Session struct {
 	browser cdp.Session
 	context cdp.BrowserContextID
 	main    *tab
-	opened  map[target.ID]*tab // by the pages themselves, as far as steps were about them
-	held    kb.Modifier        // keys that are down
-	headers network.Headers    // added to every request; nil: none
+	held    kb.Modifier // keys that are down
 	down    *downloads
-	secrets redactor // of all texts that leave the session
 	screen  *Screen
+	secrets redactor           // of all texts that leave the session
+	console *console           // nil: nobody wants what pages log
+	unheard context.CancelFunc // ends the listening to the browser
 
-	mu      sync.Mutex // guards over
+	mu      sync.Mutex // guards what follows
 	over    bool
-	running sync.WaitGroup // what events have started
+	opened  map[target.ID]*opened // by the pages themselves
+	headers network.Headers       // added to every request; nil: none
+	running sync.WaitGroup        // what events have started
 }
 
 // NewSession begins a session on a page. page is a chromedp context, of a browser context
@@ -62,13 +66,18 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 		return nil, errors.New("the context has no page")
 	}
 	s := &Session{
-		config: c, tab: page, browser: of.Browser, context: of.BrowserContextID, opened: make(map[target.ID]*tab), screen: newScreen(page),
+		config: c, tab: page, browser: of.Browser, context: of.BrowserContextID,
+		console: newConsole(c), screen: newScreen(page), opened: make(map[target.ID]*opened),
 	}
 	var err error
 	if s.down, err = s.watchDownloads(page); err != nil {
 		return nil, err
 	}
-	if s.main, err = s.attach(page, false); err != nil {
+	s.main = s.newTab(false)
+	if err = s.attach(page, s.main); err == nil {
+		err = s.listen(page)
+	}
+	if err != nil {
 		s.down.stop()
 		return nil, err
 	}
@@ -76,23 +85,23 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 	return s, nil
 }
 
-// pages returns the first page, and those that steps have been about.
-func (s *Session) pages() []*tab {
-	return append(slices.Collect(maps.Values(s.opened)), s.main)
-}
-
 // Close ends the session. The first page stays open, because its context is the caller's.
 func (s *Session) Close() {
 	s.screen.close()
-	for _, p := range s.opened {
-		p.leave()
-	}
-	s.main.leave()
-	s.down.stop()
 	s.mu.Lock()
 	s.over = true
+	leave := []context.CancelFunc{s.main.leave, s.unheard, s.down.stop}
+	for _, o := range s.opened {
+		leave = append(leave, o.leave)
+	}
 	s.mu.Unlock()
+	for _, f := range leave {
+		f()
+	}
 	s.running.Wait()
+	if s.console != nil {
+		s.console.end()
+	}
 }
 
 // Screen returns the live picture of the session's pages.
@@ -114,6 +123,9 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 		defer stop()
 		r.result.Type = step.kind
 		err = r.do(within)
+	}
+	if s.console != nil {
+		s.console.send(ctx) // before the progress of what comes next
 	}
 	switch {
 	case ctx.Err() != nil && err != nil: // the attempt ended, not the step

@@ -76,9 +76,11 @@ func (r *run) setHeaders() error {
 		}
 		headers[name] = s.Value
 	}
+	r.mu.Lock()
 	r.headers = headers
+	r.mu.Unlock()
 	for _, p := range r.pages() {
-		if _, err := cdp.Call(r.ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: r.headers}); err != nil {
+		if _, err := cdp.Call(r.ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: headers}); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -29,8 +28,9 @@ type tab struct {
 	ctx     context.Context // its chromedp context
 	target  *chromedp.Target
 	inner   bool               // it is an iframe that has a process of its own
-	leave   context.CancelFunc // ends the listening, and the attachment if it is ours
+	leave   context.CancelFunc // ends the listening
 	fields  fields             // of steps' goroutine
+	early   bool               // its console is heard elsewhere, from before it is watched
 
 	mu      sync.Mutex // guards what follows
 	at      progress
@@ -58,92 +58,41 @@ type progress struct {
 	asking  bool // its script has asked for another document, and nothing has begun yet
 }
 
-// attach begins to watch a page; ctx is its chromedp context, in which something has run.
-func (s *Session) attach(ctx context.Context, inner bool) (*tab, error) {
-	listening, cancel := context.WithCancel(ctx)
-	s.down.from(cdp.FrameID(chromedp.FromContext(ctx).Target.TargetID))
-	p := &tab{
-		session: s, ctx: ctx, target: chromedp.FromContext(ctx).Target, inner: inner, leave: cancel,
+// newTab returns a page that is not watched yet.
+func (s *Session) newTab(inner bool) *tab {
+	return &tab{
+		session: s, inner: inner, leave: func() {},
 		changed: make(chan struct{}), open: make(map[network.RequestID]cdp.LoaderID),
 		answers: make(map[cdp.LoaderID]int64), errors: make(map[cdp.LoaderID]string),
 		worlds: make(map[cdp.FrameID]runtime.ExecutionContextID), fields: make(fields), at: progress{quiet: time.Now()},
 	}
+}
+
+// attach begins to watch a page; ctx is its chromedp context, in which something has run.
+func (s *Session) attach(ctx context.Context, p *tab) error {
+	listening, cancel := context.WithCancel(ctx)
+	p.ctx, p.target, p.leave = ctx, chromedp.FromContext(ctx).Target, cancel
+	s.down.from(cdp.FrameID(p.target.TargetID))
 	if err := chromedp.Listen(listening, func(ev any) { p.hear(listening, ev) }); err != nil {
 		cancel()
-		return nil, fmt.Errorf("listen to page: %w", err)
+		return fmt.Errorf("listen to page: %w", err)
 	}
 	// Without it a page that lies behind another has no focus, and no keys.
 	_, err := cdp.Call(ctx, p.target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	if err == nil && s.headers != nil {
-		_, err = cdp.Call(ctx, p.target, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: s.headers})
-	}
 	var tree page.GetFrameTreeResult
 	if err == nil {
 		tree, err = cdp.Call(ctx, p.target, page.GetFrameTree, cdp.Empty{})
 	}
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("watch page: %w", err)
+		return fmt.Errorf("watch page: %w", err)
 	}
 	p.change(func() {
 		if p.at.commits == 0 {
 			p.at.loader, p.at.url, p.at.loaded = tree.FrameTree.Frame.LoaderID, tree.FrameTree.Frame.URL, true
 		}
 	})
-	return p, nil
-}
-
-// pageFor returns the page that a step is about. One that is named by its URL is waited for.
-func (s *Session) pageFor(ctx context.Context, step Step) (*tab, error) {
-	if step.Target == "" || step.Target == "main" {
-		return s.main, nil
-	}
-	limited, cancel := context.WithTimeout(ctx, step.limit())
-	defer cancel()
-	for {
-		list, err := cdp.Call(limited, s.browser, target.GetTargets, target.GetTargetsParams{})
-		for _, info := range list.TargetInfos {
-			if info.BrowserContextID == s.context && info.Type == "page" && info.URL == step.Target {
-				return s.join(ctx, info.TargetID, false)
-			}
-		}
-		if err == nil {
-			err = pause(limited, pollPause)
-		}
-		if err != nil && limited.Err() != nil && ctx.Err() == nil {
-			err = timeout("Waiting for a page at %s failed: %dms exceeded", step.Target, step.limit().Milliseconds())
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// join returns the page, or the iframe, of a target, watched from now on at the latest.
-func (s *Session) join(ctx context.Context, id target.ID, inner bool) (*tab, error) {
-	if id == s.main.target.TargetID {
-		return s.main, nil
-	}
-	if p := s.opened[id]; p != nil {
-		return p, nil
-	}
-	of, leave := chromedp.NewContext(s.tab, chromedp.WithTargetID(id), chromedp.WithDetachOnCancel())
-	stop := context.AfterFunc(ctx, leave)
-	err := chromedp.Do(of)
-	var p *tab
-	if err == nil {
-		p, err = s.attach(of, inner)
-	}
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		leave()
-		return nil, err
-	}
-	p.leave = leave
-	s.opened[id] = p
-	return p, nil
+	return nil
 }
 
 // watch lets the page's end end a step too, until stop is called.
@@ -241,6 +190,19 @@ func (p *tab) hear(ctx context.Context, ev any) {
 	default:
 		p.progressed(ctx, ev)
 		p.requested(ev)
+		if !p.early {
+			p.say(ev)
+		}
+	}
+}
+
+// say takes what an event says in the console.
+func (p *tab) say(ev any) {
+	if p.session.console == nil {
+		return
+	}
+	if m, ok := p.said(ev); ok {
+		p.session.console.add(m)
 	}
 }
 
