@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,7 +77,7 @@ func (p *pagers) job(_ context.Context, w int) error {
 // all steps done, and the memory when they are closed.
 func (p *pagers) hold(ctx context.Context) (held, idle int64, err error) {
 	ids := make([]string, len(p.conns))
-	actions := append(p.steps, `{"type":"wait","ms":250000}`)
+	actions := slices.Concat(p.steps, []string{`{"type":"wait","ms":250000}`})
 	for w := range p.conns {
 		answer, err := p.submit(w, actions, http.StatusAccepted)
 		if err != nil {

@@ -48,6 +48,8 @@ type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
 
 	Idle time.Duration // after which an unused browser ends; 0: five minutes
+
+	leaky bool // for tests: WebRTC may send what it likes
 }
 
 // Browsers gives attempts of jobs their browser contexts. It is safe for concurrent use.

@@ -260,7 +260,9 @@ func (o Options) flags() []chromedp.ExecAllocatorOption {
 		"font-render-hinting":             "none",
 		"window-size":                     "1280,800",
 	} {
-		all = append(all, chromedp.Flag(name, value))
+		if !o.leaky || !strings.HasSuffix(name, "webrtc-ip-handling-policy") {
+			all = append(all, chromedp.Flag(name, value))
+		}
 	}
 	return all
 }

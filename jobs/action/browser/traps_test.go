@@ -1,202 +1,182 @@
 package browser
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"path/filepath"
-	"slices"
+	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/jobcast/jobcast/jobs/action"
+	"golang.org/x/sys/unix"
 )
 
-// traps count what reaches this machine from a page: TCP and UDP, IPv4 and IPv6, on
-// loopback and on the addresses of its network.
+// inside is set in the process that has a network of its own.
+const inside = "JOBCAST_TEST_NETNS"
+
+// again runs a test once more, in a process in whose network every address there is, of
+// IPv4 and IPv6, is one of this machine: whatever is dialled arrives.
+func again(t *testing.T) {
+	t.Helper()
+	const everywhere = `ip link set lo up && ip link add here type veth peer name there && ip addr add 10.9.9.1/24 dev here && ` +
+		`ip link set here up && ip link set there up && ip route add local 0.0.0.0/0 dev lo && ip -6 route add local ::/0 dev lo && ` +
+		`ip route add prohibit ` + deadAddr + ` table local && `
+	script, flags := everywhere+`exec "$0" "$@"`, uintptr(unix.CLONE_NEWNET)
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if uid := os.Geteuid(); uid != 0 { // root of a user namespace makes the network, and a further one has this user again
+		flags |= unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+		script = everywhere + fmt.Sprintf(`echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start && exec unshare -U --map-user=%d --map-group=%d "$0" "$@"`, uid, os.Getegid())
+	}
+	attr.Cloneflags = flags
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")
+	cmd.Env, cmd.SysProcAttr = append(os.Environ(), inside+"=1"), attr
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("in a network of its own, which needs ip and unshare, and root or user namespaces: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// Addresses that anybody may reach: one at which the site answers too, and one that nothing
+// answers at.
+const (
+	publicAddr = "93.184.216.34"
+	deadAddr   = "93.184.216.99"
+)
+
+// traps count what reaches this machine: TCP and UDP, at every address but publicAddr,
+// and names that are asked for beside the injected resolver.
 type traps struct {
 	tcp, udp string // ports
 
 	mu   sync.Mutex // guards hits
-	hits []string
+	hits map[string]int
 }
 
-func setTraps(t *testing.T) *traps {
+// setTraps listens. At publicAddr the site answers.
+func setTraps(t *testing.T, site http.Handler) *traps {
 	t.Helper()
-	tr := &traps{}
+	tr := &traps{hits: make(map[string]int)}
 	ln, err := net.Listen("tcp", ":0") // both families
 	if err != nil {
 		t.Fatal(err)
 	}
-	pc, err := net.ListenPacket("udp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, tr.tcp, _ = net.SplitHostPort(ln.Addr().String())
-	_, tr.udp, _ = net.SplitHostPort(pc.LocalAddr().String())
+	public := &gate{Listener: ln, to: make(chan net.Conn), over: make(chan struct{})}
+	server := &http.Server{Handler: site}
+	server.SetKeepAlivesEnabled(false) // each request asks for the name anew
 	var running sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		pc.Close()
-		running.Wait()
-	})
+	running.Go(func() { _ = server.Serve(public) })
 	running.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			line := make([]byte, 64)
-			_ = c.SetReadDeadline(time.Now().Add(time.Second))
-			n, _ := c.Read(line)
-			tr.hit(fmt.Sprintf("tcp from %v: %q", c.RemoteAddr(), line[:n]))
-			c.Close()
+			running.Go(func() { tr.take(c, public) })
 		}
 	})
-	running.Go(func() {
-		packet := make([]byte, 64)
-		for {
-			n, from, err := pc.ReadFrom(packet)
-			if err != nil {
-				return
-			}
-			tr.hit(fmt.Sprintf("udp from %v: %q", from, packet[:n]))
+	packets := []net.PacketConn{tr.listen(t, &running, "udp", "0"), tr.listen(t, &running, "dns", "53")}
+	_, tr.udp, _ = net.SplitHostPort(packets[0].LocalAddr().String())
+	t.Cleanup(func() {
+		close(public.over)
+		server.Close()
+		for _, pc := range packets {
+			pc.Close()
 		}
+		running.Wait()
 	})
 	return tr
 }
 
-func (tr *traps) hit(what string) {
+// take takes a connection: to the site, or as a hit.
+func (tr *traps) take(c net.Conn, public *gate) {
+	if c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap() == netip.MustParseAddr(publicAddr) {
+		select {
+		case public.to <- c:
+			return
+		case <-public.over:
+		}
+	}
+	defer c.Close()
+	line := make([]byte, 512)
+	_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	n, _ := c.Read(line)
+	tr.hit(what(line[:n]))
+}
+
+// listen counts packets.
+func (tr *traps) listen(t *testing.T, running *sync.WaitGroup, name, port string) net.PacketConn {
+	pc, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running.Go(func() {
+		packet := make([]byte, 512)
+		for {
+			if _, _, err := pc.ReadFrom(packet); err != nil {
+				return
+			}
+			tr.hit(name)
+		}
+	})
+	return pc
+}
+
+// gate hands connections to a server that others have accepted.
+type gate struct {
+	net.Listener
+	to   chan net.Conn
+	over chan struct{} // closed in the end
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	select {
+	case c := <-g.to:
+		return c, nil
+	case <-g.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// what names the way by which a connection came: the last part of the path, of a request
+// that says what it wants.
+func what(said []byte) string {
+	line, _, _ := bytes.Cut(said, []byte("\r\n"))
+	words := strings.Fields(string(line))
+	switch {
+	case len(said) == 0:
+		return "preconnect"
+	case len(words) == 3 && strings.HasPrefix(words[2], "HTTP/"):
+		return words[1][strings.LastIndexByte(words[1], '/')+1:]
+	case said[0] == 0x16:
+		return "tls"
+	}
+	return "turn"
+}
+
+func (tr *traps) hit(way string) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.hits = append(tr.hits, what)
+	tr.hits[way]++
 }
 
-// targets are hosts that must not be reached from a page: of all kinds, and those on which
-// the traps listen.
-func targets() []string {
-	all := []string{
-		"127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0.0.0.0", "[::]", "0",
-		"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "sub.localhost", "127.0.0.1.", "localhost.",
-		"169.254.169.254", "10.0.0.1", "192.168.0.1", "172.16.0.1", "100.64.0.1", "[fd00::1]", "[fe80::1]", "[2002:7f00:1::]",
-	}
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
-			all = append(all, n.IP.String())
-		}
-	}
+// caught returns the hits by way, and forgets them.
+func (tr *traps) caught() map[string]int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	all := tr.hits
+	tr.hits = make(map[string]int)
 	return all
-}
-
-// waysOut is what a page does to reach TARGET, a host with a port, and UDP.
-const waysOut = `<link rel=prefetch href=http://TARGET/prefetch><link rel=preconnect href=http://TARGET><link rel=dns-prefetch href=//TARGET>
-<link rel=stylesheet href=http://TARGET/css><link rel=preload as=font crossorigin href=http://TARGET/font><link rel=icon href=http://TARGET/icon>
-<img src=http://TARGET/img><iframe src=http://TARGET/iframe></iframe><iframe src="/redirect?http://TARGET/redirected"></iframe>
-<script src=http://TARGET/script></script><script type=module src=http://TARGET/module></script><video src=http://TARGET/video></video>
-<audio src=http://TARGET/audio></audio><object data=http://TARGET/object></object><embed src=http://TARGET/embed>
-<a id=ping href=#x ping=http://TARGET/ping></a><form id=form method=post action=http://TARGET/form target=f></form><iframe name=f></iframe>
-<iframe srcdoc="<meta http-equiv=refresh content='0;url=http://TARGET/refresh'>"></iframe>
-<script>(host => {
-  const quiet = f => { try { const p = f(); if (p && p.catch) p.catch(() => {}) } catch (e) {} };
-  quiet(() => fetch('http://' + host + '/fetch', {mode: 'no-cors'}));
-  quiet(() => fetch('/redirect?http://' + host + '/fetched', {mode: 'no-cors'}));
-  quiet(() => { const x = new XMLHttpRequest(); x.open('GET', 'http://' + host + '/xhr'); x.send() });
-  quiet(() => navigator.sendBeacon('http://' + host + '/beacon', 'x'));
-  quiet(() => new WebSocket('ws://' + host + '/ws'));
-  quiet(() => new WebSocket('wss://' + host + '/wss'));
-  quiet(() => new EventSource('http://' + host + '/sse'));
-  quiet(() => new Worker(URL.createObjectURL(new Blob(["fetch('http://" + host + "/worker', {mode: 'no-cors'}).catch(() => {})"]))));
-  quiet(() => new SharedWorker('http://' + host + '/shared'));
-  quiet(() => import('http://' + host + '/import'));
-  quiet(() => document.getElementById('form').submit());
-  quiet(() => document.getElementById('ping').click());
-  quiet(() => window.open('http://' + host + '/popup'));
-  quiet(() => { const t = new WebTransport('https://' + host.replace(/:\d+$/, '') + ':UDP/'); t.ready.catch(() => {}); t.closed.catch(() => {}) });
-  for (const url of ['file:///etc/passwd', 'chrome://version', 'view-source:http://' + host + '/source', 'ftp://' + host + '/', 'filesystem:http://' + host + '/x']) {
-    quiet(() => fetch(url));
-    quiet(() => { const f = document.createElement('iframe'); f.src = url; document.body.append(f) });
-    if (/^file|^view/.test(url)) quiet(() => window.open(url));
-  }
-  quiet(() => {
-    const ice = host.replace(/:\d+$/, '') + ':UDP';
-    const pc = new RTCPeerConnection({iceServers: [{urls: 'stun:' + ice}, {urls: 'turn:' + host + '?transport=tcp', username: 'a', credential: 'b'}]});
-    pc.createDataChannel('x');
-    return pc.createOffer().then(o => pc.setLocalDescription(o)).then(() =>
-      pc.addIceCandidate({candidate: 'candidate:1 1 udp 2113937151 ' + host.replace(/:\d+$/, '') + ' UDP typ host', sdpMid: '0', sdpMLineIndex: 0}));
-  });
-})('TARGET')</script>`
-
-// trapPage tries all ways to each of some targets, and says when it has had its time.
-func trapPage(tr *traps, targets []string) string {
-	var b strings.Builder
-	b.WriteString("<!doctype html><title>traps</title><body>")
-	for _, host := range targets {
-		b.WriteString(strings.NewReplacer("TARGET", host+":"+tr.tcp, "UDP", tr.udp).Replace(waysOut))
-	}
-	b.WriteString("<script>addEventListener('load', () => setTimeout(() => fetch('/done'), 1000))</script>")
-	return b.String()
-}
-
-// TestTraps: however a page tries, nothing of this machine or its network hears of it. With
-// JOBCAST_TRAPS=all every target is tried, in every program that is there; else a few
-// targets, in the program that is taken.
-func TestTraps(t *testing.T) {
-	all, found := targets(), []string{Auto}
-	if os.Getenv("JOBCAST_TRAPS") == "all" {
-		found = slices.DeleteFunc(programs(), func(path string) bool { return CheckProgram(path) != nil })
-	} else {
-		all = append(all[:2:2], all[len(all)-1])
-	}
-	const perPage = 4
-	for _, program := range found {
-		for _, bare := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s without a jail %v", filepath.Base(program), bare), func(t *testing.T) {
-				tr := setTraps(t)
-				done := make(chan struct{}, 100)
-				var pages []string
-				for rest := all; len(rest) > 0; rest = rest[min(perPage, len(rest)):] {
-					pages = append(pages, trapPage(tr, rest[:min(perPage, len(rest))]))
-				}
-				w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					n := 0
-					switch _, err := fmt.Sscanf(r.URL.Path, "/page%d", &n); {
-					case err == nil && n < len(pages):
-						w.Header().Set("Content-Type", "text/html")
-						_, _ = io.WriteString(w, pages[n])
-					case r.URL.Path == "/redirect":
-						w.Header().Set("Location", r.URL.RawQuery)
-						w.WriteHeader(http.StatusFound)
-					case r.URL.Path == "/done":
-						done <- struct{}{}
-					}
-				}), func(o *Options) { o.Path, o.NoJail = program, bare })
-				a := w.attempt("1")
-				for i := range pages {
-					if err := a.navigate(t.Context(), fmt.Sprintf("http://site.test/page%d", i)); err != nil {
-						t.Fatal(err)
-					}
-					select {
-					case <-done:
-					case <-time.After(30 * time.Second):
-						t.Fatal("the page did not come to its end")
-					}
-				}
-				class(t, a.navigate(t.Context(), "http://127.0.0.1:"+tr.tcp+"/navigate"), action.ClassBlocked, false, "127.0.0.1")
-				class(t, a.navigate(t.Context(), "http://site.test/redirect?http://localhost:"+tr.tcp+"/redirected"), action.ClassBlocked, false, "localhost")
-				folder, pids := w.now.folder, pidsOf(w.now.pid)
-				w.Close()
-				nothingLeft(t, folder, pids)
-				tr.mu.Lock()
-				defer tr.mu.Unlock()
-				if len(tr.hits) > 0 {
-					t.Errorf("%d hits: %.600s", len(tr.hits), tr.hits)
-				}
-			})
-		}
-	}
 }
