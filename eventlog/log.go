@@ -8,8 +8,9 @@ type Room struct{ Client, Job string }
 // Reader reads the committed log. Each method is one read transaction.
 // Implementations are safe for concurrent use.
 type Reader interface {
-	// Open judges the cursor at (nil: none is asked about) and tells how the room
-	// stands. jobs.ErrNotFound if the client has no such job.
+	// Open judges the cursor at (nil: none is asked about; the zero Cursor is before all
+	// events) and tells how the room stands. jobs.ErrNotFound if the client has no such
+	// job.
 	Open(ctx context.Context, r Room, at *Cursor) (Opened, error)
 
 	// Page reads events of a room with seq > after, in order, at most maxEvents and
@@ -53,9 +54,9 @@ type Opened struct {
 	End       uint64 // seq of the job's terminal event, 0 while there is none
 	BeforeEnd string // of a job that has ended: the cursor right before the terminal event
 
-	// Job rooms: the events after the cursor that was asked for if that is valid,
-	// else after Oldest, provided that they are MaxOpenEvents at most: then a
-	// reader need not ask for a Page. Whole says that they are.
+	// Job rooms, if a cursor was asked about or the job has ended: the events after the
+	// cursor if that is valid, else after Oldest, provided that they are MaxOpenEvents
+	// at most: then a reader need not ask for a Page. Whole says that they are.
 	Events []Event
 	Whole  bool
 }

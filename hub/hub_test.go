@@ -66,7 +66,7 @@ func (m *memory) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (
 	if at != nil && r.Job == "" && at.Seq < m.pruned {
 		o.Reason = "pruned"
 	}
-	if r.Job != "" {
+	if r.Job != "" && (at != nil || o.End != 0) {
 		from := o.Oldest
 		if at != nil && o.Reason == eventlog.Valid {
 			from = max(from, at.Seq)

@@ -178,12 +178,22 @@ func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, 
 	if !s.entered(m) {
 		return Joined{}, ErrClosed
 	}
-	o, err := s.hub.log.Open(ctx, name, st.Cursor)
+	o, err := s.hub.log.Open(ctx, name, st.from(job))
 	if err != nil {
 		s.Leave(job)
 		return Joined{}, err
 	}
 	return s.place(m, st, o)
+}
+
+// from returns what Reader.Open is asked about for a room: the cursor, if one was given. A
+// job's room is otherwise asked about the beginning if it starts there, for its events.
+func (st Start) from(job string) *eventlog.Cursor {
+	now := st.From == FromNow || st.From == FromNowOrEnd
+	if st.Cursor != nil || job == "" || now && !st.Invalid {
+		return st.Cursor
+	}
+	return &eventlog.Cursor{}
 }
 
 // add reserves the room's name.

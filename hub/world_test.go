@@ -252,7 +252,7 @@ func (x *world) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (o
 				after = at.Seq
 			}
 		}
-		if p := x.page(r, after, fewEvents); r.Job != "" && !p.More {
+		if p := x.page(r, after, fewEvents); r.Job != "" && at != nil && !p.More {
 			o.Events, o.Whole = p.Events, true
 		}
 		return nil

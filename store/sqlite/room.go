@@ -63,13 +63,13 @@ func (s *Store) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) 
 		switch {
 		case err != nil:
 			return eventlog.Opened{}, err
-		case r.Job != "":
+		case r.Job != "" && (at != nil || state.End != 0):
 			from := state.Oldest
 			if at != nil && state.Reason == eventlog.Valid {
 				from = max(from, at.Seq)
 			}
 			state.Events, state.Whole, err = db.few(l, r.Client, from)
-		case at != nil && state.Reason == eventlog.Valid && at.Seq < l.pruned:
+		case r.Job == "" && state.Reason == eventlog.Valid && at.Seq < l.pruned:
 			state.Reason = eventlog.ReasonPruned
 		}
 		return state, err

@@ -246,6 +246,14 @@ func testOpenEvents(w *world) {
 	check(all[0].ID, nil, false)
 	check(all[len(all)-2].ID, all[len(all)-1:], true)
 	check(all[len(all)-1].ID, nil, true)
+	if s := must(w.store.Open(w.Context(), mine, nil))(w); s.Whole || s.Events != nil {
+		w.Errorf("without a cursor it opens with %d events, whole %v", len(s.Events), s.Whole)
+	}
+	short := w.submit("a", queued())
+	must(w.store.Cancel(w.Context(), "a", short.ID))(w)
+	if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: short.ID}, nil))(w); !s.Whole || len(s.Events) != 2 {
+		w.Errorf("without a cursor a job that has ended opens with %d events, whole %v", len(s.Events), s.Whole)
+	}
 }
 
 // testBeforeEnd: an ended job's room tells the cursor right before its terminal
@@ -318,7 +326,7 @@ func testEpochs(w *world) {
 	}
 	later := w.running("a").Job.ID // 5, 6
 	for job, want := range map[string][]eventlog.Event{l.Job.ID: log, later: w.page(room, 4, 10)} {
-		if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: job}, nil))(w); !reflect.DeepEqual(s.Events, want) {
+		if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: job}, &eventlog.Cursor{}))(w); !reflect.DeepEqual(s.Events, want) {
 			w.Errorf("job %s opens with events %+v, want %+v", job, s.Events, want)
 		}
 	}

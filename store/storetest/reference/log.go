@@ -123,7 +123,7 @@ func (s *Store) openJob(c client, r eventlog.Room, at *eventlog.Cursor, out even
 	if at != nil && out.Reason == eventlog.Valid {
 		events = c.of(r, at.Seq)
 	}
-	if out.Whole = len(events) <= eventlog.MaxOpenEvents; out.Whole {
+	if out.Whole = (at != nil || out.End != 0) && len(events) <= eventlog.MaxOpenEvents; out.Whole {
 		out.Events = events
 	}
 	return out, nil
