@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,8 +35,16 @@ type command struct {
 // by one is there for the next.
 func TestExamples(t *testing.T) {
 	binary := program.Build(t)
-	for _, paper := range []string{"../README.md", "protocol.md"} {
+	keyFile := filepath.Join(t.TempDir(), "secrets.key")
+	if err := os.WriteFile(keyFile, []byte(strings.Repeat("a", 64)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for paper, flags := range map[string][]string{
+		"../README.md": nil, "protocol.md": nil,
+		"browser-jobs.md": {"--allow-private-addresses", "--secret-key-file=" + keyFile},
+	} {
 		t.Run(paper, func(t *testing.T) {
+			t.Parallel()
 			source, err := os.ReadFile(paper)
 			if err != nil {
 				t.Fatal(err)
@@ -42,8 +53,8 @@ func TestExamples(t *testing.T) {
 			if len(commands) == 0 {
 				t.Fatal("no examples")
 			}
-			server := program.Start(t, binary)
-			for i, got := range run(t, server, commands) {
+			server := program.Start(t, binary, flags...)
+			for i, got := range run(t, binary, server, commands) {
 				c := commands[i]
 				if !matches(c.want, got.output) {
 					t.Errorf("%s:%d: $ %s\n--- want\n%s\n--- got\n%s", paper, c.line, c.text, c.want, got.output)
@@ -124,9 +135,22 @@ func parse(paper string) []command {
 
 type result struct{ output, status string }
 
-// run executes the commands in one bash and returns what each printed.
-func run(t *testing.T, server *program.Server, commands []command) []result {
+// run executes the commands in one bash and returns what each printed. They are in a folder
+// that has what they use of a clone, and $SITE is where the pages of the examples are.
+func run(t *testing.T, binary string, server *program.Server, commands []command) []result {
 	t.Helper()
+	site := httptest.NewServer(http.FileServer(http.Dir("../examples/site")))
+	defer site.Close()
+	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, to := range map[string]string{"bin": filepath.Dir(binary), "data": server.Data, "examples": examples} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// A line that no output contains separates the commands' outputs.
 	const mark = "\x1e--- end of command, status "
 	var script strings.Builder
@@ -136,8 +160,8 @@ func run(t *testing.T, server *program.Server, commands []command) []result {
 	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
 	defer cancel()
 	bash := exec.CommandContext(ctx, "bash", "-c", script.String())
-	bash.Dir = t.TempDir()
-	bash.Env = append(os.Environ(), "URL="+server.URL, "KEY="+server.Key)
+	bash.Dir = dir
+	bash.Env = append(program.Environ(), "URL="+server.URL, "KEY="+server.Key, "SITE="+site.URL)
 	var out bytes.Buffer
 	bash.Stdout, bash.Stderr = &out, &out
 	if err := bash.Run(); err != nil {

@@ -174,7 +174,7 @@ func TestLayout(t *testing.T) {
 // TestLinks: what the papers link to in this tree is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
-	for _, paper := range []string{"../README.md", "../CONTRIBUTING.md", "architecture.md", "decisions.md", "protocol.md", "socketio.md"} {
+	for _, paper := range []string{"../README.md", "../CONTRIBUTING.md", "../examples/README.md", "architecture.md", "browser-jobs.md", "decisions.md", "protocol.md", "socketio.md"} {
 		for _, m := range link.FindAllStringSubmatch(read(t, paper), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(paper), m[1])); err != nil {
 				t.Errorf("%s links to %s: %v", paper, m[1], err)
