@@ -232,9 +232,15 @@
   // password's when something was typed into it, whatever the page makes of it then.
   const hidden = new Set();
   const hide = (element) => {
+    if (!hidden.has(element)) shown.observe(element, {attributeFilter: ['style']});
     hidden.add(element);
     element.style?.setProperty('-webkit-text-security', 'disc', 'important');
   };
+  // A page that takes the style away is put right before it is painted: somebody may look.
+  const shown = new MutationObserver((changes) => changes.forEach(({target}) => {
+    const {style} = target, name = '-webkit-text-security';
+    if (style.getPropertyValue(name) !== 'disc' || style.getPropertyPriority(name) !== 'important') hide(target);
+  }));
 
   globalThis.jobcast = {
     // poll looks for an element among alternatives, each a path or a list of elements that
