@@ -63,10 +63,12 @@ func TestSelectorsInPages(t *testing.T) {
 		<p id=p>Order <b>now</b></p><div id=outer><div id=in>  Tea   time </div></div>
 		<label for=q>Query</label><input id=q><a href="#" id=a aria-label="Go on">x</a><h1 id=h>Title</h1>
 		<x-shop id=shop></x-shop><x-card id=card><b>slotted</b></x-card>
+		<x-closed id=shut></x-closed>
 		<script>
 			const root = shop.attachShadow({mode: 'open'});
 			root.innerHTML = '<span id=s class=deep>Shadow <em id=e>text</em></span><x-inner id=i></x-inner><button id=sb>Pay</button>';
 			card.attachShadow({mode: 'open'}).innerHTML = '<button id=wrap onclick="document.title = 1"><slot></slot></button>';
+			shut.attachShadow({mode: 'closed'}).innerHTML = '<p><button id=cb class=deep onclick="document.title = 2">Open sesame</button></p>';
 			root.getElementById('i').attachShadow({mode: 'open'}).innerHTML = '<u id=u class=deep>Innermost</u>';
 		</script>`)
 	p := newPlayer(t, Config{})
@@ -85,6 +87,12 @@ func TestSelectorsInPages(t *testing.T) {
 	}
 	p.must(`{"type":"click","selectors":[["#card","#wrap"]]}`) // the pointer hits what is slotted
 	p.says("document.title", "1")
+	p.must(`{"type":"click","selector":"aria/Open sesame"}`) // the browser finds it in a closed root; scripts do not
+	p.says("document.title", "2")
+	for _, selector := range []string{"pierce/#cb", "text/Open sesame", "#cb"} {
+		p.fails(`{"type":"click","selector":"`+selector+`","timeout":100}`, `TimeoutError: Waiting for selector "`+selector+`" failed: 100ms exceeded (no element matches)`)
+	}
+	p.fails(`{"type":"click","selectors":[["#shut","#cb"]],"timeout":100}`, `TimeoutError: Waiting for selector "#shut >>> #cb" failed: 100ms exceeded (no element matches)`)
 	p.must(`{"type":"change","selector":"aria/Query","value":"tea"}`)
 	p.says("q.value", "tea")
 	p.must(`{"type":"extract","name":"x","selector":"pierce/.deep","all":true}`)
@@ -92,7 +100,7 @@ func TestSelectorsInPages(t *testing.T) {
 		t.Error(got)
 	}
 	p.must(`{"type":"extract","name":"x","selector":"role=button","all":true,"what":"attribute","attribute":"id"}`)
-	if got := p.data["x"]; got != `["sb","wrap"]` {
+	if got := p.data["x"]; got != `["sb","wrap","cb"]` {
 		t.Error(got)
 	}
 }

@@ -34,7 +34,7 @@ func TestScreenshots(t *testing.T) {
 		{`"name":"b","selector":"#b","frame":[0]`, "b.png", "30x20"},
 	} {
 		if i == 1 {
-			p.must(`{"type":"press","key":"Tab"}`)
+			p.must(`{"type":"customStep","name":"jobcast.press","parameters":{"key":"Tab"}}`)
 		}
 		got := p.must(`{"type":"screenshot",` + c.step + `}`)
 		if want := `{"type":"screenshot","artifact":"` + c.name + `"}`; got != want {

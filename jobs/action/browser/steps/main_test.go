@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/tidwall/gjson"
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -26,6 +28,9 @@ import (
 // browserName is Debian's headless Chromium, of the package chromium-headless-shell.
 const browserName = "chromium-headless-shell"
 
+// played has the types of steps that tests have carried out.
+var played sync.Map
+
 // chrome is the browser of all tests, nil if there is none.
 var chrome *running
 
@@ -33,6 +38,14 @@ type running struct{ ctx context.Context }
 
 func TestMain(m *testing.M) {
 	code := withChrome(m)
+	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" {
+		for _, kind := range Types() {
+			if _, ok := played.Load(kind); !ok {
+				fmt.Fprintf(os.Stderr, "no test plays a step of type %s in a page\n", kind)
+				code = 1
+			}
+		}
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -148,6 +161,8 @@ func (p *player) play(steps ...string) (result string, _ error) {
 		if len(wrong) > 0 {
 			p.t.Fatalf("%s: %v", raw, wrong)
 		}
+		played.Store(step.kind, true)
+		played.Store(gjson.Get(raw, "type").String(), true)
 		ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 		got, err := p.session.Run(ctx, step, p.env())
 		cancel()

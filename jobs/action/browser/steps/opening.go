@@ -21,16 +21,27 @@ func (r *run) navigate() error {
 			return err
 		}
 	}
+	where, login := withoutLogin(r.URL)
+	if login != nil {
+		stop, err := r.logIn(login)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	before := r.page.now()
-	nav, err := call(r, page.Navigate, page.NavigateParams{URL: r.URL})
+	nav, err := call(r, page.Navigate, page.NavigateParams{URL: where})
 	switch {
 	case err != nil:
 		return err
 	case nav.IsDownload && r.config.Folder != "":
 		return r.down.await(r.ctx, nav.FrameID)
 	case nav.ErrorText != "":
-		return r.unreached(nav.ErrorText, r.URL)
-	case nav.LoaderID == "": // another place of the same document
+		return r.unreached(nav.ErrorText, where)
+	case nav.LoaderID == "": // another place of the same document, of which the news may come later
+		soon, cancel := context.WithTimeout(r.ctx, askPatience)
+		_ = r.page.await(soon, func(p *progress) bool { return p.moves > before.moves }) // if not, it is where it was
+		cancel()
 		return r.at(r.page.now())
 	}
 	return r.loaded(before)

@@ -150,12 +150,17 @@
 
   // coveredBy returns what the pointer would hit instead of an element, null if nothing.
   function coveredBy(element, {x, y}) {
+    // A closed shadow root is known only from within.
+    const inner = (host) => {
+      for (let node = element; node; node = above(node)) if (node instanceof ShadowRoot && node.host === host) return node;
+      return null;
+    };
     let hit = null;
     for (let root = document; root;) {
       const next = root.elementFromPoint(x, y);
       if (!next || next === hit) break;
       hit = next;
-      root = hit.shadowRoot;
+      root = hit.shadowRoot ?? inner(hit);
     }
     if (!hit) return document.documentElement;
     for (let node = hit; node; node = above(node)) {

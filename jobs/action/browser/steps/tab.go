@@ -40,6 +40,7 @@ type tab struct {
 	errors  map[cdp.LoaderID]string // failures of such
 	worlds  map[cdp.FrameID]runtime.ExecutionContextID
 	broken  error                   // why no step can go on here
+	login   *login                  // for documents that ask; nil: none
 	stop    context.CancelCauseFunc // of the step that is about this page; nil: none is
 }
 
@@ -190,6 +191,7 @@ func (p *tab) hear(ctx context.Context, ev any) {
 	default:
 		p.progressed(ctx, ev)
 		p.requested(ev)
+		p.asked(ctx, ev)
 		if !p.early {
 			p.say(ev)
 		}
@@ -223,11 +225,11 @@ func (p *tab) navigated(ctx context.Context, f *cdp.Frame) {
 	}
 	p.change(func() {
 		p.at.commits++
-		p.at.loader, p.at.url, p.at.loaded = f.LoaderID, f.URL+f.URLFragment, false
+		p.at.loader, p.at.url, p.at.loaded = f.LoaderID, discreetURL(f.URL+f.URLFragment), false
 		p.at.pending, p.at.asking = false, false
 		p.at.status, p.at.failed = p.answers[f.LoaderID], ""
 		if f.UnreachableURL != "" {
-			p.at.url, p.at.failed = f.UnreachableURL, p.errors[f.LoaderID]
+			p.at.url, p.at.failed = discreetURL(f.UnreachableURL), p.errors[f.LoaderID]
 			if p.at.failed == "" {
 				p.at.failed = "net::ERR_FAILED"
 			}
@@ -259,7 +261,7 @@ func (p *tab) progressed(ctx context.Context, ev any) {
 		if p.main(ev.FrameID) {
 			p.change(func() {
 				p.at.moves++
-				p.at.url, p.at.pending, p.at.asking = ev.URL, false, false
+				p.at.url, p.at.pending, p.at.asking = discreetURL(ev.URL), false, false
 			})
 		}
 	case *page.EventFrameRequestedNavigation:
