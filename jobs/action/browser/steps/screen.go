@@ -23,22 +23,21 @@ const (
 // Screen is the live picture of the page that steps are about. While nobody looks, nothing
 // of it runs, neither here nor in the browser. It is safe for concurrent use.
 type Screen struct {
-	repeat  time.Duration
-	changed chan struct{} // capacity one: something that follows has changed
-
-	mu      sync.Mutex // guards what follows
-	about   *tab       // the page
-	cast    *tab       // that sends frames; nil: none
-	come    *page.EventScreencastFrame
-	frame   []byte // shown last; nil: none
-	number  int    // of frame; grows each time that one is shown
-	lookers map[*Look]struct{}
-	runs    bool // a goroutine looks after the lookers
-	over    bool
-
-	ctx     context.Context // of that goroutine
+	repeat  time.Duration   // after which a frame is shown again
+	ctx     context.Context // of the goroutine that looks after the lookers
 	end     context.CancelFunc
 	running sync.WaitGroup
+	changed chan struct{} // capacity one: something that follows has changed
+
+	mu      sync.Mutex                 // guards what follows
+	about   *tab                       // the page
+	cast    *tab                       // that sends frames; nil: none
+	come    *page.EventScreencastFrame // not shown yet; nil: none
+	frame   []byte                     // shown last; nil: none
+	number  int                        // of frame; grows each time that one is shown
+	lookers map[*Look]struct{}
+	runs    bool // the goroutine does
+	over    bool
 }
 
 // Look is one looker at a screen.

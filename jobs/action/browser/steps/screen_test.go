@@ -75,6 +75,7 @@ func colour(t *testing.T, r, g, b int) func([]byte, int) bool {
 // TestScreen: lookers share frames, at most four a second, of the page that steps are
 // about; what does not move is shown again; nothing runs while nobody looks.
 func TestScreen(t *testing.T) {
+	t.Parallel()
 	site := newSite(t)
 	site.page("/moves", `<script>
 		let n = 0
