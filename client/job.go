@@ -50,6 +50,7 @@ type Job struct {
 	RetryOf       string          `json:"retryOf,omitempty"`
 	Title         string          `json:"title,omitempty"`
 	Console       string          `json:"console,omitempty"` // from which level on its pages log
+	State         *BrowserState   `json:"state,omitempty"`   // of the browser; nil: none
 	Cursor        string          `json:"cursor"`            // the newest event that this object reflects
 
 	// Omitted names members that were left out because they are large, as in the
@@ -123,12 +124,22 @@ type Submission struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`    // at most 16 KiB as JSON; nil: none
 	Console     string         `json:"console,omitempty"`     // debug, info, warn or error: pages log from this level on; empty: they do not
 
+	State *BrowserState `json:"state,omitempty"` // of the browser; nil: none
+
 	// Body, if set, is the whole body as JSON, in place of all of the above.
 	Body json.RawMessage `json:"-"`
 	// IdempotencyKey is 1 to 255 visible ASCII characters. Submits with the
 	// same one make one job, as long as the job is kept. Empty: a new one, so
 	// that the repeats of this one call make one job.
 	IdempotencyKey string `json:"-"`
+}
+
+// BrowserState says which browser state a job begins with, and which it leaves behind when it
+// completes. One of Use and Save is needed.
+type BrowserState struct {
+	Use     string   `json:"use,omitempty"`
+	Save    string   `json:"save,omitempty"`
+	Origins []string `json:"origins,omitempty"` // of these alone, 1 to 20; nil: of those that the pages were at
 }
 
 type submissionMembers Submission // without the methods

@@ -23,6 +23,7 @@ func TestSubmissionOnTheWire(t *testing.T) {
 			Queue: "q", Payload: "p", MaxAttempts: 2, Timeout: 90 * time.Second, RunAt: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC),
 			ExpiresIn: time.Hour, Priority: -3, Metadata: map[string]any{"a": "b"}, IdempotencyKey: "k",
 		}, `{"queue":"q","payload":"p","maxAttempts":2,"runAt":"2027-01-02T03:04:05Z","priority":-3,"metadata":{"a":"b"},"timeoutMs":90000,"expiresInMs":3600000}`},
+		"state":       {client.Submission{State: &client.BrowserState{Use: "a", Origins: []string{"https://a.test"}}}, `{"state":{"use":"a","origins":["https://a.test"]}}`},
 		"a fraction":  {client.Submission{Timeout: 1_000_001 * time.Microsecond}, `{"timeoutMs":1001}`},
 		"almost zero": {client.Submission{Timeout: 1, ExpiresIn: -1}, `{"timeoutMs":1,"expiresInMs":-1}`},
 		"body":        {client.Submission{Queue: "q", Body: json.RawMessage(`{"queue":"r"}`)}, `{"queue":"r"}`},

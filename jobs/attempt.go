@@ -35,6 +35,7 @@ type attempt struct {
 	mu     sync.Mutex          // guards what follows: an abandoned action may still save
 	cursor string              // newest event of the job that is known to be committed
 	left   map[string]Artifact // what the job has left behind, by name; nil: nothing
+	sealed *Sealed             // the browser state to keep if the job completes
 	data   data                // what its actions have kept for its result
 }
 
@@ -87,6 +88,12 @@ func (a *attempt) execute() (json.RawMessage, error) {
 		}
 		r.kind = kind
 		s.results = append(s.results, r)
+	}
+	if _, err := a.guard(a.ctx, "the end", func() (o acted) {
+		o.err = a.scope.last(a.ctx)
+		return o
+	}); err != nil {
+		return nil, err
 	}
 	return actionsResult(s.results, a.dataText(), a.room()), nil
 }
@@ -214,12 +221,25 @@ func (a *attempt) advance(cursor string) bool {
 	return moved
 }
 
-// act runs one action, and abandons it if it goes on for unwindTime after ctx
-// has ended. What an abandoned action returns is dropped, and what it saves is
-// refused, because the lease has ended.
+// act runs one action; see guard.
 func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (actionResult, error) {
+	return a.guard(ctx, i, func() acted { return a.carryOut(ctx, raw, i) })
+}
+
+// guard runs one action, or what follows the last one, and abandons it if it goes on for unwindTime after ctx
+// has ended. A panic in it is a failure whose details only the log learns. What an abandoned action returns is dropped, and what it saves is
+// refused, because the lease has ended.
+func (a *attempt) guard(ctx context.Context, which any, run func() acted) (actionResult, error) {
 	done := make(chan acted, 1)
-	go func() { done <- a.carryOut(ctx, raw, i) }()
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				a.log().Error("an action panicked", "action", which, "panic", v, "stack", string(debug.Stack()))
+				done <- acted{err: &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}}
+			}
+		}()
+		done <- run()
+	}()
 	select {
 	case o := <-done:
 		return o.result, o.err
@@ -242,7 +262,7 @@ func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (actionRe
 		}()
 	case <-a.p.store.Done():
 	}
-	a.log().Error("an action did not end with its attempt and was abandoned", "action", i, "after", unwindTime)
+	a.log().Error("an action did not end with its attempt and was abandoned", "action", which, "after", unwindTime)
 	return actionResult{}, context.Cause(ctx)
 }
 
@@ -252,18 +272,12 @@ type acted struct {
 	err    error
 }
 
-// carryOut runs one action. A panic in it, or in encoding its result, is a
-// failure whose details only the log learns.
+// carryOut runs one action.
 func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o acted) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.log().Error("an action panicked", "action", i, "panic", v, "stack", string(debug.Stack()))
-			o.err = &ActionError{Class: ClassInternal, Message: "the action broke down", Retryable: true}
-		}
-	}()
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
 		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Log: a.writeLog, Open: a.open, Data: a.keepData, Secret: a.secret,
+		State: a.browserState(),
 	}
 	if a.l.Job.Console != nil {
 		env.Console = *a.l.Job.Console
@@ -284,7 +298,10 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 		a.log().Debug("a running job was stopped", "cause", cause)
 		a.over()
 	case err == nil:
-		a.end(Step{Outcome: AttemptCompleted, Result: result, Unseen: true})
+		a.mu.Lock()
+		state := a.sealed
+		a.mu.Unlock()
+		a.end(Step{Outcome: AttemptCompleted, Result: result, State: state, Unseen: true})
 	case refused(err) && !errors.As(err, &known):
 		a.log().Debug("a running job was stopped", "cause", err)
 		a.over()
@@ -383,6 +400,10 @@ func (a *attempt) settled(s Step, out Settled) {
 		a.log().Debug("an event was left out", "error", out.Err)
 		s.Events = nil
 		a.p.rounds.again(a, s)
+	case errors.As(out.Err, &limit) && s.State != nil:
+		end := failed(Failure{Class: ClassState, Message: plain(limit.Error(), MaxErrorMessageBytes), Retry: limit.What == LimitStorage})
+		end.Lease = s.Lease
+		a.p.rounds.again(a, end)
 	case errors.As(out.Err, &invalid) && s.Outcome == AttemptCompleted: // else it would be tried for ever
 		a.log().Error("the end of an attempt was not stored", "operation", operations[s.Outcome], "error", out.Err)
 		end := failed(Failure{Class: ClassInternal, Message: "the result could not be stored"})

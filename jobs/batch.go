@@ -175,11 +175,7 @@ func (p *batchParser) result() ([]Spec, error) {
 // that were made then.
 func (s *Service) SubmitBatch(ctx context.Context, client string, specs []Spec, idem Idempotency) (Batch, error) {
 	ids, size := make([]string, len(specs)), 0
-	var uses []SecretUse
 	for i, spec := range specs {
-		for _, u := range spec.Secrets {
-			uses = append(uses, SecretUse{Pointer: "/jobs/" + strconv.Itoa(i) + u.Pointer, Name: u.Name})
-		}
 		id, err := uuid.NewV7()
 		if err != nil {
 			return Batch{}, fmt.Errorf("make job id: %w", err)
@@ -187,7 +183,7 @@ func (s *Service) SubmitBatch(ctx context.Context, client string, specs []Spec, 
 		ids[i] = id.String()
 		size += spec.Size()
 	}
-	if err := s.entrusted(ctx, client, uses); err != nil {
+	if err := s.entrusted(ctx, client, func(i int) string { return "/jobs/" + strconv.Itoa(i) }, specs...); err != nil {
 		return Batch{}, err
 	}
 	weight := weigh(len(specs), size)

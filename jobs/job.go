@@ -72,6 +72,7 @@ type Job struct {
 	RetryOf       *string         `json:"retryOf"`       // the job that this one repeats
 	Title         *string         `json:"title"`         // for people
 	Console       *string         `json:"console"`       // from which level on pages log into job.log
+	State         *StateUse       `json:"state"`         // of the browser, to begin with and to leave behind
 	Cursor        string          `json:"cursor"`        // newest event this object reflects
 
 	Browser bool  `json:"-"` // its actions need a browser
@@ -112,6 +113,7 @@ type Spec struct {
 	Console     string          // a level of LogLine, from which on pages log into job.log; empty: they do not
 	Browser     bool            // the actions need a browser
 	Hosts       Hosts           // what the actions may reach
+	State       *StateUse       // of a browser, to begin with and to leave behind; nil: none
 	Secrets     []SecretUse     // where the actions name secrets; not kept
 }
 

@@ -25,6 +25,7 @@ const (
 	LimitArtifacts Limit = "artifact_limit"
 	LimitStorage   Limit = "storage_full"
 	LimitSecrets   Limit = "secret_limit"
+	LimitStates    Limit = "state_limit"
 )
 
 // LimitError refuses what would go beyond a bound; nothing was stored. A bound on
@@ -51,6 +52,8 @@ func (e *LimitError) Error() string {
 			"They go with their jobs, --retention after the end of each: wait for that, or store less.", e.Used, e.Max, e.Asked)
 	case LimitSecrets:
 		return fmt.Sprintf("This client has %d of %d secrets. Delete some.", e.Used, e.Max)
+	case LimitStates:
+		return fmt.Sprintf("This client has %d of %d browser states. Delete some.", e.Used, e.Max)
 	default:
 		return fmt.Sprintf("The server's storage holds %d of %d bytes, and this needs %d more. "+
 			"Jobs that have ended make room when they are deleted: try again later, or ask the operator for more.", e.Used, e.Max, e.Asked)

@@ -40,6 +40,8 @@ type Env struct {
 	// action but for where the job wants it. Its error is what Run is to return.
 	Secret func(ctx context.Context, name string) (Secret, error)
 
+	State *BrowserState // nil: the job has nothing to do with any
+
 	// Save reads r to its end into an artifact of the job; contentType is what
 	// its source calls it and may be empty, size its bytes or negative if they
 	// are not known. Its error, if r gave none, is what Run is to return.
@@ -63,6 +65,7 @@ const (
 	ClassArtifactLimit = "ArtifactLimit"  // the client's artifacts are as large as they may be; not retried
 	ClassStorageFull   = "StorageFull"    // the server has no room; retried
 	ClassSecret        = "SecretError"    // a secret is gone, or not meant for where it was to go; not retried
+	ClassState         = "StateError"     // a browser state is gone, too large, or one too many; not retried
 	ClassResultSize    = "ResultTooLarge" // what the job keeps in its result; not retried
 )
 

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -11,6 +12,7 @@ import (
 type Scope struct {
 	mu     sync.Mutex // guards what follows
 	kept   map[any]io.Closer
+	ends   []func(context.Context) error
 	closed bool
 }
 
@@ -44,6 +46,27 @@ func (s *Scope) Keep(key any, open func() (io.Closer, error)) (io.Closer, error)
 	}
 	s.kept[key] = c
 	return c, nil
+}
+
+// Last has f called after the last action, unless one of them fails or f before it. Its
+// error is that of the attempt, as if an action had returned it.
+func (s *Scope) Last(f func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends = append(s.ends, f)
+}
+
+// last does what was left for the end.
+func (s *Scope) last(ctx context.Context) error {
+	s.mu.Lock()
+	ends := s.ends
+	s.mu.Unlock()
+	for _, f := range ends {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes what is kept; nothing is kept any more.

@@ -15,19 +15,34 @@ const (
 	MaxSealedName  = 64
 )
 
+// Bounds of browser states.
+const (
+	MaxStates     = 100     // of one client
+	MaxStateBytes = 1 << 20 // of one, as JSON
+	MaxOrigins    = 20      // that one is of
+
+	maxOriginBytes = 1 << 10 // of all that a job names: they travel with it
+)
+
 // SealedKind is what something is that is sealed.
 type SealedKind string
 
 // The kinds.
 const (
 	SealedSecret SealedKind = "secret"
+	SealedState  SealedKind = "state" // of a browser
 )
 
 // Max is how many of the kind a client may have, and by which name it is refused one more.
-func (k SealedKind) Max() (int64, Limit) { return MaxSecrets, LimitSecrets }
+func (k SealedKind) Max() (int64, Limit) {
+	if k == SealedState {
+		return MaxStates, LimitStates
+	}
+	return MaxSecrets, LimitSecrets
+}
 
 // NoVault says why a server keeps neither.
-const NoVault = "This server keeps no secrets, because it was started without --secret-key-file."
+const NoVault = "This server keeps no secrets and no browser states, because it was started without --secret-key-file."
 
 // ErrNotSealed: the client has no secret or state of this name.
 var ErrNotSealed = errors.New("nothing is kept under this name")
@@ -48,38 +63,46 @@ type SecretUse struct {
 	Name    string
 }
 
-// Vault is where the secrets of clients are.
+// Vault is where the secrets and the browser states of clients are.
 type Vault interface {
 	// Secret returns a client's secret; ErrNotSealed if there is none of this name.
 	Secret(ctx context.Context, client, name string) (Secret, error)
 	// Page lists at most limit of what a client has of a kind, by name, from the first one
 	// after a name on.
 	Page(ctx context.Context, kind SealedKind, client, after string, limit int) ([]Sealed, error)
+	// State returns a client's browser state; ErrNotSealed if there is none of this name.
+	State(ctx context.Context, client, name string) ([]byte, error)
+	// SealState makes a state one that a Step keeps.
+	SealState(client, name string, origins []string, state []byte) Sealed
 }
 
-// entrusted returns *InvalidError if a submit names secrets that the client does not have.
-// One that goes later fails the job.
-func (s *Service) entrusted(ctx context.Context, client string, uses []SecretUse) error {
-	if len(uses) == 0 {
-		return nil
-	}
+// entrusted returns *InvalidError if submits name secrets or browser states that their
+// client does not have. What goes later fails the job. prefix begins the pointers of each.
+func (s *Service) entrusted(ctx context.Context, client string, prefix func(i int) string, specs ...Spec) error {
 	var f faults
-	known := make(map[string]bool)
-	if s.vault != nil {
-		list, err := s.vault.Page(ctx, SealedSecret, client, "", MaxSecrets)
-		if err != nil {
-			return fmt.Errorf("list secrets: %w", err)
+	var known map[string]bool
+	for i, spec := range specs {
+		if err := s.stateGranted(ctx, client, prefix(i)+"/state", spec.State, &f); err != nil {
+			return err
 		}
-		for _, one := range list {
-			known[one.Name] = true
-		}
-	}
-	for _, u := range uses {
-		switch {
-		case s.vault == nil:
-			f.add(u.Pointer, NoVault)
-		case !known[u.Name]:
-			f.addf(u.Pointer, "there is no secret %q", u.Name)
+		for _, u := range spec.Secrets {
+			switch {
+			case s.vault == nil:
+				f.add(prefix(i)+u.Pointer, NoVault)
+				continue
+			case known == nil:
+				known = make(map[string]bool)
+				list, err := s.vault.Page(ctx, SealedSecret, client, "", MaxSecrets)
+				if err != nil {
+					return fmt.Errorf("list secrets: %w", err)
+				}
+				for _, one := range list {
+					known[one.Name] = true
+				}
+			}
+			if !known[u.Name] {
+				f.addf(prefix(i)+u.Pointer, "there is no secret %q", u.Name)
+			}
 		}
 	}
 	return f.err()
@@ -102,7 +125,7 @@ type Sealed struct {
 	Kind   SealedKind
 	Client string
 	Name   string
-	Places []string // of a secret: its Hosts
+	Places []string // of a secret: its Hosts; of a state: its origins
 	Size   int      // bytes of what is sealed
 	KeyID  []byte   // of the key that it is sealed with
 	Data   []byte   // sealed

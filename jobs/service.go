@@ -124,7 +124,7 @@ func (s *Service) Submit(ctx context.Context, client string, spec Spec, idem Ide
 	if err != nil {
 		return Job{}, false, fmt.Errorf("make job id: %w", err)
 	}
-	if err := s.entrusted(ctx, client, spec.Secrets); err != nil {
+	if err := s.entrusted(ctx, client, func(int) string { return "" }, spec); err != nil {
 		return Job{}, false, err
 	}
 	weight := weigh(1, spec.Size())

@@ -27,6 +27,7 @@ type Step struct {
 	Events  []Body // progress and lines that come first; may be none
 	Outcome Outcome
 	Result  json.RawMessage // of AttemptCompleted: a JSON object; empty: {}
+	State   *Sealed         // of AttemptCompleted: a browser state to keep with it; nil: none. *LimitError if there is no room
 	Failure Failure         // of AttemptFailed
 	Unseen  bool            // nobody looks at the job in the answer: if it was completed, that may be left out
 }

@@ -20,12 +20,14 @@ const (
 	artifactShell = 64      // more than an artifact has around its strings
 	// more than one has with them: the name stands in its URL too
 	mostArtifactBytes = artifactShell + 2*MaxArtifactName + 192
+	stateShell        = 64 // more than a state has around its texts
+	mostStateBytes    = stateShell + 2*MaxSealedName + maxOriginBytes + MaxOrigins*len(`"",`)
 	omissionsBytes    = 64 // more than the names of what is left out take
 )
 
 // Size is how many bytes a job has as JSON, or slightly more.
 func (j *Job) Size() int {
-	n := jobShellBytes + omissionsBytes + len(j.Actions) + len(j.Payload) + len(j.Metadata) + len(j.Result) + j.artifactBytes()
+	n := jobShellBytes + omissionsBytes + len(j.Actions) + len(j.Payload) + len(j.Metadata) + len(j.Result) + j.artifactBytes() + j.State.bytes()
 	for _, s := range []*string{j.Queue, j.Message, j.Step, j.Error, j.ErrorMessage} {
 		if s != nil {
 			n += textBytes(*s)
@@ -39,7 +41,7 @@ func (j *Job) Size() int {
 // and how many artifacts it has.
 func MostSize(members, errorMessage, artifacts int) int {
 	const worst = len(`\u0000`) // a byte of text as JSON
-	return jobShellBytes + omissionsBytes + members + MaxQueueName + artifacts*mostArtifactBytes +
+	return jobShellBytes + omissionsBytes + mostStateBytes + members + MaxQueueName + artifacts*mostArtifactBytes +
 		worst*(errorMessage+MaxMessageBytes+MaxStepBytes+MaxErrorClassBytes)
 }
 
@@ -155,6 +157,7 @@ type abridged struct {
 	RetryOf       *string         `json:"retryOf"`
 	Title         *string         `json:"title"`
 	Console       *string         `json:"console"`
+	State         *StateUse       `json:"state"`
 	Cursor        string          `json:"cursor"`
 	Browser       bool            `json:"-"`
 	Hosts         Hosts           `json:"-"`

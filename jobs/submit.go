@@ -57,6 +57,7 @@ type submitBody struct {
 	Metadata    json.RawMessage   `json:"metadata"`
 	Title       *string           `json:"title"`
 	Console     *string           `json:"console"`
+	State       *StateUse         `json:"state"`
 	StepTimeout *int64            `json:"timeout"`           // of a recording: milliseconds of each step that has none
 	Attribute   *string           `json:"selectorAttribute"` // of a recording: what its selectors were made of
 }
@@ -115,6 +116,7 @@ func (f *faults) spec(in submitBody, o SubmitOptions) Spec {
 		}
 	}
 	f.console(&s, in.Console)
+	f.state(&s, in.State)
 	return s
 }
 

@@ -48,7 +48,7 @@ type Config struct {
 	BrowserMemory  byteSize       `name:"browser-max-memory" default:"2GiB" env:"JOBCAST_BROWSER_MAX_MEMORY" help:"Memory of the browser and all its pages; beyond it the largest page is ended."`
 	BrowserBare    bool           `name:"browser-no-jail" env:"JOBCAST_BROWSER_NO_JAIL" help:"Run the browser without its jail, where the system allows none. Only for pages you trust."`
 	BrowserUnsafe  bool           `name:"browser-no-sandbox" env:"JOBCAST_BROWSER_NO_SANDBOX" help:"Run the browser without its own sandbox, where the system allows none. Only for pages you trust."`
-	SecretKeyFile  string         `name:"secret-key-file" placeholder:"FILE" env:"JOBCAST_SECRET_KEY_FILE" help:"File of the key that secrets are encrypted with; openssl rand -base64 32 makes one. Without it, the server keeps no secrets."`
+	SecretKeyFile  string         `name:"secret-key-file" placeholder:"FILE" env:"JOBCAST_SECRET_KEY_FILE" help:"File of the key that secrets and browser states are encrypted with; openssl rand -base64 32 makes one. Without it, the server keeps none."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"JOBCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For is trusted: addresses and networks (CIDR), comma-separated."`
 	MaxBody        byteSize       `default:"256KiB" env:"JOBCAST_MAX_BODY" help:"Largest request body."`
 	MaxBatchBody   byteSize       `default:"8MiB" env:"JOBCAST_MAX_BATCH_BODY" help:"Largest body of a batch of jobs; each job in it has at most --max-body."`

@@ -116,6 +116,20 @@ func (v *Vault) Secret(ctx context.Context, client, name string) (jobs.Secret, e
 	return jobs.Secret{Value: string(value), Hosts: s.Places}, err
 }
 
+// State returns a client's browser state; jobs.ErrNotSealed if there is none.
+func (v *Vault) State(ctx context.Context, client, name string) ([]byte, error) {
+	s, err := v.store.Sealed(ctx, jobs.SealedState, client, name)
+	if err != nil {
+		return nil, err
+	}
+	return v.open(s)
+}
+
+// SealState seals a browser state of origins, which whoever completes the job keeps.
+func (v *Vault) SealState(client, name string, origins []string, state []byte) jobs.Sealed {
+	return v.seal(jobs.Sealed{Kind: jobs.SealedState, Client: client, Name: name, Places: origins}, state)
+}
+
 // Page lists what there is of a kind; see Store.SealedPage.
 func (v *Vault) Page(ctx context.Context, kind jobs.SealedKind, client, after string, limit int) ([]jobs.Sealed, error) {
 	return v.store.SealedPage(ctx, kind, client, after, limit)

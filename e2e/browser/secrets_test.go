@@ -31,11 +31,17 @@ func gate(t *testing.T) *httptest.Server {
 			http.Error(w, "wrong", http.StatusForbidden)
 			return
 		}
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "known", HttpOnly: true})
 		http.Redirect(w, r, "/home?p="+canary, http.StatusSeeOther)
 	})
 	mux.HandleFunc("/home", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, "<h1>welcome %s</h1><script>console.error(%q); throw new Error(%q)</script>", canary, canary, canary)
+		fmt.Fprintf(w, "<h1>welcome %s</h1><script>localStorage.token = 'visitor'; console.error(%q); throw new Error(%q)</script>", canary, canary, canary)
+	})
+	mux.HandleFunc("/account", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		c, _ := r.Cookie("session")
+		fmt.Fprintf(w, "<h1></h1><script>document.querySelector('h1').textContent = %q + ' ' + localStorage.token</script>", c)
 	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -108,17 +114,72 @@ func TestSecrets(t *testing.T) {
 	if r := call(t, s, "POST", "/v1/jobs/batch", `{"jobs":[{"queue":"q"},`+one+`]}`); r.Status != 422 || !strings.Contains(r.Text, `"errors":[{"pointer":"/jobs/1/actions/1/headers/A/secret"`) {
 		t.Errorf("an unknown secret in a batch: %d %s", r.Status, r.Text)
 	}
-	foreign := s.MakeKey(t, "--client=foreign")
+	foreign := s.MakeKey(t, "--client=foreign", "--scope=submit,watch,admin")
 	if r := callAs(t, s, foreign, "POST", "/v1/jobs", login("shop", "")); r.Status != 422 || !strings.Contains(r.Text, `/steps/1/value/secret`) {
 		t.Errorf("another client's secret: %d %s", r.Status, r.Text)
 	}
+	states(t, s, admin, foreign, site.URL, login)
 	if log := s.Log(); strings.Contains(log, "4f7a") || !strings.Contains(log, "/v1/secrets/shop") {
 		t.Errorf("the log, of %d bytes, tells the secret, or nothing at all", len(log))
 	}
 	refusesOtherKey(t, binary, s.Data, keyFile(t, "b"))
-	if r := call(t, program.Start(t, binary), "POST", "/v1/jobs", login("shop", "")); r.Status != 422 || !strings.Contains(r.Text, "--secret-key-file") {
-		t.Errorf("without a key: %d %s", r.Status, r.Text)
+	bare := program.Start(t, binary)
+	for at, body := range map[string]string{
+		"/steps/1/value/secret": login("shop", ""), "/state": `{"steps":[{"type":"navigate","url":"about:blank"}],"state":{"save":"shop"}}`,
+	} {
+		if r := call(t, bare, "POST", "/v1/jobs", body); r.Status != 422 || !strings.Contains(r.Text, `"pointer":"`+at+`"`) || !strings.Contains(r.Text, "--secret-key-file") {
+			t.Errorf("without a key: %d %s", r.Status, r.Text)
+		}
 	}
+}
+
+// states: who has logged in once stays so, in jobs of the same client that use the state; it
+// is kept by a job that completes and by no other.
+func states(t *testing.T, s *program.Server, admin, foreign, site string, login func(secret, then string) string) {
+	t.Helper()
+	with := func(state, body string) string { return `{"state":` + state + `,` + body[1:] }
+	account := fmt.Sprintf(`{"maxAttempts":1,"steps":[{"type":"navigate","url":%q},{"type":"extract","selector":"h1","name":"h1"}]}`, site+"/account")
+	says := func(key, body, want string) {
+		t.Helper()
+		r := callAs(t, s, key, "POST", "/v1/jobs", body, "Prefer: wait=60")
+		if !strings.Contains(r.Text, `"data":{"h1":"`+want+`"}`) {
+			t.Errorf("%s: %d %s, want %s", body, r.Status, r.Text, want)
+		}
+	}
+	list := func(key, want string) {
+		t.Helper()
+		if r := callAs(t, s, key, "GET", "/v1/browser-states", ""); r.Status != 200 || !strings.HasPrefix(r.Text, want) {
+			t.Errorf("the list of states is %d %s, want %s", r.Status, r.Text, want)
+		}
+	}
+	const both = `{"use":"shop","save":"shop"}`
+	refused := func(key, body, at string) {
+		t.Helper()
+		if r := callAs(t, s, key, "POST", "/v1/jobs", body); r.Status != 422 || !strings.Contains(r.Text, `"pointer":"`+at+`"`) {
+			t.Errorf("%s: %d %s, want a fault at %s", body, r.Status, r.Text, at)
+		}
+	}
+	refused(s.Key, with(`{"use":"shop"}`, account), "/state/use")
+	if j := submit(t, s, with(both, login("shop", `,{"type":"waitForUrl","pattern":"*x","timeout":100}`))); j.Status != "failed" {
+		t.Errorf("it was to fail: %+v", j)
+	}
+	list(admin, `{"states":[],"next":null}`)
+	if j := submit(t, s, with(both, login("shop", ""))); j.Status != "completed" {
+		t.Errorf("a login that is kept: %+v", j)
+	}
+	list(admin, `{"states":[{"name":"shop","origins":["`+site+`"],"size":`)
+	says(s.Key, account, "undefined")
+	says(s.Key, with(`{"use":"shop"}`, account), "session=known visitor")
+	says(s.Key, with(`{"use":"shop","origins":["https://other.test"]}`, account), "undefined")
+	refused(foreign, with(`{"use":"shop"}`, account), "/state/use")
+	says(foreign, with(both, account), "undefined")
+	list(foreign, `{"states":[{"name":"shop",`)
+	if r := callAs(t, s, admin, "DELETE", "/v1/browser-states/shop", ""); r.Status != 204 {
+		t.Errorf("delete: %d %s", r.Status, r.Text)
+	}
+	list(admin, `{"states":[],"next":null}`)
+	list(foreign, `{"states":[{"name":"shop",`)
+	refused(s.Key, with(`{"use":"shop"}`, account), "/state/use")
 }
 
 // refusesOtherKey starts a server on a copy of a folder with another key, or with none.

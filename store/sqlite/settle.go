@@ -131,6 +131,11 @@ func (b *batch) settle(s jobs.Step, limit int) (a jobs.Settled, ended bool, err 
 	if err := b.grow(bytesOf(s.Events)); err != nil {
 		return a, false, err
 	}
+	if s.State != nil && s.Outcome == jobs.AttemptCompleted {
+		if _, err := b.putSealed(*s.State); err != nil {
+			return a, false, err
+		}
+	}
 	id, err := b.append(r.head, r.id, r.uuid, now, s.Events...)
 	if err != nil {
 		return a, false, err

@@ -199,7 +199,7 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 		if err != nil {
 			return err
 		}
-		settings, err := browsing{spec.Console}.blob()
+		settings, err := browsing{spec.Console, spec.State}.blob()
 		if err != nil {
 			return err
 		}
@@ -265,7 +265,7 @@ func newJob(client, uuid string, spec jobs.Spec, now, expires time.Time, cursor 
 	if spec.Title != "" {
 		j.Title = &spec.Title
 	}
-	browsing{spec.Console}.show(&j)
+	browsing{spec.Console, spec.State}.show(&j)
 	return j
 }
 
@@ -286,7 +286,8 @@ func orNull(s string) any {
 
 // browsing is what a job says of its browser, as the column has it.
 type browsing struct {
-	Console string `json:"console,omitempty"`
+	Console string         `json:"console,omitempty"`
+	State   *jobs.StateUse `json:"state,omitempty"`
 }
 
 // blob binds it; nothing is NULL.
@@ -306,6 +307,7 @@ func (s browsing) show(j *jobs.Job) {
 	if s.Console != "" {
 		j.Console = &s.Console
 	}
+	j.State = s.State
 }
 
 // hostsBlob binds lists of hosts; none is NULL.

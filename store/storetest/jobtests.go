@@ -210,7 +210,12 @@ func testRetry(w *world) {
 	spec := queued()
 	spec.Metadata, spec.Priority, spec.RunAt = json.RawMessage(`{"m":1}`), 9, time.Now().Add(time.Hour)
 	spec.Title, spec.Console = "Tea", "warn"
+	use := "shop"
+	spec.State = &jobs.StateUse{Use: &use, Origins: []string{"https://x.test"}}
 	j := w.submit("a", spec)
+	if diff := difference(spec.State, j.State); diff != "" {
+		w.Errorf("state (-want +got):\n%s", diff)
+	}
 	if j.Title == nil || *j.Title != "Tea" || j.Console == nil || *j.Console != "warn" {
 		w.Errorf("title %v, console %v", j.Title, j.Console)
 	}

@@ -80,6 +80,44 @@ func testSealed(w *world) {
 	}
 }
 
+// testSealedWith: a browser state is kept with the completion of a job and with nothing else,
+// and one for which there is no room keeps the job from being completed.
+func testSealedWith(w *world) {
+	state := func(name string) *jobs.Sealed {
+		return &jobs.Sealed{Kind: jobs.SealedState, Client: "a", Name: name, Places: []string{"https://x.test"}, KeyID: []byte("key"), Data: []byte("data")}
+	}
+	settle := func(s jobs.Step) error {
+		w.Helper()
+		answers, _, err := w.store.Settle(w.Context(), []jobs.Step{s}, nil)
+		w.ok(err)
+		return answers[0].Err
+	}
+	w.submit("a", queued())
+	lost := w.claim("a").Lease
+	w.ok(w.store.Release(w.Context(), lost))
+	lease := w.claim("a").Lease
+	if err := settle(jobs.Step{Lease: lost, Outcome: jobs.AttemptCompleted, State: state("lost")}); !errors.Is(err, jobs.ErrLeaseLost) {
+		w.Errorf("a lost lease: %v", err)
+	}
+	w.ok(settle(jobs.Step{Lease: lease, Outcome: jobs.AttemptCompleted, State: state("kept")}))
+	w.ok(settle(jobs.Step{Lease: lease, Outcome: jobs.AttemptCompleted, State: state("again")}))
+	if diff := difference([]string{"kept"}, w.names(jobs.SealedState, "a", "", 10)); diff != "" {
+		w.Errorf("states (-want +got):\n%s", diff)
+	}
+	most, what := jobs.SealedState.Max()
+	for i := range most - 1 {
+		w.put(*state(fmt.Sprint("s", i)), true)
+	}
+	w.submit("a", queued())
+	lease = w.claim("a").Lease
+	var no *jobs.LimitError
+	if err := settle(jobs.Step{Lease: lease, Outcome: jobs.AttemptCompleted, State: state("more")}); !errors.As(err, &no) || no.What != what {
+		w.Errorf("one too many: %v", err)
+	}
+	w.wantStatus(w.get("a", lease.JobID), jobs.Processing)
+	w.ok(settle(jobs.Step{Lease: lease, Outcome: jobs.AttemptCompleted, State: state("kept")}))
+}
+
 // testSealedLimits: a client has so many of a kind, and none that the storage has no room for.
 func testSealedLimits(w *world) {
 	most, what := jobs.SealedSecret.Max()

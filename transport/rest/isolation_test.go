@@ -85,6 +85,8 @@ func (v victim) attacks(keyID string) []attack {
 		{"secrets", "GET", "/v1/secrets", "", nil, auth.Admin, 200, 200, false},
 		{"delete secret", "DELETE", "/v1/secrets/password", "", nil, auth.Admin, 204, 204, false},
 		{"delete no secret", "DELETE", "/v1/secrets/password", "", nil, auth.Admin, 404, 404, false},
+		{"states", "GET", "/v1/browser-states", "", nil, auth.Admin, 200, 200, false},
+		{"delete no state", "DELETE", "/v1/browser-states/shop", "", nil, auth.Admin, 404, 404, false},
 		{"keys", "GET", "/v1/keys", "", nil, auth.Admin, 200, 200, false},
 		{"revoke", "DELETE", "/v1/keys/" + keyID, "", nil, auth.Admin, 204, 404, false},
 	}

@@ -97,6 +97,9 @@ func Mount(r fiber.Router, d Deps) {
 	r.Put("/v1/secrets/:name", s.putSecret)
 	r.Delete("/v1/secrets/:name", s.deleteSecret)
 
+	r.Get("/v1/browser-states", s.listStates)
+	r.Delete("/v1/browser-states/:name", s.deleteState)
+
 	r.Post("/v1/tokens", s.createToken)
 
 	r.Get("/livez", s.live)

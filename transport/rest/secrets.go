@@ -92,6 +92,33 @@ func (s *server) listSecrets(c *fiber.Ctx) error {
 
 func (s *server) deleteSecret(c *fiber.Ctx) error { return s.forget(c, jobs.SealedSecret) }
 
+// stateObject is a browser state on the wire.
+type stateObject struct {
+	Name      string    `json:"name"`
+	Origins   []string  `json:"origins"`
+	Size      int       `json:"size"` // bytes
+	CreatedAt jobs.Time `json:"createdAt"`
+	UpdatedAt jobs.Time `json:"updatedAt"`
+}
+
+func (s *server) listStates(c *fiber.Ctx) error {
+	found, next, err := s.sealed(c, jobs.SealedState)
+	if err != nil {
+		return err
+	}
+	page := struct {
+		States []stateObject `json:"states"`
+		Next   *string       `json:"next"`
+	}{[]stateObject{}, next}
+	for _, one := range found {
+		page.States = append(page.States, stateObject{
+			one.Name, append([]string{}, one.Places...), one.Size, jobs.At(one.CreatedAt), jobs.At(one.UpdatedAt)})
+	}
+	return transport.JSON(c, fiber.StatusOK, page)
+}
+
+func (s *server) deleteState(c *fiber.Ctx) error { return s.forget(c, jobs.SealedState) }
+
 // maxSealedPage secrets or states have less than 1 MiB.
 const maxSealedPage = 500
 

@@ -87,4 +87,7 @@ func TestSecrets(t *testing.T) {
 		}
 		without.call(method, at, without.plain, body).problem(t, transport.Forbidden)
 	}
+	for method, at := range map[string]string{"GET": "/v1/browser-states", "DELETE": "/v1/browser-states/shop"} {
+		without.call(method, at, without.admin, "").problem(t, transport.Invalid)
+	}
 }

@@ -70,12 +70,35 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil && env.State != nil {
+		err = s.bring(ctx, env)
+	}
 	if err != nil {
 		err = s.explain(ctx, err)
 		_ = s.Close() // always nil
 		return nil, err
 	}
 	return s, nil
+}
+
+// bring restores the state that the job begins with, and sees to the one that it leaves.
+func (s *session) bring(ctx context.Context, env jobs.Env) error {
+	of := env.State
+	raw, err := of.Load(ctx)
+	if err == nil && raw != nil {
+		err = s.steps.Restore(ctx, raw, of.Origins)
+	}
+	if err != nil || of.Keep == nil {
+		return err
+	}
+	env.Scope.Last(func(ctx context.Context) error {
+		raw, origins, err := s.steps.State(ctx, of.Origins)
+		if err != nil {
+			return s.explain(ctx, err)
+		}
+		return of.Keep(origins, raw)
+	})
+	return nil
 }
 
 // prepare opens the page.

@@ -125,7 +125,7 @@ func (s *Store) Retry(ctx context.Context, client, of, id string, idem jobs.Idem
 			console = *old.Console
 		}
 		j, err := s.submit(client, id, jobs.Spec{
-			Title: title, Console: console,
+			Title: title, Console: console, State: old.State,
 			Actions: old.Actions, Browser: old.Browser, Hosts: old.Hosts, Queue: old.queue(), Payload: old.Payload, Metadata: old.Metadata, MaxAttempts: old.MaxAttempts,
 			Timeout: time.Duration(old.TimeoutMs) * time.Millisecond, ExpiresIn: old.expiresIn, Priority: old.Priority, RetryOf: of,
 		}, idem)
@@ -187,6 +187,7 @@ func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	if spec.Title != "" {
 		j.Title = &spec.Title
 	}
+	j.State = spec.State
 	if spec.Console != "" {
 		j.Console = &spec.Console
 	}

@@ -99,6 +99,9 @@ func (s *Store) settle(step jobs.Step) (a jobs.Settled, ended bool) {
 	if err := s.judge(j, step, last); err != nil {
 		return jobs.Settled{Err: err}, false
 	}
+	if step.State != nil && completed {
+		s.keep(*step.State)
+	}
 	j = s.append(j, now, step.Events...)
 	switch step.Outcome {
 	case jobs.AttemptCompleted:
@@ -123,6 +126,11 @@ func (s *Store) judge(j job, step jobs.Step, last jobs.Body) error {
 			Detail: "is too large for one event together with the job's artifacts; store it as an artifact"}}}
 	case step.Outcome == jobs.AttemptUnclaimed && j.lease.renewed:
 		return jobs.ErrLeaseLost
+	}
+	if step.State != nil && step.Outcome == jobs.AttemptCompleted {
+		if err := s.mayKeep(*step.State); err != nil {
+			return err
+		}
 	}
 	return s.room(bytesOf(step.Events))
 }

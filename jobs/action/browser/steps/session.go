@@ -54,6 +54,7 @@ type Session struct {
 	over    bool
 	opened  map[target.ID]*opened // by the pages themselves
 	headers network.Headers       // added to every request; nil: none
+	visited []string              // origins that pages were at
 	running sync.WaitGroup        // what events have started
 }
 

@@ -220,6 +220,9 @@ func (p *tab) navigated(ctx context.Context, f *cdp.Frame) {
 	if check := p.session.config.Check; check != nil && !p.inner && f.UnreachableURL == "" {
 		refusal = check(f.URL)
 	}
+	if refusal == nil && !p.inner && f.UnreachableURL == "" {
+		p.session.visit(f.URL)
+	}
 	if refusal != nil { // before a step learns that it has arrived
 		p.breakOff(refusal, false)
 	}
