@@ -242,6 +242,7 @@ func (s *Server) transports() (err error) {
 		Door: s.door, Streams: streams, Check: s.verifier.Check, Jobs: s.service, Pool: s.pool, Log: s.log,
 	})
 	s.metrics.watch(streams, s.store, s.set.limits(), s.processor.Stats, s.pool.Panics, s.log)
+	s.metrics.registry.MustRegister(&browserFigures{s.browsers.Stats})
 	s.routes()
 	return nil
 }

@@ -162,6 +162,9 @@ func TestNavigate(t *testing.T) {
 	if err := a.navigate(ctx, "http://site.test/slow"); !errors.Is(err, gone) {
 		t.Errorf("a cancelled step: %v", err)
 	}
+	if s := w.Stats(); !s.Running || s.Contexts != 2 || s.Refused != 3 || s.Starts != 1 {
+		t.Errorf("stats are %+v", s)
+	}
 	if s := w.State(); !s.Available || !s.Running || s.Contexts != 2 || s.Jail != "bubblewrap" || !s.Sandbox {
 		t.Errorf("state is %+v", s)
 	}
@@ -275,13 +278,13 @@ func TestDeaths(t *testing.T) {
 	load(b)
 	first, pids := w.now, pidsOf(w.now.pid)
 	a.scope.Close()
-	class(t, during([]*attempt{b}, func() { first.kill(nil) })[0], steps.ClassClosed, true, "browser")
+	class(t, during([]*attempt{b}, func() { _ = syscall.Kill(-first.pid, syscall.SIGKILL) })[0], steps.ClassClosed, true, "browser")
 	b.scope.Close()
 	nothingLeft(t, first.folder, pids)
 	for _, counts := range []bool{false, true} {
 		a, b = w.attempt("a"), w.attempt(fmt.Sprint("b", counts))
 		load(a, b)
-		errs := during([]*attempt{a, b}, func() { w.now.kill(nil) })
+		errs := during([]*attempt{a, b}, func() { w.now.kill(nil, unresponsive) })
 		if !errors.Is(errs[1], jobs.ErrNoFault) {
 			t.Errorf("a job whose browser died with another: %v", errs[1])
 		}
@@ -296,7 +299,10 @@ func TestDeaths(t *testing.T) {
 	a = w.attempt("c")
 	load(a)
 	a.scope.Close()
-	until(t, "the idle browser ends", func() bool { return !w.State().Running })
+	until(t, "the idle browser ends", func() bool { return !w.State().Running && w.Stats().Ends["idle"] == 1 })
+	if s := w.Stats(); s.Starts != 4 || s.Ends["crashed"] != 1 || s.Ends["unresponsive"] != 2 || s.Contexts+int(s.Memory) != 0 {
+		t.Errorf("stats are %+v", s)
+	}
 }
 
 // TestMemory: a page that eats memory is ended, and says why; another one goes on.
@@ -314,6 +320,9 @@ func TestMemory(t *testing.T) {
 	class(t, b.navigate(t.Context(), "http://site.test/eats"), steps.ClassCrashed, true, "--browser-max-memory")
 	if err := a.navigate(t.Context(), "http://site.test/again"); err != nil {
 		t.Errorf("another page: %v", err)
+	}
+	if s := w.Stats(); s.PagesEnded == 0 || s.Memory == 0 || s.MemoryLimit != 400<<20 {
+		t.Errorf("stats are %+v", s)
 	}
 }
 
@@ -347,6 +356,9 @@ func TestMissing(t *testing.T) {
 	}
 	w := newWorld(t, showing(""), func(o *Options) { o.Path, o.NoJail = "/bin/true", true })
 	class(t, w.attempt("1").navigate(t.Context(), "about:blank"), ClassUnavailable, true, "did not start")
+	if s := w.Stats(); s.Failures != 1 {
+		t.Errorf("stats are %+v", s)
+	}
 	if s := w.State(); s.Available || s.Detail == "" {
 		t.Errorf("state is %+v", s)
 	}
@@ -379,7 +391,7 @@ func TestLongMessages(t *testing.T) {
 
 // TestSocks: whatever a browser that was broken into says to its proxy, it gets nowhere.
 func TestSocks(t *testing.T) {
-	p := newProxy(action.NewGuard(action.Options{}), jobs.Hosts{})
+	p := newProxy(action.NewGuard(action.Options{}), jobs.Hosts{}, new(tally))
 	defer p.close()
 	connect := func(kind byte, address string) string {
 		return "\x05\x01\x00\x05\x01\x00" + string(kind) + address + "\x00\x50"

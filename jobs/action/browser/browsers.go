@@ -54,7 +54,8 @@ type Options struct {
 
 // Browsers gives attempts of jobs their browser contexts. It is safe for concurrent use.
 type Browsers struct {
-	o Options
+	o     Options
+	tally tally
 
 	screens screens
 
@@ -145,7 +146,7 @@ func (b *Browsers) found() (string, error) {
 func (b *Browsers) Close() {
 	b.mu.Lock()
 	b.closed = true
-	b.retire()
+	b.retire(stopping)
 	b.mu.Unlock()
 	b.starting.Lock() // one that is starting sees that it is not wanted
 	defer b.starting.Unlock()
@@ -153,9 +154,9 @@ func (b *Browsers) Close() {
 }
 
 // retire lets the browser go. It is called with mu held.
-func (b *Browsers) retire() {
+func (b *Browsers) retire(why reason) {
 	if b.now != nil {
-		b.now.kill(nil)
+		b.now.kill(nil, why)
 		b.now, b.free = nil, nil
 		b.wake()
 	}
@@ -195,7 +196,7 @@ func (b *Browsers) take(ctx context.Context) (*chromium, *port, error) {
 
 // start starts a browser and returns it with a port.
 func (b *Browsers) start(ctx context.Context) (*chromium, *port, error) {
-	c, err := start(ctx, b.o)
+	c, err := start(ctx, b.o, &b.tally)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed = nil
@@ -206,10 +207,12 @@ func (b *Browsers) start(ctx context.Context) (*chromium, *port, error) {
 		<-c.ctx.Done()
 		b.lost(c)
 		<-c.gone
+		b.tally.ended(c.why())
 	})
+	b.tally.count(func(s *Stats) { s.Starts++ })
 	b.o.Logger.Info("a browser was started", "pid", c.pid)
 	if b.closed {
-		c.kill(nil)
+		c.kill(nil, stopping)
 		return nil, nil, jobs.ErrNoFault
 	}
 	b.now, b.free = c, append([]*port{}, c.ports...)
@@ -247,7 +250,7 @@ func (b *Browsers) lost(c *chromium) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.now == c {
-		b.retire()
+		b.retire(byItself)
 	}
 }
 
@@ -267,7 +270,7 @@ func (b *Browsers) put(c *chromium, p *port) {
 		defer b.mu.Unlock()
 		if b.now == c && len(b.free) == b.o.Contexts {
 			b.o.Logger.Info("an idle browser is ended", "pid", c.pid)
-			b.retire()
+			b.retire(unused)
 		}
 	})
 }
@@ -279,6 +282,7 @@ func (b *Browsers) unavailable(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	b.o.Logger.Error("the browser did not start", "error", err)
+	b.tally.count(func(s *Stats) { s.Failures++ })
 	b.failed = explainStart(err)
 	return &jobs.ActionError{Class: ClassUnavailable, Message: b.failed.Error(), Retryable: true, Err: err}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 // chromium is one process of the browser, with all that it starts.
 type chromium struct {
 	o       Options
+	tally   *tally
 	ctx     context.Context    // chromedp's; ends when the process is gone or is to go
 	end     context.CancelFunc // kills it, and waits until it is gone
 	folder  string             // of the host
@@ -38,21 +40,23 @@ type chromium struct {
 	lost    <-chan struct{} // closed once it says nothing any more
 	serving sync.WaitGroup  // ports and what they serve
 	gone    chan struct{}   // closed once nothing of it is left
+	bytes   atomic.Int64    // of memory, as it was watched last
 
 	mu      sync.Mutex // guards what follows
 	open    map[*session]struct{}
 	crowd   int       // sessions that were open when it died
 	culprit *session  // who brought it down; nil: nobody knows
+	killed  reason    // empty: it was not
 	starved time.Time // when a renderer was killed because there was no memory left
 }
 
 // start starts a browser. ctx bounds the waiting of whoever needs it.
-func start(ctx context.Context, o Options) (*chromium, error) {
+func start(ctx context.Context, o Options, t *tally) (*chromium, error) {
 	program, bwrap, err := find(o)
 	if err != nil {
 		return nil, err
 	}
-	c := &chromium{o: o, gone: make(chan struct{}), open: make(map[*session]struct{})}
+	c := &chromium{o: o, tally: t, gone: make(chan struct{}), open: make(map[*session]struct{})}
 	if c.folder, err = runFolder(); err != nil {
 		return nil, err
 	}
@@ -268,13 +272,26 @@ func (o Options) flags() []chromedp.ExecAllocatorOption {
 }
 
 // kill ends the browser; who is to blame may be nil. What it leaves is gone soon after.
-func (c *chromium) kill(blame *session) {
+func (c *chromium) kill(blame *session, why reason) {
 	c.mu.Lock()
 	if c.culprit == nil && c.ctx.Err() == nil {
 		c.culprit = blame
 	}
+	if c.killed == "" && c.ctx.Err() == nil {
+		c.killed = why
+	}
 	c.mu.Unlock()
 	_ = syscall.Kill(-c.pid, syscall.SIGKILL) // chromedp sees that it is gone
+}
+
+// why returns why it has ended.
+func (c *chromium) why() reason {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.killed == "" {
+		return byItself
+	}
+	return c.killed
 }
 
 // watch keeps the memory of the browser within bounds: the largest renderer dies first, and
@@ -296,6 +313,7 @@ func (c *chromium) watch() {
 				largest = p
 			}
 		}
+		c.bytes.Store(total)
 		if total <= c.o.MaxMemory {
 			continue
 		}
@@ -304,9 +322,10 @@ func (c *chromium) watch() {
 		c.starved = time.Now()
 		c.mu.Unlock()
 		if largest.pid == 0 {
-			c.kill(nil)
+			c.kill(nil, oversized)
 			return
 		}
+		c.tally.count(func(s *Stats) { s.PagesEnded++ })
 		_ = syscall.Kill(largest.pid, syscall.SIGKILL) // it may be gone by now
 	}
 }

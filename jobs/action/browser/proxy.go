@@ -77,6 +77,7 @@ func (p *port) hand(to *proxy) {
 type proxy struct {
 	guard Guard
 	hosts jobs.Hosts // of the job
+	tally *tally
 	ctx   context.Context
 	end   context.CancelFunc
 	left  atomic.Int64 // bytes
@@ -86,8 +87,8 @@ type proxy struct {
 	faults map[string]error // why "host:port" was not reached, newest
 }
 
-func newProxy(guard Guard, hosts jobs.Hosts) *proxy {
-	p := &proxy{guard: guard, hosts: hosts, conns: make(map[net.Conn]struct{}), faults: make(map[string]error)}
+func newProxy(guard Guard, hosts jobs.Hosts, t *tally) *proxy {
+	p := &proxy{guard: guard, hosts: hosts, tally: t, conns: make(map[net.Conn]struct{}), faults: make(map[string]error)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	p.left.Store(maxTraffic)
 	return p
@@ -191,6 +192,7 @@ func (c counted) Write(b []byte) (int, error) {
 
 // note remembers why an address was not reached.
 func (p *proxy) note(address string, err error) {
+	p.tally.refused(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.faults) >= maxFaults {

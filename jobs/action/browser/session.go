@@ -49,7 +49,7 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 	if err != nil {
 		return nil, err
 	}
-	s := &session{b: b, c: c, port: p, job: env.JobID, proxy: newProxy(b.o.Guard, env.Hosts)}
+	s := &session{b: b, c: c, port: p, job: env.JobID, proxy: newProxy(b.o.Guard, env.Hosts, &b.tally)}
 	p.hand(s.proxy)
 	c.mu.Lock()
 	c.open[s] = struct{}{}
@@ -64,7 +64,7 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 	select { // also if ctx ends: a context that is being made cannot be let go of
 	case err = <-stands:
 	case <-limit.C:
-		c.kill(nil) // it answers nobody
+		c.kill(nil, unresponsive) // it answers nobody
 		err = <-stands
 	}
 	if err == nil && ctx.Err() != nil {
@@ -171,7 +171,7 @@ func (s *session) close() {
 	case <-closed:
 	case <-limit.C:
 		s.b.o.Logger.Warn("the browser did not close a context and is ended", "jobId", s.job)
-		s.c.kill(s)
+		s.c.kill(s, unresponsive)
 	}
 	if s.opened != nil {
 		_ = s.opened.Close() // it was only read
