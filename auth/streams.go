@@ -112,7 +112,7 @@ func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(r
 func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind string, end func(reason error)) (*Slot, error) {
 	slot := &Slot{streams: s, kind: kind, end: end, seat: Seat{
 		Client: p.ClientID, Credential: p.Credential(),
-		OfCredential: orDefault(p.MaxConnections, s.limits.PerKey), OfClient: s.limits.PerClient,
+		OfCredential: s.ofCredential(p), OfClient: s.limits.PerClient,
 	}}
 	var instead *Seat
 	if old != nil {
@@ -148,25 +148,31 @@ func (s *Streams) OpenWait(p Principal) (*Slot, error) {
 	return &Slot{streams: s, holder: h}, nil
 }
 
-// Held returns how many live streams of this node a key holds.
-func (s *Streams) Held(keyID string) int {
+// Held returns how many live streams of this node a credential holds.
+func (s *Streams) Held(credential string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.holders[keyID]; h != nil {
+	if h := s.holders[credential]; h != nil {
 		return len(h.live)
 	}
 	return 0
 }
 
-// Waiting returns how many waiting calls of this node a key holds.
-func (s *Streams) Waiting(keyID string) int {
+// Waiting returns how many waiting calls of this node a credential holds.
+func (s *Streams) Waiting(credential string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.holders[keyID]; h != nil {
+	if h := s.holders[credential]; h != nil {
 		return h.waits
 	}
 	return 0
 }
+
+// Most returns how many live streams and waiting calls p's credential may hold.
+func (s *Streams) Most(p Principal) (streams, waits int) { return s.ofCredential(p), s.limits.Waits }
+
+// ofCredential is how many live streams p's credential may have.
+func (s *Streams) ofCredential(p Principal) int { return orDefault(p.MaxConnections, s.limits.PerKey) }
 
 // Live returns the live streams of this node by kind, for metrics.
 func (s *Streams) Live() map[string]int {

@@ -45,6 +45,8 @@ func (s *Server) routes() {
 		Tokens:  s.signer,
 		Streams: s.verifier.Streams(),
 		Submit:  jobs.SubmitOptions{Actions: s.actions},
+		Limits:  s.set.limits(),
+		Usage:   s.store.Usage,
 		Actions: s.actions.Describe(),
 		Stream: func(c *fiber.Ctx, p auth.Principal, a *transport.Admission, j jobs.Job, f transport.EventFormat) error {
 			return s.sse.Submitted(c, p, a, j.ID, f)

@@ -30,6 +30,8 @@ type Store interface {
 
 	// Counts returns the number of jobs by state.
 	Counts(ctx context.Context) (map[jobs.Status]int64, error)
+	// Usage returns what a client fills.
+	Usage(ctx context.Context, client string) (jobs.Usage, error)
 	// Filled returns what all clients fill.
 	Filled(ctx context.Context) (jobs.Filled, error)
 	// Ready returns why commands would fail now; nil: they would not.

@@ -186,6 +186,14 @@ func (d *Door) Principal(c *fiber.Ctx, scopes ...auth.Scope) (auth.Principal, er
 	return p, err
 }
 
+// Part is the problem that answers a part of a request, of which other parts may be
+// answered otherwise. Trouble of our own is logged.
+func (d *Door) Part(err error, request, command string) *Problem {
+	p := Answer(err, d.log, request, command)
+	p.Instance = request
+	return p
+}
+
 // Login checks a secret that came by another way than the request's headers and
 // query, for example in a Socket.IO CONNECT. An empty secret is unauthenticated.
 func (d *Door) Login(secret string, addr netip.Addr, scopes ...auth.Scope) (auth.Principal, error) {

@@ -8,6 +8,8 @@ import (
 	"github.com/jobcast/jobcast/transport"
 )
 
+const endsPath = "/v1/workers/complete"
+
 // Bounds of what an answer to many ends has of each in any case, in bytes of JSON.
 const (
 	refusalBytes = 512
@@ -62,9 +64,7 @@ func (s *server) completeAll(c *fiber.Ctx) error {
 		default:
 			l := ends[i].Lease
 			l.Client = p.ClientID
-			refusal := transport.FromError(s.lost(l, one.Err))
-			refusal.Instance = transport.RequestID(c)
-			list[i] = refusal
+			list[i] = s.Door.Part(s.lost(l, one.Err), transport.RequestID(c), endsPath)
 		}
 	}
 	return transport.JSON(c, fiber.StatusOK, fiber.Map{"jobs": list})

@@ -33,12 +33,13 @@ type Jobs interface {
 // Keys is what this package asks of the key store; see [auth.Store].
 type Keys interface {
 	CreateKey(ctx context.Context, k auth.Stored) error
+	Key(ctx context.Context, client, id string) (auth.Key, error)
 	KeyPage(ctx context.Context, client, after string, limit int) ([]auth.Key, error)
 	RevokeKey(ctx context.Context, client, id string, at time.Time) error
 }
 
 // Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream,
-// EndAndClaim and Hub are required.
+// EndAndClaim, Usage and Hub are required.
 type Deps struct {
 	Door    *transport.Door
 	Jobs    Jobs
@@ -47,6 +48,7 @@ type Deps struct {
 	Vault   Vault // nil: the server has no key for one
 	Streams *auth.Streams
 	Submit  jobs.SubmitOptions // how a submit is checked
+	Limits  jobs.Limits        // what clients may fill
 	Actions any                // the list that GET /v1/actions answers
 
 	// Stream answers with a job's events from its first on, as 200, and ends
@@ -58,6 +60,8 @@ type Deps struct {
 	// EndAndClaim ends an attempt, claims the next job for its worker, p, and answers with
 	// both.
 	EndAndClaim func(c *fiber.Ctx, p auth.Principal, e jobs.End, next jobs.NextClaim) error
+
+	Usage func(ctx context.Context, client string) (jobs.Usage, error) // what a client fills
 
 	Hub *hub.Hub // tells a submit that waits of its job's end
 
@@ -80,15 +84,18 @@ func Mount(r fiber.Router, d Deps) {
 	r.Get("/v1/actions", s.actions)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
+	r.Post(cancelsPath, s.cancelMany)
+	r.Post(retriesPath, s.retryMany)
 
 	r.Post("/v1/jobs/:id/progress", s.progress)
 	r.Post("/v1/jobs/:id/extend", s.extend)
 	r.Post("/v1/jobs/:id/complete", s.complete)
 	r.Post("/v1/jobs/:id/fail", s.fail)
-	r.Post("/v1/workers/complete", s.completeAll)
+	r.Post(endsPath, s.completeAll)
 	r.Put("/v1/jobs/:id/artifacts/:name", s.putArtifact)
 	r.Get("/v1/jobs/:id/artifacts/:name", s.getArtifact)
 
+	r.Get("/v1/me", s.whoami)
 	r.Get("/v1/keys", s.listKeys)
 	r.Post("/v1/keys", s.createKey)
 	r.Delete("/v1/keys/:id", s.revokeKey)

@@ -93,6 +93,8 @@ func newSiteWithTimes(t *testing.T, last times, settings ...setting) *site {
 	d := Deps{
 		Jobs: s.service, Keys: s.store, Stream: s.stream, Hub: core,
 		Submit:  jobs.SubmitOptions{Actions: action.Builtin(action.Options{})},
+		Limits:  jobs.Limits{JobsPerClient: 100_000},
+		Usage:   s.store.Usage,
 		Actions: action.Builtin(action.Options{}).Describe(),
 		Metrics: func(c *fiber.Ctx) error { return c.SendString("up 1\n") },
 	}
