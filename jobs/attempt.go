@@ -401,8 +401,10 @@ func (a *attempt) settled(s Step, out Settled) {
 		s.Events = nil
 		a.p.rounds.again(a, s)
 	case errors.As(out.Err, &limit) && s.State != nil:
-		end := failed(Failure{Class: ClassState, Message: plain(limit.Error(), MaxErrorMessageBytes), Retry: limit.What == LimitStorage})
-		end.Lease = s.Lease
+		end := failed(Failure{Class: ClassState, Message: plain(limit.Error(), MaxErrorMessageBytes)})
+		if end.Lease = s.Lease; limit.What == LimitStorage {
+			end.Failure.Class, end.Failure.Retry = ClassStorageFull, true
+		}
 		a.p.rounds.again(a, end)
 	case errors.As(out.Err, &invalid) && s.Outcome == AttemptCompleted: // else it would be tried for ever
 		a.log().Error("the end of an attempt was not stored", "operation", operations[s.Outcome], "error", out.Err)

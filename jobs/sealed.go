@@ -115,9 +115,17 @@ func (a *attempt) secret(ctx context.Context, name string) (Secret, error) {
 	}
 	s, err := a.p.svc.vault.Secret(ctx, a.l.Lease.Client, name)
 	if errors.Is(err, ErrNotSealed) {
-		err = &ActionError{Class: ClassSecret, Message: fmt.Sprintf("there is no secret %q any more", name)}
+		return s, &ActionError{Class: ClassSecret, Message: fmt.Sprintf("there is no secret %q any more", name)}
 	}
-	return s, err
+	return s, unreadable(ctx, "the secret", err)
+}
+
+// unreadable is the failure of an action that was to read something that is sealed.
+func unreadable(ctx context.Context, what string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &ActionError{Class: ClassInternal, Message: what + " could not be read", Retryable: true, Err: err}
 }
 
 // Sealed is a secret or a state as the store keeps it.

@@ -159,9 +159,9 @@ func (a *attempt) loadState(ctx context.Context) ([]byte, error) {
 		if a.l.Job.State.again() {
 			return nil, nil
 		}
-		err = &ActionError{Class: ClassState, Message: fmt.Sprintf("there is no browser state %q any more", *a.l.Job.State.Use)}
+		return nil, &ActionError{Class: ClassState, Message: fmt.Sprintf("there is no browser state %q any more", *a.l.Job.State.Use)}
 	}
-	return raw, err
+	return raw, unreadable(ctx, "the browser state", err)
 }
 
 func (a *attempt) keepState(origins []string, state []byte) error {

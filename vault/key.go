@@ -24,7 +24,7 @@ func ReadKey(path string) (key [KeyBytes]byte, open bool, err error) {
 	if err != nil {
 		return key, false, fmt.Errorf("read key: %w", err)
 	}
-	defer file.Close() // it was only read
+	defer func() { _ = file.Close() }() // it was only read
 	info, err := file.Stat()
 	if err != nil {
 		return key, false, fmt.Errorf("read key: %w", err)

@@ -22,11 +22,14 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
-// stateTime bounds the reading and the restoring of a state.
-const stateTime = 30 * time.Second
+const (
+	stateTime = 30 * time.Second // bounds the reading and the restoring of a state
+	blankTime = 5 * time.Second  // after which the empty document of an origin will not come
+)
 
 // state is what a browser state holds.
 type state struct {
+	Origins []string       `json:"origins"` // that it is of
 	Cookies []stateCookie  `json:"cookies"`
 	Storage []localStorage `json:"storage"`
 }
@@ -63,7 +66,8 @@ func (c stateCookie) of(origins []string) bool {
 	})
 }
 
-// visit notes that a page has come to a URL.
+// visit notes that a page has come to a URL, or that the session has begun with the state
+// of an origin.
 func (s *Session) visit(at string) {
 	origin, ok := jobs.OriginOf(at)
 	s.mu.Lock()
@@ -74,8 +78,8 @@ func (s *Session) visit(at string) {
 }
 
 // State returns what the browser holds of origins, as Restore takes it: their cookies and
-// local storage. Without origins it is of those that the pages of steps were at, at most
-// jobs.MaxOrigins. of are the origins.
+// local storage. Without origins it is of those of a state that was restored, and of those that
+// the pages of steps were at, at most jobs.MaxOrigins. of are the origins.
 func (s *Session) State(ctx context.Context, origins []string) (raw []byte, of []string, err error) {
 	if of = origins; of == nil {
 		s.mu.Lock()
@@ -85,6 +89,7 @@ func (s *Session) State(ctx context.Context, origins []string) (raw []byte, of [
 	limited, cancel := context.WithTimeoutCause(ctx, stateTime, errLimit)
 	defer cancel()
 	held, err := s.state(limited, of)
+	held.Origins = of
 	if err == nil {
 		raw, err = json.Marshal(held)
 	}
@@ -240,6 +245,9 @@ func (s *Session) Restore(ctx context.Context, raw []byte, origins []string) err
 }
 
 func (s *Session) restore(ctx context.Context, held state, origins []string) error {
+	for _, origin := range held.Origins {
+		s.visit(origin)
+	}
 	var cookies []*network.CookieParam
 	now := float64(time.Now().Unix())
 	for _, c := range held.Cookies {
@@ -293,7 +301,8 @@ func (c stateCookie) param() *network.CookieParam {
 }
 
 // inBlank opens an empty document of each origin in a page of its own, without a request to
-// anybody, and has f do something there: until it says that it was there.
+// anybody, and has f do something there: until it says that it was there. An origin that the
+// browser does not go to, such as http where it knows of https, is passed over.
 func (s *Session) inBlank(ctx context.Context, origins []string, f func(p cdp.Session, origin string) (bool, error)) error {
 	if len(origins) == 0 {
 		return nil
@@ -336,7 +345,8 @@ func (s *Session) inBlank(ctx context.Context, origins []string, f func(p cdp.Se
 		if _, err := cdp.Call(ctx, p, page.Navigate, page.NavigateParams{URL: origin + "/"}); err != nil {
 			return fmt.Errorf("open a blank document: %w", err)
 		}
-		for there := false; !there; {
+		begun := time.Now()
+		for there := false; !there && time.Since(begun) < blankTime; {
 			there, err = f(p, origin)
 			if isActionError(err) || errors.Is(err, chromedp.ErrTargetDetached) || err != nil && of.Err() != nil {
 				return err

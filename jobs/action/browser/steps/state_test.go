@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func TestState(t *testing.T) {
 		}
 		if n := len(asked); n > seen {
 			t.Errorf("%d requests were made", n-seen)
+		}
+		if _, of, err := q.session.State(t.Context(), nil); err != nil || len(of) == 0 || origins == nil && !bytes.Contains(from, []byte(`{"origins":["`+strings.Join(of, `","`)+`"]`)) {
+			t.Errorf("a restored state is of %v, %v", of, err)
 		}
 		cookies, err := q.session.state(t.Context(), []string{s.URL})
 		if err != nil {
