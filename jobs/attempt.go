@@ -51,7 +51,7 @@ func newAttempt(p *Processor, l Leased) *attempt {
 
 // run carries the attempt out and reports how it ended.
 func (a *attempt) run() {
-	limit := time.AfterFunc(time.Duration(a.l.Job.TimeoutMs)*time.Millisecond, func() { a.cancel(errTimeout) })
+	limit := time.AfterFunc(time.Duration(a.l.Job.TimeoutMs)*time.Millisecond, func() { a.cancel(ErrTimedOut) })
 	defer limit.Stop()
 	result, err := a.execute()
 	a.scope.Close()
@@ -307,7 +307,7 @@ func (a *attempt) finish(cause error, result json.RawMessage, err error) {
 		a.over()
 	case errors.Is(cause, errInterrupted) || cause == nil && errors.Is(err, ErrNoFault):
 		a.end(Step{Outcome: AttemptReleased})
-	case errors.Is(cause, errTimeout):
+	case errors.Is(cause, ErrTimedOut):
 		a.end(failed(TimedOut(a.l.Job.TimeoutMs)))
 	default:
 		a.end(failed(a.failure(err)))

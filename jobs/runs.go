@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// Why a run's context ended, besides ErrLeaseLost.
+// ErrTimedOut is the cause of the end of an attempt's context that took too long.
+var ErrTimedOut = errors.New("the attempt took too long")
+
+// Why else a run's context ended, besides ErrLeaseLost.
 var (
 	errCancelled   = errors.New("the job was cancelled")
-	errTimeout     = errors.New("the attempt took too long")
 	errInterrupted = errors.New("the server is shutting down")
 )
 

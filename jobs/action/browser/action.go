@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -63,8 +64,11 @@ func (s step) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any, 
 	}
 	session := kept.(*session) // only open makes what is kept under s.b
 	result, err := session.steps.Run(ctx, todo, env)
-	if err != nil {
-		return nil, session.explain(ctx, err)
+	if err == nil {
+		return result, nil
 	}
-	return result, nil
+	if err = session.explain(ctx, err); !errors.Is(err, jobs.ErrNoFault) {
+		session.steps.KeepFailure(ctx, err, env)
+	}
+	return nil, err
 }

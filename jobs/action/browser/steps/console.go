@@ -124,6 +124,7 @@ func (c *console) end() {
 
 // message is something that a page, or the browser about it, says in the console.
 type message struct {
+	Kind  string `json:"-"` // console, exception or browser, as in record
 	Level string `json:"level"`
 	Text  string `json:"text"`
 	At    string `json:"at,omitempty"` // URL:line:column
@@ -156,10 +157,11 @@ func (p *tab) said(ev any) (m message, ok bool) {
 		default:
 			m.Level = "info"
 		}
+		m.Kind = "console"
 		m.Text, at = written(ev.Args), top(ev.StackTrace)
 	case *runtime.EventExceptionThrown:
 		d := ev.ExceptionDetails
-		m.Level, m.Text = "error", d.Text
+		m.Kind, m.Level, m.Text = "exception", "error", d.Text
 		if d.Exception != nil {
 			what, _, _ := strings.Cut(shown(d.Exception), "\n    at ")
 			m.Text += " " + what
@@ -171,7 +173,7 @@ func (p *tab) said(ev any) (m message, ok bool) {
 		if ev.Entry.Level != log.EntryLevelError {
 			return m, false
 		}
-		m.Level, m.Text = "error", ev.Entry.Text
+		m.Kind, m.Level, m.Text = "browser", "error", ev.Entry.Text
 		if at = top(ev.Entry.StackTrace); at == "" {
 			at = ev.Entry.URL
 		}

@@ -36,21 +36,21 @@ func (r *run) extract() error {
 		return err
 	}
 	if got == nil {
-		return tooLarge()
+		return tooLarge(fmt.Sprintf("of %q", r.alternatives[e.index]))
 	}
 	return r.keep(got.Whole)
 }
 
-func tooLarge() error {
+func tooLarge(what string) error {
 	return &jobs.ActionError{
-		Class: ClassTooLarge, Message: fmt.Sprintf("what the step keeps in the result is larger than %d bytes: keep less, or an artifact", maxExtract),
+		Class: ClassTooLarge, Message: fmt.Sprintf("what the step keeps %s is larger than %d bytes: keep less, or an artifact", what, maxExtract),
 	}
 }
 
 // keep puts a value into the job's result.
 func (r *run) keep(value json.RawMessage) error {
 	if len(value) > 2*maxExtract { // characters of up to two bytes more
-		return tooLarge()
+		return tooLarge("in the result")
 	}
 	if r.env.Data == nil {
 		return fmt.Errorf("keep %q: there is no result to keep it in", r.Name)
@@ -120,8 +120,12 @@ func (r *run) clip() (*page.Viewport, error) {
 		return nil, err
 	}
 	e.X, e.Y = box.X, box.Y
-	if why, err := r.toWindow(&e, false); err != nil || why != "" {
-		return nil, fmt.Errorf("place element: %w %s", err, why)
+	why, err := r.toWindow(&e, false)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("place element: %w", err)
+	case why != "":
+		return nil, timeout("A picture of %q could not be taken (%s)", r.alternatives[e.index], why)
 	}
 	var scrolled struct{ X, Y float64 }
 	if err := r.inMain("scrolled", &scrolled); err != nil {

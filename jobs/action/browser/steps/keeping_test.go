@@ -61,6 +61,11 @@ func TestScreenshots(t *testing.T) {
 	if !bytes.Equal(p.files["x.png"], p.files["y.png"]) {
 		t.Error("two pictures differ")
 	}
+	again := newPlayer(t, Config{})
+	again.must(open(s.URL), `{"type":"setViewport","width":400,"height":300,"deviceScaleFactor":1}`, `{"type":"screenshot","name":"view"}`)
+	if !bytes.Equal(again.files["view.png"], p.files["view.png"]) {
+		t.Error("another attempt's picture differs")
+	}
 	got := p.must(`{"type":"pdf","name":"page","format":"A5","landscape":true,"background":true}`)
 	if want := `{"type":"pdf","artifact":"page.pdf"}`; got != want || !bytes.HasPrefix(p.files["page.pdf"], []byte("%PDF-")) ||
 		!bytes.HasSuffix(bytes.TrimSpace(p.files["page.pdf"]), []byte("%%EOF")) {
@@ -92,7 +97,7 @@ func TestExtract(t *testing.T) {
 		}
 	}
 	p.fails(`{"type":"extract","name":"x","selector":"#large"}`,
-		"ResultTooLarge: what the step keeps in the result is larger than 32768 bytes: keep less, or an artifact")
+		"ResultTooLarge: what the step keeps of \"#large\" is larger than 32768 bytes: keep less, or an artifact")
 	p.must(`{"type":"evaluate","name":"e","expression":"Promise.resolve({a: [1, location.pathname]})"}`)
 	if p.data["e"] != `{"a":[1,"/"]}` {
 		t.Error(p.data["e"])

@@ -231,8 +231,6 @@
     .filter((row) => row.closest('table') === table)
     .map((row) => [...row.cells].map((cell) => squeeze(cell.innerText ?? '')));
 
-  let held = null; // the element of the step
-
   // Fields that nobody may see the content of: which steps have said to be, and what was a
   // password's when something was typed into it, whatever the page makes of it then.
   const hidden = new Set();
@@ -246,6 +244,38 @@
     const {style} = target, name = '-webkit-text-security';
     if (style.getPropertyValue(name) !== 'disc' || style.getPropertyPriority(name) !== 'important') hide(target);
   }));
+
+  const entity = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\u00a0': '&nbsp;'};
+  const quote = (text) => text.replace(/[&<>"\u00a0]/g, (c) => entity[c]);
+  const single = /^(area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)$/;
+  const literal = /^(iframe|noembed|noframes|noscript|plaintext|script|style|xmp)$/;
+
+  // html yields a node as HTML, with what is in open shadow roots, without what nobody may see.
+  function* html(node) {
+    if (node instanceof Text) {
+      yield literal.test(node.parentNode?.localName) ? node.data : quote(node.data);
+    } else if (node instanceof Comment) {
+      yield `<!--${node.data.replaceAll('>', '&gt;')}-->`;
+    }
+    if (!(node instanceof Element)) return;
+    const name = node.localName, secret = hidden.has(node) || (name === 'input' && node.type === 'password');
+    if (name === 'meta' && node.httpEquiv === 'refresh') return; // who opens it is to stay there
+    yield '<' + name;
+    for (const a of node.attributes) yield ` ${a.name}="${secret && a.name === 'value' && a.value ? '***' : quote(a.value)}"`;
+    yield '>';
+    if (single.test(name)) return;
+    if (node.shadowRoot) {
+      yield '<template shadowrootmode="open">';
+      for (const child of node.shadowRoot.childNodes) yield* html(child);
+      yield '</template>';
+    }
+    if (secret && node.textContent) yield '***';
+    else for (const child of (node.content ?? node).childNodes) yield* html(child);
+    yield `</${name}>`;
+  }
+
+  let held = null; // the element of the step
+
 
   globalThis.jobcast = {
     // poll looks for an element among alternatives, each a path or a list of elements that
@@ -392,6 +422,12 @@
         whole = value(held);
       }
       return JSON.stringify(whole).length > most ? null : {whole};
+    },
+    // html returns the document as HTML, of a bit more than the most characters at most.
+    html(most) {
+      let text = `<!-- ${location.href.replaceAll('>', '%3E')} -->`;
+      for (const part of html(document.documentElement)) if ((text += part).length > most) break;
+      return text;
     },
     // calm ends animations and hides the caret, so that two pictures of a page are equal.
     async calm() {

@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -45,6 +46,8 @@ type Session struct {
 	main    *tab
 	held    kb.Modifier // keys that are down
 	down    *downloads
+	history history
+	about   *tab // that the newest step is about
 	screen  *Screen
 	secrets redactor           // of all texts that leave the session
 	console *console           // nil: nobody wants what pages log
@@ -82,6 +85,7 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 		s.down.stop()
 		return nil, err
 	}
+	s.about = s.main
 	s.screen.turnTo(s.main)
 	return s, nil
 }
@@ -117,15 +121,17 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 	within, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &run{Session: s, Step: step, env: env}
+	s.history.add(record{Type: "step", Action: env.Index + 1, Step: step.kind})
 	var err error
 	if r.page, err = s.pageFor(within, step); err == nil {
+		s.about = r.page
 		s.screen.turnTo(r.page)
 		stop := r.page.watch(cancel)
 		defer stop()
 		r.result.Type = step.kind
 		err = r.do(within)
 	}
-	if s.console != nil {
+	if s.console != nil && ctx.Err() == nil {
 		s.console.send(ctx) // before the progress of what comes next
 	}
 	switch {
@@ -135,7 +141,7 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 		err = context.Cause(within)
 	}
 	if err != nil {
-		return nil, s.discreet(actionError(err))
+		return nil, s.discreet(actionError(err, step))
 	}
 	if r.result.URL != nil {
 		*r.result.URL = s.secrets.redact(*r.result.URL)
@@ -156,7 +162,7 @@ func (s *Session) discreet(e *jobs.ActionError) error {
 }
 
 // actionError gives an error the words that a client reads.
-func actionError(err error) *jobs.ActionError {
+func actionError(err error, of Step) *jobs.ActionError {
 	var known *jobs.ActionError
 	switch {
 	case errors.As(err, &known):
@@ -166,7 +172,11 @@ func actionError(err error) *jobs.ActionError {
 	case errors.Is(err, context.Canceled):
 		return &jobs.ActionError{Class: ClassClosed, Message: "the browser has ended", Retryable: true, Err: err}
 	}
-	return &jobs.ActionError{Class: classInternal, Message: "the browser refused the step", Retryable: true, Err: err}
+	told := "the browser refused the step"
+	if len(of.alternatives) > 0 {
+		told += fmt.Sprintf(" at %q", of.first())
+	}
+	return &jobs.ActionError{Class: classInternal, Message: told, Retryable: true, Err: err}
 }
 
 // result is what a step gives that gives nothing else.

@@ -115,7 +115,7 @@ func (s *Session) stateError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.discreet(actionError(err))
+	return s.discreet(actionError(err, Step{}))
 }
 
 func (s *Session) state(ctx context.Context, origins []string) (held state, err error) {

@@ -35,7 +35,7 @@ type tab struct {
 	mu      sync.Mutex // guards what follows
 	at      progress
 	changed chan struct{} // closed at the next change of progress
-	open    map[network.RequestID]cdp.LoaderID
+	open    map[network.RequestID]request
 	answers map[cdp.LoaderID]int64  // statuses of documents to come
 	errors  map[cdp.LoaderID]string // failures of such
 	worlds  map[cdp.FrameID]runtime.ExecutionContextID
@@ -63,7 +63,7 @@ type progress struct {
 func (s *Session) newTab(inner bool) *tab {
 	return &tab{
 		session: s, inner: inner, leave: func() {},
-		changed: make(chan struct{}), open: make(map[network.RequestID]cdp.LoaderID),
+		changed: make(chan struct{}), open: make(map[network.RequestID]request),
 		answers: make(map[cdp.LoaderID]int64), errors: make(map[cdp.LoaderID]string),
 		worlds: make(map[cdp.FrameID]runtime.ExecutionContextID), fields: make(fields), at: progress{quiet: time.Now()},
 	}
@@ -200,10 +200,12 @@ func (p *tab) hear(ctx context.Context, ev any) {
 
 // say takes what an event says in the console.
 func (p *tab) say(ev any) {
-	if p.session.console == nil {
+	m, ok := p.said(ev)
+	if !ok {
 		return
 	}
-	if m, ok := p.said(ev); ok {
+	p.session.history.add(record{Type: m.Kind, message: &m})
+	if p.session.console != nil {
 		p.session.console.add(m)
 	}
 }
@@ -239,11 +241,12 @@ func (p *tab) navigated(ctx context.Context, f *cdp.Frame) {
 		}
 		clear(p.answers)
 		clear(p.errors)
-		for id, loader := range p.open { // of the document before: nobody says what became of them
-			if loader != f.LoaderID {
+		for id, one := range p.open { // of the document before: nobody says what became of them
+			if one.loader != f.LoaderID {
 				delete(p.open, id)
 			}
 		}
+		p.came(p.at)
 	})
 	if refusal != nil {
 		p.later(ctx, func(ctx context.Context) error {
@@ -296,10 +299,11 @@ func (p *tab) requested(ev any) {
 				p.at.asked = ev.Request.URL
 			}
 			if ev.Type != network.ResourceTypeEventSource && len(p.open) < maxRequests {
-				p.open[ev.RequestID] = ev.LoaderID
+				p.open[ev.RequestID] = p.sent(ev)
 			}
 		})
 	case *network.EventResponseReceived:
+		p.change(func() { p.refused(ev) })
 		if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) && len(p.answers) < maxRequests {
 			p.change(func() {
 				if p.answers[ev.LoaderID] = ev.Response.Status; ev.LoaderID == p.at.loader {
@@ -310,6 +314,7 @@ func (p *tab) requested(ev any) {
 	case *network.EventLoadingFinished:
 		p.closed(ev.RequestID, "")
 	case *network.EventLoadingFailed:
+		p.change(func() { p.lost(ev) })
 		p.closed(ev.RequestID, ev.ErrorText)
 	}
 }

@@ -40,7 +40,7 @@ func (r *run) change() error {
 	}
 	switch kind {
 	case "text":
-		return r.write(e, text)
+		return r.write(e, text, v.secret == "")
 	case "select":
 		return r.chosen([]string{text})
 	case "tick":
@@ -69,7 +69,7 @@ func (r *run) unfit(e found) error {
 }
 
 // write replaces an element's text.
-func (r *run) write(e found, text string) error {
+func (r *run) write(e found, text string, keyed bool) error {
 	filled, err := r.begin(e, true)
 	if err != nil {
 		return err
@@ -77,10 +77,10 @@ func (r *run) write(e found, text string) error {
 	switch {
 	case text == "" && filled:
 		err = r.strike(chord{key: keysByName()["Backspace"]})
-	case utf8.RuneCountInString(text) <= maxKeyed:
+	case keyed && utf8.RuneCountInString(text) <= maxKeyed:
 		err = r.keys(text, 0)
 	default:
-		_, err = call(r, input.InsertText, input.InsertTextParams{Text: text})
+		err = r.insert(text)
 	}
 	if err == nil {
 		err = r.on(e, "end", nil)
@@ -110,7 +110,17 @@ func (r *run) typeText() error {
 	if _, err := r.begin(e, false); err != nil {
 		return err
 	}
+	if r.Text.secret != "" {
+		return r.insert(text)
+	}
 	return r.keys(text, time.Duration(r.DelayMs)*time.Millisecond)
+}
+
+// insert types a text at once. A secret is typed so: what a page logs of each key would be
+// the secret's beginning, which no redactor knows.
+func (r *run) insert(text string) error {
+	_, err := call(r, input.InsertText, input.InsertTextParams{Text: text})
+	return err
 }
 
 // keys types a text.
@@ -127,7 +137,7 @@ func (r *run) keys(text string, delay time.Duration) error {
 		} else if c == '\n' {
 			err = r.strike(chord{key: keysByName()["Enter"]})
 		} else { // no key of this keyboard
-			_, err = call(r, input.InsertText, input.InsertTextParams{Text: string(c)})
+			err = r.insert(string(c))
 		}
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ func counted(n int) string {
 }
 
 // first is the step's first alternative, for messages.
-func (r *run) first() string { return r.alternatives[0].String() }
+func (s Step) first() string { return s.alternatives[0].String() }
 
 // waitForURL waits until the page's URL is what the step says.
 func (r *run) waitForURL() error {

@@ -1,0 +1,113 @@
+package steps
+
+import (
+	"bytes"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+
+	"github.com/jobcast/jobcast/jobs"
+)
+
+// How much is remembered of an attempt: the newest.
+const (
+	maxRecords     = 2000
+	maxRecordBytes = 512 << 10
+	maxKeptURL     = 512 // bytes of a URL
+)
+
+// record is one line of what has happened in an attempt.
+type record struct {
+	Time jobs.Time `json:"time"`
+	Type string    `json:"type"` // step, navigation, request, console, exception, browser, failure
+
+	Attempt int    `json:"attempt,omitempty"`
+	Action  int    `json:"action,omitempty"` // place in the job's list: 1, 2, …
+	Step    string `json:"step,omitempty"`   // its type
+
+	*message
+
+	Method  string   `json:"method,omitempty"`
+	URL     string   `json:"url,omitempty"`
+	Status  int64    `json:"status,omitempty"`
+	Error   string   `json:"error,omitempty"` // why a request or a navigation failed; the class of a failure
+	Message string   `json:"errorMessage,omitempty"`
+	Saved   []string `json:"saved,omitzero"` // artifacts of this failure beside this one
+}
+
+// history remembers the newest records of an attempt. It is safe for concurrent use.
+type history struct {
+	mu    sync.Mutex // guards what follows
+	lines [][]byte
+	bytes int
+	lost  int
+}
+
+func (h *history) add(r record) {
+	r.Time = jobs.At(time.Now())
+	line := jsonLine(r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, line)
+	h.bytes += len(line)
+	for len(h.lines) > maxRecords || h.bytes > maxRecordBytes {
+		h.bytes -= len(h.lines[0])
+		h.lines[0], h.lines = nil, h.lines[1:]
+		h.lost++
+	}
+}
+
+// text is all that is remembered, a line each, after one that says how many are not.
+func (h *history) text() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := bytes.Join(h.lines, nil)
+	if h.lost > 0 {
+		return append([]byte(`{"type":"lost","lines":`+strconv.Itoa(h.lost)+"}\n"), all...)
+	}
+	return all
+}
+
+// request is one of a page that is open.
+type request struct {
+	loader      cdp.LoaderID
+	method, url string
+}
+
+// sent notes what a request asks for.
+func (p *tab) sent(ev *network.EventRequestWillBeSent) request {
+	url, _ := p.session.secrets.cut(ev.Request.URL, maxKeptURL)
+	method, _ := p.session.secrets.cut(ev.Request.Method, maxKeptURL)
+	return request{loader: ev.LoaderID, method: method, url: url}
+}
+
+// refused records an answer that says that it is none. It is called with mu held.
+func (p *tab) refused(ev *network.EventResponseReceived) {
+	if ev.Response.Status < 400 {
+		return
+	}
+	url, _ := p.session.secrets.cut(ev.Response.URL, maxKeptURL)
+	p.session.history.add(record{Type: "request", Method: p.open[ev.RequestID].method, URL: url, Status: ev.Response.Status})
+}
+
+// lost records a request that failed. It is called with mu held.
+func (p *tab) lost(ev *network.EventLoadingFailed) {
+	of := p.open[ev.RequestID]
+	r := record{Type: "request", Method: of.method, URL: of.url, Error: ev.ErrorText}
+	switch {
+	case ev.BlockedReason != "":
+		r.Error += " (blocked: " + string(ev.BlockedReason) + ")"
+	case ev.CorsErrorStatus != nil:
+		r.Error += " (CORS: " + string(ev.CorsErrorStatus.CorsError) + ")"
+	}
+	p.session.history.add(r)
+}
+
+// came records a document that the page has come to.
+func (p *tab) came(now progress) {
+	url, _ := p.session.secrets.cut(now.url, maxKeptURL)
+	p.session.history.add(record{Type: "navigation", URL: url, Status: now.status, Error: now.failed})
+}
