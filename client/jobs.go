@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Submit makes a job. It is repeated over network faults and restarts of the
@@ -132,9 +133,12 @@ const MaxPageSize = 200
 
 // ListOptions narrow a list; the zero value lists everything.
 type ListOptions struct {
-	Status   Status // empty: any
-	After    string // the id of a job: only older ones
-	PageSize int    // jobs that one request brings, 1..MaxPageSize; 0: 50
+	Status   Status    // empty: any
+	Queue    string    // empty: any, or none
+	Search   string    // stands in the id, title, error or error message, whatever the case of ASCII letters; empty: anything
+	From, To time.Time // created at From or later, and before To; zero: whenever
+	After    string    // the id of a job: only older ones
+	PageSize int       // jobs that one request brings, 1..MaxPageSize; 0: 50
 }
 
 // List returns the client's jobs, newest first, and fetches page after page as
@@ -142,8 +146,10 @@ type ListOptions struct {
 func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*Job, error] {
 	return func(yield func(*Job, error) bool) {
 		q := url.Values{}
-		if o.Status != "" {
-			q.Set("status", string(o.Status))
+		for name, value := range map[string]string{"status": string(o.Status), "queue": o.Queue, "q": o.Search, "from": timeText(o.From), "to": timeText(o.To)} {
+			if value != "" {
+				q.Set(name, value)
+			}
 		}
 		if o.PageSize != 0 {
 			q.Set("limit", strconv.Itoa(o.PageSize))
@@ -171,6 +177,14 @@ func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*Job, error]
 			after = *page.Next
 		}
 	}
+}
+
+// timeText spells a time for a query; the zero time is no text.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 // Keys returns the client's keys, oldest first; it needs the scope admin.

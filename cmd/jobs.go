@@ -15,15 +15,34 @@ import (
 // jobsCmd is `jobcast jobs`.
 type jobsCmd struct {
 	Status string `help:"Only jobs that are pending, processing, completed, failed or cancelled." enum:"pending,processing,completed,failed,cancelled," default:"" placeholder:"STATUS"`
+	Queue  string `help:"Only jobs of this queue." placeholder:"QUEUE"`
+	Search string `help:"Only jobs whose id, title, error or error message contains this text." placeholder:"TEXT"`
+	From   string `help:"Only jobs created at this time (RFC 3339) or later." placeholder:"TIME"`
+	To     string `help:"Only jobs created before this time (RFC 3339)." placeholder:"TIME"`
 	Limit  int    `help:"Maximum number of jobs." default:"20" placeholder:"N"`
 	JSON   bool   `name:"json" help:"Print one job per line as JSON, as the API returns it."`
 	remote
+
+	from, to time.Time // of From and To
 }
 
-// Validate bounds the limit from below; above there is no bound.
+// Validate bounds the limit from below; above there is no bound. It reads the times.
 func (c *jobsCmd) Validate() error {
 	if c.Limit < 1 {
 		return fmt.Errorf("--limit: must be at least 1")
+	}
+	for name, one := range map[string]struct {
+		text string
+		to   *time.Time
+	}{"--from": {c.From, &c.from}, "--to": {c.To, &c.to}} {
+		if one.text == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, one.text)
+		if err != nil {
+			return fmt.Errorf("%s: invalid time %q, want e.g. 2026-01-31T12:00:00Z", name, one.text)
+		}
+		*one.to = at
 	}
 	return nil
 }
@@ -36,7 +55,8 @@ func (c *jobsCmd) Run(ctx context.Context, std *Stdio) error {
 	}
 	defer cl.Close()
 	var list []*client.Job
-	for j, err := range cl.List(ctx, client.ListOptions{Status: client.Status(c.Status), PageSize: min(c.Limit, client.MaxPageSize)}) {
+	o := client.ListOptions{Status: client.Status(c.Status), Queue: c.Queue, Search: c.Search, From: c.from, To: c.to, PageSize: min(c.Limit, client.MaxPageSize)}
+	for j, err := range cl.List(ctx, o) {
 		if err != nil {
 			return coded(err)
 		}

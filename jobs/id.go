@@ -1,6 +1,11 @@
 package jobs
 
-import "github.com/google/uuid"
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // idChars is how long the id of a job is: 32 hexadecimal digits and four hyphens.
 const idChars = 36
@@ -15,4 +20,14 @@ func ParseID(text string) (id string, ok bool) {
 	}
 	u, err := uuid.Parse(text)
 	return u.String(), err == nil
+}
+
+// FirstID returns what no id of a job that was submitted at t or later is less than: ids
+// are of UUIDs that begin with the time (version 7, RFC 9562 5.7), and compare as texts.
+func FirstID(t time.Time) string {
+	var u uuid.UUID
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(0, t.UnixMilli()))) //nolint:gosec // not negative
+	copy(u[:6], ms[2:])
+	return u.String()
 }

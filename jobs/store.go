@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -33,10 +34,38 @@ type ListQuery struct {
 	Status   Status // empty: all
 	Limit    int    // 1..200
 	MaxBytes int    // of the page's jobs as Job.Size counts them, but at least one job; 0: MaxPageBytes
-	After    string // id of the last job of the page before, or empty
+	After    string // id of the last job of the page before, or what its Next was, or empty
+
+	Queue    string    // of the jobs; empty: any, or none
+	Search   string    // stands in the id, title, error or error message, whatever the case of ASCII letters; empty: anything
+	From, To time.Time // created at From or later, and before To; zero: whenever
+
+	// MaxScan is how many jobs are looked at for a page at most, if any of Queue, Search,
+	// From and To narrow it: beyond them it ends, with fewer jobs or none, and goes on at
+	// Next. 0: MaxListScan.
+	MaxScan int
 }
 
-// JobPage is one page of a list. Next is nil on the last page.
+// MaxListScan bounds how long a list that finds nothing looks for it.
+const MaxListScan = 20_000
+
+// Narrow reports whether jobs may be looked at that are not in the list.
+func (q ListQuery) Narrow() bool {
+	return q.Queue != "" || q.Search != "" || !q.From.IsZero() || !q.To.IsZero()
+}
+
+// LowerASCII returns text with its ASCII letters in lower case, as lists compare it.
+func LowerASCII(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, text)
+}
+
+// JobPage is one page of a list. Next is nil on the last page, else where the next one
+// begins: the id of a job of the client.
 type JobPage struct {
 	Jobs []Job   `json:"jobs"`
 	Next *string `json:"next"`

@@ -9,12 +9,10 @@ import (
 )
 
 const (
-	sqlList       = sqlJobColumns + sqlJobFrom + `WHERE j.client = ? AND j.id < ? AND j.status < 5 ORDER BY j.id DESC LIMIT ?`
-	sqlListStatus = sqlJobColumns + sqlJobFrom + `WHERE j.client = ? AND j.status = ? AND j.id < ? ORDER BY j.id DESC LIMIT ?`
-	sqlRowID      = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
-	sqlRowBefore  = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
-	sqlCounts     = `SELECT status, n FROM counts`
-	maxRowID      = 1<<63 - 1
+	sqlRowID     = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
+	sqlRowBefore = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
+	sqlCounts    = `SELECT status, n FROM counts`
+	maxRowID     = 1<<63 - 1
 )
 
 // read runs fn in one read transaction of a read-only connection. ctx bounds
@@ -100,91 +98,6 @@ func getJob(ctx context.Context, s *Store, get func(*conn, string, []any, ...any
 		}
 		return r.Job, nil
 	})
-}
-
-// List implements jobs.Store. It goes by row id, the order of commits.
-func (s *Store) List(ctx context.Context, client string, q jobs.ListQuery) (jobs.JobPage, error) {
-	q.Limit = max(1, min(q.Limit, jobs.MaxListLimit))
-	if q.MaxBytes <= 0 {
-		q.MaxBytes = jobs.MaxPageBytes
-	}
-	return read(ctx, s, func(db *conn) (jobs.JobPage, error) {
-		page := jobs.JobPage{Jobs: []jobs.Job{}}
-		var id, pruned int64
-		found, err := db.row(sqlLog, []any{client}, &id, &pruned)
-		if err != nil || !found {
-			return page, err
-		}
-		after, err := db.listStart(id, q.After)
-		if err != nil {
-			return page, err
-		}
-		var more bool
-		if code, ok := statusCode(q.Status); ok {
-			page.Jobs, more, err = db.list(sqlListStatus, []any{id, code, after, q.Limit + 1}, q)
-		} else {
-			page.Jobs, more, err = db.list(sqlList, []any{id, after, q.Limit + 1}, q)
-		}
-		if err != nil {
-			return jobs.JobPage{}, err
-		}
-		if more {
-			page.Next = &page.Jobs[len(page.Jobs)-1].ID
-		}
-		return page, nil
-	})
-}
-
-// list reads whole jobs until one of the limits of q; more tells that one was left.
-// It holds no more than one job beyond them.
-func (s *conn) list(query string, args []any, q jobs.ListQuery) (page []jobs.Job, more bool, err error) {
-	var found []jobRow
-	size := 0
-	err = s.each(query, append([]any{int64(wholeJob)}, args...), func(rows *sql.Rows) (bool, error) {
-		r, err := scanJob(rows, nil)
-		if err != nil {
-			return false, err
-		}
-		size += r.Size()
-		if more = len(found) > 0 && (len(found) >= q.Limit || size > q.MaxBytes); more {
-			return false, nil
-		}
-		found = append(found, r)
-		return true, nil
-	})
-	page, size = []jobs.Job{}, 0
-	for i := range found {
-		if err == nil {
-			err = s.addArtifacts(&found[i])
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		if size += found[i].Size(); i > 0 && size > q.MaxBytes { // with its artifacts it is too much
-			return page, true, nil
-		}
-		page = append(page, found[i].Job)
-	}
-	return page, more, err
-}
-
-// listStart returns the row id that a page lies below. If the job named was
-// pruned since, its UUIDv7 tells where it was, to within a few jobs that were
-// submitted in the same millisecond.
-func (s *conn) listStart(client int64, after string) (int64, error) {
-	if after == "" {
-		return maxRowID, nil
-	}
-	var id int64
-	found, err := s.row(sqlRowID, []any{after, client}, &id)
-	if err != nil || found {
-		return id, err
-	}
-	found, err = s.row(sqlRowBefore, []any{after}, &id)
-	if err != nil || !found {
-		return 0, err
-	}
-	return id + 1, nil
 }
 
 // Counts implements jobs.Store.

@@ -34,7 +34,8 @@ const (
 	0, iif(j.started_at IS NULL, NULL, ` + sqlProgressOf + `), '', j.started_at IS NOT NULL AND EXISTS (SELECT 1 FROM artifacts WHERE job = j.id), s.hosts` +
 		sqlJobFrom + `WHERE j.id = ? AND j.ready = 1`
 
-	sqlJobFrom   = ` FROM jobs j CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
+	sqlJobFrom   = ` FROM jobs j` + sqlJobJoins
+	sqlJobJoins  = ` CROSS JOIN clients c ON c.id = j.client CROSS JOIN specs s ON s.job = j.id `
 	sqlOfUUID    = `WHERE j.uuid = ? AND c.name = ? AND j.status < 5`
 	sqlJobByID   = sqlJobColumns + sqlJobFrom + `WHERE j.id = ? AND j.status < 5`
 	sqlJobByUUID = sqlJobColumns + sqlJobFrom + sqlOfUUID

@@ -123,6 +123,67 @@ func testTwins(w *world) {
 	}
 }
 
+// narrowLists: a list that is narrowed has these jobs and no others, however few are looked
+// at for a page.
+func (w *world) narrowLists() {
+	spec := func(queue, title string) jobs.Spec {
+		s := queued()
+		s.Queue, s.Title = queue, title
+		return s
+	}
+	var all []jobs.Job
+	for i := range 9 {
+		all = append(all, w.submit("n", spec([]string{"red", "blue", "q"}[i%3], []string{"Größe 10 % OFF", "", "plain"}[i%3])))
+		w.submit("m", spec("red", "plain"))
+		time.Sleep(time.Second)
+	}
+	l := must(w.store.Claim(w.Context(), jobs.Claim{Client: "n", Queues: []string{"blue"}, Max: 1, TTL: time.Minute}))(w)
+	must(w.store.Fail(w.Context(), l[0].Lease, jobs.Failure{Class: "CardDeclined", Message: "no money_left"}))(w)
+	at := func(i int) time.Time { return all[i].CreatedAt.Time }
+	for _, test := range []struct {
+		q    jobs.ListQuery
+		want []int // newest first
+	}{
+		{jobs.ListQuery{Queue: "blue"}, []int{7, 4, 1}},
+		{jobs.ListQuery{Queue: "blue", Status: jobs.Failed}, []int{1}},
+		{jobs.ListQuery{Queue: "none"}, nil},
+		{jobs.ListQuery{Search: "größe 10 %"}, []int{6, 3, 0}},
+		{jobs.ListQuery{Search: "GRÖSSE"}, nil},
+		{jobs.ListQuery{Search: "PLAIN", Queue: "q", From: at(3)}, []int{8, 5}},
+		{jobs.ListQuery{Search: "carddecl"}, []int{1}},
+		{jobs.ListQuery{Search: "y_l"}, []int{1}},
+		{jobs.ListQuery{Search: all[5].ID[9:]}, []int{5}},
+		{jobs.ListQuery{From: at(2), To: at(5)}, []int{4, 3, 2}},
+		{jobs.ListQuery{From: at(8).Add(time.Millisecond)}, nil},
+		{jobs.ListQuery{To: at(0)}, nil},
+	} {
+		for _, scan := range []int{0, 1, 4} {
+			var got []string
+			q := test.q
+			q.Limit, q.MaxScan = 2, scan
+			for pages := 0; ; pages++ {
+				p := must(w.store.List(w.Context(), "n", q))(w)
+				for _, j := range p.Jobs {
+					got = append(got, j.ID)
+				}
+				if p.Next == nil {
+					break
+				}
+				if q.After = *p.Next; pages > 20 {
+					w.Fatalf("%+v has no end", q)
+				}
+			}
+			var want []string
+			for _, i := range test.want {
+				want = append(want, all[i].ID)
+			}
+			if diff := difference(want, got); diff != "" {
+				w.Errorf("%+v (-want +got):\n%s", q, diff)
+			}
+		}
+	}
+}
+
 func testList(w *world) {
 	var want []string // newest first
 	for range 7 {
@@ -159,6 +220,7 @@ func testList(w *world) {
 	if got := list(jobs.ListQuery{Limit: 3, Status: jobs.Pending}); len(got) != 5 {
 		w.Errorf("%d pending jobs", len(got))
 	}
+	w.narrowLists()
 	p := must(w.store.List(w.Context(), "nobody", jobs.ListQuery{Limit: 10}))(w)
 	if p.Jobs == nil || len(p.Jobs) != 0 || p.Next != nil {
 		w.Errorf("a client without jobs has the list %+v", p)

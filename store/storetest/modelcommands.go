@@ -495,6 +495,11 @@ func (m *model) list(t *rapid.T) {
 	q := jobs.ListQuery{
 		Status: rapid.SampledFrom([]jobs.Status{"", jobs.Pending, jobs.Processing, jobs.Failed}).Draw(t, "status"),
 		Limit:  rapid.IntRange(1, 5).Draw(t, "limit"),
+		Queue:  rapid.SampledFrom([]string{"", "", "q"}).Draw(t, "queue"),
+		Search: rapid.SampledFrom([]string{"", "", "a", "LEASE"}).Draw(t, "search"),
+	}
+	if rapid.Bool().Draw(t, "looks at few") {
+		q.MaxScan = rapid.IntRange(1, 5).Draw(t, "scan")
 	}
 	if len(m.jobs) > 0 && rapid.Bool().Draw(t, "goes on") {
 		q.After = m.job(t).ID

@@ -3,6 +3,8 @@ package rest
 import (
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -108,13 +110,19 @@ func (s *server) list(c *fiber.Ctx) error {
 	return transport.JSON(c, fiber.StatusOK, page)
 }
 
-// listQuery reads `?status=&limit=&after=`; empty is absent.
+// maxSearch bounds what a list looks for, in bytes.
+const maxSearch = 256
+
+// listQuery reads `?status=&queue=&q=&from=&to=&limit=&after=`; empty is absent.
 func listQuery(c *fiber.Ctx) (q jobs.ListQuery, err error) {
 	q = jobs.ListQuery{Status: jobs.Status(strings.Clone(c.Query("status")))}
 	if q.Status != "" && !q.Status.Valid() {
 		return q, transport.InvalidField("?status", "must be pending, processing, completed, failed or cancelled")
 	}
 	if q.Limit, err = pageLimit(c, jobs.DefaultListLimit, jobs.MaxListLimit); err != nil {
+		return q, err
+	}
+	if err = narrow(c, &q); err != nil {
 		return q, err
 	}
 	if text := c.Query("after"); text != "" {
@@ -124,6 +132,32 @@ func listQuery(c *fiber.Ctx) (q jobs.ListQuery, err error) {
 		}
 	}
 	return q, nil
+}
+
+// narrow reads what narrows a list.
+func narrow(c *fiber.Ctx, q *jobs.ListQuery) (err error) {
+	if q.Queue = strings.Clone(c.Query("queue")); q.Queue != "" && !jobs.ValidQueue(q.Queue) {
+		return transport.InvalidField("?queue", "must be the name of a queue")
+	}
+	if q.Search = strings.Clone(c.Query("q")); len(q.Search) > maxSearch || !utf8.ValidString(q.Search) || strings.Contains(q.Search, "\x00") {
+		return transport.InvalidField("?q", "must be a text of at most "+strconv.Itoa(maxSearch)+" bytes")
+	}
+	for _, one := range []struct {
+		name string
+		to   *time.Time
+	}{{"from", &q.From}, {"to", &q.To}} {
+		if text := c.Query(one.name); text != "" {
+			at, err := jobs.ParseTime(text)
+			if err != nil {
+				return transport.InvalidField("?"+one.name, "must be a time as in 2026-01-31T12:00:00Z (RFC 3339)")
+			}
+			*one.to = at.Truncate(time.Millisecond)
+		}
+	}
+	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
+		return transport.InvalidField("?to", "must be after from")
+	}
+	return nil
 }
 
 // pageLimit reads `?limit=`, which is usual if it is absent or empty.

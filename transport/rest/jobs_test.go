@@ -178,7 +178,8 @@ func TestListPages(t *testing.T) {
 	if a := s.call("GET", "/v1/jobs?status=cancelled", s.watcher, ""); strings.Count(a.body, `"cursor"`) != 1 {
 		t.Errorf("cancelled: %s", a.body)
 	}
-	for _, query := range []string{"status=done", "limit=0", "limit=201", "limit=x", "limit=-1", "after=x"} {
+	for _, query := range []string{"status=done", "limit=0", "limit=201", "limit=x", "limit=-1", "after=x",
+		"queue=A+b", "q=" + strings.Repeat("x", 257), "q=%ff", "q=%00", "from=yesterday", "to=2026-01-31", "from=2026-01-31T12:00:00Z&to=2026-01-31T12:00:00Z"} {
 		s.call("GET", "/v1/jobs?"+query, s.watcher, "").problem(t, transport.Invalid)
 	}
 }

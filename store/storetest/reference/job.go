@@ -1,9 +1,11 @@
 package reference
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -248,17 +250,32 @@ func (s *Store) List(_ context.Context, client string, q jobs.ListQuery) (jobs.J
 		found := s.sorted(func(j *job) bool {
 			return j.ClientID == client && !j.gone && j.row < below && (q.Status == "" || j.Status == q.Status)
 		})
+		looked := 0
 		for _, j := range slices.Backward(found) {
-			out := j.whole()
-			size += out.Size()
-			if n := len(page.Jobs); n > 0 && (n >= q.Limit || size > q.MaxBytes) {
-				page.Next = &page.Jobs[n-1].ID
+			if out := j.whole(); listed(out, q) {
+				size += out.Size()
+				if n := len(page.Jobs); n > 0 && (n >= q.Limit || size > q.MaxBytes) {
+					page.Next = &page.Jobs[n-1].ID
+					break
+				}
+				page.Jobs = append(page.Jobs, out)
+			}
+			if looked++; q.Narrow() && looked == cmp.Or(q.MaxScan, jobs.MaxListScan) {
+				page.Next = &j.ID
 				break
 			}
-			page.Jobs = append(page.Jobs, out)
 		}
 		return page, nil
 	})
+}
+
+// listed reports whether a job is what a list looks for.
+func listed(j jobs.Job, q jobs.ListQuery) bool {
+	has := func(text *string) bool {
+		return text != nil && strings.Contains(jobs.LowerASCII(*text), jobs.LowerASCII(q.Search))
+	}
+	return (q.Queue == "" || j.Queue != nil && *j.Queue == q.Queue) && !j.CreatedAt.Before(q.From) && (q.To.IsZero() || j.CreatedAt.Before(q.To)) &&
+		(q.Search == "" || has(&j.ID) || has(j.Title) || has(j.Error) || has(j.ErrorMessage))
 }
 
 // listStart returns the row that a page lies below. The id of a job that was pruned
