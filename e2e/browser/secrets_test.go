@@ -93,7 +93,7 @@ func TestSecrets(t *testing.T) {
 			}
 		}
 	}
-	j := submit(t, s, login("shop", ""))
+	j := submit(t, s, `{"console":"debug",`+login("shop", "")[1:])
 	if j.Status != "completed" || j.Result.Data["h1"] != "welcome ***" || len(j.Artifacts) == 0 {
 		t.Errorf("a login: %+v", j)
 	}
@@ -137,7 +137,7 @@ func TestSecrets(t *testing.T) {
 // is kept by a job that completes and by no other.
 func states(t *testing.T, s *program.Server, admin, foreign, site string, login func(secret, then string) string) {
 	t.Helper()
-	with := func(state, body string) string { return `{"state":` + state + `,` + body[1:] }
+	with := func(state, body string) string { return `{"console":"debug","state":` + state + `,` + body[1:] }
 	account := fmt.Sprintf(`{"maxAttempts":1,"steps":[{"type":"navigate","url":%q},{"type":"extract","selector":"h1","name":"h1"}]}`, site+"/account")
 	says := func(key, body, want string) {
 		t.Helper()

@@ -60,6 +60,8 @@ func TestSecrets(t *testing.T) {
 	s.page("/", `<form action="/in"><input id=a name=a><input id=b name=b type=email><select id=c><option>`+"x"+`</select><input id=d type=date><button>in</button></form>
 		<iframe></iframe><p id=echo></p><script>
 		const style = (e) => getComputedStyle(e).webkitTextSecurity
+		const seen = []
+		for (const e of [a, b]) { e.addEventListener('keydown', () => seen.push('key')); e.addEventListener('input', () => seen.push(e.value.length)) }
 		a.oninput = () => { echo.textContent = a.value; history.replaceState(null, '', '?' + encodeURIComponent(a.value)) }</script>`)
 	s.mux.HandleFunc("/in", func(w http.ResponseWriter, r *http.Request) {
 		asked <- r
@@ -75,6 +77,7 @@ func TestSecrets(t *testing.T) {
 	}
 	p.must(open(s.URL), fill("#a", "any"), `{"type":"type","selector":"#b","text":{"secret":"here"}}`)
 	p.says(fmt.Sprintf("a.value === %q && b.value === 'here4f7a'", canary), "true")
+	p.says("seen.join()", fmt.Sprintf("%d,%d", len(canary), len("here4f7a")))
 	p.says("[a, b, document.body].map(style).join()", "disc,disc,none")
 	p.must(`{"type":"extract","selector":"#a","what":"value","name":"a"}`, `{"type":"extract","selector":"#echo","what":"html","name":"b"}`)
 	if p.data["a"] != `"***"` || p.data["b"] != `"<p id=\"echo\">***</p>"` {
