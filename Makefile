@@ -49,8 +49,9 @@ chaos: ## the tests in which chance has a part, in their long form; prints the s
 	  -run 'Readers|Recovery|Rooms|Churn' ./server -rapid.seed=$(SEED) -churned-connections=5000
 	JOBCAST_CRASH_ROUNDS=30 go test -race -count 1 -timeout 60m -run Kill ./cmd
 
-traps: tools ## every target that no page may reach, by every way out, in each Chromium that is there
+traps: tools ## every target that no page may reach, by every way out, in each Chromium that is there; 200 browser jobs that leave nothing
 	JOBCAST_TRAPS=all go test -race -count 1 -timeout 20m -run Traps ./jobs/action/browser
+	JOBCAST_TRAPS=all go test -race -count 1 -timeout 20m -run ManyJobs ./e2e/browser
 
 tools: ## install what the tests need (as root), or say what is missing
 	@scripts/test-tools

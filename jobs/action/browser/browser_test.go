@@ -242,7 +242,17 @@ func lives(pid int) bool {
 // TestDeaths: a page that crashes takes nobody along; a browser that dies is replaced, and
 // counts against a job only if that was alone in it, or died with too many.
 func TestDeaths(t *testing.T) {
-	w := newWorld(t, showing(`<h1>hello</h1>`), func(o *Options) { o.Idle = 50 * time.Millisecond })
+	asked := make(chan struct{}, 10) // for what does not come
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow":
+			asked <- struct{}{}
+		case "/half": // whose document is there
+			showing(`<img src=/slow>`).ServeHTTP(w, r)
+			return
+		}
+		showing(`<h1>hello</h1>`).ServeHTTP(w, r)
+	}), func(o *Options) { o.Idle = 50 * time.Millisecond })
 	a, b := w.attempt("a"), w.attempt("b")
 	load := func(attempts ...*attempt) {
 		t.Helper()
@@ -256,10 +266,19 @@ func TestDeaths(t *testing.T) {
 		errs := make([]error, len(attempts))
 		var running sync.WaitGroup
 		for i, one := range attempts {
-			running.Go(func() { errs[i] = one.navigate(t.Context(), "http://site.test/slow") })
+			running.Go(func() {
+				errs[i] = one.navigate(t.Context(), []string{"http://site.test/half", "http://site.test/slow"}[i])
+			})
+		}
+		for range attempts {
+			<-asked
 		}
 		do()
+		began := time.Now()
 		running.Wait()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("steps ended %v after their browser", took)
+		}
 		return errs
 	}
 	load(a)
@@ -363,10 +382,11 @@ func TestMissing(t *testing.T) {
 		t.Errorf("state is %+v", s)
 	}
 	for from, says := range map[string]string{
-		"chrome failed to start:\nbwrap: setting up uid map: Permission denied\n":                                   "setting up uid map",
-		"chrome failed to start:\n[1:1:FATAL:zygote_host_impl_linux.cc(128)] No usable sandbox! /home/x\n":          "--browser-no-sandbox",
-		"chrome failed to start:\n/home/x/secret: error while loading shared libraries: libx.so: no such file":      "the server's log",
-		"chrome failed to start:\nbwrap: loopback: Failed RTM_NEWADDR: Operation not permitted\nmore of the inside": "--browser-no-jail",
+		"chrome failed to start:\nbwrap: setting up uid map: Permission denied\n":                                       "setting up uid map",
+		"chrome failed to start:\n[1:1:FATAL:zygote_host_impl_linux.cc(128)] No usable sandbox! /home/x\n":              "--browser-no-sandbox",
+		"chrome failed to start:\n/home/x/secret: error while loading shared libraries: libx.so: no such file":          "the server's log",
+		"chrome failed to start:\nbwrap: Can't find source path /home/x/jobcast-browser-1/jobcast: Permission denied\n": "TMPDIR",
+		"chrome failed to start:\nbwrap: loopback: Failed RTM_NEWADDR: Operation not permitted\nmore of the inside":     "--browser-no-jail",
 	} {
 		if got := explainStart(errors.New(from)).Error(); !strings.Contains(got, says) || strings.Contains(got, "/home") || strings.Contains(got, "inside") {
 			t.Errorf("%q is explained as %q", from, got)

@@ -298,6 +298,9 @@ func explainStart(err error) error {
 	}
 	if _, line, ok := strings.Cut(text, "bwrap: "); ok {
 		line, _, _ = strings.Cut(line, "\n")
+		if strings.HasPrefix(line, "Can't find source path") {
+			return errors.New("the browser's user cannot come to the browser's folder: the folders that TMPDIR leads through must be open to others (mode o+x)")
+		}
 		return errors.New("the jail of the browser could not be made (" + line + "): the system must let this server's user make user " +
 			"and network namespaces, or the operator starts the server with --browser-no-jail")
 	}

@@ -60,7 +60,8 @@ var (
 // found is an element that a step can act on. Its frame's world holds it.
 type found struct {
 	frame *frame
-	index int // of the alternative
+	index int  // of the alternative
+	file  bool // it is a link to a file that is to be loaded
 	X, Y  float64
 }
 
@@ -69,6 +70,7 @@ type polled struct {
 	Ready bool    `json:"ready"`
 	Why   string  `json:"why"`
 	Index int     `json:"index"`
+	File  bool    `json:"file"`
 	X     float64 `json:"x"`
 	Y     float64 `json:"y"`
 }
@@ -86,7 +88,7 @@ func (r *run) find(n need) (found, error) {
 		if err := r.among(f, "poll", &p, n); err != nil {
 			return "", err
 		}
-		e = found{frame: f, index: p.Index, X: p.X, Y: p.Y}
+		e = found{frame: f, index: p.Index, file: p.File, X: p.X, Y: p.Y}
 		if !p.Ready {
 			return p.Why, nil
 		}

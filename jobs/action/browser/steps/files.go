@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/chromedp/cdproto/browser"
@@ -21,6 +22,8 @@ import (
 const (
 	maxUpload    = 10 << 20 // bytes of one file
 	maxDownloads = 100      // of one attempt that are known
+
+	loadPatience = 5 * time.Second // between a click on a link to a file and the site's answer
 )
 
 // upload gives a file input a file.
@@ -77,6 +80,7 @@ type downloads struct {
 	mu      sync.Mutex           // guards what follows
 	all     map[string]*download // by the name of the file
 	frames  map[cdp.FrameID]bool // of the session's pages
+	begun   int                  // by those frames
 	changed chan struct{}        // closed at the next change
 }
 
@@ -115,6 +119,9 @@ func (d *downloads) hear(ev any) {
 	defer d.mu.Unlock()
 	switch ev := ev.(type) {
 	case *browser.EventDownloadWillBegin:
+		if d.frames[ev.FrameID] {
+			d.begun++
+		}
 		if len(d.all) < maxDownloads {
 			d.all[ev.GUID] = &download{frame: ev.FrameID, name: ev.SuggestedFilename, state: browser.DownloadProgressStateInProgress}
 		}
@@ -149,6 +156,33 @@ func (d *downloads) await(ctx context.Context, frame cdp.FrameID) error {
 	}
 }
 
+// count returns how many downloads the session's pages have begun.
+func (d *downloads) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.begun
+}
+
+// awaitMore waits a while for one download more than there were. The browser tells of it
+// after the page does.
+func (d *downloads) awaitMore(ctx context.Context, than int, patience time.Duration) {
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		d.mu.Lock()
+		begun, changed := d.begun > than, d.changed
+		d.mu.Unlock()
+		if begun {
+			return
+		}
+		select {
+		case <-changed:
+		case <-soon.Done():
+			return
+		}
+	}
+}
+
 // from notes a frame of the session's pages.
 func (d *downloads) from(id cdp.FrameID) {
 	d.mu.Lock()
@@ -177,6 +211,19 @@ func (d *downloads) take(folder *os.Root) (file string, one download, open bool,
 		open = true
 	}
 	return "", download{}, open, d.changed
+}
+
+// awaitDownload waits until the browser has told of a download that the step has begun, as
+// far as the page lets it be known.
+func (r *run) awaitDownload(before progress, begun int) {
+	now := r.page.now()
+	switch {
+	case r.config.Folder == "" || now.commits > before.commits:
+	case r.loads:
+		r.down.awaitMore(r.ctx, begun, loadPatience)
+	case now.files > before.files:
+		r.down.awaitMore(r.ctx, begun, askPatience)
+	}
 }
 
 func exists(folder *os.Root, name string) bool {

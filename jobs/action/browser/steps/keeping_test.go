@@ -169,7 +169,7 @@ func TestSettings(t *testing.T) {
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.page("/", `<input id=f type=file style="display:none"><p id=p>x</p><a id=a href="/file">file</a><a id=b download="../b?.txt" href="data:text/plain,blob">blob</a>
+	s.page("/", `<input id=f type=file style="display:none"><p id=p>x</p><a id=a href="/file">file</a><a id=c download href="/late.txt">late</a><a id=b download="../b?.txt" href="data:text/plain,blob">blob</a>
 		<button id=popup onclick="window.open('/file')">popup</button>`)
 	s.mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Disposition", `attachment; filename="tea list.csv"`)
@@ -178,6 +178,7 @@ func TestFiles(t *testing.T) {
 		wait(r, 50*time.Millisecond)
 		_, _ = io.WriteString(w, ",c")
 	})
+	s.mux.HandleFunc("/late.txt", func(_ http.ResponseWriter, r *http.Request) { wait(r, 300*time.Millisecond) })
 	folder := t.TempDir()
 	refusal := errors.New("no such artifact")
 	p := newPlayer(t, Config{
@@ -201,6 +202,7 @@ func TestFiles(t *testing.T) {
 
 	for step, want := range map[string]string{
 		`{"type":"click","selector":"#a"}`:               `{"type":"click","downloads":["tea_list.csv"]}`,
+		`{"type":"click","selector":"#c"}`:               `{"type":"click","downloads":["late.txt"]}`,
 		`{"type":"click","selector":"#b"}`:               `{"type":"click","downloads":["_b_.txt"]}`,
 		`{"type":"navigate","url":"` + s.URL + `/file"}`: `{"type":"navigate","downloads":["tea_list.csv"]}`,
 	} {

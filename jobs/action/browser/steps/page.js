@@ -289,7 +289,7 @@
         const state = await ready(element, need);
         if (!state.why) {
           held = element;
-          return {...state, index, ready: true};
+          return {...state, index, file: !!element.closest('a[download], area[download]'), ready: true};
         }
         if (first.why === 'no element matches') first = {why: state.why, index};
       }

@@ -170,13 +170,17 @@ func actionError(err error, of Step) *jobs.ActionError {
 	case errors.Is(err, chromedp.ErrTargetDetached):
 		return pageClosed()
 	case errors.Is(err, context.Canceled):
-		return &jobs.ActionError{Class: ClassClosed, Message: "the browser has ended", Retryable: true, Err: err}
+		return browserEnded(err)
 	}
 	told := "the browser refused the step"
 	if len(of.alternatives) > 0 {
 		told += fmt.Sprintf(" at %q", of.first())
 	}
 	return &jobs.ActionError{Class: classInternal, Message: told, Retryable: true, Err: err}
+}
+
+func browserEnded(err error) *jobs.ActionError {
+	return &jobs.ActionError{Class: ClassClosed, Message: "the browser has ended", Retryable: true, Err: err}
 }
 
 // result is what a step gives that gives nothing else.
@@ -197,12 +201,13 @@ type run struct {
 	page   *tab
 	env    jobs.Env
 	result result
+	loads  bool // what was clicked begins a download
 	ctx    context.Context
 }
 
 // do carries out the step, and what it brings about.
 func (r *run) do(ctx context.Context) error {
-	before := r.page.now()
+	before, begun := r.page.now(), r.down.count()
 	limited, cancel := context.WithTimeoutCause(ctx, r.limit(), errLimit)
 	r.ctx = limited
 	err := r.definition.run(r)
@@ -224,6 +229,7 @@ func (r *run) do(ctx context.Context) error {
 		err = r.arrived(before)
 	}
 	if err == nil {
+		r.awaitDownload(before, begun)
 		err = r.keepDownloads()
 	}
 	return r.inTime(ctx, err, r.astray)

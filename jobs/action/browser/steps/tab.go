@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type progress struct {
 	failed  string // why its document is an error page, e.g. net::ERR_ABORTED
 	asked   string // what was requested last for a document
 	quiet   time.Time
+	files   int  // documents that were answered and became none, but a download maybe
 	asking  bool // its script has asked for another document, and nothing has begun yet
 }
 
@@ -78,6 +80,7 @@ func (s *Session) attach(ctx context.Context, p *tab) error {
 		cancel()
 		return fmt.Errorf("listen to page: %w", err)
 	}
+	context.AfterFunc(ctx, func() { p.breakOff(browserEnded(nil), true) }) // nothing else tells a step that only waits
 	// Without it a page that lies behind another has no focus, and no keys.
 	_, err := cdp.Call(ctx, p.target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	var tree page.GetFrameTreeResult
@@ -314,7 +317,13 @@ func (p *tab) requested(ev any) {
 	case *network.EventLoadingFinished:
 		p.closed(ev.RequestID, "")
 	case *network.EventLoadingFailed:
-		p.change(func() { p.lost(ev) })
+		status := p.answers[cdp.LoaderID(ev.RequestID)]
+		p.change(func() {
+			p.lost(ev)
+			if status != 0 && cdp.LoaderID(ev.RequestID) != p.at.loader && status != http.StatusNoContent && status != http.StatusResetContent {
+				p.at.files++
+			}
+		})
 		p.closed(ev.RequestID, ev.ErrorText)
 	}
 }
