@@ -80,32 +80,49 @@ type Vault interface {
 // client does not have. What goes later fails the job. prefix begins the pointers of each.
 func (s *Service) entrusted(ctx context.Context, client string, prefix func(i int) string, specs ...Spec) error {
 	var f faults
-	var known map[string]bool
+	known := make(map[SealedKind]map[string]bool)
 	for i, spec := range specs {
-		if err := s.stateGranted(ctx, client, prefix(i)+"/state", spec.State, &f); err != nil {
-			return err
+		if spec.State != nil {
+			names, err := s.sealedNames(ctx, SealedState, client, known)
+			switch {
+			case err != nil:
+				return err
+			case s.vault == nil:
+				f.add(prefix(i)+"/state", NoVault)
+			default:
+				f.stateGranted(prefix(i)+"/state", spec.State, names)
+			}
 		}
 		for _, u := range spec.Secrets {
+			names, err := s.sealedNames(ctx, SealedSecret, client, known)
 			switch {
+			case err != nil:
+				return err
 			case s.vault == nil:
 				f.add(prefix(i)+u.Pointer, NoVault)
-				continue
-			case known == nil:
-				known = make(map[string]bool)
-				list, err := s.vault.Page(ctx, SealedSecret, client, "", MaxSecrets)
-				if err != nil {
-					return fmt.Errorf("list secrets: %w", err)
-				}
-				for _, one := range list {
-					known[one.Name] = true
-				}
-			}
-			if !known[u.Name] {
+			case !names[u.Name]:
 				f.addf(prefix(i)+u.Pointer, "there is no secret %q", u.Name)
 			}
 		}
 	}
 	return f.err()
+}
+
+// sealedNames returns what there is of a kind, and remembers it in known.
+func (s *Service) sealedNames(ctx context.Context, kind SealedKind, client string, known map[SealedKind]map[string]bool) (map[string]bool, error) {
+	if known[kind] != nil || s.vault == nil {
+		return known[kind], nil
+	}
+	most, _ := kind.Max()
+	list, err := s.vault.Page(ctx, kind, client, "", int(most))
+	if err != nil {
+		return nil, fmt.Errorf("list what is sealed: %w", err)
+	}
+	known[kind] = make(map[string]bool)
+	for _, one := range list {
+		known[kind][one.Name] = true
+	}
+	return known[kind], nil
 }
 
 // secret returns a secret of the job's client, for an action.

@@ -94,29 +94,15 @@ func (f *faults) state(s *Spec, in *StateUse) {
 }
 
 // stateGranted refuses a state that is to be used and is not there, or to be saved and would
-// be one too many. One that a job uses and saves may come with its first run.
-func (s *Service) stateGranted(ctx context.Context, client, at string, u *StateUse, f *faults) error {
-	if u == nil {
-		return nil
-	}
-	if s.vault == nil {
-		f.add(at, NoVault)
-		return nil
-	}
-	list, err := s.vault.Page(ctx, SealedState, client, "", MaxStates)
-	if err != nil {
-		return fmt.Errorf("list browser states: %w", err)
-	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(list, func(x Sealed) bool { return x.Name == name })
-	}
-	if u.Use != nil && !u.again() && !has(*u.Use) {
+// be one too many. One that a job uses and saves may come with its first run. known are the
+// names of the client's states.
+func (f *faults) stateGranted(at string, u *StateUse, known map[string]bool) {
+	if u.Use != nil && !u.again() && !known[*u.Use] {
 		f.addf(at+"/use", "there is no browser state %q", *u.Use)
 	}
-	if u.Save != nil && len(list) >= MaxStates && !has(*u.Save) {
-		f.add(at+"/save", (&LimitError{What: LimitStates, Max: MaxStates, Used: int64(len(list)), Asked: 1}).Error())
+	if n := int64(len(known)); u.Save != nil && n >= MaxStates && !known[*u.Save] {
+		f.add(at+"/save", (&LimitError{What: LimitStates, Max: MaxStates, Used: n, Asked: 1}).Error())
 	}
-	return nil
 }
 
 // again reports whether a job uses the state that it saves.

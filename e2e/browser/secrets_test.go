@@ -102,6 +102,9 @@ func TestSecrets(t *testing.T) {
 	if j.Status != "failed" || j.Error != "TimeoutError" {
 		t.Errorf("a job that fails when it is logged in: %+v", j)
 	}
+	if !strings.Contains(fmt.Sprint(j.Artifacts), "failure.html") {
+		t.Errorf("it leaves no evidence: %v", j.Artifacts)
+	}
 	told(j)
 	j = submit(t, s, login("other", ""))
 	if j.Status != "failed" || j.Error != "SecretError" || j.ErrorMessage != `the secret "other" is not meant for 127.0.0.1` {

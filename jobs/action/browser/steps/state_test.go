@@ -85,5 +85,6 @@ func TestState(t *testing.T) {
 	if _, _, err := p.session.State(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), jobs.ClassState+": the browser state is larger than 1048576 bytes") {
 		t.Errorf("a large one: %v", err)
 	}
+	p.must(`{"type":"close"}`)
 	state([]string{named("a.shop.localhost")}, named("a.shop.localhost"))
 }
