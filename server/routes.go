@@ -13,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/client/js"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/static"
 	"github.com/jobcast/jobcast/transport"
@@ -70,6 +71,7 @@ func (s *Server) routes() {
 			return c.Redirect(to, fiber.StatusPermanentRedirect)
 		})
 	}
+	s.app.Get("/client.js", own["client.js"])
 	s.app.Get("/static/:name", func(c *fiber.Ctx) error {
 		if page, ok := own[c.Params("name")]; ok {
 			return page(c)
@@ -84,7 +86,11 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; con
 
 // The files of the program, which all servers of a process share.
 var (
-	page    = sync.OnceValue(func() map[string]fiber.Handler { return pages(static.FS) })
+	page = sync.OnceValue(func() map[string]fiber.Handler {
+		all := pages(static.FS)
+		all["client.js"] = content("client.js", js.Module)
+		return all
+	})
 	bundles = sync.OnceValue(func() map[string]fiber.Handler {
 		files, _ := fs.Sub(static.Client, "socketio") // its error is of the name
 		return pages(files)
@@ -104,15 +110,20 @@ func pages(files fs.FS) map[string]fiber.Handler {
 // file serves one embedded file, which it reads here and not again.
 func file(files fs.FS, name string) fiber.Handler {
 	data, err := fs.ReadFile(files, name)
+	if err != nil {
+		return func(*fiber.Ctx) error { return fiber.ErrNotFound }
+	}
+	return content(name, data)
+}
+
+// content serves data under the type that the name's ending says.
+func content(name string, data []byte) fiber.Handler {
 	now := transport.Validators{ETag: fmt.Sprintf(`"%x"`, sha256.Sum256(data))}
 	kind := mime.TypeByExtension(path.Ext(name))
 	if path.Ext(name) == ".map" {
 		kind = fiber.MIMEApplicationJSON
 	}
 	return func(c *fiber.Ctx) error {
-		if err != nil {
-			return fiber.ErrNotFound
-		}
 		c.Set(fiber.HeaderContentType, kind)
 		c.Set(fiber.HeaderContentSecurityPolicy, pagePolicy)
 		c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
