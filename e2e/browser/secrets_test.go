@@ -98,6 +98,9 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("a login: %+v", j)
 	}
 	told(j)
+	if text := call(t, s, "GET", "/v1/jobs/"+j.ID+"/events", "").Text; !strings.Contains(text, `{"level":"info","line":"typed *** (`) || !strings.Contains(text, `{"level":"error","line":"Uncaught Error: ***`) {
+		t.Errorf("its pages' consoles are not in the log: %s", text)
+	}
 	j = submit(t, s, login("shop", `,{"type":"waitForUrl","pattern":"*x","timeout":100}`))
 	if j.Status != "failed" || j.Error != "TimeoutError" {
 		t.Errorf("a job that fails when it is logged in: %+v", j)

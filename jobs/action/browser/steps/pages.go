@@ -14,8 +14,8 @@ const maxFollowed = 32
 
 // listen begins to log what pages log, all of them, if anybody wants it.
 func (s *Session) listen(page context.Context) error {
-	listening, cancel := context.WithCancel(page)
-	s.unheard = cancel
+	var listening context.Context
+	listening, s.unheard = context.WithCancel(page)
 	if s.console == nil {
 		return nil
 	}
