@@ -184,6 +184,14 @@ func pidsOf(pid int) (pids []int) {
 // jailed checks every process of a browser from outside.
 func jailed(t *testing.T, pid int, outside string) {
 	t.Helper()
+	ln, err := net.Listen("unix", fmt.Sprintf("@jobcast-%d", os.Getpid())) // without a file
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if sockets, err := os.ReadFile("/proc/self/net/unix"); err != nil || !strings.Contains(string(sockets), ln.Addr().String()) {
+		t.Errorf("the socket is not there: %v", err)
+	}
 	host, _ := os.Readlink("/proc/self/ns/net")
 	renderers := 0
 	for _, p := range processes(pid)[1:] { // the first one makes the jail
@@ -201,6 +209,9 @@ func jailed(t *testing.T, pid int, outside string) {
 			}
 			if net, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", p.pid)); (err != nil || net == host) && lives(p.pid) {
 				t.Errorf("process %d is in the network %s of the host, %v", p.pid, net, err)
+			}
+			if sockets, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", p.pid)); err == nil && strings.Contains(string(sockets), ln.Addr().String()) {
+				t.Errorf("process %d sees the host's sockets", p.pid)
 			}
 			if strings.Contains(status, "Uid:\t0") {
 				t.Errorf("process %d is root", p.pid)
