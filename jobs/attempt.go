@@ -89,11 +89,10 @@ func (a *attempt) execute() (json.RawMessage, error) {
 		r.kind = kind
 		s.results = append(s.results, r)
 	}
-	if _, err := a.guard(a.ctx, "the end", func() (o acted) {
-		o.err = a.scope.last(a.ctx)
-		return o
-	}); err != nil {
-		return nil, err
+	if ends := a.scope.last(); len(ends) > 0 {
+		if _, err := a.guard(a.ctx, "the end", func() acted { return a.conclude(ends) }); err != nil {
+			return nil, err
+		}
 	}
 	return actionsResult(s.results, a.dataText(), a.room()), nil
 }
@@ -221,14 +220,25 @@ func (a *attempt) advance(cursor string) bool {
 	return moved
 }
 
+// conclude does what actions have left for the end.
+func (a *attempt) conclude(ends []func(context.Context) error) (o acted) {
+	for _, f := range ends {
+		if o.err = f(a.ctx); o.err != nil {
+			break
+		}
+	}
+	return o
+}
+
 // act runs one action; see guard.
 func (a *attempt) act(ctx context.Context, raw json.RawMessage, i int) (actionResult, error) {
 	return a.guard(ctx, i, func() acted { return a.carryOut(ctx, raw, i) })
 }
 
-// guard runs one action, or what follows the last one, and abandons it if it goes on for unwindTime after ctx
-// has ended. A panic in it is a failure whose details only the log learns. What an abandoned action returns is dropped, and what it saves is
-// refused, because the lease has ended.
+// guard runs one action, or what follows the last one, and abandons it if it goes on for
+// unwindTime after ctx has ended. What an abandoned action returns is dropped, and what it
+// saves is refused, because the lease has ended. A panic in it is a failure whose details
+// only the log learns.
 func (a *attempt) guard(ctx context.Context, which any, run func() acted) (actionResult, error) {
 	done := make(chan acted, 1)
 	go func() {

@@ -56,17 +56,11 @@ func (s *Scope) Last(f func(context.Context) error) {
 	s.ends = append(s.ends, f)
 }
 
-// last does what was left for the end.
-func (s *Scope) last(ctx context.Context) error {
+// last returns what was left for the end.
+func (s *Scope) last() []func(context.Context) error {
 	s.mu.Lock()
-	ends := s.ends
-	s.mu.Unlock()
-	for _, f := range ends {
-		if err := f(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	defer s.mu.Unlock()
+	return s.ends
 }
 
 // Close closes what is kept; nothing is kept any more.

@@ -62,9 +62,12 @@ func (f *faults) state(s *Spec, in *StateUse) {
 		return
 	}
 	before := len(f.list)
-	for at, name := range map[string]*string{"/state/save": in.Save, "/state/use": in.Use} {
-		if name != nil && !ValidSealedName(*name) {
-			f.addf(at, "must be 1 to %d characters of A-Z, a-z, 0-9, dot, underscore and hyphen", MaxSealedName)
+	for _, of := range []struct {
+		at   string
+		name *string
+	}{{"/state/use", in.Use}, {"/state/save", in.Save}} {
+		if of.name != nil && !ValidSealedName(*of.name) {
+			f.addf(of.at, "must be 1 to %d characters of A-Z, a-z, 0-9, dot, underscore and hyphen", MaxSealedName)
 		}
 	}
 	if in.Use == nil && in.Save == nil && !f.has("/state") {
