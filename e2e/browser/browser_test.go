@@ -61,7 +61,7 @@ func TestBrowserJobs(t *testing.T) {
 		_, _ = io.WriteString(w, "<h1>hello</h1>")
 	}))
 	defer site.Close()
-	binary := program.Build(t)
+	binary := binary(t)
 	s := program.Start(t, binary, "--allow-private-addresses", "--deny-hosts=denied.test", "--browsers=1", "--concurrency=3")
 
 	j := submit(t, s, fmt.Sprintf(`{"actions":[{"type":"navigate","url":%q},{"type":"wait","ms":1},{"type":"navigate","url":%q}]}`, site.URL, site.URL+"/two"))

@@ -46,7 +46,7 @@ func TestManyJobs(t *testing.T) {
 		}
 	}))
 	defer site.Close()
-	binary := program.Build(t)
+	binary := binary(t)
 	folder, err := os.MkdirTemp("", "many-") // whose parents are open to the browser's user
 	if err == nil {
 		err = os.Chmod(folder, 0o711)

@@ -39,7 +39,7 @@ func shop() http.Handler {
 func TestRecording(t *testing.T) {
 	site := httptest.NewServer(shop())
 	defer site.Close()
-	s := program.Start(t, program.Build(t), "--allow-private-addresses")
+	s := program.Start(t, binary(t), "--allow-private-addresses")
 	recording := strings.NewReplacer("SITE", site.URL).Replace(`{
 		"title": "Find tea", "timeout": 8000, "selectorAttribute": "data-test",
 		"steps": [

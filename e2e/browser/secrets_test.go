@@ -62,7 +62,7 @@ func keyFile(t *testing.T, char string) string {
 // line of the log has it; and what cannot be had is refused when the job is submitted.
 func TestSecrets(t *testing.T) {
 	site := gate(t)
-	binary := program.Build(t)
+	binary := binary(t)
 	s := program.Start(t, binary, "--allow-private-addresses", "--secret-key-file="+keyFile(t, "a"), "--log-level=debug")
 	admin := s.MakeKey(t, "--client=demo", "--scope=admin")
 	if r := callAs(t, s, admin, "PUT", "/v1/secrets/shop", fmt.Sprintf(`{"value":%q}`, canary), "Content-Type: application/json"); r.Status != 201 {
