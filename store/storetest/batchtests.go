@@ -50,7 +50,7 @@ func (w *world) wantMismatch(what string, err error) {
 // except that their events are published together.
 func testBatch(w *world) {
 	specs := batchOf(250)
-	specs[1] = jobs.Spec{Actions: json.RawMessage(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Minute, Metadata: json.RawMessage(`{"m":1}`)}
+	specs[1] = jobs.Spec{Actions: json.RawMessage(`[{"type":"wait","ms":1}]`), MaxAttempts: 1, Timeout: time.Minute, Metadata: json.RawMessage(`{"m":1}`), Console: "error"}
 	specs[2].Priority, specs[2].RunAt, specs[2].ExpiresIn = 7, time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond), time.Minute
 	specs[3].ExpiresIn = 10 * time.Minute
 	publishes := 0

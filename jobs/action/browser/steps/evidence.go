@@ -23,7 +23,7 @@ const (
 
 // What keeping it may cost.
 const (
-	saveTime    = 4 * time.Second        // a third each for the picture, the document, and saving it
+	saveTime    = 6 * time.Second        // a third each for the picture, the document, and saving it
 	lateTime    = 750 * time.Millisecond // the same once the attempt's time is over; it is abandoned after a second
 	maxShot     = 16 << 20               // bytes
 	maxDocument = 1 << 20
@@ -38,12 +38,12 @@ func (s *Session) KeepFailure(ctx context.Context, failure error, env jobs.Env) 
 	if env.Save == nil {
 		return
 	}
-	limit := saveTime
+	limit := s.soon
 	if ctx.Err() != nil {
 		if !errors.Is(context.Cause(ctx), jobs.ErrTimedOut) {
 			return
 		}
-		ctx, limit = context.WithoutCancel(ctx), lateTime
+		ctx, limit = context.WithoutCancel(ctx), s.late
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -82,6 +82,7 @@ func TestFailure(t *testing.T) {
 			document.body.append(document.createComment('--><b>'))
 			fetch('/none').then(() => fetch('/cut', {method: 'PUT'})).catch(() => { done.textContent = 'done' })</script><i id=done></i>`)
 	p := newPlayer(t, Config{})
+	p.session.soon = time.Minute
 	p.session.secrets.add("tea & biscuits")
 	p.session.secrets.add("typed")
 	p.must(open(s.URL+"/shop?tea+%26%20biscuits"), `{"type":"waitForElement","selector":"text=done"}`,
@@ -129,6 +130,7 @@ func TestFailureInPart(t *testing.T) {
 	s := newSite(t)
 	s.page("/", `<input id=a value=`+strings.Repeat("x", maxDocument)+`>`)
 	p := newPlayer(t, Config{})
+	p.session.late = time.Minute
 	fails := `{"type":"click","selector":"#b","timeout":50}`
 	p.must(open(s.URL))
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -155,6 +157,7 @@ func TestFailureInPart(t *testing.T) {
 		t.Error(all)
 	}
 	p.must(`{"type":"evaluate","expression":"setTimeout(() => { for (;;); }) && 0"}`)
+	p.session.late = lateTime
 	began := time.Now()
 	p.keepFailure(ctx, fails)
 	if got, took := names(p.files), time.Since(began); got != "failure.ndjson" || took > 2*time.Second {

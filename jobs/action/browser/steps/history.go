@@ -84,18 +84,25 @@ func (p *tab) sent(ev *network.EventRequestWillBeSent) request {
 	return request{loader: ev.LoaderID, method: method, url: url}
 }
 
-// refused records an answer that says that it is none. It is called with mu held.
+// opened returns what is known of a request that is open.
+func (p *tab) opened(id network.RequestID) request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open[id]
+}
+
+// refused records an answer that says that it is none.
 func (p *tab) refused(ev *network.EventResponseReceived) {
 	if ev.Response.Status < 400 {
 		return
 	}
 	url, _ := p.session.secrets.cut(ev.Response.URL, maxKeptURL)
-	p.session.history.add(record{Type: "request", Method: p.open[ev.RequestID].method, URL: url, Status: ev.Response.Status})
+	p.session.history.add(record{Type: "request", Method: p.opened(ev.RequestID).method, URL: url, Status: ev.Response.Status})
 }
 
-// lost records a request that failed. It is called with mu held.
+// lost records a request that failed.
 func (p *tab) lost(ev *network.EventLoadingFailed) {
-	of := p.open[ev.RequestID]
+	of := p.opened(ev.RequestID)
 	r := record{Type: "request", Method: of.method, URL: of.url, Error: ev.ErrorText}
 	switch {
 	case ev.BlockedReason != "":

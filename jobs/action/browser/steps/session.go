@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
@@ -47,7 +48,9 @@ type Session struct {
 	held    kb.Modifier // keys that are down
 	down    *downloads
 	history history
-	about   *tab // that the newest step is about
+	about   *tab          // that the newest step is about
+	soon    time.Duration // what keeping a failure may take: saveTime
+	late    time.Duration // lateTime
 	screen  *Screen
 	secrets redactor           // of all texts that leave the session
 	console *console           // nil: nobody wants what pages log
@@ -71,7 +74,7 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 	}
 	s := &Session{
 		config: c, tab: page, browser: of.Browser, context: of.BrowserContextID,
-		console: newConsole(c), screen: newScreen(page), opened: make(map[target.ID]*opened),
+		console: newConsole(c), screen: newScreen(page), soon: saveTime, late: lateTime, opened: make(map[target.ID]*opened),
 	}
 	var err error
 	if s.down, err = s.watchDownloads(page); err != nil {

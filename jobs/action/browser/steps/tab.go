@@ -306,7 +306,7 @@ func (p *tab) requested(ev any) {
 			}
 		})
 	case *network.EventResponseReceived:
-		p.change(func() { p.refused(ev) })
+		p.refused(ev)
 		if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) && len(p.answers) < maxRequests {
 			p.change(func() {
 				if p.answers[ev.LoaderID] = ev.Response.Status; ev.LoaderID == p.at.loader {
@@ -317,9 +317,9 @@ func (p *tab) requested(ev any) {
 	case *network.EventLoadingFinished:
 		p.closed(ev.RequestID, "")
 	case *network.EventLoadingFailed:
+		p.lost(ev)
 		status := p.answers[cdp.LoaderID(ev.RequestID)]
 		p.change(func() {
-			p.lost(ev)
 			if status != 0 && cdp.LoaderID(ev.RequestID) != p.at.loader && status != http.StatusNoContent && status != http.StatusResetContent {
 				p.at.files++
 			}
