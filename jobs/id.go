@@ -27,7 +27,7 @@ func ParseID(text string) (id string, ok bool) {
 func FirstID(t time.Time) string {
 	var u uuid.UUID
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(0, t.UnixMilli()))) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(ms[:], uint64(max(0, t.UnixMilli())))
 	copy(u[:6], ms[2:])
 	return u.String()
 }

@@ -66,14 +66,14 @@ func (s *conn) listed(client int64, q jobs.ListQuery) (rows rowSpan, err error) 
 		return rows, err
 	}
 	if !q.To.IsZero() {
-		last, err := s.rowBefore(q.To.Add(clockSlack))
-		if err != nil {
+		first := int64(maxRowID) // jobs are stored in another order than their ids are drawn in
+		if _, err := s.row(sqlRowFrom, []any{jobs.FirstID(q.To.Add(clockSlack))}, &first); err != nil {
 			return rows, err
 		}
-		rows.below = min(rows.below, last+1)
+		rows.below = min(rows.below, first)
 	}
 	if !q.From.IsZero() {
-		if rows.from, err = s.rowBefore(q.From.Add(-clockSlack)); err != nil {
+		if _, err = s.row(sqlRowBefore, []any{jobs.FirstID(q.From.Add(-clockSlack))}, &rows.from); err != nil {
 			return rows, err
 		}
 	}
@@ -87,12 +87,6 @@ func (s *conn) listed(client int64, q jobs.ListQuery) (rows rowSpan, err error) 
 		rows.from = last
 	}
 	return rows, err
-}
-
-// rowBefore returns the newest row whose job has an id from before t; 0: there is none.
-func (s *conn) rowBefore(t time.Time) (id int64, err error) {
-	_, err = s.row(sqlRowBefore, []any{jobs.FirstID(t)}, &id)
-	return id, err
 }
 
 // list reads whole jobs until one of the limits of q. It holds no more than one job beyond

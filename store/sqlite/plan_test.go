@@ -33,6 +33,7 @@ func TestPlans(t *testing.T) {
 		"scan":         {sqlScan, "jobs_client (client=? AND rowid>? AND rowid<?)"},
 		"scan status":  {sqlScanStatus, "jobs_status (client=? AND status=? AND rowid>? AND rowid<?)"},
 		"row before":   {sqlRowBefore, "(uuid<?)"},
+		"row from":     {sqlRowFrom, "(uuid>?)"},
 		"by key":       {sqlByKey, "jobs_idem (client=? AND idem_key=?)"},
 		"key's batch":  {sqlByKey, "batches_idem (client=? AND idem_key=?)"},
 		"batch":        {sqlBatchByKey, "batches_idem (client=? AND idem_key=?)"},

@@ -11,6 +11,7 @@ import (
 const (
 	sqlRowID     = `SELECT id FROM jobs WHERE uuid = ? AND client = ?`
 	sqlRowBefore = `SELECT id FROM jobs WHERE uuid < ? ORDER BY uuid DESC LIMIT 1`
+	sqlRowFrom   = `SELECT id FROM jobs WHERE uuid >= ? ORDER BY uuid LIMIT 1`
 	sqlCounts    = `SELECT status, n FROM counts`
 	maxRowID     = 1<<63 - 1
 )

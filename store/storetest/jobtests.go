@@ -137,6 +137,13 @@ func (w *world) narrowLists() {
 		w.submit("m", spec("red", "plain"))
 		time.Sleep(2 * time.Millisecond) // no two jobs of the client have the same time
 	}
+	early := newID() // an id is drawn before its job is stored, and others may come in between
+	w.submit("m", spec("red", "plain"))
+	last, _, err := w.store.Submit(w.Context(), "n", early, spec("late", ""), jobs.Idempotency{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	all = append(all, last)
 	l := must(w.store.Claim(w.Context(), jobs.Claim{Client: "n", Queues: []string{"blue"}, Max: 1, TTL: time.Minute}))(w)
 	must(w.store.Fail(w.Context(), l[0].Lease, jobs.Failure{Class: "CardDeclined", Message: "no money_left"}))(w)
 	at := func(i int) time.Time { return all[i].CreatedAt.Time }
@@ -154,7 +161,9 @@ func (w *world) narrowLists() {
 		{jobs.ListQuery{Search: "y_l"}, []int{1}},
 		{jobs.ListQuery{Search: all[5].ID[9:]}, []int{5}},
 		{jobs.ListQuery{From: at(2), To: at(5)}, []int{4, 3, 2}},
-		{jobs.ListQuery{From: at(8).Add(time.Millisecond)}, nil},
+		{jobs.ListQuery{From: at(8).Add(time.Millisecond), To: at(8).Add(time.Hour)}, []int{9}},
+		{jobs.ListQuery{Queue: "late", To: at(9).Add(time.Hour)}, []int{9}},
+		{jobs.ListQuery{From: at(9).Add(time.Millisecond)}, nil},
 		{jobs.ListQuery{To: at(0)}, nil},
 	} {
 		for _, scan := range []int{0, 1, 4} {

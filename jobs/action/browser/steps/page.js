@@ -276,7 +276,6 @@
 
   let held = null; // the element of the step
 
-
   globalThis.jobcast = {
     // poll looks for an element among alternatives, each a path or a list of elements that
     // were found elsewhere. The first that is ready is held.
