@@ -75,7 +75,7 @@ func (f *faults) state(s *Spec, in *StateUse) {
 	}
 	var origins []string
 	bytes := 0
-	for i, text := range in.Origins {
+	for i, text := range in.Origins[:min(len(in.Origins), MaxOrigins)] {
 		origin, ok := parseOrigin(text)
 		if !ok {
 			f.addf(fmt.Sprintf("/state/origins/%d", i), "must be an origin, as in https://shop.example.com")
@@ -84,7 +84,7 @@ func (f *faults) state(s *Spec, in *StateUse) {
 			bytes += len(origin)
 		}
 	}
-	if in.Origins != nil && (len(in.Origins) == 0 || len(origins) > MaxOrigins || bytes > maxOriginBytes) {
+	if in.Origins != nil && (len(in.Origins) == 0 || len(in.Origins) > MaxOrigins || bytes > maxOriginBytes) {
 		f.addf("/state/origins", "must have 1 to %d origins of %d bytes together", MaxOrigins, maxOriginBytes)
 	}
 	switch {
