@@ -13,6 +13,11 @@ type Reader interface {
 	// job.
 	Open(ctx context.Context, r Room, at *Cursor) (Opened, error)
 
+	// Tail returns the place right before the newest n events of a room, n >= 1, or where
+	// the room begins if it has no more. Of a client's room that are its newest n numbers,
+	// as far as all events with higher ones are kept. jobs.ErrNotFound as for Open.
+	Tail(ctx context.Context, r Room, n int) (Cursor, error)
+
 	// Page reads events of a room with seq > after, in order, at most maxEvents and
 	// at most maxBytes of JSON, but at least one event if there is any.
 	Page(ctx context.Context, r Room, after uint64, maxEvents, maxBytes int) (Page, error)

@@ -44,6 +44,20 @@ func (m *memory) head() uint64 {
 	return uint64(len(m.events))
 }
 
+func (m *memory) Tail(_ context.Context, r eventlog.Room, n int) (at eventlog.Cursor, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range slices.Backward(m.events) {
+		if r.Job == "" || e.JobID == r.Job {
+			if n--; n < 0 {
+				break
+			}
+			at = eventlog.Cursor{Epoch: "e", Seq: e.Seq - 1}
+		}
+	}
+	return at, nil
+}
+
 func (m *memory) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (eventlog.Opened, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -36,6 +36,28 @@ func TestFewEvents(t *testing.T) {
 	equal(t, items, "started:b@", "e-4", "live:b@e-4", "end:b@e-4")
 }
 
+// TestTail: a room that starts before its newest events begins there, whatever it has before;
+// a cursor goes first.
+func TestTail(t *testing.T) {
+	h, m := open(t, bounds{})
+	for range 3 {
+		m.commit("a", eventlog.TypeLog)
+		m.commit("b", eventlog.TypeLog)
+	}
+	for n, want := range map[int][]string{
+		1: {"started:a@e-4", "e-5", "live:a@e-6"}, 2: {"started:a@e-2", "e-3", "e-5", "live:a@e-6"}, 9: {"started:a@e-0", "e-1", "e-3", "e-5", "live:a@e-6"},
+	} {
+		r := newReader(h)
+		join(t, r, "a", Start{Tail: n})
+		equal(t, r.pull(100, 1<<20), want...)
+		r.sub.Close()
+	}
+	r := newReader(h)
+	defer r.sub.Close()
+	join(t, r, "a", Start{Tail: 1, Cursor: &eventlog.Cursor{Epoch: "e", Seq: 2}})
+	equal(t, r.pull(100, 1<<20), "started:a@e-2", "e-3", "e-5", "live:a@e-6")
+}
+
 // TestFewEventsInTheTail: what came with the room is not kept when the tail has it too.
 func TestFewEventsInTheTail(t *testing.T) {
 	h, m := open(t, bounds{})

@@ -16,6 +16,10 @@ func (l logs) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) (e
 	return l[r.Client].Open(ctx, r, at)
 }
 
+func (l logs) Tail(ctx context.Context, r eventlog.Room, n int) (eventlog.Cursor, error) {
+	return l[r.Client].Tail(ctx, r, n)
+}
+
 func (l logs) Page(ctx context.Context, r eventlog.Room, after uint64, maxEvents, maxBytes int) (eventlog.Page, error) {
 	return l[r.Client].Page(ctx, r, after, maxEvents, maxBytes)
 }

@@ -25,6 +25,7 @@ type Start struct {
 	Cursor  *eventlog.Cursor // right after it; nil: none was given
 	Invalid bool             // a cursor was given but does not parse
 	From    From
+	Tail    int   // without a cursor: before the newest so many events; 0: From decides
 	N       int64 // the caller's number of this join: marks carry it
 	Hold    bool  // give out nothing, of any room, until Release
 }
@@ -178,12 +179,24 @@ func (s *Subscription) Join(ctx context.Context, job string, st Start) (Joined, 
 	if !s.entered(m) {
 		return Joined{}, ErrClosed
 	}
-	o, err := s.hub.log.Open(ctx, name, st.from(job))
+	o, err := s.hub.open(ctx, name, &st)
 	if err != nil {
 		s.Leave(job)
 		return Joined{}, err
 	}
 	return s.place(m, st, o)
+}
+
+// open tells how a room stands. A start before the newest events becomes a cursor.
+func (h *Hub) open(ctx context.Context, name eventlog.Room, st *Start) (eventlog.Opened, error) {
+	if st.Tail > 0 && st.Cursor == nil && !st.Invalid {
+		at, err := h.log.Tail(ctx, name, st.Tail)
+		if err != nil {
+			return eventlog.Opened{}, err
+		}
+		st.Cursor = &at
+	}
+	return h.log.Open(ctx, name, st.from(name.Job))
 }
 
 // from returns what Reader.Open is asked about for a room: the cursor, if one was given. A

@@ -260,6 +260,11 @@ func (x *world) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (o
 	return o, err
 }
 
+// Tail implements eventlog.Reader. No reader of a world starts so.
+func (x *world) Tail(context.Context, eventlog.Room, int) (eventlog.Cursor, error) {
+	return eventlog.Cursor{}, errUnknown
+}
+
 func (x *world) judge(at eventlog.Cursor) eventlog.Reason {
 	last, _ := eventlog.ParseCursor(x.last().ID)
 	switch {

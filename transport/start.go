@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -16,14 +17,20 @@ import (
 const MaxWait = 60 * time.Second
 
 // StartFrom reads where a subscription starts. The header Last-Event-ID wins
-// over `?lastEventId=`, that over `?from=start|now`: an EventSource sends the
-// query it was opened with and a fresh header together. Empty is absent. A
+// over `?lastEventId=`, that over `?tail=N`, that over `?from=start|now`: an EventSource
+// sends the query it was opened with and a fresh header together. Empty is absent. A
 // cursor that does not parse is malformed in the query and Invalid in the
 // header, where a browser could not correct it.
 func StartFrom(c *fiber.Ctx) (hub.Start, error) {
 	from, err := parseFrom(c.Query("from"))
 	if err != nil {
 		return hub.Start{}, err
+	}
+	tail := 0
+	if s := c.Query("tail"); s != "" {
+		if tail, err = parseTail(s); err != nil {
+			return hub.Start{}, err
+		}
 	}
 	if s := c.Get("Last-Event-ID"); s != "" {
 		if cursor, ok := parseCursor(s); ok {
@@ -38,18 +45,24 @@ func StartFrom(c *fiber.Ctx) (hub.Start, error) {
 		}
 		return hub.Start{Cursor: &cursor}, nil
 	}
-	return hub.Start{From: from}, nil
+	return hub.Start{From: from, Tail: tail}, nil
 }
 
 // ParseStart reads a start given in a frame: lastEventId (a cursor) wins over
-// from; both may be empty.
-func ParseStart(lastEventID, from string) (hub.Start, error) {
+// tail (a number, or absent), that over from; all may be empty.
+func ParseStart(lastEventID, from string, tail json.RawMessage) (hub.Start, error) {
 	f, err := parseFrom(from)
 	if err != nil {
 		return hub.Start{}, err
 	}
+	n := 0
+	if len(tail) > 0 && string(tail) != "null" {
+		if n, err = parseTail(string(tail)); err != nil {
+			return hub.Start{}, err
+		}
+	}
 	if lastEventID == "" {
-		return hub.Start{From: f}, nil
+		return hub.Start{From: f, Tail: n}, nil
 	}
 	cursor, ok := parseCursor(lastEventID)
 	if !ok {
@@ -102,6 +115,17 @@ func parseFrom(s string) (hub.From, error) {
 		return hub.FromNow, nil
 	}
 	return 0, InvalidField("?from", "must be start or now")
+}
+
+// maxTail bounds how many events a reader may ask to begin with.
+const maxTail = 10_000
+
+func parseTail(s string) (int, error) {
+	n, ok := parseCount(s)
+	if !ok || n < 1 || n > maxTail {
+		return 0, InvalidField("?tail", "must be 1 to "+strconv.Itoa(maxTail))
+	}
+	return n, nil
 }
 
 // parseCursor is jobs.ParseCursor on a copy, because the epoch of the result is

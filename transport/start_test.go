@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -93,12 +94,20 @@ func TestParseStart(t *testing.T) {
 		{"?", "now", "- from=now invalid=true"},
 	}
 	for _, tt := range tests {
-		got, err := ParseStart(tt.last, tt.from)
+		got, err := ParseStart(tt.last, tt.from, nil)
 		if err != nil || show(got) != tt.want {
 			t.Errorf("%q, %q: %s, %v; want %s", tt.last, tt.from, show(got), err, tt.want)
 		}
 	}
-	if _, err := ParseStart("ab-3", "later"); err == nil {
+	for _, tail := range []string{`"3"`, "0", "1e2", "10001", "{}"} {
+		if _, err := ParseStart("", "", json.RawMessage(tail)); err == nil {
+			t.Errorf("tail %s is taken", tail)
+		}
+	}
+	if got, err := ParseStart("", "now", json.RawMessage("3")); err != nil || got.Tail != 3 {
+		t.Errorf("tail 3: %+v, %v", got, err)
+	}
+	if _, err := ParseStart("ab-3", "later", nil); err == nil {
 		t.Error("an unknown from was taken")
 	}
 }

@@ -21,6 +21,8 @@ FROM clients c WHERE c.name = ?`
 		AND from_seq < (SELECT seq FROM events WHERE job = j.id ORDER BY seq LIMIT 1) ORDER BY from_seq DESC LIMIT 1)` +
 		sqlJobFrom + sqlOfUUID
 	sqlHeadEpoch = `(SELECT epoch FROM epochs WHERE client = c.id AND from_seq <= c.last_seq ORDER BY from_seq DESC LIMIT 1)`
+	sqlJobTail   = `SELECT j.client, (SELECT seq FROM events WHERE job = j.id ORDER BY seq DESC LIMIT 1 OFFSET ?) FROM jobs j CROSS JOIN clients c ON c.id = j.client ` + sqlOfUUID
+	sqlLogTail   = `SELECT id, max(pruned, last_seq - ?) FROM clients WHERE name = ?`
 	sqlEpoch     = `SELECT from_seq FROM epochs WHERE client = ? AND epoch = ?`
 	sqlNextEpoch = `SELECT from_seq FROM epochs WHERE client = ? AND from_seq > ? ORDER BY from_seq LIMIT 1`
 	sqlEpochs    = `SELECT from_seq, epoch FROM epochs WHERE client = ? AND from_seq <= ? ORDER BY from_seq DESC`
@@ -74,6 +76,39 @@ func (s *Store) Open(ctx context.Context, r eventlog.Room, at *eventlog.Cursor) 
 		}
 		return state, err
 	})
+}
+
+// Tail implements eventlog.Reader.
+func (s *Store) Tail(ctx context.Context, r eventlog.Room, n int) (eventlog.Cursor, error) {
+	return read(ctx, s, func(db *conn) (eventlog.Cursor, error) {
+		var client int64
+		var before uint64
+		var err error
+		if r.Job == "" {
+			_, err = db.row(sqlLogTail, []any{n, r.Client}, &client, &before) // a client of whom nothing is known has an empty log
+		} else {
+			client, before, err = db.jobTail(r, n)
+		}
+		if err != nil {
+			return eventlog.Cursor{}, err
+		}
+		text, err := db.position(client, before)
+		at, _ := eventlog.ParseCursor(text) // it is one of ours
+		return at, err
+	})
+}
+
+// jobTail returns the seq right before the newest n events of a job; 0: it has no more.
+func (s *conn) jobTail(r eventlog.Room, n int) (client int64, before uint64, err error) {
+	var seq sql.NullInt64
+	found, err := s.row(sqlJobTail, []any{n - 1, r.Job, r.Client}, &client, &seq)
+	if err == nil && !found {
+		err = jobs.ErrNotFound
+	}
+	if seq.Int64 > 0 {
+		before = uint64(seq.Int64 - 1) //nolint:gosec // a seq begins at 1
+	}
+	return client, before, err
 }
 
 // few reads the events of the opened job after a seq, if they are few.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -253,6 +254,32 @@ func testOpenEvents(w *world) {
 	must(w.store.Cancel(w.Context(), "a", short.ID))(w)
 	if s := must(w.store.Open(w.Context(), eventlog.Room{Client: "a", Job: short.ID}, nil))(w); !s.Whole || len(s.Events) != 2 {
 		w.Errorf("without a cursor a job that has ended opens with %d events, whole %v", len(s.Events), s.Whole)
+	}
+}
+
+// testTail: the place before the newest events of a room is one to start from.
+func testTail(w *world) {
+	first := w.running("a") // 1, 2
+	l := w.running("a")     // 3, 4
+	w.write(l, 2)           // 5, 6
+	w.reopen()
+	w.write(first, 1) // 7
+	w.write(l, 1)     // 8
+	room, mine := eventlog.Room{Client: "a"}, eventlog.Room{Client: "a", Job: l.Job.ID}
+	for _, test := range []struct {
+		r     eventlog.Room
+		n     int
+		after uint64
+	}{{room, 1, 7}, {room, 3, 5}, {room, 8, 0}, {room, 100, 0}, {mine, 1, 7}, {mine, 2, 5}, {mine, 5, 2}, {mine, 6, 0}, {eventlog.Room{Client: "nobody"}, 3, 0}} {
+		at := must(w.store.Tail(w.Context(), test.r, test.n))(w)
+		if at.Seq != test.after || w.verdict(test.r, at.String()) != eventlog.Valid {
+			w.Errorf("before the newest %d of %+v is %s, want %d", test.n, test.r, at, test.after)
+		}
+	}
+	for _, r := range []eventlog.Room{{Client: "b", Job: l.Job.ID}, {Client: "a", Job: "none"}} {
+		if _, err := w.store.Tail(w.Context(), r, 1); !errors.Is(err, jobs.ErrNotFound) {
+			w.Errorf("the newest of %+v: %v", r, err)
+		}
 	}
 }
 

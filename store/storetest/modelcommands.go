@@ -486,6 +486,21 @@ func (m *model) page(t *rapid.T) {
 	same(m, t, func(s *side) (eventlog.Page, error) { return s.Page(m.ctx, r, after, events, bytes) })
 }
 
+func (m *model) tail(t *rapid.T) {
+	r, n := m.room(t), rapid.IntRange(1, 9).Draw(t, "events")
+	same(m, t, func(s *side) (eventlog.Opened, error) {
+		at, err := s.Tail(m.ctx, r, n)
+		if err != nil {
+			return eventlog.Opened{}, err
+		}
+		return s.Open(m.ctx, r, &at)
+	})
+	same(m, t, func(s *side) (uint64, error) {
+		at, err := s.Tail(m.ctx, r, n)
+		return at.Seq, err
+	})
+}
+
 func (m *model) wait(t *rapid.T) {
 	time.Sleep(time.Duration(rapid.IntRange(1, 8).Draw(t, "steps")) * modelStep)
 }
@@ -516,9 +531,11 @@ func (m *model) lookAtJobs(t *rapid.T) {
 	}
 	j, name := m.job(t), drawArtifact(t)
 	same(m, t, func(s *side) (jobs.Job, error) { return s.Get(m.ctx, j.ClientID, j.ID) })
-	switch rapid.SampledFrom([]string{"room", "page", "list", "brief", "counts", "artifact"}).Draw(t, "read") {
+	switch rapid.SampledFrom([]string{"room", "tail", "page", "list", "brief", "counts", "artifact"}).Draw(t, "read") {
 	case "room":
 		m.open(t)
+	case "tail":
+		m.tail(t)
 	case "page":
 		m.page(t)
 	case "list":

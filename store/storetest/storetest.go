@@ -92,7 +92,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Expire", testExpire}, {"SweepsTellWhere", testSweepsTellWhere}, {"Fencing", testFencing}, {"AttemptTimeout", testTimeout}, {"LeasesAreLinear", testLinear},
 		{"LocalLeases", testLocalLeases}, {"ClockIsSet", testClockIsSet}, {"ClockIsSetBackMeanwhile", testClockIsSetMeanwhile(-2 * time.Hour)}, {"ClockIsSetForwardMeanwhile", testClockIsSetMeanwhile(2 * time.Hour)}, {"RunAtFollowsTheClock", testRunAtFollows},
 		{"CancelRacesComplete", testCancelRace}, {"Gapless", testGapless}, {"PublishedIsReadable", testPublished},
-		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs},
+		{"Page", testPage}, {"Open", testOpen}, {"OpenEvents", testOpenEvents}, {"Tail", testTail}, {"BeforeEnd", testBeforeEnd}, {"Epochs", testEpochs},
 		{"Restart", testRestart}, {"Restore", testRestore},
 		{"Prune", testPrune}, {"PruneLargeJob", testPruneLarge}, {"PruneFreesKey", testPruneKey}, {"PruneFreesBatch", testPruneBatch},
 		{"Sessions", testSessions}, {"SessionIDs", testSessionIDs}, {"SessionOwner", testSessionOwner},

@@ -60,6 +60,7 @@ func everything(s Store, l jobs.Lease) []asked {
 		{"Counts", func(ctx context.Context) error { return called(s.Counts(ctx)) }},
 		{"Open", func(ctx context.Context) error { return called(s.Open(ctx, room, nil)) }},
 		{"OpenLog", func(ctx context.Context) error { return called(s.Open(ctx, eventlog.Room{Client: "a"}, nil)) }},
+		{"Tail", func(ctx context.Context) error { return called(s.Tail(ctx, room, 5)) }},
 		{"Page", func(ctx context.Context) error { return called(s.Page(ctx, room, 0, 10, 1<<20)) }},
 		{"Session", func(ctx context.Context) error { return called(s.Session(ctx, "a", "s")) }},
 		{"JoinRoom", func(ctx context.Context) error { return s.JoinRoom(ctx, "a", "s", spare, nil) }},

@@ -65,6 +65,7 @@ func (o Opening) Path() string {
 	}
 	set("lastEventId", o.Query)
 	set("from", o.From)
+	set("tail", o.Tail)
 	if o.Conflate {
 		set("conflate", "1")
 	}

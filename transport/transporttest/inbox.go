@@ -34,6 +34,9 @@ func (b *inbox) open(c Connection, o Opening, more map[string]any) error {
 	b.single = true
 	b.cursor = cmp.Or(o.Cursor, o.Query)
 	more["jobId"], more["lastEventId"], more["from"] = o.Job, b.cursor, o.From
+	if o.Tail != "" {
+		more["tail"] = json.RawMessage(o.Tail)
+	}
 	if err := c.Say("subscribe", more); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func openIO(how Via) func(context.Context, Caller, Opening) (Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.From == "" && o.Job != "" && o.Cursor+o.Query == "" {
+		if o.From == "" && o.Job != "" && o.Cursor+o.Query+o.Tail == "" {
 			o.From = "start" // elsewhere that is what a job room begins with
 		}
 		if err := s.open(s, o, map[string]any{}); err != nil {

@@ -1,6 +1,8 @@
 package transporttest
 
 import (
+	"net/http"
+
 	"github.com/jobcast/jobcast/eventlog"
 )
 
@@ -10,6 +12,7 @@ func starting() []scenario {
 		{name: "defaults and from", run: defaultsAndFrom},
 		{name: "precedence", on: urls, run: precedence},
 		{name: "the beginning as a cursor", run: fromZero},
+		{name: "the newest events", run: newest},
 	}
 }
 
@@ -71,5 +74,25 @@ func fromZero(s *stage) {
 		r := s.open(Opening{Job: job, Cursor: zero})
 		Same(s, s.events(r, len(s.log.Entries(job))), s.log.Entries(job))
 		r.Close()
+	}
+}
+
+// newest: a reader may begin with the newest events, and then what comes.
+func newest(s *stage) {
+	s.log.Begin(s).Finish(s)
+	w := s.log.Begin(s)
+	w.Emit(s, 6, 3)
+	s.log.Begin(s).Finish(s)
+	for _, job := range []string{w.Job, ""} {
+		all := s.log.Entries(job)
+		before := all[len(all)-4].ID
+		startsAfter(s, "the newest three", Opening{Job: job, Tail: "3"}, before)
+		startsAfter(s, "more than there are", Opening{Job: job, Tail: "10000", From: "now"}, eventlog.Cursor{}.String())
+		startsAfter(s, "a cursor before the newest", Opening{Job: job, Tail: "1", Cursor: before}, before)
+	}
+	for _, tail := range []string{"0", "10001", "-1", "1.5"} {
+		if r := s.refusal(s.caller(), Opening{Job: w.Job, Tail: tail}); r.Status != http.StatusUnprocessableEntity {
+			s.Errorf("the newest %s: %+v", tail, r)
+		}
 	}
 }

@@ -57,6 +57,7 @@ type Opening struct {
 	Lines      bool   // headers that are lists come in several lines
 	Query      string // ?lastEventId=
 	From       string // ?from=
+	Tail       string // ?tail=, a number
 	Conflate   bool
 	PingEvents bool // signs of life as events
 }

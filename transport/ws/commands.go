@@ -22,10 +22,11 @@ type envelope struct {
 // request is the data of subscribe and unsubscribe. Other members are ignored:
 // old clients send some.
 type request struct {
-	JobID       string `json:"jobId"` // empty: the client's room
-	LastEventID string `json:"lastEventId"`
-	From        string `json:"from"`
-	Conflate    bool   `json:"conflate"`
+	JobID       string          `json:"jobId"` // empty: the client's room
+	LastEventID string          `json:"lastEventId"`
+	From        string          `json:"from"`
+	Tail        json.RawMessage `json:"tail"` // a number
+	Conflate    bool            `json:"conflate"`
 }
 
 // Receive implements wire.Receiver.
@@ -128,7 +129,7 @@ func (c *conn) subscribe(q request) {
 		c.refuse("subscribe", q.JobID, err)
 		return
 	}
-	start, err := transport.ParseStart(q.LastEventID, q.From)
+	start, err := transport.ParseStart(q.LastEventID, q.From, q.Tail)
 	if err != nil {
 		c.refuse("subscribe", q.JobID, err)
 		return

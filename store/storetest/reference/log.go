@@ -103,6 +103,26 @@ func (s *Store) Open(_ context.Context, r eventlog.Room, at *eventlog.Cursor) (e
 	})
 }
 
+// Tail implements eventlog.Reader.
+func (s *Store) Tail(_ context.Context, r eventlog.Room, n int) (eventlog.Cursor, error) {
+	return read(s, func() (eventlog.Cursor, error) {
+		c := s.tables.clients[r.Client]
+		var before uint64
+		if r.Job == "" {
+			before = max(c.pruned, c.head-min(c.head, uint64(n)))
+		} else {
+			if _, err := s.find(r.Client, r.Job); err != nil {
+				return eventlog.Cursor{}, err
+			}
+			if events := c.of(r, 0); len(events) >= n {
+				before = events[len(events)-n].Seq - 1
+			}
+		}
+		at, _ := eventlog.ParseCursor(c.cursor(before))
+		return at, nil
+	})
+}
+
 // openJob adds to out what is told of a job's room.
 func (s *Store) openJob(c client, r eventlog.Room, at *eventlog.Cursor, out eventlog.Opened) (eventlog.Opened, error) {
 	j, err := s.find(r.Client, r.Job)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -16,9 +17,10 @@ import (
 // request is the argument of subscribe and unsubscribe. Other members are
 // ignored: old clients send some.
 type request struct {
-	JobID       string `json:"jobId"` // empty: the client's room
-	LastEventID string `json:"lastEventId"`
-	From        string `json:"from"`
+	JobID       string          `json:"jobId"` // empty: the client's room
+	LastEventID string          `json:"lastEventId"`
+	From        string          `json:"from"`
+	Tail        json.RawMessage `json:"tail"` // a number
 }
 
 // goneFrame says that a joined room's job is no more.
@@ -121,7 +123,7 @@ func (n *conn) subscribe(q request, e *socketio.Event) error {
 // decides where to start.
 func (n *conn) join(ctx context.Context, job string, st hub.Start, e *socketio.Event) (j hub.Joined, answered bool, err error) {
 	st.N, st.Hold = n.joins+1, true
-	plain := st.From == hub.Default && st.Cursor == nil && !st.Invalid
+	plain := st.From == hub.Default && st.Cursor == nil && !st.Invalid && st.Tail == 0
 	for {
 		told := n.knowsEnd(job)
 		switch {
@@ -154,7 +156,7 @@ func (n *conn) check(q request) (hub.Start, error) {
 	if !joined && (n.sub.Rooms() >= maxRooms || (n.joins+1)>>joinBits != n.joins>>joinBits) {
 		return hub.Start{}, transport.Refuse(transport.Invalid, "A connection has at most 100 rooms.")
 	}
-	return transport.ParseStart(q.LastEventID, q.From)
+	return transport.ParseStart(q.LastEventID, q.From, q.Tail)
 }
 
 // commit puts a joined room into the store. An earlier join of the job stays there
