@@ -3,29 +3,22 @@ package steps
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
-	"github.com/chromedp/chromedp"
 
 	"github.com/jobcast/jobcast/jobs"
 )
 
-const (
-	stateTime = 30 * time.Second // bounds the reading and the restoring of a state
-	blankTime = 5 * time.Second  // after which the empty document of an origin will not come
-)
+// stateTime bounds the reading and the restoring of a state.
+const stateTime = 30 * time.Second
 
 // state is what a browser state holds.
 type state struct {
@@ -192,19 +185,6 @@ func readStorage(ctx context.Context, p cdp.Session, world runtime.ExecutionCont
 	return storedItems{true, said.Items}, nil
 }
 
-// evaluateIn evaluates an expression of ours in a document.
-func evaluateIn(ctx context.Context, p cdp.Session, world runtime.ExecutionContextID, expression string) (json.RawMessage, error) {
-	yes := true
-	done, err := cdp.Call(ctx, p, runtime.Evaluate, runtime.EvaluateParams{Expression: expression, ContextID: world, ReturnByValue: &yes})
-	if err == nil {
-		err = thrown(done.ExceptionDetails)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return json.RawMessage(done.Result.Value), nil
-}
-
 // storageHere reads the local storage of an origin where a page is at it: others learn a
 // little later of what such a page has just stored. A page that does not say is passed over.
 func (s *Session) storageHere(ctx context.Context, origin string) (found storedItems, err error) {
@@ -298,63 +278,4 @@ func (c stateCookie) param() *network.CookieParam {
 	}
 	p.URL = u.String()
 	return p
-}
-
-// inBlank opens an empty document of each origin in a page of its own, without a request to
-// anybody, and has f do something there: until it says that it was there. An origin that the
-// browser does not go to, such as http where it knows of https, is passed over.
-func (s *Session) inBlank(ctx context.Context, origins []string, f func(p cdp.Session, origin string) (bool, error)) error {
-	if len(origins) == 0 {
-		return nil
-	}
-	of, leave := chromedp.NewContext(s.tab)
-	defer leave() // closes the page
-	stop := context.AfterFunc(ctx, leave)
-	defer stop()
-	if err := chromedp.Do(of); err != nil {
-		return fmt.Errorf("open a page: %w", err)
-	}
-	var answering sync.WaitGroup
-	defer answering.Wait()
-	listening, deaf := context.WithCancel(of)
-	defer deaf()
-	p := chromedp.FromContext(of).Target
-	err := chromedp.Listen(listening, func(ev any) {
-		asked, ok := ev.(*fetch.EventRequestPaused)
-		if !ok {
-			return
-		}
-		answering.Go(func() {
-			_, _ = cdp.Call(listening, p, fetch.FulfillRequest, fetch.FulfillRequestParams{ // else the document does not come
-				RequestID: asked.RequestID, ResponseCode: 200,
-				ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/html"}, {Name: "Cache-Control", Value: "no-store"}},
-				Body:            []byte("<!doctype html>"),
-			})
-		})
-	})
-	if err == nil {
-		_, err = cdp.Call(ctx, p, fetch.Enable, fetch.EnableParams{})
-	}
-	if err == nil {
-		_, err = cdp.Call(ctx, p, network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: true})
-	}
-	if err != nil {
-		return fmt.Errorf("prepare a page: %w", err)
-	}
-	for _, origin := range origins {
-		if _, err := cdp.Call(ctx, p, page.Navigate, page.NavigateParams{URL: origin + "/"}); err != nil {
-			return fmt.Errorf("open a blank document: %w", err)
-		}
-		begun := time.Now()
-		for there := false; !there && time.Since(begun) < blankTime; {
-			there, err = f(p, origin)
-			if isActionError(err) || errors.Is(err, chromedp.ErrTargetDetached) || err != nil && of.Err() != nil {
-				return err
-			}
-			if !there && pause(ctx, pollPause) != nil {
-				return context.Cause(ctx)
-			}
-		}
-	}
-	return nil
 }
