@@ -13,7 +13,7 @@ var (
 	descBrowser       = prometheus.NewDesc("jobcast_browser_running", "1 while Chromium runs, else 0.", nil, nil)
 	descContexts      = prometheus.NewDesc("jobcast_browser_contexts", "Browser contexts in use, one by each job.", nil, nil)
 	descContextsLimit = prometheus.NewDesc("jobcast_browser_contexts_limit", "--browsers.", nil, nil)
-	descMemory        = prometheus.NewDesc("jobcast_browser_memory_bytes", "Memory of Chromium and all its pages, looked at four times a second.", nil, nil)
+	descMemory        = prometheus.NewDesc("jobcast_browser_memory_bytes", "Memory of Chromium and all its pages, looked at four times a second while jobs use it.", nil, nil)
 	descMemoryLimit   = prometheus.NewDesc("jobcast_browser_memory_limit_bytes", "--browser-max-memory.", nil, nil)
 	descStarts        = prometheus.NewDesc("jobcast_browser_starts_total", "Starts of Chromium, by outcome.", []string{"outcome"}, nil)
 	descEnds          = prometheus.NewDesc("jobcast_browser_ends_total", "Ends of Chromium, by reason.", []string{"reason"}, nil)

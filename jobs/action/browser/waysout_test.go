@@ -55,7 +55,7 @@ const waysOut = `<link rel=prefetch href=http://TARGET/prefetch><link rel=precon
   for (const url of ['file:///etc/passwd', 'chrome://version', 'view-source:http://' + host + '/source', 'ftp://' + host + '/ftp', 'filesystem:http://' + host + '/filesystem']) {
     quiet(() => fetch(url));
     quiet(() => { const f = document.createElement('iframe'); f.src = url; document.body.append(f) });
-    if (/^file|^view/.test(url)) quiet(() => window.open(url));
+    if (FIRST && /^file|^view/.test(url)) quiet(() => window.open(url));
   }
   quiet(() => {
     const pc = new RTCPeerConnection({iceServers: [{urls: 'stun:' + bare + ':UDP'}, {urls: 'turn:' + host + '?transport=tcp', username: 'a', credential: 'b'}]});
@@ -114,8 +114,8 @@ func (s *trapSite) page(w http.ResponseWriter, targets []string) {
 	report := "style-src 'none'; report-uri"
 	var b strings.Builder
 	b.WriteString("<!doctype html><title>traps</title><body>")
-	for _, host := range targets {
-		b.WriteString(strings.NewReplacer("TARGET", host+":"+s.tr.tcp, "UDP", s.tr.udp, "HOST", strings.Trim(host, "[]")).Replace(waysOut))
+	for i, host := range targets {
+		b.WriteString(strings.NewReplacer("FIRST", fmt.Sprint(i == 0), "TARGET", host+":"+s.tr.tcp, "UDP", s.tr.udp, "HOST", strings.Trim(host, "[]")).Replace(waysOut))
 		report += " http://" + host + ":" + s.tr.tcp + "/csp"
 	}
 	b.WriteString(strings.Replace("<script>addEventListener('load', () => setTimeout(() => fetch('/done'), PAUSE)); document.title = document.styleSheets.length</script>", "PAUSE", fmt.Sprint(s.pause.Milliseconds()), 1))
