@@ -496,9 +496,17 @@ class Connection {
     } finally {
       api.clock.clearTimeout(this.dog);
       this.end(cut); // what it has begun ends with it
-      if (!this.trial) for (const w of this.link.watches) w.buffer = w.seen = null;
+      if (!this.trial) this.forget();
     }
     return cut;
+  }
+
+  // forget gives up what was being fetched: the next connection begins it anew.
+  forget() {
+    for (const w of this.link.watches) {
+      if (w.buffer) this.link.shared?.members.delete(w);
+      w.buffer = w.seen = null;
+    }
   }
 
   watchdog(ms, error) {
@@ -625,10 +633,9 @@ class Connection {
   }
 
   resetRoom(room, data) {
-    if (!this.shared) return room.members.forEach((w) => w.buffer || w.reset(data));
-    this.link.shared = { cursor: data.cursor, members: room.members };
-    room.members.clear(); // each of them finds out by itself what it has missed
-    if (room.live) for (const w of this.of(room)) this.catchUp(room, w);
+    if (!this.shared && ![...room.members].some((w) => w.buffer)) return room.members.forEach((w) => w.reset(data));
+    this.link.shared = null; // each of them finds out by itself what it has missed
+    this.end(changed);
   }
 
   ended(room) {
@@ -661,6 +668,7 @@ class Connection {
     while (!w.over && !this.signal.aborted) {
       try {
         const page = await this.api.page({ job: w.job, cursor: w.cursor, from: w.from }, 0, this.signal);
+        if (this.signal.aborted) return;
         if (page.reset) w.reset(page.reset);
         for (const event of page.events) {
           w.seen.add(event.id);
