@@ -18,6 +18,7 @@ const (
 	screenQuality = 60              // of the JPEG, 0 to 100
 	maxFrame      = 2 << 20         // bytes of a frame, which each looker shares
 	screenCall    = 5 * time.Second // bounds a command
+	screenAgain   = 3 * time.Second // after which a page that has sent nothing is asked again
 )
 
 // Screen is the live picture of the page that steps are about. While nobody looks, nothing
@@ -140,9 +141,27 @@ func (s *Screen) finish() {
 
 // pace is what the goroutine knows of time.
 type pace struct {
+	asked time.Time                  // when the page was asked for frames
+	came  bool                       // it has sent one since
 	shown time.Time                  // when anybody was shown a frame last
 	whole time.Time                  // when everybody was
 	owed  *page.EventScreencastFrame // not acknowledged, so that no other comes; nil: none
+}
+
+// ignored reports whether a page that was asked for frames sends none, as one may that is
+// about to come to another document.
+func (p *pace) ignored(now time.Time) bool { return !p.came && now.Sub(p.asked) >= screenAgain }
+
+// next returns when there is something to do although nothing comes.
+func (p *pace) next(now time.Time, repeat time.Duration) time.Time {
+	next := p.whole.Add(repeat)
+	if again := p.asked.Add(screenAgain); !p.came && (p.whole.IsZero() || again.Before(next)) {
+		next = again
+	}
+	if soon := now.Add(screenPace); next.Before(soon) {
+		return soon
+	}
+	return next
 }
 
 // run lasts until nobody looks any more.
@@ -155,9 +174,9 @@ func (s *Screen) run() {
 		switch {
 		case !more:
 			return
-		case on != want:
-			p.owed = nil
+		case on != want || p.ignored(time.Now()):
 			s.move(on, want)
+			p.owed, p.came, p.asked = nil, false, time.Now()
 			continue
 		}
 		timer.Reset(time.Until(s.step(&p, on, time.Now())))
@@ -235,13 +254,13 @@ func (s *Screen) step(p *pace, on *tab, now time.Time) time.Time {
 	s.mu.Unlock()
 	switch {
 	case ev != nil:
-		p.owed, p.shown = ev, now
+		p.owed, p.came, p.shown = ev, true, now
 		return now.Add(screenPace)
 	case p.owed != nil:
 		tell(s, on, page.ScreencastFrameAck, page.ScreencastFrameAckParams{SessionID: p.owed.SessionID})
 		p.owed = nil
 	}
-	return p.whole.Add(s.repeat)
+	return p.next(now, s.repeat)
 }
 
 // show shows the frame to everybody. s.mu is held.

@@ -145,3 +145,22 @@ func TestScreen(t *testing.T) {
 		t.Error("a closed session can be looked at")
 	}
 }
+
+// TestScreenPace: a screen whose page sends nothing neither spins nor waits for ever.
+func TestScreenPace(t *testing.T) {
+	now := time.Now()
+	asked := pace{asked: now}
+	if next := asked.next(now, screenRepeat); !next.Equal(now.Add(screenAgain)) || asked.ignored(now) || !asked.ignored(next) {
+		t.Errorf("a page that was just asked is looked at in %v", next.Sub(now))
+	}
+	late := now.Add(time.Hour)
+	for _, p := range []pace{{}, {asked: now}, {asked: now, came: true}, {asked: now, whole: now}, {asked: now, came: true, whole: now}} {
+		if next := p.next(late, screenRepeat); next.Before(late.Add(screenPace)) {
+			t.Errorf("%+v: looked at in %v", p, next.Sub(late))
+		}
+	}
+	moved := pace{asked: now, whole: now.Add(-screenRepeat + time.Second)} // another page's frame is shown meanwhile
+	if next := moved.next(now, screenRepeat); !next.Equal(now.Add(time.Second)) {
+		t.Errorf("a page that follows another is looked at in %v", next.Sub(now))
+	}
+}
