@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
-	"github.com/jobcast/jobcast/vault"
+	"github.com/jobcast/jobcast/jobs/vault"
 )
 
 // A state is kept with the end of a job that completes, and what goes wrong with it fails the

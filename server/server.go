@@ -18,6 +18,7 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/jobs/action"
 	"github.com/jobcast/jobcast/jobs/action/browser"
+	"github.com/jobcast/jobcast/jobs/vault"
 	"github.com/jobcast/jobcast/store"
 	"github.com/jobcast/jobcast/store/files"
 	"github.com/jobcast/jobcast/transport"
@@ -31,7 +32,6 @@ import (
 	"github.com/jobcast/jobcast/transport/sse"
 	"github.com/jobcast/jobcast/transport/wire"
 	"github.com/jobcast/jobcast/transport/ws"
-	"github.com/jobcast/jobcast/vault"
 )
 
 // Run serves until ctx ends, then drains. What a person wants to see of the start goes

@@ -13,9 +13,9 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/vault"
 	"github.com/jobcast/jobcast/store/sqlite"
 	"github.com/jobcast/jobcast/transport/socketio/session"
-	"github.com/jobcast/jobcast/vault"
 )
 
 // Store keeps jobs and logs, resumable sessions, keys, the signing secret and what is sealed. All methods are safe for

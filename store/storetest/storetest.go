@@ -17,8 +17,8 @@ import (
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/eventlog"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/vault"
 	"github.com/jobcast/jobcast/transport/socketio/session"
-	"github.com/jobcast/jobcast/vault"
 )
 
 // Figures says how much there is, for metrics.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/jobcast/jobcast/auth"
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/vault"
 	"github.com/jobcast/jobcast/transport"
-	"github.com/jobcast/jobcast/vault"
 )
 
 // withVault gives a site a key.

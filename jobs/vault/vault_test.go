@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/vault"
 	"github.com/jobcast/jobcast/store/storetest/reference"
-	"github.com/jobcast/jobcast/vault"
 )
 
 // TestReadKey: a key is 32 bytes in base64 or hexadecimal; everything else is refused, and
