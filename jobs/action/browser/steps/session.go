@@ -98,7 +98,7 @@ func (s *Session) Close() {
 	s.screen.close()
 	s.mu.Lock()
 	s.over = true
-	leave := []context.CancelFunc{s.main.leave, s.unheard, s.down.stop}
+	var leave []context.CancelFunc
 	for _, o := range s.opened {
 		leave = append(leave, o.leave)
 	}
@@ -106,6 +106,9 @@ func (s *Session) Close() {
 	for _, f := range leave {
 		f()
 	}
+	s.main.leave()
+	s.unheard()
+	s.down.stop()
 	s.running.Wait()
 	if s.console != nil {
 		s.console.end()
