@@ -51,12 +51,7 @@ func (s *Session) KeepFailure(ctx context.Context, failure error, env jobs.Env) 
 	if r.page.gone() {
 		r.page = s.main
 	}
-	last := record{Type: "failure", Attempt: env.Attempt, Action: env.Index + 1, Saved: []string{}}
-	last.Error, last.Message = jobs.ClassTimeout, failure.Error()
-	var known *jobs.ActionError
-	if errors.As(failure, &known) {
-		last.Error, last.Message = known.Class, known.Message
-	}
+	last := failed(failure, env)
 	keep := func(name, contentType string, of func() ([]byte, error)) {
 		var content []byte
 		var err error
@@ -77,6 +72,19 @@ func (s *Session) KeepFailure(ctx context.Context, failure error, env jobs.Env) 
 	s.history.add(last)
 	all := s.history.text()
 	_, _ = env.Save(ctx, recordName, "application/x-ndjson", int64(len(all)), bytes.NewReader(all)) // there is no room
+}
+
+// failed is the record of a failure.
+func failed(failure error, env jobs.Env) record {
+	r := record{
+		Type: "failure", Attempt: env.Attempt, Action: env.Index + 1, Saved: []string{},
+		Error: jobs.ClassTimeout, Message: failure.Error(), // of an attempt whose time is over
+	}
+	var known *jobs.ActionError
+	if errors.As(failure, &known) {
+		r.Error, r.Message = known.Class, known.Message
+	}
+	return r
 }
 
 // picture is what is in view.
