@@ -4,21 +4,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
 const (
 	// redacted stands where a secret stood. It means itself in JSON, HTML and URLs.
 	redacted = "***"
-	// maxSpelled caps the length of a secret that is known in other spellings than its own:
-	// the pattern of them is some fifty times as long.
-	maxSpelled = 4 << 10
 	// minEncoded is how much of a secret's base64 must be its own to be looked for.
 	minEncoded = 8
 )
@@ -34,9 +29,9 @@ type redactor struct {
 // secret is a text that must not be told.
 type secret struct {
 	value   string
-	anchor  string         // stands in each of its spellings as it is; empty: nothing does
-	spelled *regexp.Regexp // nil: only the value itself is looked for
-	encoded []string       // what base64 makes of it wherever it begins
+	anchor  string    // stands in each of its spellings as it is; empty: nothing does
+	spelled *spelling // nil: only the value itself is looked for
+	encoded []string  // what base64 makes of it wherever it begins
 }
 
 // add has a value be taken out of all texts from now on. An empty one is none.
@@ -48,8 +43,9 @@ func (d *redactor) add(value string) {
 	}
 	s := secret{value: value}
 	longest := len(value)
-	if len(value) <= maxSpelled && utf8.ValidString(value) {
-		s.spelled, s.anchor, s.encoded = spellings(value), longestPlain(value), encodings(value)
+	if utf8.ValidString(value) {
+		s.spelled, s.encoded = newSpelling(value), encodings(value)
+		s.anchor = longestPlain(string(s.spelled.runes[:s.spelled.head]))
 		longest *= len("%25ff") // of each byte
 	}
 	d.secrets, d.longest = append(d.secrets, s), max(d.longest, longest)
@@ -146,7 +142,7 @@ func (s secret) in(text string) (spans [][]int) {
 	if s.spelled == nil {
 		spans = literal(spans, text, s.value)
 	} else if strings.Contains(text, s.anchor) {
-		spans = s.spelled.FindAllStringIndex(text, -1)
+		spans = s.spelled.in(text)
 	}
 	for _, e := range s.encoded {
 		spans = literal(spans, text, e)
@@ -178,47 +174,6 @@ func longestPlain(value string) (longest string) {
 		}
 	}
 	return longest
-}
-
-// spellings returns a pattern of a text in which each character may be written as JSON,
-// HTML or a URL would have it, or as it is: who makes a URL of a text chooses which of its
-// characters are escaped.
-func spellings(value string) *regexp.Regexp {
-	named := map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos", '\u00a0': "nbsp"}
-	short := map[rune]string{'\n': "n", '\r': "r", '\t': "t", '\b': "b", '\f': "f", '"': `"`, '/': "/", '\'': "'"}
-	var p strings.Builder
-	for _, c := range value {
-		own := regexp.QuoteMeta(string(c))
-		if plain(c) {
-			p.WriteString(own)
-			continue
-		}
-		ways := []string{own}
-		if name, ok := short[c]; ok {
-			ways = append(ways, `\\+`+name)
-		}
-		if c == '\\' {
-			ways = append(ways, `\\+`)
-		}
-		units := ""
-		for _, u := range utf16.Encode([]rune{c}) {
-			units += fmt.Sprintf(`\\+u(?i:%04x)`, u)
-		}
-		ways = append(ways, units, fmt.Sprintf(`&#(?:0*%d|[xX]0*(?i:%x));`, c, c))
-		if name, ok := named[c]; ok {
-			ways = append(ways, "&"+name+";")
-		}
-		bytes := ""
-		for _, b := range []byte(string(c)) {
-			bytes += fmt.Sprintf("%%(?:25)?(?i:%02x)", b)
-		}
-		ways = append(ways, bytes)
-		if c == ' ' {
-			ways = append(ways, `\+|%2[bB]`)
-		}
-		p.WriteString("(?:" + strings.Join(ways, "|") + ")")
-	}
-	return regexp.MustCompile(p.String())
 }
 
 // encodings returns what base64 makes of a text that stands in a longer one, for each place
