@@ -259,7 +259,8 @@
     }
     if (!(node instanceof Element)) return;
     const name = node.localName, secret = hidden.has(node) || (name === 'input' && node.type === 'password');
-    if (name === 'meta' && node.httpEquiv === 'refresh') return; // who opens it is to stay there
+    // Who opens it is to stay there, whether scripts may run or not.
+    if (name === 'noscript' || (name === 'meta' && /^\s*refresh\s*$/i.test(node.httpEquiv))) return;
     yield '<' + name;
     for (const a of node.attributes) yield ` ${a.name}="${secret && a.name === 'value' && a.value ? '***' : quote(a.value)}"`;
     yield '>';
@@ -422,11 +423,12 @@
       }
       return JSON.stringify(whole).length > most ? null : {whole};
     },
-    // html returns the document as HTML, of a bit more than the most characters at most.
+    // html returns the document as HTML, at least the most characters of it if it has so
+    // many. It does not end within what is to be taken out of them.
     html(most) {
       let text = `<!-- ${location.href.replaceAll('>', '%3E')} -->`;
       for (const part of html(document.documentElement)) if ((text += part).length > most) break;
-      return text;
+      return text.slice(0, 2 * most);
     },
     // calm ends animations and hides the caret, so that two pictures of a page are equal.
     async calm() {
