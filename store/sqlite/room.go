@@ -106,7 +106,7 @@ func (s *conn) jobTail(r eventlog.Room, n int) (client int64, before uint64, err
 		err = jobs.ErrNotFound
 	}
 	if seq.Int64 > 0 {
-		before = uint64(seq.Int64 - 1) //nolint:gosec // a seq begins at 1
+		before = uint64(seq.Int64 - 1)
 	}
 	return client, before, err
 }
