@@ -46,8 +46,8 @@ func (r *run) setCookies() error {
 	list := make([]*network.CookieParam, len(r.Cookies))
 	for i, c := range r.Cookies {
 		s, err := r.reveal(c.Value)
-		if err == nil && !s.For(c.host()) {
-			err = strayed(c.Value, c.host())
+		if err == nil {
+			err = c.permits(s)
 		}
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -116,14 +117,17 @@ func (r *run) confide(e found, v value) (string, error) {
 	return s.Value, r.hide(e)
 }
 
-// cookieHost is the host that a cookie goes to.
-func (c cookie) host() string {
-	if c.URL == "" {
-		return strings.TrimPrefix(c.Domain, ".")
+// permits refuses a secret that is not meant for a host that the cookie goes to.
+func (c cookie) permits(s jobs.Secret) error {
+	host := strings.TrimPrefix(c.Domain, ".")
+	if u, err := url.Parse(c.URL); err == nil && c.URL != "" {
+		host = u.Hostname()
 	}
-	u, err := url.Parse(c.URL)
-	if err != nil {
-		return ""
+	if !s.For(host) {
+		return strayed(c.Value, host)
 	}
-	return u.Hostname()
+	if _, err := netip.ParseAddr(host); c.Domain != "" && err != nil && !s.For("any."+host) {
+		return strayed(c.Value, "the hosts below "+host+", where a cookie with a domain goes too")
+	}
+	return nil
 }

@@ -89,6 +89,8 @@ func TestSecrets(t *testing.T) {
 	p.fails(fill("#b", "gone"), `SecretError: gone`)
 	p.fails(`{"type":"setHeaders","headers":{"X":{"secret":"here"}}}`, `SecretError: the secret "here" is not meant for any host, as headers are`)
 	p.fails(`{"type":"setCookies","cookies":[{"name":"a","value":{"secret":"there"},"url":"`+s.URL+`"}]}`, `SecretError: the secret "there" is not meant for 127.0.0.1`)
+	p.fails(`{"type":"setCookies","cookies":[{"name":"a","value":{"secret":"there"},"domain":".localhost"}]}`,
+		`SecretError: the secret "there" is not meant for the hosts below localhost, where a cookie with a domain goes too`)
 	p.must(`{"type":"setHeaders","headers":{"X-Any":{"secret":"any"}}}`, `{"type":"setCookies","cookies":[{"name":"c","value":{"secret":"here"},"url":"`+s.URL+`"}]}`)
 	p.must(`{"type":"change","selector":"#b","value":"a@b.test"}`)
 	_, err := p.play(`{"type":"click","selector":"#a"}`, `{"type":"press","key":"Enter"}`, `{"type":"navigate","url":"`+s.URL+`/in?again","expectStatus":200}`)
