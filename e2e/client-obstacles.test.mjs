@@ -92,7 +92,7 @@ describe("the client", { concurrency: true }, () => { // it mostly waits
   for (const [name, prepare] of Object.entries(environments)) {
     test(`${name}: through every obstacle and back`, async (t) => {
       const open = await prepare(t);
-      await Promise.all(Object.entries(ways).map(([way, transports]) => through(t, open, way, transports)));
+      await Promise.all(Object.keys(ways).filter((way) => name === "Node" || !["strip", "idle"].includes(way)).map((way) => through(t, open, way, ways[way])));
     });
   }
 

@@ -25,6 +25,7 @@ const defaults = {
 };
 const maxAskedWait = 300_000; // nobody is sent away for ever
 const maxRooms = 100; // of one WebSocket
+const maxFetches = 3; // of what is missing, at the same time
 const maxLine = 1 << 22; // characters; lines of jobcast are far shorter
 
 /** A refusal of the server (RFC 9457). Branch on `code`; it is empty if not jobcast answered
@@ -476,6 +477,8 @@ class Connection {
     this.signal = this.controller.signal;
     this.rooms = new Map(); // by job id, "" is everything; {job, asked, live, members, start}
     this.through = false; // it has brought a frame
+    this.catching = [];
+    this.turn = 0;
     this.shared = this.jobs().size > this.max();
   }
 
@@ -657,12 +660,21 @@ class Connection {
     for (const w of this.of(room)) w.fail(problem);
   }
 
-  // catchUp brings a watch to where its room is.
+  // catchUp brings a watch to where its room is. A few at a time: a browser has few connections.
   async catchUp(room, w) {
     if (w.buffer || w.over || room.members.has(w)) return;
     w.buffer = [];
     w.seen = new Set();
     room.members.add(w);
+    const before = this.catching[this.turn = (this.turn + 1) % maxFetches];
+    this.catching[this.turn] = (async () => {
+      await before;
+      await this.fetch(w);
+    })();
+  }
+
+  async fetch(w) {
+    if (this.signal.aborted) return;
     w.say({ state: "connected", transport: this.transport });
     const patience = new Patience(this.api);
     while (!w.over && !this.signal.aborted) {
