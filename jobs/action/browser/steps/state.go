@@ -25,6 +25,8 @@ type state struct {
 	Origins []string       `json:"origins"` // that it is of
 	Cookies []stateCookie  `json:"cookies"`
 	Storage []localStorage `json:"storage"`
+
+	size int // bytes of Storage, about
 }
 
 // stateCookie is a cookie of a state.
@@ -134,18 +136,32 @@ func (s *Session) state(ctx context.Context, origins []string) (held state, err 
 			return held, err
 		} else if !found.read {
 			elsewhere = append(elsewhere, origin)
-		} else if len(found.items) > 0 {
-			held.Storage = append(held.Storage, localStorage{origin, found.items})
+		} else if err := held.add(origin, found.items); err != nil {
+			return held, err
 		}
 	}
 	err = s.inBlank(ctx, elsewhere, func(p cdp.Session, origin string) (bool, error) {
 		found, err := readStorage(ctx, p, 0, origin)
-		if err == nil && len(found.items) > 0 {
-			held.Storage = append(held.Storage, localStorage{origin, found.items})
+		if err == nil {
+			err = held.add(origin, found.items)
 		}
 		return found.read, err
 	})
 	return held, err
+}
+
+// add adds the local storage of an origin, unless all of it is too large then.
+func (held *state) add(origin string, items [][2]string) error {
+	for _, item := range items {
+		held.size += len(item[0]) + len(item[1])
+	}
+	if held.size > jobs.MaxStateBytes {
+		return stateTooLarge()
+	}
+	if len(items) > 0 {
+		held.Storage = append(held.Storage, localStorage{origin, items})
+	}
+	return nil
 }
 
 // readItems is a script that returns the local storage of an origin: null elsewhere, and
