@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
@@ -92,6 +93,11 @@ func (s *server) orderEach(c *fiber.Ctx, body []byte, path string, done int, ord
 		turns <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turns }()
+			defer func() { // nobody else would: it is not the request's goroutine
+				if v := recover(); v != nil {
+					list[i] = s.Door.Part(fmt.Errorf("panic: %v\n%s", v, debug.Stack()), request, path)
+				}
+			}()
 			job, err := order(ctx, id)
 			if err == nil {
 				list[i] = answered{done, ordered{state{job.ID, job.Status, job.Cursor}, job.RetryOf}}
