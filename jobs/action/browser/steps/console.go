@@ -158,7 +158,7 @@ func (p *tab) said(ev any) (m message, ok bool) {
 			m.Level = "info"
 		}
 		m.Kind = "console"
-		m.Text, at = written(ev.Args), top(ev.StackTrace)
+		m.Text, at = written(ev.Args, secrets), top(ev.StackTrace)
 	case *runtime.EventExceptionThrown:
 		d := ev.ExceptionDetails
 		m.Kind, m.Level, m.Text = "exception", "error", d.Text
@@ -206,14 +206,16 @@ func position(url string, line, column int64) string {
 	return fmt.Sprintf("%s:%d:%d", url, line+1, column+1)
 }
 
-// written is what a call with these arguments shows in the console.
-func written(args []*runtime.RemoteObject) string {
+// written is what a call with these arguments shows in the console. What gives them their
+// form may be a secret itself, which nobody would know again.
+func written(args []*runtime.RemoteObject, secrets *redactor) string {
 	if len(args) == 0 {
 		return ""
 	}
 	var parts []string
 	if first := args[0]; first.Type == runtime.RemoteObjectTypeString {
-		text, used := format(shown(first), args[1:])
+		form, _ := secrets.cut(shown(first), 2*maxLine) // so that it is known to be too long if it is
+		text, used := format(form, args[1:])
 		parts, args = append(parts, text), args[1+used:]
 	}
 	for _, a := range args {
@@ -238,7 +240,8 @@ func format(text string, values []*runtime.RemoteObject) (out string, used int) 
 		case verb == '%':
 			b.WriteByte('%')
 		case !strings.ContainsRune("sdifoOc", rune(verb)) || used == len(values):
-			b.WriteString("%" + string(verb))
+			b.WriteByte('%')
+			b.WriteByte(verb)
 		default:
 			if verb != 'c' { // which is for a style
 				b.WriteString(shown(values[used]))

@@ -97,6 +97,9 @@ Promise.reject(new TypeError('rejected')); queueMicrotask(() => { throw 'thrown'
 	heard("error popup ("+s.URL, "error leaf ("+s.elsewhere())
 	p.must(`{"type":"evaluate","expression":"setTimeout(() => console.error('late')) && 0"}`)
 	heard("error late")
+	p.session.secrets.add("pa%düss")
+	p.must(`{"type":"evaluate","expression":"console.error('pa%düss', 7, '50%ü'), console.error('50%ü'), 0"}`)
+	heard("error *** 7 50%ü", "error 50%ü")
 	p.must(`{"type":"evaluate","expression":"Array.from({length: 5000}, (_, i) => console.error('line ' + i)).length"}`)
 	p.session.Close() // which writes what is left
 	told, rest := 0, got.take()
