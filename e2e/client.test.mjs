@@ -47,7 +47,13 @@ for (const transport of ["websocket", "sse", "poll"]) {
     assert.equal(resets[0].data.reason, "epoch");
     assert.equal(resets[0].jobId, job.id);
 
-    // Refusals end a watch, and only that one.
+    // Refusals end a watch, and only that one, also of two that begin together.
+    const fresh = clientOf(t, { transport });
+    const bad = fresh.watch("01a21025-2d97-7765-9b1c-13c95d9280bd");
+    await null;
+    const good = fresh.watch(job.id, { onEvent: () => {} });
+    await assert.rejects(bad.done, { code: "not_found" });
+    await good.done;
     const other = jobcast.watch(all);
     for (const id of ["0".repeat(8) + "-0000-7000-8000-" + "0".repeat(12), "../jobs"]) {
       await assert.rejects(jobcast.watch(id).done, (e) => e instanceof Problem && e.code === "not_found" && e.status === 404);

@@ -425,7 +425,7 @@ class Link {
       await Promise.all([...this.watches].filter((w) => w.job).map((w) => this.api.call(jobPath(w.job), {}, 0).catch((e) => passing(e) || w.fail(e))));
     }
     if (before !== this.watches.size) return;
-    for (const w of [...this.watches]) w.fail(problem);
+    for (const w of [...this.watches]) if (conn.shared || !conn.rooms.size || conn.rooms.has(w.job)) w.fail(problem);
   }
 
   // probeLater tries better transports now and then.
