@@ -88,7 +88,7 @@ function follow(signal, controller) {
 class Api {
   constructor(o) {
     const here = globalThis.location?.origin;
-    const own = import.meta.url.startsWith("http") ? new URL(".", import.meta.url).href : "http://localhost:3000";
+    const own = import.meta.url?.startsWith("http") ? new URL(".", import.meta.url).href : "http://localhost:3000";
     const url = new URL(o.url ?? own, here?.startsWith("http") ? here : undefined);
     if (!/^https?:$/.test(url.protocol) || url.search || url.hash || url.username) {
       throw new TypeError("url: want http://host:port or https://host, without credentials or query");
