@@ -38,7 +38,6 @@ const (
 	JobLimit             Code = "job_limit"
 	KeyLimit             Code = "key_limit"
 	SecretLimit          Code = "secret_limit"
-	StateLimit           Code = "state_limit"
 	HeadersTooLarge      Code = "headers_too_large"
 	Internal             Code = "internal"
 	Draining             Code = "draining"
@@ -81,7 +80,6 @@ var table = map[Code]row{
 	JobLimit:             {429, "Too many jobs", 10 * time.Second},
 	KeyLimit:             {429, "Too many keys", 60 * time.Second},
 	SecretLimit:          {429, "Too many secrets", 60 * time.Second},
-	StateLimit:           {429, "Too many browser states", 60 * time.Second},
 	HeadersTooLarge:      {431, "Headers too large", 0},
 	Internal:             {500, "Internal error", 0},
 	Draining:             {503, "Shutting down", 2 * time.Second},

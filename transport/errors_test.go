@@ -23,7 +23,7 @@ func TestTable(t *testing.T) {
 		"malformed": 400, "ambiguous_credentials": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404,
 		"method_not_allowed": 405, "not_acceptable": 406, "timeout": 408, "conflict": 409, "lease_lost": 409,
 		"cursor_gone": 410, "precondition_failed": 412, "range_not_satisfiable": 416, "too_large": 413, "unsupported_media_type": 415, "invalid": 422, "idempotency_mismatch": 422,
-		"upgrade_required": 426, "connection_limit": 429, "login_limit": 429, "job_limit": 429, "key_limit": 429, "secret_limit": 429, "state_limit": 429, "headers_too_large": 431,
+		"upgrade_required": 426, "connection_limit": 429, "login_limit": 429, "job_limit": 429, "key_limit": 429, "secret_limit": 429, "headers_too_large": 431,
 		"internal": 500, "draining": 503, "unavailable": 503, "storage_full": 507, "artifact_limit": 507,
 	}
 	got := map[Code]int{}

@@ -78,6 +78,16 @@ func (c *console) add(l message) {
 	}
 }
 
+// miss counts a line that nobody has read.
+func (c *console) miss(l message) {
+	if slices.Index(jobs.LogLevels, l.Level) < c.level {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropped++
+}
+
 // tell adds a line about those that were dropped. It is called with mu held.
 func (c *console) tell() {
 	if c.dropped > 0 {
@@ -138,12 +148,11 @@ func (m message) line() string {
 	return m.Text + " (" + m.At + ")"
 }
 
-// said tells what an event says in the console; false: nothing.
-func (p *tab) said(ev any) (m message, ok bool) {
-	secrets := &p.session.secrets
-	var at string
+// spoken tells what kind of message an event is, and its level; false: it is none.
+func spoken(ev any) (m message, ok bool) {
 	switch ev := ev.(type) {
 	case *runtime.EventConsoleAPICalled:
+		m.Kind = "console"
 		switch ev.Type {
 		case runtime.ConsoleAPICalledTypeClear, runtime.ConsoleAPICalledTypeEndGroup,
 			runtime.ConsoleAPICalledTypeProfile, runtime.ConsoleAPICalledTypeProfileEnd:
@@ -157,11 +166,27 @@ func (p *tab) said(ev any) (m message, ok bool) {
 		default:
 			m.Level = "info"
 		}
-		m.Kind = "console"
+	case *runtime.EventExceptionThrown:
+		m.Kind, m.Level = "exception", "error"
+	case *log.EventEntryAdded:
+		m.Kind, m.Level = "browser", "error"
+		return m, ev.Entry.Level == log.EntryLevelError
+	default:
+		return m, false
+	}
+	return m, true
+}
+
+// understand reads what a message says, and where it comes from.
+func (p *tab) understand(m *message, ev any) {
+	secrets := &p.session.secrets
+	var at string
+	switch ev := ev.(type) {
+	case *runtime.EventConsoleAPICalled:
 		m.Text, at = written(ev.Args, secrets), top(ev.StackTrace)
 	case *runtime.EventExceptionThrown:
 		d := ev.ExceptionDetails
-		m.Kind, m.Level, m.Text = "exception", "error", d.Text
+		m.Text = d.Text
 		if d.Exception != nil {
 			what, _, _ := strings.Cut(shown(d.Exception), "\n    at ")
 			m.Text += " " + what
@@ -170,15 +195,10 @@ func (p *tab) said(ev any) (m message, ok bool) {
 			at = position(d.URL, d.LineNumber, d.ColumnNumber)
 		}
 	case *log.EventEntryAdded:
-		if ev.Entry.Level != log.EntryLevelError {
-			return m, false
-		}
-		m.Kind, m.Level, m.Text = "browser", "error", ev.Entry.Text
+		m.Text = ev.Entry.Text
 		if at = top(ev.Entry.StackTrace); at == "" {
 			at = ev.Entry.URL
 		}
-	default:
-		return m, false
 	}
 	m.At, _ = secrets.cut(at, maxPosition)
 	var longer bool
@@ -186,7 +206,6 @@ func (p *tab) said(ev any) (m message, ok bool) {
 		m.Text += "…"
 	}
 	m.Text, m.At = strings.ToValidUTF8(m.Text, "\uFFFD"), strings.ToValidUTF8(m.At, "\uFFFD")
-	return m, true
 }
 
 // top is where in a script something was called; empty: nobody knows.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
@@ -186,4 +187,26 @@ func TestHistory(t *testing.T) {
 	if n := len(h.text()); n > maxRecordBytes+50 {
 		t.Errorf("%d bytes", n)
 	}
+}
+
+// TestHistoryListens: no more than some messages a second are read; the others are counted.
+func TestHistoryListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h history
+		for range 2 {
+			heard := 0
+			for range maxHeard + 7 {
+				if h.listens() {
+					heard++
+				}
+			}
+			if heard != maxHeard {
+				t.Errorf("%d messages were read", heard)
+			}
+			time.Sleep(lineWindow)
+		}
+		if got := string(h.text()); got != `{"type":"lost","lines":14}`+"\n" {
+			t.Errorf("%s", got)
+		}
+	})
 }

@@ -17,6 +17,10 @@ const (
 	maxRecords     = 2000
 	maxRecordBytes = 512 << 10
 	maxKeptURL     = 512 // bytes of a URL
+
+	// maxHeard bounds, in each lineWindow, the messages of all pages that are read: to look
+	// for secrets takes time, and all pages wait meanwhile.
+	maxHeard = 2 * windowLines
 )
 
 // record is one line of what has happened in an attempt.
@@ -44,6 +48,24 @@ type history struct {
 	lines [][]byte
 	bytes int
 	lost  int
+
+	window time.Time // begin of the newest one
+	heard  int       // messages in it
+}
+
+// listens reports whether a message may be read; one that may not is lost.
+func (h *history) listens() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := time.Now(); now.Sub(h.window) >= lineWindow {
+		h.window, h.heard = now, 0
+	}
+	if h.heard == maxHeard {
+		h.lost++
+		return false
+	}
+	h.heard++
+	return true
 }
 
 func (h *history) add(r record) {

@@ -203,10 +203,17 @@ func (p *tab) hear(ctx context.Context, ev any) {
 
 // say takes what an event says in the console.
 func (p *tab) say(ev any) {
-	m, ok := p.said(ev)
+	m, ok := spoken(ev)
 	if !ok {
 		return
 	}
+	if !p.session.history.listens() {
+		if p.session.console != nil {
+			p.session.console.miss(m)
+		}
+		return
+	}
+	p.understand(&m, ev)
 	p.session.history.add(record{Type: m.Kind, message: &m})
 	if p.session.console != nil {
 		p.session.console.add(m)
