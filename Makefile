@@ -41,12 +41,13 @@ test: tools ## run every test: Go with the race detector, documents, npm clients
 race: ## run the Go tests twice with the race detector, without documents, browsers and networks
 	go test -race -count=2 -timeout 10m $$(go list ./... | grep -v -e /e2e -e '/docs$$')
 
-chaos: ## the tests in which chance has a part, in their long form; prints the seed (SEED=, CHAOS=)
+chaos: tools ## the tests in which chance has a part, in their long form; prints the seed (SEED=, CHAOS=)
 	@echo "SEED=$(SEED) CHAOS=$(CHAOS)"
 	JOBCAST_CHAOS=$(CHAOS) go test -race -count 1 -timeout 60m \
 	  -run 'Conformance' ./server/conformance
 	JOBCAST_CHAOS=$(CHAOS) go test -race -count 1 -timeout 60m \
 	  -run 'Readers|Recovery|Rooms|Churn' ./server -rapid.seed=$(SEED) -churned-connections=5000
+	JOBCAST_CHAOS=$(CHAOS) JOBCAST_SEED=$(SEED) go test -count 1 -run 'TestClients/client-model' ./e2e
 	JOBCAST_CRASH_ROUNDS=30 go test -race -count 1 -timeout 60m -run Kill ./cmd
 
 traps: tools ## every target that no page may reach, by every way out, in each Chromium that is there; 200 browser jobs that leave nothing

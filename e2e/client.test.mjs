@@ -28,6 +28,9 @@ for (const transport of ["websocket", "sse", "poll"]) {
     const heard = [];
     await jobcast.watch(job.id, { after: got[2].id, onEvent: (e) => heard.push(e) }).done;
     assert.deepEqual(heard, got.slice(3));
+    const thin = [];
+    for await (const event of jobcast.watch(job.id, { conflate: true })) thin.push(event);
+    assert.deepEqual(thin, [got[0], got[1], got[3], got[4]], "of two progresses that come together, the newer one");
     assert.equal((await jobcast.wait(job.id)).status, "completed");
     await jobcast.watch(job.id, { after: got.at(-1).id, onEvent: assert.fail }).done;
 
@@ -162,6 +165,36 @@ test("an onEvent that throws ends its watch", async (t) => {
   const jobcast = clientOf(t, {});
   const job = await submit(waits(1, 1));
   await assert.rejects(jobcast.watch(job.id, { onEvent: () => { throw new Error("mine"); } }).done, /mine/);
+});
+
+test("what is still to come of a room that was left is not taken for the room that is joined again", async (t) => {
+  const sent = [];
+  let socket;
+  class Scripted { // a server whose answers come when the test says so
+    readyState = 1;
+    constructor() { socket = this; }
+    send(text) { sent.push(JSON.parse(text).event); }
+    say(event, data) { this.onmessage({ data: JSON.stringify({ event, data }) }); }
+    close() {}
+  }
+  const jobcast = connect({ url, token: "jct_x", WebSocket: Scripted });
+  t.after(() => jobcast.close());
+  const jobId = "01a21025-2d97-7765-9b1c-13c95d9280bd", room = `job:${jobId}`;
+  jobcast.watch(all);
+  const left = jobcast.watch(jobId);
+  await until("the socket", () => socket?.onmessage);
+  socket.say("connected", {});
+  for (const [event, cursor] of [["subscribed", "e-1"], ["live", "e-1"]]) socket.say(event, { room, jobId, cursor });
+  left.close();
+  await until("it is left", () => sent.includes("unsubscribe"));
+  const again = jobcast.watch(jobId);
+  await until("it is joined again", () => sent.filter((event) => event === "subscribe").length === 3);
+  socket.say("end", { jobId, status: "completed", lastEventId: "e-2" }); // of the room that was left
+  socket.say("unsubscribed", { room, jobId });
+  socket.say("subscribed", { room, jobId, cursor: "e-0" });
+  socket.say("job.event", { id: "e-2", type: "job.completed", jobId, status: "completed", data: {} });
+  await again.done;
+  assert.equal(again.cursor, "e-2");
 });
 
 test("the module is served as it is built, and small; its types fit", async () => {

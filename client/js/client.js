@@ -452,14 +452,14 @@ class Link {
 
   // hear listens to what the browser knows of the network and of the page.
   hear() {
-    const target = globalThis.document ? globalThis : null;
+    const { document } = globalThis; // workers have none
     const online = () => { this.skip?.(); this.conn?.check(true); this.probeNow?.(); };
-    const shown = () => { if (!globalThis.document.hidden) { this.skip?.(); this.conn?.check(false); } };
-    target?.addEventListener("online", online);
-    target?.document.addEventListener("visibilitychange", shown);
+    const shown = () => { if (!document.hidden) { this.skip?.(); this.conn?.check(false); } };
+    globalThis.addEventListener?.("online", online);
+    document?.addEventListener("visibilitychange", shown);
     return () => {
-      target?.removeEventListener("online", online);
-      target?.document.removeEventListener("visibilitychange", shown);
+      globalThis.removeEventListener?.("online", online);
+      document?.removeEventListener("visibilitychange", shown);
     };
   }
 }
@@ -547,7 +547,7 @@ class Connection {
     for (const room of this.rooms.values()) {
       if (!this.shared && !this.of(room).length) {
         this.rooms.delete(room.job);
-        this.left.set(room.job, room.asked);
+        this.left.set(room.job, (this.left.get(room.job) ?? 0) + room.asked);
         this.send("unsubscribe", { jobId: room.job || undefined });
       }
     }
@@ -642,7 +642,7 @@ class Connection {
   }
 
   ended(room) {
-    if (!room?.job) return;
+    if (!room?.job || !room.begun) return; // what ends before it begins is a room that was left before
     if (this.replaying === room) this.replaying = null;
     this.rooms.delete(room.job);
     for (const w of room.members) if (!w.buffer) w.finish("ended", w.resolve);
