@@ -4,12 +4,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 )
 
-// hide lets no picture show any more what an element holds.
-func (r *run) hide(e found) error {
-	r.holds(e)
-	return r.on(e, "hide", nil)
-}
-
 // holds notes that a frame has a field that may have to be hidden: page.js hides those
 // that were password fields when something was typed into them.
 func (r *run) holds(e found) { e.frame.tab.fields[e.frame.id] = true }

@@ -372,7 +372,6 @@
       held.focus();
     },
     host: () => origin === 'null' ? '' : new URL(origin).hostname,
-    hide: () => hide(held),
     mask: () => hidden.forEach(hide),
     // set gives a control its value at once and reports whether it took it.
     set(value) {
@@ -380,6 +379,32 @@
       held.value = value;
       if (held.value !== value && !/^(color|range)$/.test(held.type)) return false;
       tell(held);
+      return true;
+    },
+    // put gives a field for text a text within this document: keys and the browser's own input
+    // go to what has the focus by then, which any page around or inside may take. The page is
+    // asked first, and what it makes of the field before the text is in is looked at last. It
+    // returns false, and has put in nothing, if that is no field for the text any more.
+    put(text, all) {
+      const {kind, begin} = globalThis.jobcast, said = {bubbles: true, composed: true, inputType: 'insertText'};
+      begin(all);
+      const wanted = held.dispatchEvent(new InputEvent('beforeinput', {...said, cancelable: true}));
+      hide(held);
+      if (!wanted || !held.isConnected || held.ownerDocument !== document || kind() !== 'text' || disabled(held) || editable(held)) return false;
+      if (held.isContentEditable) {
+        if (all) held.textContent = text;
+        else held.append(text);
+      } else {
+        const whole = (all ? '' : held.value) + text, before = held.value;
+        if (held.type !== 'number' && held.maxLength >= 0 && whole.length > held.maxLength) return false;
+        held.value = whole;
+        if (held.value === '') { // it is no number
+          held.value = before;
+          return false;
+        }
+      }
+      held.dispatchEvent(new InputEvent('input', said));
+      held.dispatchEvent(new Event('change', {bubbles: true}));
       return true;
     },
     choose(wanted) {

@@ -30,17 +30,17 @@ func (r *run) change() error {
 		return err
 	}
 	defer r.settle()
-	text, err := r.confide(e, v)
-	if err != nil {
-		return err
+	if v.secret != "" {
+		return r.confide(e, v, true)
 	}
+	text := v.text
 	var kind string
 	if err := r.on(e, "kind", &kind); err != nil {
 		return err
 	}
 	switch kind {
 	case "text":
-		return r.write(e, text, v.secret == "")
+		return r.write(e, text)
 	case "select":
 		return r.chosen([]string{text})
 	case "tick":
@@ -69,7 +69,7 @@ func (r *run) unfit(e found) error {
 }
 
 // write replaces an element's text.
-func (r *run) write(e found, text string, keyed bool) error {
+func (r *run) write(e found, text string) error {
 	filled, err := r.begin(e, true)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (r *run) write(e found, text string, keyed bool) error {
 	switch {
 	case text == "" && filled:
 		err = r.strike(chord{key: keysByName()["Backspace"]})
-	case keyed && utf8.RuneCountInString(text) <= maxKeyed:
+	case utf8.RuneCountInString(text) <= maxKeyed:
 		err = r.keys(text, 0)
 	default:
 		err = r.insert(text)
@@ -103,21 +103,16 @@ func (r *run) typeText() error {
 		return err
 	}
 	defer r.settle()
-	text, err := r.confide(e, r.Text)
-	if err != nil {
-		return err
+	if r.Text.secret != "" {
+		return r.confide(e, r.Text, false)
 	}
 	if _, err := r.begin(e, false); err != nil {
 		return err
 	}
-	if r.Text.secret != "" {
-		return r.insert(text)
-	}
-	return r.keys(text, time.Duration(r.DelayMs)*time.Millisecond)
+	return r.keys(r.Text.text, time.Duration(r.DelayMs)*time.Millisecond)
 }
 
-// insert types a text at once. A secret is typed so: what a page logs of each key would be
-// the secret's beginning, which no redactor knows.
+// insert types a text at once.
 func (r *run) insert(text string) error {
 	_, err := call(r, input.InsertText, input.InsertTextParams{Text: text})
 	return err

@@ -84,37 +84,46 @@ func strayed(v value, where string) error {
 	return &jobs.ActionError{Class: jobs.ClassSecret, Message: fmt.Sprintf("the secret %q is not meant for %s", v.secret, where)}
 }
 
-// confide returns the text to type into an element. If it is a secret, the element must be
-// one that can hide it, in a page that may have it: the documents around an iframe could
-// take the keys away from it.
-func (r *run) confide(e found, v value) (string, error) {
-	if v.secret == "" {
-		return v.text, nil
-	}
+// confide puts a secret into an element, in the place of what it holds or after it. The
+// element must be one that can hide it, in a page that may have it, as must the documents
+// around an iframe: they make what is in it. It goes in at once, since what a page logs of each
+// key would be the secret's beginning, which no redactor knows; and nowhere else, see page.js.
+func (r *run) confide(e found, v value, all bool) error {
 	var kind string
 	if err := r.on(e, "kind", &kind); err != nil {
-		return "", err
+		return err
 	}
 	if kind != "text" {
-		return "", &jobs.ActionError{Class: ClassValue, Message: fmt.Sprintf("%q takes no secret: only a field for text does", r.alternatives[e.index])}
+		return &jobs.ActionError{Class: ClassValue, Message: fmt.Sprintf("%q takes no secret: only a field for text does", r.alternatives[e.index])}
 	}
 	s, err := r.reveal(v)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for f := e.frame; f != nil; f = f.parent {
 		var host string
 		if err := r.invoke(f, "host", &host); err != nil {
-			return "", fmt.Errorf("host: %w", err)
+			return fmt.Errorf("host: %w", err)
 		}
 		if !s.For(host) {
 			if host == "" {
 				host = "a page without a host"
 			}
-			return "", strayed(v, host)
+			return strayed(v, host)
 		}
 	}
-	return s.Value, r.hide(e)
+	r.holds(e)
+	var took bool
+	if err := r.on(e, "put", &took, s.Value, all); err != nil {
+		return err
+	}
+	if !took {
+		return r.unfit(e)
+	}
+	if all {
+		return r.on(e, "end", nil)
+	}
+	return nil
 }
 
 // permits refuses a secret that is not meant for a host that the cookie goes to.

@@ -118,6 +118,54 @@ func TestSecrets(t *testing.T) {
 	p.fails(fill("#a", "here"), `SecretError: the secret "here" is not meant for a page without a host`)
 }
 
+// A secret goes into the element that its step names or nowhere, whoever takes the focus, and
+// the page learns of it as of what somebody types.
+func TestSecretsStay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.page("/thief", `<input id=s><script>window.onfocus = () => s.focus()
+		const c = new MessageChannel()
+		c.port1.onmessage = () => { if (document.activeElement !== s || !document.hasFocus()) { s.blur(); window.focus(); s.focus() } c.port2.postMessage(0) }
+		c.port2.postMessage(0)</script>`)
+	s.page("/", `<form><input id=a><input id=b><input id=n type=number value=1><input id=l maxlength=5><input id=r value=12><input id=v><input id=x><input id=y></form>
+		<div id=e contenteditable>old</div><iframe id=f src="`+s.elsewhere()+`/thief"></iframe><iframe id=own></iframe><script>
+		const seen = []
+		for (const type of ['beforeinput', 'input', 'change']) document.addEventListener(type, (e) => seen.push([e.target.id, type, e.inputType, e.data]))
+		a.onfocus = () => f.focus()
+		r.onfocus = () => b.focus()
+		x.onfocus = () => x.remove()
+		y.addEventListener('beforeinput', () => own.contentDocument.body.append(y))
+		v.addEventListener('beforeinput', (e) => e.preventDefault())
+		l.onfocus = () => { l.style.webkitTextSecurity = 'none' }
+		// React keeps the value that it has set, and takes an input for none if that is what is there.
+		let kept = r.value, took = []
+		const own_ = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')
+		Object.defineProperty(r, 'value', {get: () => own_.get.call(r), set: (value) => { kept = value; own_.set.call(r, value) }})
+		r.addEventListener('input', () => { if (r.value !== kept) took.push(kept = r.value) })
+		HTMLInputElement.prototype.dispatchEvent = document.createEvent = () => { throw 'taken' }
+		Object.defineProperty(HTMLInputElement.prototype, 'value', {...own_, set: (value) => seen.push('stolen')})
+	</script>`)
+	p := newPlayer(t, Config{})
+	p.secrets = map[string]jobs.Secret{"x": {Value: "here4f7a", Hosts: []string{"127.0.0.1"}}}
+	fill := func(id string) string { return `{"type":"change","selector":"#` + id + `","value":{"secret":"x"}}` }
+	p.must(open(s.URL), fill("a"), fill("a"), `{"type":"type","selector":"#r","text":{"secret":"x"}}`)
+	p.says(`[a.value, b.value, took].join()`, "***,,12***")
+	p.says(`JSON.stringify(seen.splice(0).slice(-6))`, `[["a","beforeinput","insertText",null],["a","input","insertText",null],["a","change",null,null],`+
+		`["r","beforeinput","insertText",null],["r","input","insertText",null],["r","change",null,null]]`)
+	p.must(`{"type":"extract","selector":"#s","what":"value","frame":[0],"name":"stolen"}`, fill("e"))
+	p.says(`e.textContent`, "***")
+	p.must(`{"type":"type","selector":"#e","text":{"secret":"x"}}`)
+	p.says(`e.textContent`, "******")
+	for _, id := range []string{"n", "l", "v", "x", "y"} {
+		p.fails(fill(id), `InvalidValue: "#`+id+`" does not take this value`)
+	}
+	p.says(`[n, l, v].map((e) => e.value).join() + own.contentDocument.querySelector('input').value`, "1,,")
+	p.says(`[a, r, e, b].map((e) => getComputedStyle(e).webkitTextSecurity).join()`, "disc,disc,disc,none")
+	if p.data["stolen"] != `""` {
+		t.Errorf("a frame has %s of it", p.data["stolen"])
+	}
+}
+
 // secret is the player's Env.Secret.
 func (p *player) secret(_ context.Context, name string) (jobs.Secret, error) {
 	s, ok := p.secrets[name]
