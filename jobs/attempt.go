@@ -23,7 +23,8 @@ type attempt struct {
 	ctx    context.Context // its actions run under it; ended with the attempt
 	cancel context.CancelCauseFunc
 
-	scope Scope // of its actions
+	scope   Scope    // of its actions
+	secrets []string // that they name, if they are steps in a browser
 
 	parked      bool // it has no runner
 	parkedBytes int
@@ -78,6 +79,9 @@ func (a *attempt) execute() (json.RawMessage, error) {
 	var s steps
 	if err := json.Unmarshal(a.l.Job.Actions, &s.actions); err != nil {
 		return nil, fmt.Errorf("decode actions: %w", err)
+	}
+	if a.l.Job.Browser {
+		a.secrets = a.p.secretNames(s.actions)
 	}
 	a.l.Job = a.l.Job.bare()
 	for i := range s.actions {
@@ -286,8 +290,8 @@ type acted struct {
 func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o acted) {
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
-		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Log: a.writeLog, Open: a.open, Data: a.keepData, Secret: a.secret,
-		State: a.browserState(),
+		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Log: a.writeLog, Open: a.open, Data: a.keepData,
+		Secrets: a.secrets, Secret: a.secret, State: a.browserState(),
 	}
 	if a.l.Job.Console != nil {
 		env.Console = *a.l.Job.Console

@@ -36,6 +36,8 @@ type Env struct {
 
 	Scope *Scope // of the attempt
 
+	// Secrets are the names of those that all the job's actions name.
+	Secrets []string
 	// Secret returns a secret of the client, which must stand in nothing that leaves the
 	// action but for where the job wants it. Its error is what Run is to return.
 	Secret func(ctx context.Context, name string) (Secret, error)

@@ -2,9 +2,13 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // What a client may entrust to the server.
@@ -61,6 +65,13 @@ func (s Secret) For(host string) bool { return Hosts{Allow: s.Hosts}.Permits(hos
 type SecretUse struct {
 	Pointer string // RFC 6901
 	Name    string
+}
+
+// Confider knows which secrets actions name. A Runner that is one tells all actions of a job
+// in a browser what any of them names.
+type Confider interface {
+	// Secrets returns where a valid action names secrets, with pointers relative to it.
+	Secrets(action json.RawMessage) []SecretUse
 }
 
 // Vault is where the secrets and the browser states of clients are.
@@ -125,6 +136,22 @@ func (s *Service) sealedNames(ctx context.Context, kind SealedKind, client strin
 	return known[kind], nil
 }
 
+// secretNames returns the secrets that actions name, each once.
+func (p *Processor) secretNames(actions []json.RawMessage) (names []string) {
+	confider, ok := p.runner.(Confider)
+	if !ok {
+		return nil
+	}
+	for _, raw := range actions {
+		for _, u := range confider.Secrets(raw) {
+			if !slices.Contains(names, u.Name) {
+				names = append(names, u.Name)
+			}
+		}
+	}
+	return names
+}
+
 // secret returns a secret of the job's client, for an action.
 func (a *attempt) secret(ctx context.Context, name string) (Secret, error) {
 	if a.p.svc.vault == nil {
@@ -174,6 +201,9 @@ func ParseSecret(body []byte) (Secret, error) {
 		f.add("/value", "is required")
 	case len(*in.Value) < minSecretBytes || len(*in.Value) > MaxSecretBytes:
 		f.addf("/value", "must have %d to %d bytes", minSecretBytes, MaxSecretBytes)
+	case strings.ContainsFunc(*in.Value, unicode.IsControl): // fields change them, and nobody would know it again
+		f.add("/value", "must have no line breaks and no other control characters; a line break at the end often comes from a file or from echo: "+
+			"printf %s makes none, and jq -Rs 'rtrimstr(\"\\n\")' takes it away")
 	}
 	hosts, err := ParseHosts(in.Hosts)
 	if err != nil {

@@ -33,8 +33,7 @@ type ActionValidator interface {
 	ValidateAction(raw json.RawMessage) []FieldError
 	// UsesBrowser reports whether a valid action works in a browser.
 	UsesBrowser(raw json.RawMessage) bool
-	// Secrets returns where a valid action names secrets, with pointers relative to it.
-	Secrets(raw json.RawMessage) []SecretUse
+	Confider
 }
 
 // SubmitOptions is what ParseSubmit must know of its surroundings.

@@ -109,6 +109,13 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("it leaves no evidence: %v", j.Artifacts)
 	}
 	told(j)
+	// It is known before it is used, also to who extracts what an earlier job has made of it.
+	j = submit(t, s, fmt.Sprintf(`{"console":"debug","maxAttempts":1,"steps":[{"type":"navigate","url":%q},{"type":"extract","selector":"h1","name":"h1"},
+		{"type":"navigate","url":%q},{"type":"change","selector":"#p","value":{"secret":"shop"}}]}`, site.URL+"/home", site.URL))
+	if j.Status != "completed" || j.Result.Data["h1"] != "welcome ***" {
+		t.Errorf("a page that knows it: %+v", j)
+	}
+	told(j)
 	j = submit(t, s, login("other", ""))
 	if j.Status != "failed" || j.Error != "SecretError" || j.ErrorMessage != `the secret "other" is not meant for 127.0.0.1` {
 		t.Errorf("a secret of other hosts: %+v", j)

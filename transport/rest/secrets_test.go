@@ -52,6 +52,7 @@ func TestSecrets(t *testing.T) {
 		call("GET", "/v1/secrets"+query, "", 422, `"pointer":"`+query[:6])
 	}
 	for body, says := range map[string]string{
+		`{"value":"` + canary + `\n"}`: `"pointer":"/value","detail":"must have no line breaks`, `{"value":"a\u0000bcd"}`: `"pointer":"/value"`, `{"value":"abc\u007f"}`: `"pointer":"/value"`,
 		`{}`: `"pointer":"/value"`, `{"value":"ab"}`: `"pointer":"/value"`, `{"value":7}`: `"pointer":"/value"`,
 		`{"value":"` + strings.Repeat("x", jobs.MaxSecretBytes+1) + `"}`: `"pointer":"/value"`,
 		`{"value":"` + canary + `","more":1}`:                            `"pointer":"/more"`,

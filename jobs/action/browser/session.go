@@ -70,6 +70,9 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil {
+		err = s.steps.Conceal(ctx, env)
+	}
 	if err == nil && env.State != nil {
 		err = s.bring(ctx, env)
 	}

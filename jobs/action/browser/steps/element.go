@@ -73,6 +73,36 @@ type polled struct {
 	File  bool    `json:"file"`
 	X     float64 `json:"x"`
 	Y     float64 `json:"y"`
+	Cover *struct {
+		Name  string `json:"name"`
+		ID    string `json:"id"`
+		Class string `json:"class"`
+	} `json:"cover"` // what the pointer would hit
+}
+
+// maxDescribed is how much of a name a message has, in bytes.
+const maxDescribed = 60
+
+// why says what an element is not, with short names that no secret has been cut in.
+func (r *run) why(p polled) string {
+	if p.Cover == nil {
+		return p.Why
+	}
+	short := func(text string) string {
+		text, longer := r.secrets.cut(text, maxDescribed)
+		if longer {
+			text += "…"
+		}
+		return text
+	}
+	told := p.Why + " by <" + short(p.Cover.Name)
+	if p.Cover.ID != "" {
+		told += ` id="` + short(p.Cover.ID) + `"`
+	}
+	if p.Cover.Class != "" {
+		told += ` class="` + short(p.Cover.Class) + `"`
+	}
+	return told + ">"
 }
 
 // find waits for an element that is all that n says.
@@ -90,7 +120,7 @@ func (r *run) find(n need) (found, error) {
 		}
 		e = found{frame: f, index: p.Index, file: p.File, X: p.X, Y: p.Y}
 		if !p.Ready {
-			return p.Why, nil
+			return r.why(p), nil
 		}
 		return r.toWindow(&e, n.Point)
 	}, func() string { return r.alternatives[e.index].String() })
@@ -105,7 +135,7 @@ func (r *run) toWindow(e *found, reach bool) (why string, err error) {
 			return "", err
 		}
 		if p.Why != "" {
-			return p.Why, nil
+			return r.why(p), nil
 		}
 		e.X, e.Y = p.X, p.Y
 	}

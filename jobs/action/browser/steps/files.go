@@ -269,8 +269,9 @@ func (r *run) keepDownloads() error {
 }
 
 func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
+	name := artifactName(r.secrets.fileName(one.name))
 	if one.state != browser.DownloadProgressStateCompleted {
-		return &jobs.ActionError{Class: ClassNavigation, Message: fmt.Sprintf("the download of %q was cancelled", one.name), Retryable: true}
+		return &jobs.ActionError{Class: ClassNavigation, Message: fmt.Sprintf("the download of %q was cancelled", name), Retryable: true}
 	}
 	info, err := folder.Lstat(guid)
 	if err != nil || !info.Mode().IsRegular() {
@@ -281,7 +282,6 @@ func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
 		return fmt.Errorf("open download: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	name := artifactName(r.secrets.redact(one.name))
 	if _, err := r.env.Save(r.ctx, name, "", info.Size(), file); err != nil {
 		return err
 	}
@@ -289,14 +289,18 @@ func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
 	return folder.Remove(guid)
 }
 
-// artifactName makes an artifact's name of a file's.
-func artifactName(file string) string {
-	clean := strings.Map(func(c rune) rune {
+// cleaned is a file's name with _ for each character that no artifact may have in its name.
+func cleaned(file string) string {
+	return strings.Map(func(c rune) rune {
 		if c < utf8.RuneSelf && jobs.ValidArtifactName("x"+string(c)) {
 			return c
 		}
 		return '_'
 	}, file)
+}
+
+// artifactName makes an artifact's name of a clean one.
+func artifactName(clean string) string {
 	if over := len(clean) - jobs.MaxArtifactName; over > 0 {
 		clean = clean[over:] // the extension stays
 	}

@@ -94,12 +94,10 @@
     return byPart(root, path.at(-1));
   }
 
+  // describe is not the last to make it short: a secret must be whole to be found in it.
   function describe(element) {
-    const attribute = (name) => {
-      const value = element.getAttribute(name);
-      return value ? ` ${name}="${value.length > 60 ? value.slice(0, 60) + '…' : value}"` : '';
-    };
-    return `<${element.localName}${attribute('id')}${attribute('class')}>`;
+    const attribute = (name) => (element.getAttribute(name) ?? '').slice(0, 50000);
+    return {name: element.localName.slice(0, 50000), id: attribute('id'), class: attribute('class')};
   }
 
   function visible(element) {
@@ -203,7 +201,7 @@
     }
     if (!point) return {why: 'outside of the window'};
     const cover = coveredBy(element, point);
-    if (cover) return {why: 'covered by ' + describe(cover)};
+    if (cover) return {why: 'covered', cover: describe(cover)};
     return point;
   }
 
@@ -291,7 +289,7 @@
           held = element;
           return {...state, index, file: !!element.closest('a[download], area[download]'), ready: true};
         }
-        if (first.why === 'no element matches') first = {why: state.why, index};
+        if (first.why === 'no element matches') first = {why: state.why, cover: state.cover, index};
       }
       return first;
     },
@@ -329,7 +327,7 @@
         return {why: 'outside of the window'};
       }
       const cover = coveredBy(owner, {x, y});
-      return cover ? {why: 'covered by ' + describe(cover)} : {x, y};
+      return cover ? {why: 'covered', cover: describe(cover)} : {x, y};
     },
     // corner brings the element into view and says where it is.
     corner() {

@@ -16,6 +16,8 @@ const (
 	redacted = "***"
 	// minEncoded is how much of a secret's base64 must be its own to be looked for.
 	minEncoded = 8
+	// minSpaced is how much of a secret without white space, or of one in a name, is looked for.
+	minSpaced = 3
 )
 
 // redactor takes secrets out of the texts that leave a session: in whatever spelling JSON,
@@ -34,10 +36,34 @@ type secret struct {
 	encoded []string  // what base64 makes of it wherever it begins
 }
 
-// add has a value be taken out of all texts from now on. An empty one is none.
+// add has a value be taken out of all texts from now on, and what pages make of its white
+// space without meaning to. An empty one is none.
 func (d *redactor) add(value string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.know(value)
+	for _, v := range spaced(value) {
+		if len(v) >= minSpaced {
+			d.know(v)
+		}
+	}
+}
+
+// spaced are the forms of a text that have other white space: fields take out line breaks,
+// and what shows or reads a text the outer white space, and all but one space within.
+func spaced(value string) []string {
+	whole := strings.NewReplacer("\r", "", "\n", "").Replace(value)
+	visible := strings.NewReplacer("\u200b", "", "\u00ad", "").Replace(value)
+	ascii := func(c rune) bool { return c < utf8.RuneSelf && unicode.IsSpace(c) }
+	lines := strings.ReplaceAll(value, "\r\n", "\n")
+	return []string{
+		whole, lines, strings.TrimSpace(whole), strings.TrimSpace(lines), strings.TrimSpace(value),
+		strings.Join(strings.FieldsFunc(value, ascii), " "), strings.Join(strings.Fields(visible), " "),
+	}
+}
+
+// know adds a text; d.mu is held.
+func (d *redactor) know(value string) {
 	if value == "" || slices.ContainsFunc(d.secrets, func(s secret) bool { return s.value == value }) {
 		return
 	}
@@ -71,6 +97,14 @@ func (d *redactor) cut(text string, limit int) (_ string, longer bool) {
 	for _, s := range secrets {
 		spans = append(spans, s.in(text)...)
 	}
+	if text = without(text, spans, limit); longer {
+		text = strings.ToValidUTF8(text, "")
+	}
+	return text, longer
+}
+
+// without returns at most limit bytes, or about, of a text without some of its places.
+func without(text string, spans [][]int, limit int) string {
 	slices.SortFunc(spans, func(a, b []int) int { return a[0] - b[0] })
 	var out strings.Builder
 	at := 0
@@ -86,10 +120,24 @@ func (d *redactor) cut(text string, limit int) (_ string, longer bool) {
 	if at < limit {
 		out.WriteString(text[at:min(limit, len(text))])
 	}
-	if !longer {
-		return out.String(), false
+	return out.String()
+}
+
+// fileName returns a file's name as artifacts may have it, without secrets. They are taken out
+// before and after it is cleaned: the browser has cleaned it already, and has put
+// something else at its ends.
+func (d *redactor) fileName(name string) string {
+	name = cleaned(d.redact(name))
+	d.mu.Lock()
+	secrets := d.secrets
+	d.mu.Unlock()
+	var spans [][]int
+	for _, s := range secrets {
+		if core := strings.Trim(cleaned(s.value), "_.-"); len(core) >= minSpaced {
+			spans = literal(spans, name, core)
+		}
 	}
-	return strings.ToValidUTF8(out.String(), ""), true
+	return cleaned(without(name, spans, len(name)))
 }
 
 // value returns JSON of which no text, name or number has a secret.

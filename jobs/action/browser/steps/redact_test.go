@@ -1,12 +1,17 @@
 package steps
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"html"
+	"io"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // A secret is taken out of a text in whatever spelling it stands there, and nothing else is.
@@ -47,6 +52,23 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
+	// A field takes its line breaks out, a page shows one space, and a file's name has neither.
+	d.add("  two \t\u200bwor:d*s\r\nof it ")
+	d.add(" ? ")
+	for _, text := range []string{"  two \t\u200bwor:d*s\r\nof it ", "two \t\u200bwor:d*s\nof it", "two \t\u200bwor:d*sof it", "two \u200bwor:d*s of it", "two wor:d*s of it"} {
+		if got := d.redact("[" + text + "]"); strings.Trim(got, "[ ]") != redacted {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	d.add(`Pa/ss"W o:rd*9~`)
+	for _, name := range []string{`f Pa/ss"W o:rd*9~.txt`, "f Pa_ss_W o_rd_9-.txt"} {
+		if got := d.fileName(name); strings.Trim(got, "f_-.tx") != "" {
+			t.Errorf("the file %q is %q", name, got)
+		}
+	}
+	if got := d.fileName("tea list_9.txt"); got != "tea_list_9.txt" {
+		t.Errorf("a file without secrets is %q", got)
+	}
 }
 
 // Secrets that overlap are taken out together, and a cut leaves no part of one.
@@ -86,9 +108,19 @@ func TestRedactCut(t *testing.T) {
 func TestDiscretion(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.page("/", `<p id=p>it is tea &amp; biscuits</p>`)
+	covers := strings.Repeat("a", maxDescribed-5)
+	s.page("/", `<p id=p>it is tea &amp; biscuits</p><button>b</button><div class="`+covers+`tea &amp; biscuits" style="position:fixed;inset:0"></div>`)
 	p := newPlayer(t, Config{})
-	p.session.secrets.add("tea & biscuits")
+	p.secrets = map[string]jobs.Secret{"tea": {Value: "tea & biscuits"}}
+	env := p.env()
+	env.Secrets = []string{"gone", "tea"}
+	if err := p.session.Conceal(t.Context(), env); err != nil {
+		t.Fatalf("a secret that is gone: %v", err)
+	}
+	env.Secret = func(context.Context, string) (jobs.Secret, error) { return jobs.Secret{}, io.ErrUnexpectedEOF }
+	if err := p.session.Conceal(t.Context(), env); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a secret that cannot be read: %v", err)
+	}
 	if got, want := p.must(open(s.URL+"/?tea%20&+biscuits")), `{"type":"navigate","url":"`+s.URL+`/?***","status":200}`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -99,4 +131,5 @@ func TestDiscretion(t *testing.T) {
 	p.fails(`{"type":"evaluate","expression":"(() => { throw new Error(p.textContent) })()"}`, "ScriptError: Error: it is ***")
 	p.fails(`{"type":"waitForUrl","pattern":"*x","timeout":50}`,
 		`TimeoutError: Waiting for URL "*x" failed: 50ms exceeded (the page is at `+s.URL+`/?***)`)
+	p.fails(`{"type":"click","selector":"button","timeout":200}`, `TimeoutError: Waiting for selector "button" failed: 200ms exceeded (covered by <div class="`+covers+`***…">)`)
 }

@@ -1,7 +1,9 @@
 package steps
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -77,6 +79,23 @@ func (r *run) reveal(v value) (jobs.Secret, error) {
 		r.secrets.add(s.Value)
 	}
 	return s, err
+}
+
+// Conceal takes all secrets that the job names out of what leaves the session from now on: a
+// page may show at once what an earlier attempt did with them, or keep what a step extracts
+// before they are used. One that is gone fails the step that needs it.
+func (s *Session) Conceal(ctx context.Context, env jobs.Env) error {
+	for _, name := range env.Secrets {
+		secret, err := env.Secret(ctx, name)
+		var known *jobs.ActionError
+		switch {
+		case err == nil:
+			s.secrets.add(secret.Value)
+		case !errors.As(err, &known) || known.Class != jobs.ClassSecret:
+			return err
+		}
+	}
+	return nil
 }
 
 // strayed is the failure of a secret that is not meant for where it was to go.
