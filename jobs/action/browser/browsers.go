@@ -24,8 +24,9 @@ const (
 	MinMemory        = 256 << 20
 
 	idleTime   = 5 * time.Minute
-	maxSpared  = 3    // attempts of a job that a dead browser does not count, if nobody knows whose fault it was
-	mostSpared = 1000 // jobs of which that is remembered
+	endTime    = 10 * time.Second // after which a browser that was killed is no longer waited for
+	maxSpared  = 3                // attempts of a job that a dead browser does not count, if nobody knows whose fault it was
+	mostSpared = 1000             // jobs of which that is remembered
 )
 
 // Guard decides what pages may reach, and connects them; see action.Guard.
@@ -49,7 +50,8 @@ type Options struct {
 
 	Idle time.Duration // after which an unused browser ends; 0: five minutes
 
-	leaky bool // for tests: WebRTC may send what it likes
+	leaky    bool          // for tests: WebRTC may send what it likes
+	patience time.Duration // with a browser that does not answer; 0: openTime
 }
 
 // Browsers gives attempts of jobs their browser contexts. It is safe for concurrent use.
@@ -88,6 +90,9 @@ func New(o Options) *Browsers {
 	if o.Idle <= 0 {
 		o.Idle = idleTime
 	}
+	if o.patience <= 0 {
+		o.patience = openTime
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -121,7 +126,7 @@ func (b *Browsers) State() State {
 	if s.Available = err == nil; err != nil {
 		s.Detail = err.Error()
 	}
-	if b.now != nil {
+	if b.runs() {
 		s.Running, s.Contexts = true, b.o.Contexts-len(b.free)
 	}
 	return s
@@ -142,7 +147,8 @@ func (b *Browsers) found() (string, error) {
 	return b.program, b.missing
 }
 
-// Close ends the browser; none starts any more. It returns when nothing of it is left.
+// Close ends the browser; none starts any more. It returns when nothing of it is left, or
+// after endTime: a process that the system does not end holds up no server.
 func (b *Browsers) Close() {
 	b.mu.Lock()
 	b.closed = true
@@ -150,7 +156,18 @@ func (b *Browsers) Close() {
 	b.mu.Unlock()
 	b.starting.Lock() // one that is starting sees that it is not wanted
 	defer b.starting.Unlock()
-	b.running.Wait()
+	gone := make(chan struct{})
+	go func() {
+		b.running.Wait()
+		close(gone)
+	}()
+	limit := time.NewTimer(endTime)
+	defer limit.Stop()
+	select {
+	case <-gone:
+	case <-limit.C:
+		b.o.Logger.Error("a browser was killed and is not gone", "after", endTime)
+	}
 }
 
 // retire lets the browser go. It is called with mu held.
@@ -226,7 +243,7 @@ func (b *Browsers) ready() (*chromium, *port, error) {
 	switch {
 	case b.closed:
 		return nil, nil, jobs.ErrNoFault
-	case b.now == nil:
+	case !b.runs():
 		return nil, nil, nil
 	case len(b.free) == 0:
 		return b.now, nil, nil
@@ -243,6 +260,15 @@ func (b *Browsers) pick() *port {
 	p := b.free[last]
 	b.free = b.free[:last]
 	return p
+}
+
+// runs reports whether there is a browser, and forgets one that is dead. It is called
+// with mu held.
+func (b *Browsers) runs() bool {
+	if b.now != nil && b.now.dead() {
+		b.retire(byItself)
+	}
+	return b.now != nil
 }
 
 // lost forgets a browser that is gone.

@@ -28,7 +28,7 @@ type chromium struct {
 	o       Options
 	tally   *tally
 	ctx     context.Context    // chromedp's; ends when the process is gone or is to go
-	end     context.CancelFunc // kills it, and waits until it is gone
+	stop    context.CancelFunc // ends ctx, and what waits in the pipes, without waiting
 	folder  string             // of the host
 	files   string             // in folder: files of attempts; as the browser sees it: inside
 	inside  string
@@ -120,6 +120,7 @@ func (c *chromium) jailed(program, bwrap string) (func(*exec.Cmd), func() ([]net
 
 // run starts the process, waits until it answers, and looks after it from then on.
 func (c *chromium) run(ctx context.Context, program, home string, launch func(*exec.Cmd), listeners func() ([]net.Listener, error)) error {
+	alive, stop := context.WithCancel(context.Background())
 	modify := func(cmd *exec.Cmd) {
 		launch(cmd)
 		cmd.Dir = "/"
@@ -127,16 +128,16 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: browserUser, Gid: browserUser}
 		}
-		if err := c.bound(cmd); err != nil {
+		if err := c.bound(alive, cmd); err != nil {
 			c.o.Logger.Warn("messages of the browser are not bounded", "error", err)
 		}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	}
-	base, endBase := chromedp.NewExecAllocator(context.Background(), append(c.o.flags(),
+	base, endBase := chromedp.NewExecAllocator(alive, append(c.o.flags(),
 		chromedp.ExecPath(program), chromedp.UserDataDir(filepath.Join(home, "profile")), chromedp.NoInheritEnv,
 		chromedp.Env("HOME="+home, "TMPDIR="+home, "LANG=C.UTF-8"), chromedp.ModifyCmdFunc(modify))...)
 	running, end := chromedp.NewContext(base, chromedp.WithBrowserOption(chromedp.WithBrowserErrorf(c.debugf), chromedp.WithBrowserLogf(c.debugf)))
-	c.ctx, c.end = running, end
+	c.ctx, c.stop = running, stop
 	stands := make(chan error, 1)
 	go func() { stands <- chromedp.Do(running) }()
 	limit := time.NewTimer(startTime)
@@ -154,6 +155,7 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		err = err2
 	}
 	if err != nil {
+		stop()
 		end() // waits until it is gone
 		endBase()
 		closeAll(all)
@@ -167,9 +169,15 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		c.serving.Go(func() { p.run(&c.serving) })
 	}
 	go c.watch()
+	c.serving.Go(c.ask)
+	c.serving.Go(func() {
+		_ = chromedp.WaitClosed(running) // chromedp itself learns from its pipe only, which may be full
+		stop()
+	})
 	go func() {
 		<-running.Done()
 		c.death()
+		stop()
 		_ = syscall.Kill(-c.pid, syscall.SIGKILL) // whatever of its group outlives it
 		end()
 		endBase()
@@ -190,25 +198,29 @@ const maxMessage = 64 << 20
 // chooses how long the lines of its console are, and a message stands in memory as a whole.
 // Beyond it the browser ends. chromedp keeps the file that it has made and closes it
 // once the process has started, so another pipe is put in the place of its descriptor.
-func (c *chromium) bound(cmd *exec.Cmd) error {
+// When alive ends, nothing waits in either pipe any more.
+func (c *chromium) bound(alive context.Context, cmd *exec.Cmd) error {
 	given := int(cmd.ExtraFiles[1].Fd())
 	kept, err := unix.FcntlInt(uintptr(given), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("keep chromedp's pipe: %w", err)
 	}
-	out := os.NewFile(uintptr(kept), "to chromedp")
 	in, theirs, err := os.Pipe()
 	if err == nil {
 		err = unix.Dup3(int(theirs.Fd()), given, unix.O_CLOEXEC)
 		_ = theirs.Close() // it has a copy
 	}
 	if err != nil {
-		_ = out.Close() // it is not used
+		_ = unix.Close(kept) // it is not used
 		return fmt.Errorf("put a pipe before chromedp's: %w", err)
 	}
+	_ = unix.SetNonblock(kept, true) // so that closing it ends a Write; it is a descriptor, so it can
+	out := os.NewFile(uintptr(kept), "to chromedp")
+	shut := func() { _, _ = in.Close(), out.Close() }
+	context.AfterFunc(alive, shut)
 	c.serving.Go(func() {
 		pass(out, in, maxMessage)
-		_, _ = in.Close(), out.Close() // which ends the browser, if it has not ended by itself
+		shut() // which ends the browser, if it has not ended by itself
 	})
 	return nil
 }
@@ -268,7 +280,8 @@ func (o Options) flags() []chromedp.ExecAllocatorOption {
 	return all
 }
 
-// kill ends the browser; who is to blame may be nil. What it leaves is gone soon after.
+// kill ends the browser; who is to blame may be nil. What it leaves is gone soon after. It
+// is dead from then on: chromedp's reader may be stuck and would not see that it has gone.
 func (c *chromium) kill(blame *session, why reason) {
 	c.mu.Lock()
 	if c.culprit == nil && c.ctx.Err() == nil {
@@ -278,7 +291,8 @@ func (c *chromium) kill(blame *session, why reason) {
 		c.killed = why
 	}
 	c.mu.Unlock()
-	_ = syscall.Kill(-c.pid, syscall.SIGKILL) // chromedp sees that it is gone
+	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+	c.stop()
 }
 
 // why returns why it has ended.

@@ -74,7 +74,7 @@ func (b *Browsers) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.Max, s.MemoryLimit = b.o.Contexts, b.o.MaxMemory
-	if b.now != nil {
+	if b.runs() {
 		s.Running, s.Contexts, s.Memory = true, b.o.Contexts-len(b.free), b.now.bytes.Load()
 	}
 	return s
