@@ -100,6 +100,9 @@ func (s *Session) Close() {
 	s.over = true
 	var leave []context.CancelFunc
 	for _, o := range s.opened {
+		if o.tab != nil {
+			leave = append(leave, func() { s.detach(o.tab) })
+		}
 		leave = append(leave, o.leave)
 	}
 	s.mu.Unlock()
@@ -113,6 +116,14 @@ func (s *Session) Close() {
 	if s.console != nil {
 		s.console.end()
 	}
+}
+
+// detach ends the messages of a page before its reader goes: what comes for one without a
+// reader holds up what comes for all others.
+func (s *Session) detach(p *tab) {
+	ctx, cancel := context.WithTimeout(s.tab, time.Second)
+	defer cancel()
+	_, _ = cdp.Call(ctx, s.browser, target.DetachFromTarget, target.DetachFromTargetParams{SessionID: p.target.SessionID}) // it may be gone
 }
 
 // Screen returns the live picture of the session's pages.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/css"
+	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
@@ -83,6 +85,14 @@ func (s *Session) attach(ctx context.Context, p *tab) error {
 	context.AfterFunc(ctx, func() { p.breakOff(browserEnded(nil), true) }) // nothing else tells a step that only waits
 	// Without it a page that lies behind another has no focus, and no keys.
 	_, err := cdp.Call(ctx, p.target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	// chromedp has had the page report each change of its document, and asks for all of it
+	// at each. Of a page that changes without end it would come to read nothing any more.
+	if err == nil {
+		_, err = cdp.Call(ctx, p.target, css.Disable, cdp.Empty{})
+	}
+	if err == nil {
+		_, err = cdp.Call(ctx, p.target, dom.Disable, cdp.Empty{})
+	}
 	var tree page.GetFrameTreeResult
 	if err == nil {
 		tree, err = cdp.Call(ctx, p.target, page.GetFrameTree, cdp.Empty{})
