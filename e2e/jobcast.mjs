@@ -32,13 +32,18 @@ let running; // Promise of the one Chromium of this process, once somebody wants
 // busy machine: what is waited for is an event, and comes or does not.
 export const patience = 120_000;
 
-// newPage opens a page with nothing from other tests in it; test t closes it.
-export async function newPage(t, options = {}) {
-  running ||= (await import("playwright-core")).chromium.launch({
+async function launch() {
+  const { chromium } = await import("playwright-core");
+  return chromium.launch({
     executablePath: process.env.CHROMIUM, timeout: patience,
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
+}
+
+// newPage opens a page with nothing from other tests in it; test t closes it.
+export async function newPage(t, options = {}) {
+  running ||= launch(); // at once: tests that run side by side share it
   const context = await (await running).newContext(options);
   context.setDefaultTimeout(patience);
   t.after(() => context.close());
