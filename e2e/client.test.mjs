@@ -201,7 +201,7 @@ test("the module is served as it is built, and small; its types fit", async () =
   const answer = await fetch(`${url}/client.js`);
   assert.equal(answer.status, 200);
   assert.match(answer.headers.get("Content-Type"), /^text\/javascript/);
-  const { outputFiles: [built] } = await build({ entryPoints: [file("client.js")], minify: true, format: "esm", target: "es2022", write: false });
+  const { outputFiles: [built] } = await build({ entryPoints: [file("client.js")], bundle: true, minify: true, format: "esm", target: "es2022", write: false });
   assert.equal(await answer.text(), built.text, "`npm run build` in client/js was forgotten");
   assert.ok(gzipSync(built.contents).length < 10_000, "less than 10 KB with gzip");
   assert.equal((await fetch(`${url}/static/client.js`, { headers: { "If-None-Match": answer.headers.get("ETag") } })).status, 304);

@@ -15,6 +15,9 @@ export interface ConnectOptions {
   token?: string | (() => Token | Promise<Token>);
   /** How long a call is repeated while the server is not available, in ms. Default: 60000; negative: for ever. */
   giveUp?: number;
+  /** Whether the tabs of a browser with the same server and credential share one connection, where they
+   * can: in secure contexts with Web Locks and BroadcastChannel. Default: true. */
+  share?: boolean;
   /** Times in ms that are other than usual. */
   timings?: Partial<Timings>;
   /** In the place of the global one; null: none. */
@@ -34,6 +37,8 @@ export interface Timings {
   silence: number;
   /** How long it has to give it. 5000 */
   answer: number;
+  /** The tab that has the connection is asked for a sign of life after so much silence. 5000 */
+  tab: number;
   /** How long one long-poll waits. 25000 */
   poll: number;
   /** How often a better transport is tried. 30000 */
