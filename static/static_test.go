@@ -1,44 +1,71 @@
 package static_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/jobcast/jobcast/client/js"
 	"github.com/jobcast/jobcast/static"
 )
 
 // reference matches what one file of the page asks of another.
-var reference = regexp.MustCompile(`(?:src=|href=|from |url\()"([^"]+)"`)
+var reference = regexp.MustCompile(`(?:src=|href=|from ?|import\(|url\()"([^"$]+\.(?:js|css|html|svg))"`)
 
-// TestReferences: the page asks only for its own files below static/, as seen from
-// where it is (and for the icon that stands in it), and each of them is there.
+// TestReferences: the page asks only for its own files, by relative paths, and each of
+// them is there and asked for. Only client.js comes from elsewhere in the program.
 func TestReferences(t *testing.T) {
-	asked := map[string]bool{"index.html": true}
+	asked := map[string]bool{"index.html": true, "ways/index.html": true, "vendor/uplot.js": true, "vendor/uplot.css": true}
 	for name, text := range files(t) {
 		for _, m := range reference.FindAllStringSubmatch(text, -1) {
-			target := m[1]
-			if strings.HasPrefix(target, "data:image/") {
-				continue
+			target := path.Join(path.Dir(name), m[1])
+			if strings.HasSuffix(name, ".html") {
+				target = strings.TrimPrefix(m[1], "static/")
 			}
-			from := "./" // of a script, which is there already
-			if name == "index.html" {
-				from = "static/"
+			if _, err := fs.Stat(static.FS, target); err != nil && target != "client.js" || strings.Contains(m[1], ":") {
+				t.Errorf("%s asks for %q, which is not there", name, m[1])
 			}
-			path, own := strings.CutPrefix(target, from)
-			if _, err := fs.Stat(static.FS, path); !own || err != nil {
-				t.Errorf("%s asks for %q: not below static/ or not there", name, target)
-			}
-			asked[path] = true
+			asked[target] = true
 		}
 	}
 	for name := range files(t) {
-		if !asked[name] {
+		if ext := path.Ext(name); !asked[name] && ext != "" {
 			t.Errorf("nothing asks for %s", name)
 		}
+	}
+}
+
+// budget is what all of the dashboard may weigh, packed, in bytes.
+const budget = 120 << 10
+
+func TestWeight(t *testing.T) {
+	total := 0
+	all := files(t)
+	all["client.js"] = string(js.Module)
+	for name, text := range all {
+		if ext := path.Ext(name); ext == "" {
+			continue // licences and sums
+		}
+		var packed bytes.Buffer
+		w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, text); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		total += packed.Len()
+	}
+	t.Logf("%d files, %d bytes", len(all), total)
+	if total > budget || total < budget/6 {
+		t.Errorf("the dashboard has %d bytes, want no more than %d", total, budget)
 	}
 }
 
@@ -47,9 +74,10 @@ func TestReferences(t *testing.T) {
 var inline = regexp.MustCompile(`(?i)<style|<script(?:\s+type="\w+")?>|\sstyle=|\son\w+=|javascript:`)
 
 func TestNothingInline(t *testing.T) {
-	page := files(t)["index.html"]
-	if found := inline.FindString(page); found != "" {
-		t.Errorf("index.html has %q, which the policy forbids", found)
+	for name, text := range files(t) {
+		if found := inline.FindString(text); strings.HasSuffix(name, ".html") && found != "" {
+			t.Errorf("%s has %q, which the policy forbids", name, found)
+		}
 	}
 	for _, bad := range []string{`<p onclick="x()">`, `<script>`, `<p style="color:red">`, `<style>`} {
 		if !inline.MatchString(bad) {
@@ -58,28 +86,34 @@ func TestNothingInline(t *testing.T) {
 	}
 }
 
-// TestClientBundles: the vendored files are those that were pinned, and all of them.
-func TestClientBundles(t *testing.T) {
-	sums, err := fs.ReadFile(static.Client, "socketio/SHA256SUMS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"LICENSE": "", "SHA256SUMS": ""}
-	for line := range strings.Lines(string(sums)) {
-		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
-		if !ok {
-			t.Fatalf("line %q", line)
+// TestVendored: the vendored files are those that were pinned, and all of them.
+func TestVendored(t *testing.T) {
+	for _, v := range []struct {
+		fs     fs.ReadFileFS
+		folder string
+		files  int
+	}{{static.Client, "socketio", 8}, {static.FS, "vendor", 9}} {
+		sums, err := v.fs.ReadFile(v.folder + "/SHA256SUMS")
+		if err != nil {
+			t.Fatal(err)
 		}
-		want[name] = sum
-	}
-	found, err := fs.ReadDir(static.Client, "socketio")
-	if err != nil || len(found) != len(want) || len(want) != 8 {
-		t.Errorf("%d files and %d sums: %v", len(found), len(want), err)
-	}
-	for _, f := range found {
-		data, err := fs.ReadFile(static.Client, "socketio/"+f.Name())
-		if sum := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || want[f.Name()] != "" && sum != want[f.Name()] {
-			t.Errorf("%s is not the file that was pinned: %v", f.Name(), err)
+		want := map[string]string{"LICENSE": "", "SHA256SUMS": ""}
+		for line := range strings.Lines(string(sums)) {
+			sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
+			if !ok {
+				t.Fatalf("line %q", line)
+			}
+			want[name] = sum
+		}
+		found, err := fs.ReadDir(v.fs, v.folder)
+		if err != nil || len(found) != len(want) || len(want) != v.files {
+			t.Errorf("%s: %d files and %d sums: %v", v.folder, len(found), len(want), err)
+		}
+		for _, f := range found {
+			data, err := v.fs.ReadFile(v.folder + "/" + f.Name())
+			if sum := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || want[f.Name()] != "" && sum != want[f.Name()] {
+				t.Errorf("%s is not the file that was pinned: %v", f.Name(), err)
+			}
 		}
 	}
 }
@@ -87,12 +121,12 @@ func TestClientBundles(t *testing.T) {
 func files(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	err := fs.WalkDir(static.FS, ".", func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(static.FS, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := fs.ReadFile(static.FS, path)
-		all[path] = string(text)
+		text, err := static.FS.ReadFile(name)
+		all[name] = string(text)
 		return err
 	})
 	if err != nil {

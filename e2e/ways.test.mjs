@@ -1,4 +1,4 @@
-// The page itself, in Chromium.
+// The page that shows a job over three transports, in Chromium.
 
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
@@ -16,7 +16,7 @@ async function open(t, fragment = "", options = {}) {
   page.on("console", (m) => { if (["error", "warning"].includes(m.type())) faults.push(m.text()); });
   page.on("pageerror", (e) => faults.push(e.message));
   await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) => console.error(`CSP: ${e.violatedDirective}`)));
-  const response = await page.goto(`${url}/${fragment}`);
+  const response = await page.goto(`${url}/ways${fragment}`);
   assert.equal(response.headers()["content-security-policy"], policy);
   return { page, faults };
 }
@@ -59,7 +59,7 @@ test("key, submit, all panels reach 100 % and end", async (t) => {
 test("a key in the fragment is used and leaves the address bar; it stays in the tab", async (t) => {
   const { page, faults } = await open(t, `#key=${key}`);
   await page.waitForSelector("#submit:enabled");
-  assert.equal(page.url(), `${url}/`);
+  assert.equal(page.url(), `${url}/ways`);
   await page.reload();
   await page.waitForSelector("#submit:enabled");
   await page.click("#key-forget");

@@ -1,0 +1,86 @@
+// Which page an address shows. Pages are loaded when they are first gone to.
+//
+// A page is one line in `routes` and one file below pages/, which exports a component by
+// default: it gets {params} of its path, and reads and writes the address by query and setQuery.
+// The server must know its path too: static/static.go.
+
+import { root } from "./api.js";
+import { computed, signal } from "./ui/html.js";
+
+// scope: what a key must be allowed to be offered the page. icon: it stands in the navigation.
+export const routes = [
+  { path: "/jobs", title: "Jobs", icon: "jobs", scope: "watch", load: () => import("./pages/jobs.js") },
+];
+
+const plain = [ // of the server's own; not pages of this one
+  { path: "/ways", title: "Watch it three ways", icon: "ways", scope: "submit" },
+];
+
+export const navigation = [...routes, ...plain].filter((r) => r.icon);
+
+const url = signal(new URL(location.href));
+
+// path is the place below root, as in "/jobs"; "/" is that of the jobs as well.
+export const path = computed(() => {
+  const rest = url.value.href.startsWith(root) ? url.value.pathname.slice(new URL(root).pathname.length - 1) : "/";
+  return rest === "/" ? "/jobs" : rest;
+});
+
+export const query = computed(() => url.value.searchParams);
+
+// route is the page for the path and what its path says: {route, params}, or null.
+export const route = computed(() => match(path.value));
+
+export function match(path) {
+  for (const route of routes) {
+    const want = route.path.split("/"), got = path.split("/");
+    if (want.length !== got.length) continue;
+    const params = {};
+    if (want.every((part, i) => (part[0] === ":" && got[i] ? ((params[part.slice(1)] = decode(got[i])), true) : part === got[i]))) return { route, params };
+  }
+  return null;
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+// go shows another page; to is a path with its query, as in go("/jobs?state=failed").
+export function go(to, { replace = false } = {}) {
+  const next = new URL(to.replace(/^\//, ""), root);
+  if (next.href !== location.href) history[replace ? "replaceState" : "pushState"](null, "", next);
+  show();
+  if (!replace) scrollTo(0, 0);
+}
+
+// setQuery changes members of the address's query; empty ones are left out. A change that the
+// reader types letter by letter replaces the address, others can be gone back from.
+export function setQuery(changes, { replace = false } = {}) {
+  const next = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) next.searchParams.set(name, value);
+    else next.searchParams.delete(name);
+  }
+  if (next.href === location.href) return;
+  history[replace ? "replaceState" : "pushState"](null, "", next);
+  show();
+}
+
+function show() { url.value = new URL(location.href); }
+
+addEventListener("popstate", show);
+
+// Links to pages of this dashboard are ordinary links; what is clicked plainly stays in the document.
+addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (link.target || link.hasAttribute("download") || !link.href.startsWith(root) || link.hash) return;
+  const rest = `/${link.href.slice(root.length)}`;
+  if (rest !== "/" && !match(rest.split("?")[0])) return;
+  event.preventDefault();
+  go(rest);
+});

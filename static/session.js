@@ -1,0 +1,101 @@
+// Who is signed in in this tab. The key stays in sessionStorage and is gone with the tab; it
+// is sent as a header and stands in no address.
+
+import { call, useCredential } from "./api.js";
+import { batch, computed, signal } from "./ui/html.js";
+
+const slot = "jobcast.key";
+
+export const key = signal(""); // a key or token; empty: nobody is signed in
+export const me = signal(null); // what GET /v1/me told of it
+export const checking = signal(false); // a key is being looked at
+export const trouble = signal(null); // why signing in did not work, an Error
+
+// may tells what the credential allows. What it does not is not offered.
+export const may = (scope) => me.value?.scopes.includes(scope) ?? false;
+
+// narrow: a token of one job sees that job and nothing else.
+export const narrow = computed(() => me.value?.jobId ?? "");
+
+// signIn looks at a key and, if it is good, uses it.
+export async function signIn(candidate) {
+  const text = candidate.trim();
+  if (!text) return;
+  checking.value = true;
+  trouble.value = null;
+  useCredential(text);
+  try {
+    const who = await call("/v1/me");
+    useCredential(text, () => leave(new Error("The key is no longer good: it was revoked, or has expired.")));
+    keep(text);
+    batch(() => { me.value = who; key.value = text; });
+  } catch (error) {
+    if (!error.again) keep(""); // a server that is away does not make it a bad key
+    useCredential("");
+    trouble.value = Object.assign(error, { candidate: error.again ? text : "" });
+  } finally {
+    checking.value = false;
+  }
+}
+
+export function signOut() { leave(null); }
+
+// refresh asks again what the credential may do, and how much of it is used.
+export async function refresh() {
+  if (key.value) me.value = await call("/v1/me");
+}
+
+function leave(why) {
+  keep("");
+  useCredential("");
+  batch(() => { key.value = ""; me.value = null; trouble.value = why; });
+}
+
+function keep(text) {
+  try {
+    if (text) sessionStorage.setItem(slot, text);
+    else sessionStorage.removeItem(slot);
+  } catch { /* a browser that keeps nothing asks again after a reload */ }
+}
+
+function kept() {
+  try {
+    return sessionStorage.getItem(slot) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+// A link may bring a key (#key=…) or a sign-in code (#login=…), which is good once: what
+// follows # is sent to no server. It is taken out of the address before anything else happens.
+function fromAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const [key, code] = [given.get("key"), given.get("login")];
+  if (key || code) history.replaceState(history.state, "", location.pathname + location.search);
+  return { key, code };
+}
+
+async function exchange(code) {
+  checking.value = true;
+  try {
+    await signIn((await call("/v1/login", { json: { code } })).key);
+  } catch (error) {
+    trouble.value = error.again ? error : new Error("The sign-in link is no longer good: it works once, and for five minutes.");
+  } finally {
+    checking.value = false;
+  }
+}
+
+// begin signs in with what the address brings, else with what this tab has kept.
+export function begin() {
+  const { key, code } = fromAddress();
+  if (code) return exchange(code);
+  const first = key || kept();
+  return first ? signIn(first) : undefined;
+}
+
+addEventListener("hashchange", () => {
+  const { key, code } = fromAddress();
+  if (code) exchange(code);
+  else if (key) signIn(key);
+});
