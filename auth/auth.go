@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -47,12 +48,15 @@ type Identity struct {
 	JobID    string // the only job that may be seen; empty: all of the client
 }
 
-// Credential names what somebody came with. No id of a key holds a colon.
+// tokenCredential begins the credentials of tokens. No id of a key holds a colon.
+const tokenCredential = "token:"
+
+// Credential names what somebody came with.
 func (i Identity) Credential() string {
 	if i.TokenID == "" {
 		return i.KeyID
 	}
-	return "token:" + i.TokenID
+	return tokenCredential + i.TokenID
 }
 
 // Principal is who is asking and what they may do.
@@ -63,6 +67,10 @@ type Principal struct {
 	AllowHosts     []string // of the key; not to be changed
 	DenyHosts      []string
 	ExpiresAt      *time.Time // when the credential ends
+
+	// Where it was shown, as far as that is known.
+	Addr  netip.Addr
+	Agent Agent
 }
 
 // Refusals.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +25,8 @@ const (
 	defaultWaits     = 64
 )
 
-// Why a stream had to end; errors.Is(reason, ErrUnauthenticated) holds for both.
+// Why a stream had to end, beside ErrSentAway; errors.Is(reason, ErrUnauthenticated) holds
+// for both.
 var (
 	ErrRevoked error = endedError("the key was revoked")
 	ErrExpired error = endedError("the key has expired")
@@ -48,14 +49,16 @@ type Streams struct {
 	mu      sync.Mutex         // guards everything below, and the marked fields of Slot
 	holders map[string]*holder // by credential; present while it holds anything
 	kinds   map[string]*int    // live streams by kind; a kind stays, at zero
+	opened  uint64             // number of the newest slot of a live stream
 }
 
-// holder is what one key, or one token, holds of this node.
+// holder is what one key, or one token, holds of this node. Streams.mu guards it.
 type holder struct {
 	name    string // its place in Streams.holders
 	client  string
-	key     string                    // id of the key, also behind a token
-	expires atomic.Pointer[time.Time] // of the key; nil: never, or not known yet
+	key     string     // id of the key, also behind a token
+	keyName string     // empty: it has none, or it is not known yet
+	expires *time.Time // of the key; nil: never, or not known yet
 	live    map[*Slot]struct{}
 	waits   int
 }
@@ -66,6 +69,11 @@ type Slot struct {
 	seat     Seat    // of a stream: what Slots count
 	holder   *holder // who has it; registered until it is released
 	kind     string
+	number   uint64     // of a stream: grows with each
+	since    int64      // when it was opened, in Unix milliseconds
+	addr     netip.Addr // where it was opened from
+	agent    Agent
+	shown    Shown              // nil: it is none of Connections yet; guarded by Streams.mu
 	end      func(reason error) // nil: a waiting call
 	ended    bool               // end was called or is about to be; guarded by Streams.mu
 	released bool               // guarded by Streams.mu
@@ -96,7 +104,7 @@ func orDefault(n, fallback int) int {
 // Open admits one live stream of p. kind names the transport, for metrics.
 //
 // end is called at most once, from another goroutine, when the key is revoked
-// or has expired, with ErrRevoked or ErrExpired. It must not block. It may come
+// or has expired, or End is called, with ErrRevoked, ErrExpired or ErrSentAway. It must not block. It may come
 // before Open returns and, if it races with Release, right after that; it frees
 // nothing by itself: Release does.
 //
@@ -110,7 +118,7 @@ func (s *Streams) Open(ctx context.Context, p Principal, kind string, end func(r
 // count against it as long as it is open. The caller releases old soon, or this one:
 // for that moment both are held.
 func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind string, end func(reason error)) (*Slot, error) {
-	slot := &Slot{streams: s, kind: kind, end: end, seat: Seat{
+	slot := &Slot{streams: s, kind: kind, end: end, since: time.Now().UnixMilli(), addr: p.Addr, agent: p.Agent, seat: Seat{
 		Client: p.ClientID, Credential: p.Credential(),
 		OfCredential: s.ofCredential(p), OfClient: s.limits.PerClient,
 	}}
@@ -129,7 +137,9 @@ func (s *Streams) OpenInstead(ctx context.Context, old *Slot, p Principal, kind 
 		slot.Release()
 		return nil, err
 	}
-	slot.holder.expires.Store(key.ExpiresAt)
+	s.mu.Lock()
+	slot.holder.keyName, slot.holder.expires = key.Name, key.ExpiresAt
+	s.mu.Unlock()
 	return slot, nil
 }
 
@@ -199,6 +209,8 @@ func (s *Streams) register(slot *Slot, p Principal) {
 	defer s.mu.Unlock()
 	h := s.holder(p, slot.seat.Credential)
 	slot.holder = h
+	s.opened++
+	slot.number = s.opened
 	h.live[slot] = struct{}{}
 	if n := s.kinds[slot.kind]; n != nil {
 		*n++
@@ -272,7 +284,7 @@ func (s *Streams) expire(now time.Time) {
 	s.mu.Lock()
 	var slots []*Slot
 	for _, h := range s.holders {
-		if end := h.expires.Load(); end != nil && !now.Before(*end) {
+		if h.expires != nil && !now.Before(*h.expires) {
 			slots = h.unended(slots)
 		}
 	}

@@ -90,6 +90,7 @@ func (v *Verifier) Verify(ctx context.Context, secret string) (Principal, error)
 // attempt, and a store that cannot be asked does not count either.
 func (v *Verifier) Login(ctx context.Context, secret string, addr netip.Addr) (Principal, error) {
 	p, err := v.Verify(ctx, secret)
+	p.Addr = addr
 	if err == nil || secret == "" || !errors.Is(err, ErrUnauthenticated) {
 		return p, err
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
 )
 
 // Admission is a taken slot whose stream may not exist yet. A slot is taken
@@ -17,7 +18,24 @@ type Admission struct {
 	mu     sync.Mutex // guards the fields below
 	ended  bool
 	reason error
-	end    func(error) // nil until OnEnd
+	live   Live // nil until OnEnd
+}
+
+// Live is a live stream.
+type Live interface {
+	auth.Shown
+	// End ends it: its key was revoked or has expired, or an administrator wants it. The
+	// peer is told why, as the transport tells such things. It is called at most once, and
+	// must not block.
+	End(reason error)
+	// Watching says what it shows at the moment.
+	Watching() Watching
+}
+
+// Watching is what a live stream shows, and where it stands in that.
+type Watching struct {
+	hub.Standing
+	Conflated bool // of one room at least
 }
 
 // OpenStream takes a slot for a live stream of p; kind names the transport, for
@@ -42,15 +60,16 @@ func OpenStreamInstead(ctx context.Context, s *auth.Streams, old *Admission, p a
 	return a, nil
 }
 
-// OnEnd sets what ends the stream when its key is revoked or expires: it is
-// called once, at once if that has happened already, and must not block.
-func (a *Admission) OnEnd(end func(reason error)) {
+// OnEnd says which stream it was that was admitted: from now on it is one of the client's
+// connections, and what ends it calls its End, at once if that has happened already.
+func (a *Admission) OnEnd(live Live) {
+	a.slot.Show(live)
 	a.mu.Lock()
-	a.end = end
+	a.live = live
 	ended, reason := a.ended, a.reason
 	a.mu.Unlock()
 	if ended {
-		end(reason)
+		live.End(reason)
 	}
 }
 
@@ -60,9 +79,9 @@ func (a *Admission) Release() { a.slot.Release() }
 func (a *Admission) finish(reason error) {
 	a.mu.Lock()
 	a.ended, a.reason = true, reason
-	end := a.end
+	live := a.live
 	a.mu.Unlock()
-	if end != nil {
-		end(reason)
+	if live != nil {
+		live.End(reason)
 	}
 }

@@ -105,6 +105,10 @@ func fromAuth(err error) *Problem {
 		return Refuse(LoginLimit, "Too many failed logins from this address.").RetryAfter(limit.RetryAfter)
 	case errors.Is(err, auth.ErrConnectionLimit):
 		return Refuse(ConnectionLimit, "This credential has as many open streams as it may have.")
+	case errors.Is(err, auth.ErrSentAway):
+		return Refuse(Forbidden, "An administrator has ended this connection.")
+	case errors.Is(err, auth.ErrNoConnection):
+		return Refuse(NotFound, "There is no such connection.")
 	case errors.Is(err, auth.ErrNoKey):
 		return Refuse(NotFound, "There is no such key.")
 	}

@@ -36,6 +36,9 @@ func (d *Door) ClientAddr(c *fiber.Ctx) netip.Addr {
 	return addr
 }
 
+// Agent returns the User-Agent of a request, for connections to keep.
+func Agent(c *fiber.Ctx) auth.Agent { return auth.NewAgent(string(c.Request().Header.UserAgent())) }
+
 // Holder says who has a connection, of those who share what strangers may take: the
 // peer's address, of IPv6 the /64. A trusted proxy is nobody (the zero Addr), as there
 // are many behind it.

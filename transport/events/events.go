@@ -71,6 +71,7 @@ func (h *Handler) answer(c *fiber.Ctx, job string) error {
 	if err != nil {
 		return err
 	}
+	p.Agent = transport.Agent(c)
 	format, err := transport.Negotiate(c)
 	switch {
 	case err != nil && job != "":

@@ -109,7 +109,7 @@ func (h *Handler) park(c *fiber.Ctx, q *poll, wait time.Duration) error {
 			return
 		}
 		q.request = hj
-		q.admission.OnEnd(q.revoke)
+		q.admission.OnEnd(q)
 		q.conn.Attach(h.opt.Pool.Park(hj.Conn, hj.Early, q, wait))
 	})
 	return nil

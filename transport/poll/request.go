@@ -42,7 +42,7 @@ type poll struct {
 	request  *wire.Hijacked
 
 	conn  wire.Ref
-	ended atomic.Pointer[error] // set by revoke: why the credential ended
+	ended atomic.Pointer[error] // set by End
 }
 
 func (h *Handler) newPoll(p auth.Principal, job string, r transport.Reading) *poll {
@@ -58,10 +58,18 @@ func (q *poll) wake() {
 	}
 }
 
-// revoke makes the request end with a problem, because its credential has.
-func (q *poll) revoke(reason error) {
+// ID implements transport.Live.
+func (q *poll) ID() string { return q.id }
+
+// End implements transport.Live: the answer is a problem.
+func (q *poll) End(reason error) {
 	q.ended.Store(&reason)
 	q.wake()
+}
+
+// Watching implements transport.Live.
+func (q *poll) Watching() transport.Watching {
+	return transport.Watching{Standing: q.sub.Standing(), Conflated: q.conflate}
 }
 
 // full reports whether there is something to answer.

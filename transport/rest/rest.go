@@ -100,6 +100,9 @@ func Mount(r fiber.Router, d Deps) {
 	r.Post("/v1/keys", s.createKey)
 	r.Delete("/v1/keys/:id", s.revokeKey)
 
+	r.Get("/v1/connections", s.listConnections)
+	r.Delete("/v1/connections/:id", s.endConnection)
+
 	r.Get("/v1/secrets", s.listSecrets)
 	r.Put("/v1/secrets/:name", s.putSecret)
 	r.Delete("/v1/secrets/:name", s.deleteSecret)

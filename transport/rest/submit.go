@@ -75,6 +75,7 @@ func (s *server) commit(c *fiber.Ctx, p auth.Principal, in submission) (jobs.Job
 func (s *server) submitAndStream(c *fiber.Ctx, p auth.Principal, in submission, f transport.EventFormat) error {
 	ctx, cancel := command()
 	defer cancel()
+	p.Agent = transport.Agent(c)
 	admission, err := transport.OpenStream(ctx, s.Streams, p, f.Kind())
 	if err != nil {
 		return err

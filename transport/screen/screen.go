@@ -63,11 +63,12 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	p.Agent = transport.Agent(c)
 	slot, err := transport.OpenStream(context.Background(), h.opt.Streams, p, kind)
 	if err != nil {
 		return err
 	}
-	s := &stream{h: h, principal: p, boundary: rand.Text(), opened: time.Now(), release: slot.Release}
+	s := &stream{h: h, who: p.Identity, job: job.ID, boundary: rand.Text(), opened: time.Now(), release: slot.Release}
 	if err := h.begin(s, job); err != nil {
 		slot.Release()
 		return err
@@ -87,7 +88,7 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 		}
 		s.chunked = hj.HTTP11
 		s.head = hj.Head(fiber.StatusOK, s.contentType())
-		slot.OnEnd(s.revoke)
+		slot.OnEnd(s)
 		s.conn.Attach(h.opt.Pool.Add(hj.Conn, s))
 	})
 	return nil

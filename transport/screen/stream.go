@@ -6,20 +6,23 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/hub"
+	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
 
 // stream is one response. Its wire.Stream methods are called by one goroutine at a time.
 type stream struct {
-	h         *Handler
-	id        string // the request's; empty: it was refused, or was a HEAD
-	principal auth.Principal
-	boundary  string // random, so that no picture can hold it
-	opened    time.Time
-	release   func() // gives the slot back
-	look      Look
-	chunked   bool
-	head      []byte // sent first, then nil
+	h        *Handler
+	id       string // the request's; empty: it was refused, or was a HEAD
+	who      auth.Identity
+	job      string
+	boundary string // random, so that no picture can hold it
+	opened   time.Time
+	release  func() // gives the slot back
+	look     Look
+	chunked  bool
+	head     []byte // sent first, then nil
 
 	number int      // of the frame that was begun last
 	frame  []byte   // that frame; nil: none yet
@@ -27,16 +30,23 @@ type stream struct {
 	sent   int64    // frames
 
 	conn  wire.Ref
-	ended atomic.Bool // the credential has
+	ended atomic.Bool // by End
 }
 
 func (s *stream) contentType() string { return "multipart/x-mixed-replace; boundary=" + s.boundary }
 
-// revoke makes the stream end, because its credential has. There is no place for a reason
-// between pictures.
-func (s *stream) revoke(error) {
+// ID implements transport.Live.
+func (s *stream) ID() string { return s.id }
+
+// End implements transport.Live. There is no place for a reason between pictures.
+func (s *stream) End(error) {
 	s.ended.Store(true)
 	s.conn.Wake()
+}
+
+// Watching implements transport.Live.
+func (s *stream) Watching() transport.Watching {
+	return transport.Watching{Standing: hub.Standing{Rooms: 1, First: []string{s.job}}}
 }
 
 // Fill implements wire.Stream. It gives a frame out in pieces, so that a slow looker holds
@@ -131,8 +141,8 @@ func (s *stream) Closed(cause error) {
 		return // it never began
 	}
 	attrs := []any{
-		"requestId", s.id, "transport", kind, "clientId", s.principal.ClientID,
-		"keyId", s.principal.KeyID, "frames", s.sent, "duration", time.Since(s.opened),
+		"requestId", s.id, "transport", kind, "clientId", s.who.ClientID,
+		"keyId", s.who.KeyID, "frames", s.sent, "duration", time.Since(s.opened),
 	}
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

@@ -142,7 +142,7 @@ func TestEnds(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f, _, _, peer := project(t, false)
-		f.stream.revoke(nil)
+		f.stream.End(nil)
 		if rest, err := io.ReadAll(peer); err != nil || string(rest) != "\r\n--b--\r\n" {
 			t.Errorf("the body is %q, %v", rest, err)
 		}

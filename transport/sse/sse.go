@@ -63,7 +63,7 @@ func (h *Handler) Serve(c *fiber.Ctx, p auth.Principal, job string, format trans
 		s.sub.Close()
 		return c.SendStatus(fiber.StatusNoContent) // the one answer that stops an EventSource
 	}
-	if err := h.admit(s); err != nil {
+	if err := h.admit(s, p); err != nil {
 		s.Closed(nil)
 		return err
 	}
@@ -83,8 +83,8 @@ func (h *Handler) Submitted(c *fiber.Ctx, p auth.Principal, a *transport.Admissi
 }
 
 // admit takes the stream's slot.
-func (h *Handler) admit(s *stream) (err error) {
-	if s.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, s.principal, s.format.Kind()); err != nil {
+func (h *Handler) admit(s *stream, p auth.Principal) (err error) {
+	if s.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, p, s.format.Kind()); err != nil {
 		return err
 	}
 	return h.opt.Door.Admit()
@@ -126,7 +126,7 @@ func (h *Handler) start(c *fiber.Ctx, s *stream) error {
 		}
 		s.chunked = hj.HTTP11
 		s.head = hj.Head(fiber.StatusOK, s.format.String())
-		s.admission.OnEnd(s.revoke)
+		s.admission.OnEnd(s)
 		s.conn.Attach(h.opt.Pool.Add(hj.Conn, s))
 	})
 	return nil
@@ -138,5 +138,5 @@ func (h *Handler) intro(s *stream) []byte {
 	if s.format == transport.EventStream {
 		b = appendRetry(b, minRetry)
 	}
-	return s.appendFrame(b, transport.ConnectedFrame(s.id, s.principal.ClientID, s.opened, h.opt.PingInterval))
+	return s.appendFrame(b, transport.ConnectedFrame(s.id, s.who.ClientID, s.opened, h.opt.PingInterval))
 }

@@ -16,7 +16,7 @@ import (
 type stream struct {
 	h         *Handler
 	id        string // the request's
-	principal auth.Principal
+	who       auth.Identity
 	job       string
 	format    transport.EventFormat
 	conflate  bool
@@ -30,12 +30,12 @@ type stream struct {
 	sent      int64  // events given out
 
 	conn  wire.Ref
-	ended atomic.Pointer[error] // set by revoke: why the credential ended
+	ended atomic.Pointer[error] // set by End
 }
 
 func (h *Handler) newStream(p auth.Principal, job string, f transport.EventFormat, r transport.Reading) *stream {
 	s := &stream{
-		h: h, principal: p, job: job, format: f,
+		h: h, who: p.Identity, job: job, format: f,
 		conflate: r.Conflate, heartbeat: r.Heartbeat, opened: time.Now(),
 	}
 	s.sub = h.opt.Hub.Subscribe(p.ClientID, s.wake)
@@ -44,10 +44,18 @@ func (h *Handler) newStream(p auth.Principal, job string, f transport.EventForma
 
 func (s *stream) wake() { s.conn.Wake() }
 
-// revoke makes the stream end with a problem, because its credential has.
-func (s *stream) revoke(reason error) {
+// ID implements transport.Live.
+func (s *stream) ID() string { return s.id }
+
+// End implements transport.Live: the stream ends with a problem.
+func (s *stream) End(reason error) {
 	s.ended.Store(&reason)
 	s.wake()
+}
+
+// Watching implements transport.Live.
+func (s *stream) Watching() transport.Watching {
+	return transport.Watching{Standing: s.sub.Standing(), Conflated: s.conflate}
 }
 
 // Fill implements wire.Stream.
@@ -188,8 +196,8 @@ func (s *stream) Closed(cause error) {
 		return // refused before it began
 	}
 	attrs := []any{
-		"requestId", s.id, "transport", s.format.Kind(), "clientId", s.principal.ClientID,
-		"keyId", s.principal.KeyID, "events", s.sent, "duration", time.Since(s.opened),
+		"requestId", s.id, "transport", s.format.Kind(), "clientId", s.who.ClientID,
+		"keyId", s.who.KeyID, "events", s.sent, "duration", time.Since(s.opened),
 	}
 	if cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

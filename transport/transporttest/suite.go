@@ -53,7 +53,7 @@ func missed(tr Transport) bool { return tr.Requests && tr.Patience > 0 }
 func scenarios() []scenario {
 	var all []scenario
 	for _, part := range [][]scenario{
-		reading(), starting(), resets(), ending(), beating(), stalling(), upgrading(), guarding(), limiting(), draining(), surviving(), polling(), rooming(), spelling(), bounding(),
+		reading(), starting(), resets(), ending(), beating(), stalling(), upgrading(), guarding(), limiting(), draining(), surviving(), polling(), rooming(), spelling(), bounding(), listing(),
 	} {
 		all = append(all, part...)
 	}

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -34,7 +35,7 @@ type conn struct {
 	asked atomic.Int64 // when a silent peer was last asked for one, see since
 	ping  atomic.Int64 // when the next application ping is due, see since
 	wire  wire.Ref
-	ended atomic.Pointer[error] // set by revoke: why the credential ended
+	ended atomic.Pointer[error] // set by End
 
 	// Guards everything below. It is held while rooms and control frames change
 	// together, and while both are taken, so that an answer about a room stands
@@ -47,10 +48,18 @@ type conn struct {
 
 func (c *conn) wake() { c.wire.Wake() }
 
-// revoke makes the connection end, because its credential has.
-func (c *conn) revoke(reason error) {
+// ID implements transport.Live.
+func (c *conn) ID() string { return c.id }
+
+// End implements transport.Live.
+func (c *conn) End(reason error) {
 	c.ended.Store(&reason)
 	c.wake()
+}
+
+// Watching implements transport.Live.
+func (c *conn) Watching() transport.Watching {
+	return transport.Watching{Standing: c.sub.Standing(), Conflated: c.conflates()}
 }
 
 // push queues a control frame. A peer that asks and does not read is cut.
@@ -185,11 +194,15 @@ func (c *conn) begin(buf []byte) []byte {
 }
 
 // watch does what the time demands: it asks for a sign of life, gives up on a
-// peer that gives none, and ends a connection whose credential has.
+// peer that gives none, and ends a connection that is to end.
 func (c *conn) watch(buf []byte, now time.Time) []byte {
 	if reason := c.ended.Load(); reason != nil {
 		c.push(encode(transport.ErrorFrame(transport.FromError(*reason), transport.Ref{})))
-		c.close(closeCredential, "the credential has ended")
+		if errors.Is(*reason, auth.ErrSentAway) {
+			c.close(closeSentAway, "an administrator has ended the connection")
+		} else {
+			c.close(closeCredential, "the credential has ended")
+		}
 		return buf
 	}
 	if c.since(now)-c.seen.Load() >= c.h.opt.PongTimeout.Milliseconds() {

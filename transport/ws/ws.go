@@ -41,6 +41,7 @@ const (
 	closeLimit      = 4029
 	closeMalformed  = 4500
 	closeCredential = 4501 // the credential has ended
+	closeSentAway   = 4503 // an administrator has ended the connection
 )
 
 // Options are what a Handler works with. All but Observe are required.
@@ -87,6 +88,7 @@ func (h *Handler) Serve(c *fiber.Ctx) error {
 	if !rfc6455.Acceptable(c) {
 		return upgradeRequired()
 	}
+	p.Agent = transport.Agent(c)
 	conn := h.newConn(p, transport.RequestID(c))
 	if conn.admission, err = transport.OpenStream(context.Background(), h.opt.Streams, p, kind); err != nil {
 		conn.sub.Close()
@@ -127,6 +129,6 @@ func (c *conn) take(t *rfc6455.Taken) {
 	}
 	c.in = rfc6455.Decoder{Early: t.Early, MaxMessage: maxMessage}
 	c.head = slices.Concat(t.Head, encode(transport.ConnectedFrame(c.id, c.who.ClientID, c.opened, c.h.opt.PingInterval)))
-	c.admission.OnEnd(c.revoke)
+	c.admission.OnEnd(c)
 	c.wire.Attach(c.h.opt.Pool.Add(t.Conn, c))
 }

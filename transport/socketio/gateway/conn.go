@@ -58,7 +58,7 @@ type conn struct {
 	over      []over   // rooms that have ended and are still in the store, oldest first
 	recovered bool     // it goes on with an older connection's session
 	told      []string // of a recovered one: jobs whose end the client was told, oldest first; at most session.MaxEnds
-	revoked   bool     // the credential has ended, and not the session
+	revoked   bool     // by End, which does not end the session
 }
 
 // place is an offset as it is sent.
@@ -181,9 +181,15 @@ func (n *conn) Tick(now time.Time) error {
 	return nil
 }
 
-// revoke makes the client leave for good, because its credential has ended. With
-// another one of the same client it may go on.
-func (n *conn) revoke(reason error) {
+// ID implements transport.Live.
+func (n *conn) ID() string { return n.socket.ID() }
+
+// Watching implements transport.Live.
+func (n *conn) Watching() transport.Watching { return transport.Watching{Standing: n.sub.Standing()} }
+
+// End implements transport.Live: the client leaves for good, and does not come back by
+// itself. With a credential of the same client it may go on.
+func (n *conn) End(reason error) {
 	n.mu.Lock()
 	n.revoked = true
 	n.mu.Unlock()

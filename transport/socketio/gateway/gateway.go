@@ -155,6 +155,7 @@ type handshake struct {
 	secret  string // of the request; empty: none
 	err     error  // two different ones, or a malformed one
 	addr    netip.Addr
+	agent   auth.Agent
 	request string
 	known   bool // it was let in
 	last    bool // the secret counts if CONNECT has none
@@ -171,7 +172,7 @@ func (g *Gateway) Admit(c *fiber.Ctx, end func(error)) (any, error) {
 	if err := g.opt.Door.Admit(); err != nil {
 		return nil, err
 	}
-	h := &handshake{addr: g.opt.Door.ClientAddr(c), request: strings.Clone(transport.RequestID(c))}
+	h := &handshake{addr: g.opt.Door.ClientAddr(c), agent: transport.Agent(c), request: strings.Clone(transport.RequestID(c))}
 	if g.opt.NestJS {
 		h.nestSecret(c)
 	} else {
@@ -261,6 +262,7 @@ func (g *Gateway) connect(s *socketio.Socket, h *handshake, payload json.RawMess
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
+	by.Agent = h.agent
 	n := &conn{g: g, socket: s, who: by.Identity, request: h.request, opened: time.Now()}
 	n.sub = g.opt.Hub.Subscribe(by.ClientID, s.Wake)
 	p, err := n.begin(ctx, c, by)

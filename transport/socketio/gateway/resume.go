@@ -69,7 +69,7 @@ func (g *Gateway) register(n *conn) {
 	g.mu.Lock()
 	g.live[n.id] = n
 	g.mu.Unlock()
-	n.admission.OnEnd(n.revoke) // before anybody else can take the session over
+	n.admission.OnEnd(n) // before anybody else can take the session over
 }
 
 // resume goes on with an older session. done is false if that is not possible
