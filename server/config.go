@@ -82,7 +82,7 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){1,8}$`)
 
 // ownPaths are the first parts of the server's own paths. A base path that began with one
 // could not be told from them behind a proxy that takes it away.
-var ownPaths = []string{"v1", "static", "metrics", "livez", "readyz"}
+var ownPaths = []string{"v1", "static", "docs", "metrics", "livez", "readyz"}
 
 // AfterApply fills in the address. PORT is how many platforms tell a program where to
 // listen.

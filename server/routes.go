@@ -52,5 +52,6 @@ func (s *Server) routes() {
 		About:   func() any { return fiber.Map{"status": "ready", "browser": s.browsers.State()} },
 		Metrics: s.metrics.handler(),
 	})
+	s.documents()
 	s.pageRoutes()
 }
