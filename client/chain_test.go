@@ -39,9 +39,16 @@ func chained(t *testing.T, knows bool) []string {
 		if err := json.Unmarshal(body, &said); err != nil {
 			t.Errorf("%s: %v", body, err)
 		}
-		call := strings.TrimPrefix(r.URL.Path, "/v1/") + " " + r.Header.Get("X-Lease-Token") + string(said["claim"])
+		call := strings.TrimPrefix(r.URL.Path, "/v1/") + " " + r.Header.Get("X-Lease-Token") + string(said["claim"]) + string(said["worker"])
 		calls = append(calls, call)
+		refuse := func(pointer string) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			fmt.Fprintf(w, `{"status":422,"code":"invalid","errors":[{"pointer":%q,"detail":"is not known"}]}`, pointer)
+		}
 		switch {
+		case !knows && said["worker"] != nil:
+			refuse("/worker")
 		case r.URL.Path == "/v1/workers/claim":
 			one := job()
 			if one == "" {
@@ -53,9 +60,7 @@ func chained(t *testing.T, knows bool) []string {
 		case knows:
 			fmt.Fprintf(w, `{"job":{},"jobs":[%s]}`, job())
 		default:
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusUnprocessableEntity)
-			fmt.Fprint(w, `{"status":422,"code":"invalid","errors":[{"pointer":"/claim","detail":"is not known"}]}`)
+			refuse("/claim")
 		}
 	}))
 	defer srv.Close()
@@ -64,7 +69,7 @@ func chained(t *testing.T, knows bool) []string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	w := client.Worker{Client: c, Queues: []string{"q"}, Handle: func(_ context.Context, a *client.Attempt) (any, error) {
+	w := client.Worker{Client: c, Queues: []string{"q"}, Name: "w", Handle: func(_ context.Context, a *client.Attempt) (any, error) {
 		if a.Job.ID == "2" {
 			return nil, fmt.Errorf("no")
 		}
@@ -82,13 +87,13 @@ func chained(t *testing.T, knows bool) []string {
 // knows no such thing, is asked once.
 func TestWorkerChainsJobs(t *testing.T) {
 	t.Parallel()
-	const claim = `{"queues":["q"],"leaseMs":30000}`
-	want := []string{"workers/claim ", "jobs/1/complete t1" + claim, "jobs/2/fail t2" + claim, "jobs/3/complete t3" + claim, "workers/claim "}
+	const claim, first = `{"queues":["q"],"leaseMs":30000,"worker":"w"}`, `workers/claim "w"`
+	want := []string{first, "jobs/1/complete t1" + claim, "jobs/2/fail t2" + claim, "jobs/3/complete t3" + claim, first}
 	if diff := cmp.Diff(want, chained(t, true)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 	want = []string{
-		"workers/claim ", "jobs/1/complete t1" + claim, "jobs/1/complete t1", "workers/claim ", "jobs/2/fail t2",
+		first, "workers/claim ", `jobs/1/complete t1{"queues":["q"],"leaseMs":30000}`, "jobs/1/complete t1", "workers/claim ", "jobs/2/fail t2",
 		"workers/claim ", "jobs/3/complete t3", "workers/claim ",
 	}
 	if diff := cmp.Diff(want, chained(t, false)); diff != "" {

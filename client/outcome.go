@@ -214,12 +214,15 @@ func withMember(member, object []byte) []byte {
 }
 
 // refusesClaim reports whether a server is so old that it does not know the member claim.
-func refusesClaim(err error) bool {
+func refusesClaim(err error) bool { return refuses(err, "/claim") }
+
+// refuses reports whether a server has refused what stands at a pointer.
+func refuses(err error, pointer string) bool {
 	var p *Problem
 	if !errors.As(err, &p) {
 		return false
 	}
-	return slices.ContainsFunc(p.Errors, func(f FieldError) bool { return f.Pointer == "/claim" })
+	return slices.ContainsFunc(p.Errors, func(f FieldError) bool { return f.Pointer == pointer })
 }
 
 // clip makes text valid UTF-8 of at most limit bytes.

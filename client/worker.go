@@ -29,6 +29,7 @@ type Worker struct {
 	// cancelled is heard with the next report, or after a third of Lease.
 	Handle func(ctx context.Context, a *Attempt) (result any, err error)
 
+	Name   string        // what queues tell of it: 1 to 64 of A-Z, a-z, 0-9, dot, underscore, hyphen; empty: it has none
 	Lease  time.Duration // how long a job stays ours when we fall silent, 5 s to 10 min; 0: 30 s
 	Grace  time.Duration // how long handlers may go on once Run's ctx has ended; 0: 25 s, negative: not at all
 	GiveUp time.Duration // Run ends with a *LostError after so long without the server; 0 or negative: [Forever]
@@ -113,7 +114,8 @@ type workerRun struct {
 	slots    chan struct{}   // holds one item for each job at hand; sent by takeJobs, received by whoever gives a slot back
 	running  sync.WaitGroup
 
-	single atomic.Bool // the server is older and takes no claim with the end of an attempt
+	nameless atomic.Bool // the server is older and takes no name of a worker
+	single   atomic.Bool // the server is older and takes no claim with the end of an attempt
 }
 
 // takeJobs claims jobs and starts them until ctx ends (nil) or the server
@@ -198,7 +200,8 @@ func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 		Max     int      `json:"max"`
 		Wait    int      `json:"wait"` // seconds
 		LeaseMs int64    `json:"leaseMs"`
-	}{s.Queues, most, int(claimWait / time.Second), milliseconds(s.Lease)})
+		Worker  string   `json:"worker,omitempty"`
+	}{s.Queues, most, int(claimWait / time.Second), milliseconds(s.Lease), s.name()})
 	if err != nil {
 		return nil, fmt.Errorf("encode claim: %w", err)
 	}
@@ -209,6 +212,10 @@ func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 		method: http.MethodPost, path: "/v1/workers/claim", body: body,
 		timeout: claimWait + s.Client.opt.Timeout, giveUp: s.GiveUp,
 	}, &answer)
+	if s.name() != "" && refuses(err, "/worker") {
+		s.nameless.Store(true)
+		return s.claim(ctx, most)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +227,14 @@ func (s *workerRun) claim(ctx context.Context, most int) ([]*claimed, error) {
 		c.at = now
 	}
 	return answer.Jobs, nil
+}
+
+// name is what the server is told of who claims.
+func (s *workerRun) name() string {
+	if s.nameless.Load() {
+		return ""
+	}
+	return s.Name
 }
 
 // claimNext is the member of an attempt's end that claims the next job for its slot.
@@ -235,7 +250,8 @@ func (s *workerRun) claimWith(most *int) []byte {
 		Queues  []string `json:"queues"`
 		Max     *int     `json:"max,omitempty"`
 		LeaseMs int64    `json:"leaseMs"`
-	}{s.Queues, most, milliseconds(s.Lease)})
+		Worker  string   `json:"worker,omitempty"`
+	}{s.Queues, most, milliseconds(s.Lease), s.name()})
 	return append([]byte(`"claim":`), text...)
 }
 

@@ -41,6 +41,7 @@ type commands struct {
 	Submit submitCmd `cmd:"" help:"Submit a job and print its id."`
 	Watch  watchCmd  `cmd:"" help:"Watch jobs to their end, or all events of the client."`
 	Jobs   jobsCmd   `cmd:"" help:"List jobs, newest first."`
+	Queues queuesCmd `cmd:"" help:"List queues: what waits there, and who works on it."`
 	Cancel cancelCmd `cmd:"" help:"Cancel jobs."`
 	Retry  retryCmd  `cmd:"" help:"Create a new job from a failed or cancelled one and print its id."`
 	Work   workCmd   `cmd:"" help:"Run a command for each job of a queue."`

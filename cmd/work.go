@@ -21,6 +21,7 @@ import (
 // workCmd is `jobcast work`.
 type workCmd struct {
 	Queue       []string      `required:"" help:"Queues to take jobs from." placeholder:"NAME"`
+	Worker      string        `help:"Name of this worker, which queues tell of; default: the name of this host." placeholder:"NAME"`
 	Concurrency int           `help:"Number of jobs at the same time." default:"1" placeholder:"N"`
 	Lease       time.Duration `help:"A job goes to another worker if this one is silent for this long; 5s to 10m." default:"30s"`
 	Grace       time.Duration `help:"How long commands may keep running after SIGINT, SIGTERM or SIGHUP; a second signal kills them." default:"25s"`
@@ -52,6 +53,8 @@ func (c *workCmd) Validate() error {
 		}
 	}
 	switch {
+	case c.Worker != "" && !jobs.ValidWorker(c.Worker):
+		return fmt.Errorf("--worker: must be 1 to %d of A-Z, a-z, 0-9, dot, underscore and hyphen", jobs.MaxWorkerName)
 	case len(c.Command) == 0 || c.Command[0] == "":
 		return errors.New("give a command after --")
 	case c.Concurrency < 1 || c.Concurrency > server.MaxConcurrency:
@@ -86,12 +89,24 @@ func (c *workCmd) Run(ctx context.Context, std *Stdio) error {
 		grace = -1
 	}
 	err = client.Worker{
-		Client: cl, Queues: c.Queue, Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.patience(), Log: log,
+		Client: cl, Queues: c.Queue, Name: c.name(), Concurrency: c.Concurrency, Lease: c.Lease, Grace: grace, GiveUp: c.patience(), Log: log,
 		Handle: func(ctx context.Context, a *client.Attempt) (any, error) {
 			return c.handle(ctx, a, say, &commands)
 		},
 	}.Run(ctx)
 	return coded(err)
+}
+
+// name is that of the worker. A host whose name is none for a worker makes one without.
+func (c *workCmd) name() string {
+	if c.Worker != "" {
+		return c.Worker
+	}
+	host, err := os.Hostname()
+	if err != nil || !jobs.ValidWorker(host) {
+		return ""
+	}
+	return host
 }
 
 // talker lets several commands share standard error.

@@ -21,6 +21,7 @@ type ClaimRequest struct {
 	Max    int           // 1..100; 0: 1
 	Wait   time.Duration // how long to wait for the first job; 0..60 s
 	Lease  time.Duration // 5 s..600 s; 0: the server's setting
+	Worker string        // who asks: [A-Za-z0-9._-]{1,64}; empty: it gives no name
 }
 
 // Claimed is a job that its holder has a lease on.
@@ -37,6 +38,8 @@ func (s *Service) Claim(ctx context.Context, client string, r ClaimRequest) ([]C
 	if err != nil {
 		return nil, err
 	}
+	s.workers.saw(client, r.Worker, r.Queues, time.Now())
+	defer func() { s.workers.saw(client, r.Worker, r.Queues, time.Now()) }()
 	sources := make([]Source, len(r.Queues))
 	for i, q := range r.Queues {
 		sources[i] = Source{client, q}
@@ -75,6 +78,7 @@ type claimBody struct {
 	Max     *int     `json:"max"`
 	Wait    *int64   `json:"wait"`    // seconds
 	LeaseMs *int64   `json:"leaseMs"` // absent: the server's setting
+	Worker  *string  `json:"worker"`  // absent: it has no name
 }
 
 // ParseClaim reads the body of a claim and fills in the defaults: one job, no
@@ -93,6 +97,7 @@ func ParseClaim(body []byte) (ClaimRequest, error) {
 		r.Wait = time.Duration(*in.Wait) * time.Second
 	}
 	r.Lease = f.leaseMs("", in.LeaseMs)
+	r.Worker = f.worker("", in.Worker)
 	f.queues("", r.Queues)
 	return r, f.err()
 }
@@ -103,6 +108,17 @@ func (f *faults) leaseMs(at string, ms *int64) time.Duration {
 		return 0
 	}
 	return time.Duration(*ms) * time.Millisecond
+}
+
+// worker reads the name of a worker, empty if it gives none; at is where that stands.
+func (f *faults) worker(at string, name *string) string {
+	switch {
+	case name == nil:
+		return ""
+	case !ValidWorker(*name):
+		f.addf(at+"/worker", "must be 1 to %d characters of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..", MaxWorkerName)
+	}
+	return *name
 }
 
 func (f *faults) queues(at string, names []string) {
@@ -120,7 +136,10 @@ func (f *faults) queues(at string, names []string) {
 func (s *Service) workerClaim(client string, r ClaimRequest) (Claim, error) {
 	var f faults
 	f.queues("", r.Queues)
-	c := Claim{Client: client, Queues: r.Queues, Max: r.Max, TTL: r.Lease}
+	if r.Worker != "" {
+		f.worker("", &r.Worker)
+	}
+	c := Claim{Client: client, Queues: r.Queues, Max: r.Max, TTL: r.Lease, Worker: r.Worker}
 	if c.Max == 0 {
 		c.Max = 1
 	}

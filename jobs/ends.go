@@ -35,6 +35,7 @@ type Ended struct {
 type NextClaim struct {
 	Queues []string      // 1..100 names
 	Lease  time.Duration // 5 s..600 s; 0: the server's setting
+	Worker string        // as in ClaimRequest
 	Again  bool          // claim nothing, but return what the same call has claimed before
 	None   bool          // no job is wanted any more: what the same call has claimed goes back
 }
@@ -143,7 +144,7 @@ func (s *Service) claimed(leased []Leased, sent time.Time) []Claimed {
 
 // claimAfter is the claim that follows the end of a worker's attempt.
 func (s *Service) claimAfter(l Lease, n NextClaim) (*Claim, error) {
-	c, err := s.workerClaim(l.Client, ClaimRequest{Queues: n.Queues, Lease: n.Lease})
+	c, err := s.workerClaim(l.Client, ClaimRequest{Queues: n.Queues, Lease: n.Lease, Worker: n.Worker})
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		for i := range invalid.Fields {
@@ -158,6 +159,8 @@ func (s *Service) claimAfter(l Lease, n NextClaim) (*Claim, error) {
 	}
 	if n.Again || n.None {
 		c.Max = 0
+	} else if err == nil {
+		s.workers.saw(l.Client, n.Worker, n.Queues, time.Now())
 	}
 	return &c, err
 }
@@ -199,6 +202,7 @@ type nextBody struct {
 	Queues  []string `json:"queues"`
 	Max     *int     `json:"max"`     // absent: 1
 	LeaseMs *int64   `json:"leaseMs"` // absent: the server's setting
+	Worker  *string  `json:"worker"`  // absent: it has no name
 }
 
 // nextClaim reads what is asked for; nil if nothing is.
@@ -210,7 +214,10 @@ func (f *faults) nextClaim(in *nextBody) *NextClaim {
 	if in.Max != nil {
 		f.inRange("/claim/max", int64(*in.Max), 0, 1)
 	}
-	return &NextClaim{Queues: in.Queues, Lease: f.leaseMs("/claim", in.LeaseMs), None: in.Max != nil && *in.Max == 0}
+	return &NextClaim{
+		Queues: in.Queues, Lease: f.leaseMs("/claim", in.LeaseMs), Worker: f.worker("/claim", in.Worker),
+		None: in.Max != nil && *in.Max == 0,
+	}
 }
 
 // ParseComplete reads the body of a complete call, which may be missing: the end of an

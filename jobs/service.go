@@ -90,6 +90,7 @@ type Service struct {
 	expired  atomic.Int64
 	runs     runs
 	throttle throttle
+	workers  workers
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by StopClaims

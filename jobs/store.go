@@ -27,6 +27,7 @@ type Store interface {
 	Leases
 	Artifacts
 	Sweeps
+	Tallies
 }
 
 // ListQuery selects jobs of one client.
@@ -77,6 +78,7 @@ type Claim struct {
 	Queues []string      // names; nil: jobs with actions
 	Max    int           // 1..100
 	TTL    time.Duration // how long a lease lives without a renewal
+	Worker string        // the name of who claims, which Queues tells of; empty: it has none
 	Node   string        // the name of the server that runs the jobs itself, whose leases end at once when it starts again; empty: a worker
 
 	// Of a claim for all clients: how many of the holder's places one client may

@@ -25,6 +25,8 @@ type state struct {
 	expiries map[int64]int64 // client -> when its first job expires, in steady milliseconds, or earlier
 	expired  int64           // client whose jobs were looked at last
 
+	tallies tallies // known to readers too
+
 	storage storage
 	holds   map[string]reservation // room for artifacts on their way, by id
 	held    map[int64]int64        // client -> bytes of its bound that its holds take
@@ -50,12 +52,14 @@ type lease struct {
 	ttl       time.Duration
 	limit     time.Time // when the attempt has run too long; zero: its holder sees to that itself
 	holder    *holder   // nil: not known yet
+	by        worker    // whose lease it is, if it gave a name to this process
 	artifacts bool      // the job may have some; of a lease whose holder is known
 }
 
 // holder is who holds a lease, as its row says. It does not change while the lease is open.
 type holder struct {
 	uuid         string // of the job
+	queue        string
 	client       int64
 	token        [sha256.Size]byte // hash of the token
 	attempt, max int
@@ -71,7 +75,8 @@ func (l lease) end() time.Time {
 
 func newState(c clock) *state {
 	return &state{
-		clock: c, clients: make(map[int64]logHead), names: make(map[string]int64),
+		tallies: tallies{clients: make(map[int64]*clientTallies)},
+		clock:   c, clients: make(map[int64]logHead), names: make(map[string]int64),
 		leases: make(map[int64]lease), jobs: make(map[string]int64), served: make(map[string]int64), expiries: make(map[int64]int64),
 		holds: make(map[string]reservation), held: make(map[int64]int64),
 	}
@@ -115,11 +120,15 @@ func (st *state) reload(db *conn) error {
 	if err := st.readExpiries(db); err != nil {
 		return err
 	}
+	if err := st.tallies.read(db, st.leases); err != nil {
+		return err
+	}
 	return st.storage.count(db)
 }
 
 // apply takes over what a committed batch did.
 func (st *state) apply(b *batch) {
+	st.tallies.apply(b, st.leases)
 	for id, head := range b.clients {
 		head.changed = false
 		st.clients[id] = *head
@@ -160,6 +169,7 @@ type batch struct {
 	leases  map[int64]*lease // nil: ended
 	served  map[string]int64
 	counts  map[int]int64    // by status code, difference
+	moves   map[place]*tally // differences
 	events  []eventlog.Event // in log order
 	tail    []byte           // scratch
 
@@ -174,7 +184,7 @@ func newBatch(st *state, db *conn, limits jobs.Limits) *batch {
 	return &batch{
 		conn: db, st: st, limits: limits,
 		clients: make(map[int64]*logHead), leases: make(map[int64]*lease),
-		served: make(map[string]int64), counts: make(map[int]int64),
+		served: make(map[string]int64), counts: make(map[int]int64), moves: make(map[place]*tally),
 		expiries: make(map[int64]int64), expired: st.expired,
 	}
 }
@@ -281,9 +291,21 @@ func newEvent(client string, seq uint64, id string, t eventlog.Type, uuid string
 // eventBytes is the length of an event's JSON: {"id":"…" and the tail.
 func eventBytes(id, tail int) int { return len(`{"id":""`) + id + tail }
 
-// moved counts a change of status of a client's job; from < 0: it is new,
-// to = gone: it went.
-func (b *batch) moved(head *logHead, from, to int) {
+// isNew is, beside the codes of a job's status, that of one which is not there yet.
+const isNew = -1
+
+// moved counts a change of status of a client's job, from isNew or to gone. queue may be
+// empty if it is a job that had ended. Of a pending one it matters whether that is waiting.
+func (b *batch) moved(head *logHead, queue string, from, to int) {
+	at := place{head.id, queue}
+	b.move(at, from, -1)
+	b.move(at, to, 1)
+	if from == waiting {
+		from = pending
+	}
+	if to == waiting {
+		to = pending
+	}
 	head.open += isOpen(to) - isOpen(from)
 	head.changed = true
 	if from >= 0 {
@@ -292,6 +314,19 @@ func (b *batch) moved(head *logHead, from, to int) {
 	if to != gone {
 		b.counts[to]++
 	}
+}
+
+// move counts jobs into or out of a status of a place, if that is told of.
+func (b *batch) move(at place, status int, n int64) {
+	if status != pending && status != waiting && status != processing {
+		return
+	}
+	t := b.moves[at]
+	if t == nil {
+		t = new(tally)
+		b.moves[at] = t
+	}
+	*t.count(status) += n
 }
 
 // isOpen is 1 for the states of a job that counts against its client's bound.

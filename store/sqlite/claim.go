@@ -299,15 +299,15 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	if err != nil {
 		return jobs.Leased{}, err
 	}
-	b.moved(head, pending, processing)
-	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL}
+	b.moved(head, r.queue, pending, processing)
+	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL, by: worker{head.id, c.Worker}}
 	if c.Node == "" {
 		l.limit = now.Add(time.Duration(r.TimeoutMs) * time.Millisecond)
 	}
 	started := jobs.At(at)
 	r.Status, r.StartedAt, r.NextAttemptAt = jobs.Processing, &started, nil
 	r.Attempt++
-	l.holder = &holder{uuid: r.ID, client: r.client, token: [sha256.Size]byte(hash), attempt: r.Attempt, max: r.MaxAttempts}
+	l.holder = &holder{uuid: r.ID, queue: r.queue, client: r.client, token: [sha256.Size]byte(hash), attempt: r.Attempt, max: r.MaxAttempts}
 	l.artifacts = r.artifacts
 	b.leases[id] = &l
 	err = b.begin(head, r, at, c.Announce)

@@ -14,7 +14,7 @@ import (
 const (
 	sqlNextExpiring = `SELECT client, expires_due FROM jobs
 	WHERE client > ? AND expires_due IS NOT NULL AND status = 0 AND started_at IS NULL ORDER BY client, expires_due LIMIT 1`
-	sqlUnbegun = `SELECT id, uuid, expires_ms FROM jobs
+	sqlUnbegun = `SELECT id, uuid, queue, iif(ready, 0, -2), expires_ms FROM jobs
 	WHERE client = ? AND expires_due <= ? AND expires_due IS NOT NULL AND status = 0 AND started_at IS NULL ORDER BY expires_due LIMIT ?`
 	sqlNextUnbegun = `SELECT expires_due FROM jobs
 	WHERE client = ? AND expires_due IS NOT NULL AND status = 0 AND started_at IS NULL ORDER BY expires_due LIMIT 1`
@@ -144,12 +144,14 @@ func (b *batch) expireOf(client int64, limit int) (int, error) {
 	type unbegun struct {
 		id    int64
 		uuid  string
+		queue string
+		from  int // pending or waiting
 		asked int64
 	}
 	var found []unbegun
 	err := b.each(sqlUnbegun, []any{client, b.steady(), limit}, func(rows *sql.Rows) (bool, error) {
 		var u unbegun
-		err := rows.Scan(&u.id, &u.uuid, &u.asked)
+		err := rows.Scan(&u.id, &u.uuid, &u.queue, &u.from, &u.asked)
 		found = append(found, u)
 		return true, err
 	})
@@ -166,7 +168,7 @@ func (b *batch) expireOf(client int64, limit int) (int, error) {
 		if _, err := b.exec(sqlExpire, jobs.ClassExpired, message, now.UnixMilli(), u.id); err != nil {
 			return 0, fmt.Errorf("expire job %s: %w", u.uuid, err)
 		}
-		b.moved(head, pending, failed)
+		b.moved(head, u.queue, u.from, failed)
 		if _, err := b.append(head, u.id, u.uuid, now, jobs.FailedWith(now, jobs.ClassExpired, message)); err != nil {
 			return 0, err
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	sqlHeld = `SELECT id, attempt, max_attempts, EXISTS (SELECT 1 FROM artifacts WHERE job = jobs.id) FROM jobs
+	sqlHeld = `SELECT id, queue, attempt, max_attempts, EXISTS (SELECT 1 FROM artifacts WHERE job = jobs.id) FROM jobs
 	WHERE uuid = ? AND client = ? AND status = 1 AND lease = ?`
 	sqlEnded    = `SELECT id, last_lease, last_end FROM jobs WHERE uuid = ? AND client = ? AND status < 5`
 	sqlComplete = `UPDATE jobs SET status = 2, lease = NULL, last_lease = lease, last_end = 1, result = ?,
@@ -27,7 +27,7 @@ const (
 // running is a job under a lease.
 type running struct {
 	id           int64
-	uuid         string
+	uuid, queue  string
 	head         *logHead
 	attempt, max int
 	artifacts    bool // it may have some
@@ -47,7 +47,7 @@ func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
 	if b.recall(&r, hash) {
 		return r, 0, nil
 	}
-	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.attempt, &r.max, &r.artifacts)
+	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.queue, &r.attempt, &r.max, &r.artifacts)
 	if err != nil {
 		return r, 0, err
 	}
@@ -80,14 +80,14 @@ func (b *batch) recall(r *running, hash []byte) bool {
 	if h := l.holder; !ok || h == nil || h.client != r.head.id || !bytes.Equal(h.token[:], hash) {
 		return false
 	}
-	r.id, r.attempt, r.max, r.artifacts = id, l.holder.attempt, l.holder.max, l.artifacts
+	r.id, r.queue, r.attempt, r.max, r.artifacts = id, l.holder.queue, l.holder.attempt, l.holder.max, l.artifacts
 	return true
 }
 
 // learn remembers who holds a job.
 func (b *batch) learn(r running, hash []byte) {
 	if l, ok := b.lease(r.id); ok {
-		l.holder = &holder{uuid: r.uuid, client: r.head.id, token: [sha256.Size]byte(hash), attempt: r.attempt, max: r.max}
+		l.holder = &holder{uuid: r.uuid, queue: r.queue, client: r.head.id, token: [sha256.Size]byte(hash), attempt: r.attempt, max: r.max}
 		l.artifacts = r.artifacts
 		b.leases[r.id] = &l
 	}
@@ -128,7 +128,7 @@ func (b *batch) complete(r running, now time.Time, result json.RawMessage, last 
 	if _, err := b.changed(sqlComplete, blob(result), now.UnixMilli(), r.id); err != nil {
 		return fmt.Errorf("complete job %s: %w", r.uuid, err)
 	}
-	b.moved(r.head, processing, completed)
+	b.moved(r.head, r.queue, processing, completed)
 	b.leases[r.id] = nil
 	_, err := b.append(r.head, r.id, r.uuid, now, last)
 	return err
@@ -144,7 +144,7 @@ func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 	if _, err := b.changed(sqlFail, remember, remember, f.Class, f.Message, now.UnixMilli(), r.id); err != nil {
 		return fmt.Errorf("fail job %s: %w", r.uuid, err)
 	}
-	b.moved(r.head, processing, failed)
+	b.moved(r.head, r.queue, processing, failed)
 	b.leases[r.id] = nil
 	_, err := b.append(r.head, r.id, r.uuid, now, jobs.FailedWith(now, f.Class, f.Message))
 	return err
@@ -154,15 +154,15 @@ func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 func (b *batch) again(r running, f jobs.Failure, delay time.Duration, counted int, remember bool) error {
 	now := b.now()
 	next := now.Add(delay)
-	ready, due, asked := 1, any(nil), any(nil)
+	to, ready, due, asked := pending, 1, any(nil), any(nil)
 	if ms := delay.Milliseconds(); ms > 0 {
-		ready, due, asked = 0, b.steady()+ms, ms
+		to, ready, due, asked = waiting, 0, b.steady()+ms, ms
 	}
 	_, err := b.changed(sqlAgain, remember, remember, f.Class, f.Message, counted, next.UnixMilli(), ready, due, asked, r.id)
 	if err != nil {
 		return fmt.Errorf("retry job %s: %w", r.uuid, err)
 	}
-	b.moved(r.head, processing, pending)
+	b.moved(r.head, r.queue, processing, to)
 	b.leases[r.id] = nil
 	_, err = b.append(r.head, r.id, r.uuid, now, jobs.Retrying(f.Class, f.Message, r.attempt, next))
 	return err

@@ -12,6 +12,9 @@ func TestPlans(t *testing.T) {
 	for name, test := range map[string]struct{ query, index string }{
 		"ready":        {sqlReady, "jobs_ready (queue=? AND client=?)"},
 		"next ready":   {sqlNextReady, "jobs_ready (queue=? AND client>?)"},
+		"oldest ready": {sqlOldestReady, "jobs_ready (queue=? AND client=? AND priority<?)"},
+		"count ready":  {sqlCountReady, "COVERING INDEX jobs_ready"},
+		"promote":      {sqlPromote, "INTEGER PRIMARY KEY"},
 		"ready job":    {sqlReadyJob, "INTEGER PRIMARY KEY"},
 		"take":         {sqlTake, "INTEGER PRIMARY KEY"},
 		"held":         {sqlHeld, "(uuid=?)"},

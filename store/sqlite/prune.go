@@ -122,7 +122,7 @@ func (b *batch) leave(old []expiredJob) error {
 		if err != nil {
 			return err
 		}
-		b.moved(head, j.status, gone)
+		b.moved(head, "", j.status, gone)
 		if j.batch != 0 {
 			batches[j.batch]++
 		}

@@ -51,6 +51,7 @@ const (
 type jobRow struct {
 	jobs.Job
 	id, client int64
+	queue      string // as it is stored
 	status     int
 	newest     uint64 // seq of its newest event
 	epoch      string // of that
@@ -80,7 +81,7 @@ func scanJob(rows *sql.Rows, further []any) (jobRow, error) {
 	}
 	r.Status = statuses[r.status]
 	r.Cursor = eventlog.Cursor{Epoch: r.epoch, Seq: r.newest}.String()
-	r.Browser = queue == browserQueue
+	r.queue, r.Browser = queue, queue == browserQueue
 	if queue = queueName(queue); queue != "" {
 		r.Queue = &queue
 	}

@@ -212,9 +212,9 @@ func (b *batch) insertSpec(head *logHead, uuid string, spec jobs.Spec, now time.
 // insertJob adds a job, what addSpec adds of it, and its job.created.
 func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.Time, by cause,
 	addSpec func(id int64) error) (id int64, cursor string, err error) {
-	ready, due := 1, any(nil)
+	to, ready, due := pending, 1, any(nil)
 	if ms := spec.RunAt.UnixMilli(); !spec.RunAt.IsZero() && ms > now.UnixMilli() {
-		ready, due = 0, ms
+		to, ready, due = waiting, 0, ms
 	}
 	expires, expiryDue := b.expiry(spec, now)
 	key, hash, batch := by.columns()
@@ -231,7 +231,7 @@ func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.T
 	if err := addSpec(id); err != nil {
 		return 0, "", fmt.Errorf("insert spec of job %s: %w", uuid, err)
 	}
-	b.moved(head, -1, pending)
+	b.moved(head, queue, isNew, to)
 	if due, ok := expiryDue.(int64); ok {
 		b.expires(head.id, due)
 	}

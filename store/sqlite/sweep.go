@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	sqlRunning   = `SELECT uuid, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
+	sqlRunning   = `SELECT uuid, queue, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
 	sqlSource    = `SELECT client, queue FROM jobs WHERE id = ? AND ready = 1`
 	sqlLocal     = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
 	sqlDue       = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
 	sqlNextDue   = `SELECT due FROM jobs WHERE due IS NOT NULL ORDER BY due LIMIT 1`
 	sqlRetryDue  = `SELECT id FROM jobs WHERE retry_due IS NOT NULL AND retry_due <= ? ORDER BY retry_due LIMIT ?`
 	sqlNextRetry = `SELECT retry_due FROM jobs WHERE retry_due IS NOT NULL ORDER BY retry_due LIMIT 1`
-	sqlPromote   = `UPDATE jobs SET ready = 1, due = NULL, retry_due = NULL, retry_ms = NULL WHERE id = ?`
+	sqlPromote   = `UPDATE jobs SET ready = 1, due = NULL, retry_due = NULL, retry_ms = NULL WHERE id = ? RETURNING client, queue`
 	// A process that starts knows the delay, and that some of it may have passed.
 	sqlBoundRetries = `UPDATE jobs SET retry_due = ? + retry_ms WHERE retry_due IS NOT NULL AND retry_due > ? + retry_ms`
 	sqlCancel       = `UPDATE jobs SET status = 4, ready = 0, due = NULL, retry_due = NULL, retry_ms = NULL, next_at = NULL, lease = NULL, completed_at = ?
@@ -119,7 +119,7 @@ func (b *batch) nextDeadline(now time.Time) (left time.Duration, open bool) {
 func (b *batch) expire(job int64, now time.Time) error {
 	r := running{id: job}
 	var client, timeout int64
-	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &client, &r.attempt, &r.max, &timeout)
+	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &r.queue, &client, &r.attempt, &r.max, &timeout)
 	if err != nil {
 		return err
 	}
@@ -162,10 +162,7 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (jobs.Swept, error) {
 			return jobs.Swept{}, fmt.Errorf("find due jobs: %w", err)
 		}
 		for _, id := range ids {
-			if _, err := b.exec(sqlPromote, id); err != nil {
-				return jobs.Swept{}, fmt.Errorf("promote job: %w", err)
-			}
-			if err := b.beginExpiry(id); err != nil {
+			if err := b.promote(id); err != nil {
 				return jobs.Swept{}, err
 			}
 		}
@@ -177,6 +174,25 @@ func (s *Store) PromoteDue(ctx context.Context, limit int) (jobs.Swept, error) {
 		out.Next, out.Waits, err = b.nextDue()
 		return out, err
 	})
+}
+
+// promote makes a job claimable whose time has come.
+func (b *batch) promote(job int64) error {
+	var client int64
+	var queue string
+	found, err := b.row(sqlPromote, []any{job}, &client, &queue)
+	if err == nil && !found {
+		err = fmt.Errorf("job %d is missing", job)
+	}
+	if err != nil {
+		return fmt.Errorf("promote job: %w", err)
+	}
+	head, err := b.clientByID(client)
+	if err != nil {
+		return err
+	}
+	b.moved(head, queue, waiting, pending)
+	return b.beginExpiry(job)
 }
 
 // due returns waiting jobs whose time has come, at most limit.
@@ -232,6 +248,10 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 			return jobs.Job{}, refuse(&jobs.ConflictError{Job: r.Job,
 				Detail: fmt.Sprintf("the job is already %s", r.Status)})
 		}
+		from, err := b.standing(r)
+		if err != nil {
+			return jobs.Job{}, err
+		}
 		now := b.now()
 		if _, err := b.changed(sqlCancel, now.UnixMilli(), r.id); err != nil {
 			return jobs.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
@@ -240,13 +260,30 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 		if err != nil {
 			return jobs.Job{}, err
 		}
-		b.moved(head, r.status, cancelled)
+		b.moved(head, r.queue, from, cancelled)
 		b.leases[r.id] = nil
 		if _, err := b.append(head, r.id, r.ID, now, jobs.CancelledAt(now)); err != nil {
 			return jobs.Job{}, err
 		}
 		return b.briefByID(r.id)
 	})
+}
+
+// standing is a job's status, and waiting if it is pending and not ready.
+func (b *batch) standing(r *jobRow) (int, error) {
+	if r.status != pending {
+		return r.status, nil
+	}
+	var client int64
+	var queue string
+	ready, err := b.row(sqlSource, []any{r.id}, &client, &queue)
+	if err != nil {
+		return 0, fmt.Errorf("read whether job %s is ready: %w", r.ID, err)
+	}
+	if !ready {
+		return waiting, nil
+	}
+	return pending, nil
 }
 
 // ids reads a column of row ids.

@@ -166,6 +166,7 @@ func (m *model) claimInTurn(t *rapid.T) {
 
 func (m *model) take(t *rapid.T, c jobs.Claim) {
 	c.Max = rapid.IntRange(1, 3).Draw(t, "max")
+	c.Worker = rapid.SampledFrom([]string{"", "w1", "w2"}).Draw(t, "worker")
 	same(m, t, func(s *side) ([]jobs.Leased, error) {
 		got, err := s.Claim(m.ctx, c)
 		for _, l := range got {
@@ -526,6 +527,8 @@ func (m *model) list(t *rapid.T) {
 func (m *model) lookAtJobs(t *rapid.T) {
 	client := m.client(t)
 	same(m, t, func(s *side) (jobs.Usage, error) { return s.Usage(m.ctx, client) })
+	same(m, t, func(s *side) (jobs.QueuePage, error) { return s.Queues(m.ctx, client, "", 1) })
+	same(m, t, func(s *side) (jobs.QueuePage, error) { return s.Queues(m.ctx, client, "p", 2) })
 	if len(m.jobs) == 0 {
 		return
 	}

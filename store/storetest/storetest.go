@@ -81,7 +81,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	runAll(t, newHarness, []test{
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
 		{"Batch", testBatch}, {"BatchTwiceSameKey", testBatchKey}, {"BatchTwins", testBatchTwins}, {"BatchLimit", testBatchLimit},
-		{"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
+		{"Queues", testQueues}, {"QueuePages", testQueuePages}, {"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
 		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"ClaimAnnounces", testClaimAnnounces}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"Browsers", testBrowsers}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},

@@ -28,6 +28,7 @@ type Jobs interface {
 	Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 	Workers
 	Artifacts
+	Queues
 }
 
 // Keys is what this package asks of the key store; see [auth.Store].
@@ -82,6 +83,7 @@ func Mount(r fiber.Router, d Deps) {
 	r.Get("/v1/jobs", s.list)
 	r.Get("/v1/jobs/:id", s.get)
 	r.Get("/v1/actions", s.actions)
+	r.Get("/v1/queues", s.queues)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
 	r.Post(cancelsPath, s.cancelMany)

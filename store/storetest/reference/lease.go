@@ -15,6 +15,7 @@ import (
 // lease is a job's open lease; the zero lease is none. Its times are on the monotonic clock.
 type lease struct {
 	token    string
+	worker   string // who claimed it by its name since the data were opened; empty: it is not known
 	node     string // the server that runs the job itself; empty: a worker does
 	ttl      time.Duration
 	deadline time.Time // moved by each renewal
@@ -155,7 +156,7 @@ func (s *Store) take(j job, c jobs.Claim) jobs.Leased {
 	if c.Follows() {
 		token = jobs.NextToken(c.After.Token)
 	}
-	j.lease = lease{token: token, node: c.Node, ttl: c.TTL, deadline: now.Add(c.TTL)}
+	j.lease = lease{token: token, worker: c.Worker, node: c.Node, ttl: c.TTL, deadline: now.Add(c.TTL)}
 	if c.Node == "" {
 		j.lease.limit = now.Add(time.Duration(j.TimeoutMs) * time.Millisecond)
 	}

@@ -149,6 +149,10 @@ func (s *Store) begin() {
 	alone := len(s.nodes) == 0
 	s.nodes[s.opts.Node] = s
 	for _, j := range s.leased() {
+		if alone {
+			j.lease.worker = ""
+			s.tables.jobs[j.ID] = j
+		}
 		switch {
 		case j.lease.node == s.opts.Node:
 			s.fail(j, leaseExpired, false)
