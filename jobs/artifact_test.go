@@ -186,12 +186,12 @@ type unsure struct {
 	doubt atomic.Bool
 }
 
-func (s *unsure) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
-	n, more, err := s.Store.Prune(ctx, before, takes)
+func (s *unsure) Prune(ctx context.Context, before time.Time, takes time.Duration) (jobs.Pruned, error) {
+	out, err := s.Store.Prune(ctx, before, takes)
 	if s.doubt.Load() {
-		return 0, false, jobs.ErrUnavailable
+		return jobs.Pruned{}, jobs.ErrUnavailable
 	}
-	return n, more, err
+	return out, err
 }
 
 // What a store calls garbage is removed only if it could just be asked to delete: one

@@ -19,7 +19,10 @@ const (
 	// pruneEvery is how often old jobs are looked for.
 	pruneEvery = time.Minute
 	// pruneTakes bounds one transaction of deletions while nobody else wants to commit.
-	pruneTakes = 10 * time.Millisecond
+	// None follows for pruneRests times as long as it took, so that others, who wait for
+	// the disk as well, mostly meet none. While many commit, each takes some along.
+	pruneTakes = time.Millisecond
+	pruneRests = 3
 )
 
 // Sweeps do what time brings about. See Store for what all methods promise.
@@ -45,9 +48,15 @@ type Sweeps interface {
 	// transaction. One call is one transaction. It ends soon after takes is over,
 	// at once if another command waits for it, but deletes something first: at
 	// most 250 events with takes 0. A job whose events take several calls is gone
-	// from the first. The files of artifacts become garbage. It returns how many
-	// jobs went and whether there may be more.
-	Prune(ctx context.Context, before time.Time, takes time.Duration) (n int, more bool, err error)
+	// from the first. The files of artifacts become garbage.
+	Prune(ctx context.Context, before time.Time, takes time.Duration) (Pruned, error)
+}
+
+// Pruned is what one call of Prune did.
+type Pruned struct {
+	N       int  // jobs that went
+	More    bool // there may be more
+	Yielded bool // it ended because another command waited for it
 }
 
 // expireLoop ends leases as they run out.
@@ -122,17 +131,14 @@ const garbageEvery = 10 * time.Second
 func (p *Processor) pruneLoop() {
 	removed := time.Now()
 	for {
-		more, err := p.prune()
+		more, rest, err := p.prune()
 		switch {
 		case err != nil: // if the store's files were replaced, it does not know what is garbage
 		case !more, time.Since(removed) >= garbageEvery:
 			p.removeGarbage()
 			removed = time.Now()
 		}
-		if more {
-			continue
-		}
-		timer := time.NewTimer(pruneEvery)
+		timer := time.NewTimer(rest)
 		select {
 		case <-p.sweeping.Done():
 			timer.Stop()
@@ -142,19 +148,26 @@ func (p *Processor) pruneLoop() {
 	}
 }
 
-// prune deletes one batch. It reports whether more jobs are waiting.
-func (p *Processor) prune() (more bool, err error) {
-	n, more, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention), pruneTakes)
-	if err != nil {
+// prune deletes one batch. It reports whether more jobs are waiting, and for how long they
+// may.
+func (p *Processor) prune() (more bool, rest time.Duration, err error) {
+	began := time.Now()
+	out, err := p.svc.store.Prune(p.sweeping, p.ages.Before(p.opts.Retention), pruneTakes)
+	switch {
+	case err != nil:
 		if p.sweeping.Err() == nil && !errors.Is(err, ErrClosed) {
 			p.log.Warn("old jobs could not be deleted", "error", err)
 		}
-		return false, err
+		return false, pruneEvery, err
+	case !out.More:
+		rest = pruneEvery
+	case !out.Yielded:
+		rest = pruneRests * time.Since(began)
 	}
-	if n > 0 {
-		p.log.Debug("old jobs were deleted", "jobs", n)
+	if out.N > 0 {
+		p.log.Debug("old jobs were deleted", "jobs", out.N)
 	}
-	return more, nil
+	return out.More, rest, nil
 }
 
 func (p *Processor) removeGarbage() {

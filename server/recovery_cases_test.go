@@ -323,8 +323,8 @@ func TestRecoveryOfADeletedJob(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := opened(newSessionTestWith(t, mode, true))
 				p.job.Finish(p)
-				if n, _, err := p.server.Parts().Store.Prune(t.Context(), time.Now().Add(time.Hour), time.Minute); n != 1 || err != nil {
-					t.Fatalf("deleted %d jobs, %v", n, err)
+				if out, err := p.server.Parts().Store.Prune(t.Context(), time.Now().Add(time.Hour), time.Minute); out.N != 1 || err != nil {
+					t.Fatalf("deleted %d jobs, %v", out.N, err)
 				}
 				p.cut()
 				back := p.io.Recovery()

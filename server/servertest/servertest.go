@@ -216,10 +216,11 @@ func (b *Server) Owned() int { return b.Parts().Pool.Len() }
 func (b *Server) Prune() {
 	b.t.Helper()
 	for more := true; more; {
-		var err error
-		if _, more, err = b.Parts().Store.Prune(context.Background(), time.Now().Add(time.Hour), time.Minute); err != nil {
+		out, err := b.Parts().Store.Prune(context.Background(), time.Now().Add(time.Hour), time.Minute)
+		if err != nil {
 			b.t.Fatalf("prune: %v", err)
 		}
+		more = out.More
 	}
 }
 

@@ -47,6 +47,8 @@ type committer struct {
 	broken    bool // db could not read: it is made anew until a commit succeeds
 	renew     func(old *conn) (*conn, error)
 
+	checkpointer *checkpointer
+
 	started time.Time // the newest commit
 	fasts   int       // commits that do not wait, between two that do
 	left    int       // of them still to come
@@ -240,6 +242,7 @@ func (c *committer) commit(cmds []*command) {
 	if answered != nil {
 		answered()
 	}
+	c.checkpointer.committed(c.db)
 }
 
 // fail ends a transaction that stored nothing. What looks corrupt may be a disk that

@@ -12,15 +12,12 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Settings of the connections. Measured with one writer and group commit:
-// rarer checkpoints than SQLite's default of 1,000 pages save a third of the
-// time per row.
+// Settings of the connections. See autoCheckpoint for how the WAL is kept short.
 const (
 	busyTimeoutMs     = 5000     // how long a lock of another process is waited for
 	besideTimeoutMs   = 30_000   // the same beside a server, which may take the lock again before SQLite tries the next time
 	cachePagesKiB     = 4_000    // page cache of the writer: the ends of the trees and the jobs at work
 	readerPagesKiB    = 1_000    // page cache of each reader: beyond the inner pages of the trees the system's is as good
-	autoCheckpoint    = 4000     // pages of WAL that start a checkpoint
 	journalSizeLimit  = 64 << 20 // bytes that the WAL file keeps after a checkpoint
 	readers           = 4        // read-only connections
 	databaseFile      = "jobcast.db"

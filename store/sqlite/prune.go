@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // A step of Prune: as much as can be deleted between two looks at the clock and at who
@@ -31,30 +33,24 @@ const (
 	sqlSetPruned = `UPDATE clients SET pruned = max(pruned, ?) WHERE id = ?`
 )
 
-// pruned is the outcome of Prune.
-type pruned struct {
-	n    int
-	more bool
-}
-
 // Prune implements jobs.Store: one call is one transaction. It goes on step by step until
 // takes is over, or somebody waits for this commit or for the next. A job with more events than a step
 // may delete is hidden by the first of its steps and finished by later ones.
-func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
-	out, err := write(ctx, s, batchRows, func(b *batch) (pruned, error) {
-		var out pruned
+func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (jobs.Pruned, error) {
+	return write(ctx, s, batchRows, func(b *batch) (jobs.Pruned, error) {
+		var out jobs.Pruned
 		for began := time.Now(); ; {
 			n, more, err := b.prune(before)
 			if err != nil {
-				return pruned{}, err
+				return jobs.Pruned{}, err
 			}
-			out.n, out.more = out.n+n, more
-			if !more || time.Since(began) >= takes || !b.alone || len(s.committer.queue) > 0 {
+			out.N, out.More = out.N+n, more
+			out.Yielded = !b.alone || len(s.committer.queue) > 0
+			if !more || out.Yielded || time.Since(began) >= takes {
 				return out, nil
 			}
 		}
 	})
-	return out.n, out.more, err
 }
 
 // prune is one step. It returns how many jobs went, and whether there may be more.

@@ -28,11 +28,11 @@ func TestPruneYields(t *testing.T) {
 	})
 	total, calls := 0, 0
 	for more := true; more; calls++ {
-		n, left, err := s.Prune(t.Context(), time.Now(), time.Minute)
+		out, err := s.Prune(t.Context(), time.Now(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		total, more = total+n, left
+		total, more = total+out.N, out.More
 	}
 	if total != old || calls < 10 {
 		t.Errorf("%d of %d jobs went in %d calls", total, old, calls)

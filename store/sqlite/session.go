@@ -243,29 +243,35 @@ func (s *Store) TouchSessions(ctx context.Context, ids []string) error {
 	return err
 }
 
+// sweptSessions is how many sessions went, and whether there may be more.
+type sweptSessions struct {
+	n    int
+	more bool
+}
+
 // SweepSessions implements session.Store: one call is one transaction. A session
 // goes whole, because half of its rooms would look like all of them.
 func (s *Store) SweepSessions(ctx context.Context, before time.Time) (int, bool, error) {
-	out, err := write(ctx, s, sweepRows, func(b *batch) (pruned, error) {
+	out, err := write(ctx, s, sweepRows, func(b *batch) (sweptSessions, error) {
 		found, err := b.unseen(before)
 		if err != nil {
-			return pruned{}, err
+			return sweptSessions{}, err
 		}
 		left := int64(sweepRows)
 		for i, own := range found {
 			if left <= 0 {
-				return pruned{n: i, more: true}, nil
+				return sweptSessions{n: i, more: true}, nil
 			}
 			rooms, err := b.changed(sqlDelRooms, own.id, own.client)
 			if err != nil {
-				return pruned{}, fmt.Errorf("delete rooms of a session: %w", err)
+				return sweptSessions{}, fmt.Errorf("delete rooms of a session: %w", err)
 			}
 			if _, err := b.exec(sqlDelSession, own.id, own.client); err != nil {
-				return pruned{}, fmt.Errorf("delete session: %w", err)
+				return sweptSessions{}, fmt.Errorf("delete session: %w", err)
 			}
 			left -= rooms + 1
 		}
-		return pruned{n: len(found)}, nil
+		return sweptSessions{n: len(found)}, nil
 	})
 	return out.n, out.more, err
 }

@@ -126,6 +126,11 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 // was none.
 func (s *Store) begin(ctx context.Context, dir string, secret []byte) error {
 	s.attending.Go(s.attend)
+	db, err := newSession(ctx, s.writerDB, s.opts.BasePath)
+	if err != nil {
+		return err
+	}
+	s.attending.Go(func() { s.checkpoints(db) })
 	if secret != nil {
 		if err := s.importSecret(ctx, dir, secret); err != nil {
 			return err
@@ -157,7 +162,8 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
 		db: writer, st: newState(newClock(s.opts.Now)), limits: s.opts.Limits, publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
-		renew: func(old *conn) (*conn, error) { return s.renew(s.writerDB, old) },
+		renew:        func(old *conn) (*conn, error) { return s.renew(s.writerDB, old) },
+		checkpointer: newCheckpointer(),
 	}
 	if s.opts.Serving {
 		s.committer.st.storage = newStorage(dir, s.opts.Limits.Storage)

@@ -347,8 +347,8 @@ func (m *model) prune(t *rapid.T) {
 	}
 	before := m.wall().Add(time.Duration(rapid.IntRange(-8, 2).Draw(t, "before")) * modelStep)
 	same(m, t, func(s *side) (int, error) {
-		n, _, err := s.Prune(m.ctx, before, 0)
-		return n, err
+		out, err := s.Prune(m.ctx, before, 0)
+		return out.N, err
 	})
 }
 

@@ -293,8 +293,8 @@ func testNodesSweeps(w, other *world) {
 				note("due", due.N, err)
 				expired, err := s.ExpireJobs(w.Context(), 7)
 				note("expired", expired.N, err)
-				pruned, _, err := s.Prune(w.Context(), w.wall().Add(time.Hour), 0)
-				note("pruned", pruned, err)
+				pruned, err := s.Prune(w.Context(), w.wall().Add(time.Hour), 0)
+				note("pruned", pruned.N, err)
 			}
 		})
 	}

@@ -19,12 +19,12 @@ func (w *world) pruneAll(before time.Time) int {
 	w.Helper()
 	total := 0
 	for {
-		n, more, err := w.store.Prune(w.Context(), before, time.Minute)
+		out, err := w.store.Prune(w.Context(), before, time.Minute)
 		if err != nil {
 			w.Fatalf("prune: %v", err)
 		}
-		total += n
-		if !more {
+		total += out.N
+		if !out.More {
 			return total
 		}
 	}
@@ -107,12 +107,8 @@ func testPruneLarge(w *world) {
 	var mark uint64
 	jobsGone, calls := 0, 0
 	for more := true; more; calls++ {
-		var n int
-		var err error
-		if n, more, err = w.store.Prune(w.Context(), later(), 0); err != nil {
-			w.Fatal(err)
-		}
-		jobsGone += n
+		out := must(w.store.Prune(w.Context(), later(), 0))(w)
+		jobsGone, more = jobsGone+out.N, out.More
 		p := must(w.store.Page(w.Context(), room, 0, 1000, 1<<20))(w)
 		if p.Pruned-mark > 250 || p.Pruned <= mark && more || len(p.Events) > 0 && p.Events[0].Seq != p.Pruned+1 {
 			w.Errorf("pruned went from %d to %d, %d events are left", mark, p.Pruned, len(p.Events))

@@ -54,8 +54,7 @@ func everything(s Store, l jobs.Lease) []asked {
 		{"ForgetGarbage", func(ctx context.Context) error { return s.ForgetGarbage(ctx, []string{"x"}) }},
 		{"KnownFiles", func(ctx context.Context) error { return called(s.KnownFiles(ctx, []string{"x"})) }},
 		{"Prune", func(ctx context.Context) error {
-			_, _, err := s.Prune(ctx, now.Add(time.Hour), time.Minute)
-			return err
+			return called(s.Prune(ctx, now.Add(time.Hour), time.Minute))
 		}},
 		{"Counts", func(ctx context.Context) error { return called(s.Counts(ctx)) }},
 		{"Open", func(ctx context.Context) error { return called(s.Open(ctx, room, nil)) }},

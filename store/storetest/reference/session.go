@@ -169,9 +169,15 @@ func (s *Store) TouchSessions(ctx context.Context, ids []string) error {
 // sweepRows ends a call of SweepSessions.
 const sweepRows = 200
 
+// sweptSessions is how many sessions went, and whether there may be more.
+type sweptSessions struct {
+	n    int
+	more bool
+}
+
 // SweepSessions implements session.Store.
 func (s *Store) SweepSessions(ctx context.Context, before time.Time) (int, bool, error) {
-	out, err := write(ctx, s, func() (out pruned, _ error) {
+	out, err := write(ctx, s, func() (out sweptSessions, _ error) {
 		rows := 0
 		for _, k := range slices.Collect(maps.Keys(s.tables.sessions)) {
 			own := s.tables.sessions[k]

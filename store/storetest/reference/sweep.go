@@ -110,16 +110,10 @@ func (s *Store) expire(j job) {
 // pruneRows is how many events one step of Prune deletes at most.
 const pruneRows = 250
 
-// pruned is what Prune returns.
-type pruned struct {
-	n    int
-	more bool
-}
-
 // Prune implements jobs.Store. A job with more events than one call deletes is hidden by
 // the first.
-func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (int, bool, error) {
-	out, err := write(ctx, s, func() (out pruned, _ error) {
+func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration) (jobs.Pruned, error) {
+	return write(ctx, s, func() (out jobs.Pruned, _ error) {
 		began := time.Now()
 		for left := pruneRows; ; {
 			j, ok := s.nextToPrune(before)
@@ -127,16 +121,15 @@ func (s *Store) Prune(ctx context.Context, before time.Time, takes time.Duration
 				left = pruneRows
 			}
 			if !ok || left == 0 {
-				out.more = ok
+				out.More = ok
 				return out, nil
 			}
 			if left -= s.deleteEvents(j, left); left > 0 {
 				delete(s.tables.jobs, j.ID)
-				out.n++
+				out.N++
 			}
 		}
 	})
-	return out.n, out.more, err
 }
 
 // nextToPrune returns the job that is hidden already, or else hides the one that ended
