@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { key, newPage, url } from "./jobcast.mjs";
 
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; frame-src blob:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 // open loads the page and collects everything that a healthy page has none of.

@@ -19,7 +19,7 @@ import (
 )
 
 // pagePolicy lets the page run its own files and talk to its own server, no more.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; frame-src blob:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // How long a browser may keep a file without asking: it asks each time, or never again.

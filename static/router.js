@@ -10,6 +10,7 @@ import { computed, signal } from "./ui/html.js";
 // scope: what a key must be allowed to be offered the page. icon: it stands in the navigation.
 export const routes = [
   { path: "/jobs", title: "Jobs", icon: "jobs", scope: "watch", load: () => import("./pages/jobs.js") },
+  { path: "/jobs/:id", title: "Job", scope: "watch", load: () => import("./pages/job.js") },
 ];
 
 const plain = [ // of the server's own; not pages of this one

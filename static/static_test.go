@@ -17,7 +17,7 @@ import (
 )
 
 // reference matches what one file of the page asks of another.
-var reference = regexp.MustCompile(`(?:src=|href=|from ?|import\(|url\()"([^"$]+\.(?:js|css|html|svg))"`)
+var reference = regexp.MustCompile(`(?:src=|href=|from ?|import\(|url\(|URL\()"([^"$]+\.(?:js|css|html|svg))"`)
 
 // TestReferences: the page asks only for its own files, by relative paths, and each of
 // them is there and asked for. Only client.js comes from elsewhere in the program.
