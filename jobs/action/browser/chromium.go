@@ -1,11 +1,9 @@
 package browser
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -191,12 +189,8 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 	return nil
 }
 
-// maxMessage is how long one message of the browser may be: a full screenshot has half of it.
-const maxMessage = 64 << 20
-
-// bound puts that limit on what comes through the browser's descriptor 4, because a page
-// chooses how long the lines of its console are, and a message stands in memory as a whole.
-// Beyond it the browser ends. chromedp keeps the file that it has made and closes it
+// bound puts a sieve before what comes through the browser's descriptor 4, because a page
+// chooses how long some messages are. chromedp keeps the file that it has made and closes it
 // once the process has started, so another pipe is put in the place of its descriptor.
 // When alive ends, nothing waits in either pipe any more.
 func (c *chromium) bound(alive context.Context, cmd *exec.Cmd) error {
@@ -219,29 +213,10 @@ func (c *chromium) bound(alive context.Context, cmd *exec.Cmd) error {
 	shut := func() { _, _ = in.Close(), out.Close() }
 	context.AfterFunc(alive, shut)
 	c.serving.Go(func() {
-		pass(out, in, maxMessage)
+		(&sieve{out: out, longest: maxMessage, logged: maxLogged}).pass(in)
 		shut() // which ends the browser, if it has not ended by itself
 	})
 	return nil
-}
-
-// pass copies messages, each with a zero byte at its end, until one is too long.
-func pass(out io.Writer, in io.Reader, limit int) {
-	buf, length := make([]byte, 64<<10), 0
-	for {
-		n, err := in.Read(buf)
-		if last := bytes.LastIndexByte(buf[:n], 0); last >= 0 {
-			length = n - last - 1
-		} else {
-			length += n
-		}
-		if length > limit {
-			return
-		}
-		if _, wrong := out.Write(buf[:n]); err != nil || wrong != nil {
-			return
-		}
-	}
 }
 
 // debugf logs what chromedp has to say, without what it quotes: that is of pages, and may

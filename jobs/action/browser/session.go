@@ -24,7 +24,8 @@ import (
 
 const (
 	openTime  = 10 * time.Second // after which a context that does not stand is given up
-	closeTime = 2 * time.Second  // after which a browser that does not close a context is ended
+	closeTime = 5 * time.Second  // after which a browser that does not close a context is ended
+	lostTime  = 2 * time.Second  // between a page's news that its browser is gone and the browser's
 )
 
 // session is what one attempt has of the browser: a context with its page.
@@ -199,7 +200,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 	var known *jobs.ActionError
 	errors.As(err, &known)
 	if known != nil && known.Class == steps.ClassClosed {
-		limit := time.NewTimer(closeTime)
+		limit := time.NewTimer(lostTime)
 		defer limit.Stop()
 		select {
 		case <-s.c.lost:

@@ -44,6 +44,10 @@ type tab struct {
 	worlds  map[cdp.FrameID]runtime.ExecutionContextID
 	broken  error                   // why no step can go on here
 	login   *login                  // for documents that ask; nil: none
+	hearing context.Context         // ends with the listening; nil: it has not begun
+	said    float64                 // messages in the console that were more than saidRate
+	heard   time.Time               // the newest of them
+	mute    bool                    // nobody listens to it any more
 	stop    context.CancelCauseFunc // of the step that is about this page; nil: none is
 }
 
@@ -76,7 +80,13 @@ func (s *Session) newTab(inner bool) *tab {
 // attach begins to watch a page; ctx is its chromedp context, in which something has run.
 func (s *Session) attach(ctx context.Context, p *tab) error {
 	listening, cancel := context.WithCancel(ctx)
-	p.ctx, p.target, p.leave = ctx, chromedp.FromContext(ctx).Target, cancel
+	p.mu.Lock()
+	p.ctx, p.target, p.leave, p.hearing = ctx, chromedp.FromContext(ctx).Target, cancel, listening
+	mute := p.mute
+	p.mu.Unlock()
+	if mute {
+		p.later(listening, p.silence)
+	}
 	s.down.from(cdp.FrameID(p.target.TargetID))
 	if err := chromedp.Listen(listening, func(ev any) { p.hear(listening, ev) }); err != nil {
 		cancel()
@@ -188,6 +198,9 @@ func (p *tab) hear(ctx context.Context, ev any) {
 			return err
 		})
 	case *page.EventFrameNavigated:
+		p.mu.Lock()
+		clear(p.worlds) // of a page that is mute nothing else says so
+		p.mu.Unlock()
 		p.navigated(ctx, ev.Frame)
 	case *page.EventScreencastFrame:
 		p.session.screen.heard(p, ev)
@@ -217,7 +230,7 @@ func (p *tab) say(ev any) {
 	if !ok {
 		return
 	}
-	if !p.session.history.listens() {
+	if p.loud() || !p.session.history.listens() {
 		if p.session.console != nil {
 			p.session.console.miss(m)
 		}
@@ -324,8 +337,11 @@ func (p *tab) requested(ev any) {
 		})
 	case *network.EventResponseReceived:
 		p.refused(ev)
-		if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) && len(p.answers) < maxRequests {
+		if ev.Type == network.ResourceTypeDocument && p.main(ev.FrameID) {
 			p.change(func() {
+				if len(p.answers) >= maxRequests {
+					return
+				}
 				if p.answers[ev.LoaderID] = ev.Response.Status; ev.LoaderID == p.at.loader {
 					p.at.status = ev.Response.Status
 				}
@@ -335,8 +351,8 @@ func (p *tab) requested(ev any) {
 		p.closed(ev.RequestID, "")
 	case *network.EventLoadingFailed:
 		p.lost(ev)
-		status := p.answers[cdp.LoaderID(ev.RequestID)]
 		p.change(func() {
+			status := p.answers[cdp.LoaderID(ev.RequestID)]
 			if status != 0 && cdp.LoaderID(ev.RequestID) != p.at.loader && status != http.StatusNoContent && status != http.StatusResetContent {
 				p.at.files++
 			}
