@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { open, shop } from "./dashboard.mjs";
+import { open, shop } from "./shop.mjs";
 import { until } from "./jobcast.mjs";
 import { Server } from "./socketio.mjs";
 
@@ -11,7 +11,7 @@ test("a worker's job: its log follows and is searched, its files are looked at, 
   const server = await Server.start(t);
   const key = await server.key("pages");
   const job = await server.submit(key, { queue: "mail", title: "Send letters", payload: null });
-  const { page, faults } = await open(t, server, key, `/jobs/${job.id}?tab=log`);
+  const { page, faults } = await open(t, server, { key, path: `/jobs/${job.id}?tab=log` });
   await page.getByRole("heading", { name: "Send letters" }).waitFor();
   await page.getByText("waiting for").waitFor();
 
@@ -95,7 +95,7 @@ test("a browser job: its picture is live, its failure is found, it is retried an
     title: "Buy tea", maxAttempts: 1,
     actions: [{ type: "navigate", url: `${site}/index.html` }, { type: "wait", ms: 3_000 }, { type: "click", selector: "#checkout", timeout: 200 }],
   });
-  const { page, faults } = await open(t, server, key, `/jobs/${job.id}`, { viewport: { width: 360, height: 740 }, colorScheme: "dark" });
+  const { page, faults } = await open(t, server, { key, path: `/jobs/${job.id}`, viewport: { width: 360, height: 740 }, colorScheme: "dark" });
   await page.locator(".screen.live canvas").waitFor();
   const painted = () => page.evaluate(() => {
     const { width, height } = document.querySelector(".screen canvas");

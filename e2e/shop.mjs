@@ -1,4 +1,4 @@
-// Helpers of the tests of the dashboard.
+// A small shop for browser jobs, and a page of the dashboard to look at them.
 
 import { readFile } from "node:fs/promises";
 import http from "node:http";
@@ -17,7 +17,7 @@ export async function shop(t) {
 }
 
 // open opens a page of the dashboard, and collects what a healthy one has none of.
-export async function open(t, server, key, path, options) {
+export async function open(t, server, { key, path = "/jobs", ...options } = {}) {
   const page = await newPage(t, options);
   const faults = [];
   page.on("console", (m) => { if (["error", "warning"].includes(m.type())) faults.push(m.text()); });
