@@ -35,7 +35,7 @@ func TestNeverReadingWebSockets(t *testing.T) {
 	if _, err := exec.LookPath("ss"); err != nil {
 		t.Fatalf("ss is not installed: run `make tools` as root on Debian, or install iproute2: %v", err)
 	}
-	server := program.Start(t, program.Build(t), "--max-connections-per-key="+strconv.Itoa(neverReading+1))
+	server := program.Unwatched(t, program.Build(t), "--max-connections-per-key="+strconv.Itoa(neverReading+1))
 	key := server.MakeKey(t, "--client", "acme")
 	work := server.Claim(t, key)
 	healthy := newFollower(t, server, key)

@@ -1,5 +1,6 @@
-// Package contract reads docs/openapi.yaml and docs/asyncapi.yaml for tests, and says what is
-// wrong with them.
+// Package contract holds servers under test to docs/openapi.yaml and docs/asyncapi.yaml: what
+// they say, and what clients say to them unless it is refused. It looks at the bytes of
+// connections, so whoever speaks and however needs to know nothing of it.
 package contract
 
 import (
@@ -7,10 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/jobcast/jobcast/docs"
@@ -19,16 +25,17 @@ import (
 // base is where the schemas' compiler thinks that the documents are.
 const base = "https://jobcast.test/"
 
-// documents are both, ready to check with. kin-openapi reads and judges the OpenAPI document.
-// It would compile a schema anew for each value, which takes milliseconds; so values are
-// checked with schemas that are compiled here, once, by the same library.
+// documents are both, ready to check with. kin-openapi reads and judges the OpenAPI document
+// and finds routes. It would compile a schema anew for each value, which takes milliseconds;
+// so values are checked with schemas that are compiled here, once, by the same library.
 type documents struct {
 	api    *openapi3.T
-	events map[string]string // of an event's type, where its schema is
+	router routers.Router
 
-	mu       sync.Mutex // guards compiler and schemas
+	mu       sync.Mutex // guards the fields below
 	compiler *jsonschema.Compiler
-	schemas  map[string]*jsonschema.Schema // by where they are; nil: there is none
+	schemas  map[string]*jsonschema.Schema // by where they are, or by channel and name of a message
+	alike    map[uint64]int                // how many values of a shape were seen
 }
 
 // load reads the documents; the error says what is wrong with them.
@@ -45,12 +52,15 @@ var load = sync.OnceValues(func() (*documents, error) {
 })
 
 func read(openapi, asyncapi []byte) (*documents, error) {
-	d := &documents{events: map[string]string{}, schemas: map[string]*jsonschema.Schema{}}
+	d := &documents{schemas: map[string]*jsonschema.Schema{}, alike: map[uint64]int{}}
 	var err error
 	if d.api, err = openapi3.NewLoader().LoadFromData(openapi); err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
 	}
 	if err := d.api.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("openapi: %w", err)
+	}
+	if d.router, err = legacy.NewRouter(d.api); err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
 	}
 	d.compiler = jsonschema.NewCompiler()
@@ -64,9 +74,6 @@ func read(openapi, asyncapi []byte) (*documents, error) {
 		if err := d.compiler.AddResource(base+name, doc); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-	}
-	for kind, ref := range d.api.Components.Schemas["Event"].Value.Discriminator.Mapping {
-		d.events[kind] = "openapi.json" + ref.Ref
 	}
 	if err := d.compileAll(asyncapi); err != nil {
 		return nil, err
@@ -165,3 +172,52 @@ func (d *documents) judge(place string, text []byte) string {
 	}
 	return against(s, text)
 }
+
+// judgeText says what is wrong with a parameter or a header by the schema at a place.
+func (d *documents) judgeText(place string, kind *openapi3.SchemaRef, text string) string {
+	s, err := d.compile(place)
+	if err != nil {
+		return err.Error()
+	}
+	var v any = text
+	if types := kind.Value.Type; types != nil && types.Includes("integer") && strings.Trim(text, "0123456789") == "" {
+		v = json.Number(text)
+	}
+	return judged(s.Validate(v), []byte(text))
+}
+
+// judgeAnswer is judge, except that of many events of a long-poll only the first of each
+// shape are looked at.
+func (d *documents) judgeAnswer(place string, text []byte) string {
+	head, ok := bytes.CutPrefix(text, []byte(`{"events":[`))
+	if !ok {
+		return d.judge(place, text)
+	}
+	var page struct {
+		Events      []json.RawMessage `json:"events"`
+		LastEventID json.RawMessage   `json:"lastEventId"`
+		Done        json.RawMessage   `json:"done"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&page); err != nil {
+		return err.Error() + " in " + quote(head)
+	}
+	page.Events = slices.DeleteFunc(page.Events, func(e json.RawMessage) bool { return !d.fresh(place, e) })
+	short, err := json.Marshal(page)
+	if err != nil {
+		return err.Error()
+	}
+	return d.judge(place, short)
+}
+
+// pointer writes names as a JSON pointer within a URL.
+func pointer(names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		b.WriteString("/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name)))
+	}
+	return b.String()
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -23,8 +23,8 @@ func TestDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.events) != 9 || d.message("webSocket", "job.event") == nil || d.message("eventStream", "end") != nil {
-		t.Errorf("%d kinds of events; messages are not as they are written", len(d.events))
+	if d.message("webSocket", "job.event") == nil || d.message("eventStream", "end") != nil {
+		t.Error("the messages are not as they are written")
 	}
 }
 

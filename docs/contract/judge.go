@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -36,19 +37,31 @@ func judged(err error, text []byte) string {
 	if !errors.As(err, &invalid) {
 		return err.Error()
 	}
-	var reasons []string
-	leaves(invalid, &reasons)
-	return strings.Join(reasons, "; ") + " in " + quote(text)
+	reasons := causes(invalid)
+	return strings.Join(reasons[:min(len(reasons), maxReasons)], "; ") + " in " + quote(text)
 }
 
-// leaves collects the innermost causes.
-func leaves(e *jsonschema.ValidationError, reasons *[]string) {
-	if len(e.Causes) == 0 && len(*reasons) < maxReasons {
-		*reasons = append(*reasons, "/"+strings.Join(e.InstanceLocation, "/")+": "+e.ErrorKind.LocalizedString(english))
+// causes are the innermost ones. Of alternatives that all fail, the one with the fewest is
+// the one that was meant.
+func causes(e *jsonschema.ValidationError) (all []string) {
+	if len(e.Causes) == 0 {
+		return []string{"/" + strings.Join(e.InstanceLocation, "/") + ": " + e.ErrorKind.LocalizedString(english)}
 	}
-	for _, cause := range e.Causes {
-		leaves(cause, reasons)
+	alternatives := false
+	switch e.ErrorKind.(type) {
+	case *kind.OneOf, *kind.AnyOf:
+		alternatives = true
 	}
+	for i, cause := range e.Causes {
+		below := causes(cause)
+		switch {
+		case !alternatives:
+			all = append(all, below...)
+		case i == 0 || len(below) < len(all):
+			all = below
+		}
+	}
+	return all
 }
 
 func quote(text []byte) string {

@@ -33,7 +33,7 @@ func TestHalfOpen(t *testing.T) {
 		return
 	}
 	s := &site{t: t, net: newNetwork(t), binary: binary}
-	s.server = program.Start(t, binary, "--addr="+hereAddr+":0")
+	s.server = program.Unwatched(t, binary, "--addr="+hereAddr+":0")
 	s.admin = s.server.MakeKey(t, "--client", "operator", "--scope", "admin")
 	silent, busy, late, near := s.group("silent"), s.group("busy"), s.group("late"), s.group("near")
 	groups := []*group{silent, busy, late} // near is on this side of the cable, and as silent

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jobcast/jobcast/docs/contract"
 )
 
 // startTimeout is how long a server may take to say its address: building is
@@ -50,10 +52,20 @@ func Build(t testing.TB) string {
 	return binary
 }
 
-// Start runs the server of a built binary, with more flags, and waits until it
+// Start is Unwatched behind a proxy, which holds all that goes over it to the documents of
+// the interface.
+func Start(t testing.TB, binary string, flags ...string) *Server {
+	t.Helper()
+	watch := contract.New(t, "")
+	s := Unwatched(t, binary, flags...)
+	s.URL = watch.Proxy(t, s.URL)
+	return s
+}
+
+// Unwatched runs the server of a built binary, with more flags, and waits until it
 // has said its address and key. It stops it with SIGTERM when the test ends, and
 // fails the test if that does not end it with status 0.
-func Start(t testing.TB, binary string, flags ...string) *Server {
+func Unwatched(t testing.TB, binary string, flags ...string) *Server {
 	t.Helper()
 	s := &Server{Data: t.TempDir(), binary: binary, log: &transcript{found: make(chan struct{})}}
 	args := []string{"serve", "--addr=127.0.0.1:0", "--data=" + s.Data, "--shutdown-grace=1s", "--log-level=warn"}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/auth"
+	"github.com/jobcast/jobcast/docs/contract"
 	"github.com/jobcast/jobcast/jobs"
 	"github.com/jobcast/jobcast/server"
 	"github.com/jobcast/jobcast/store/sqlite/sqlitetest"
@@ -40,6 +42,7 @@ type Server struct {
 	o     transporttest.Options
 	flags []string     // of the command line, beside those of o
 	out   lockedBuffer // the program's log
+	watch *contract.Watch
 
 	mu  sync.Mutex     // guards the fields below: readers dial while a scenario restarts
 	srv *server.Server // the newest; it stays known when it has ended, as to its clients
@@ -59,7 +62,7 @@ func Start(t *testing.T, o transporttest.Options, flags ...string) *Server {
 	if o.Grace == 0 {
 		o.Grace = time.Second
 	}
-	b := &Server{t: t, o: o, Dir: sqlitetest.Folder(t), flags: flags}
+	b := &Server{t: t, o: o, Dir: sqlitetest.Folder(t), flags: flags, watch: contract.New(t, baseOf(flags))}
 	b.Start()
 	t.Cleanup(func() {
 		if b.up {
@@ -75,6 +78,16 @@ func Start(t *testing.T, o transporttest.Options, flags ...string) *Server {
 		}
 	})
 	return b
+}
+
+// baseOf is what paths begin with.
+func baseOf(flags []string) string {
+	for _, flag := range flags {
+		if base, ok := strings.CutPrefix(flag, "--base-path="); ok {
+			return base
+		}
+	}
+	return ""
 }
 
 // parsed holds the settings that command lines make, without their data folder: parsing
@@ -163,8 +176,16 @@ func (b *Server) Crash() {
 	b.newest().Crash()
 }
 
-// Dial connects to the server.
+// Dial connects to the server. What goes over the connection is held to the documents.
 func (b *Server) Dial(ctx context.Context) (net.Conn, error) {
+	nc, err := b.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.watch.Conn(nc), nil
+}
+
+func (b *Server) dial(ctx context.Context) (net.Conn, error) {
 	b.mu.Lock()
 	ln := b.ln
 	b.mu.Unlock()

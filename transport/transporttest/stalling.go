@@ -110,7 +110,7 @@ func (s *stage) send(nc net.Conn, text string) {
 // slow makes the buffer of a reader that takes nothing small, so that it is full
 // soon.
 func slow(nc net.Conn) {
-	if t, ok := nc.(*net.TCPConn); ok {
+	if t, ok := nc.(interface{ SetReadBuffer(bytes int) error }); ok {
 		_ = t.SetReadBuffer(8 << 10)
 	}
 }
