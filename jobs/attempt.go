@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/eventlog"
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // attempt is one run of an action job. All but what rounds and mu guard belongs to the
@@ -23,8 +24,9 @@ type attempt struct {
 	ctx    context.Context // its actions run under it; ended with the attempt
 	cancel context.CancelCauseFunc
 
-	scope   Scope    // of its actions
-	secrets []string // that they name, if they are steps in a browser
+	scope    Scope    // of its actions
+	secrets  []string // that they name, if they are steps in a browser, and redactor does not know yet
+	redactor redact.Redactor
 
 	parked      bool // it has no runner
 	parkedBytes int
@@ -291,10 +293,13 @@ func (a *attempt) carryOut(ctx context.Context, raw json.RawMessage, i int) (o a
 	env := Env{
 		Client: a.l.Job.ClientID, JobID: a.l.Job.ID, Attempt: a.l.Job.Attempt, Index: i,
 		Hosts: a.l.Job.Hosts, Scope: &a.scope, Save: a.save, Log: a.writeLog, Open: a.open, Data: a.keepData,
-		Secrets: a.secrets, Secret: a.secret, State: a.browserState(),
+		Redactor: &a.redactor, Secret: a.secret, State: a.browserState(),
 	}
 	if a.l.Job.Console != nil {
 		env.Console = *a.l.Job.Console
+	}
+	if o.err = a.conceal(ctx); o.err != nil {
+		return o
 	}
 	if o.result.value, o.err = a.p.runner.Run(ctx, raw, env); o.err == nil {
 		o.result.encoded, o.err = encode(o.result.value)

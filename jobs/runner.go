@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // Runner runs actions; see the package action for the built-in ones.
@@ -36,8 +38,10 @@ type Env struct {
 
 	Scope *Scope // of the attempt
 
-	// Secrets are the names of those that all the job's actions name.
-	Secrets []string
+	// Redactor knows the secrets that all the job's actions name: a page may show at once what
+	// an earlier attempt did with them. What an action tells must have passed it. Nil: there
+	// are none.
+	Redactor *redact.Redactor
 	// Secret returns a secret of the client, which must stand in nothing that leaves the
 	// action but for where the job wants it. Its error is what Run is to return.
 	Secret func(ctx context.Context, name string) (Secret, error)

@@ -152,6 +152,22 @@ func (p *Processor) secretNames(actions []json.RawMessage) (names []string) {
 	return names
 }
 
+// conceal has the redactor know the secrets of the job, before its first action. One that is
+// gone fails the action that needs it.
+func (a *attempt) conceal(ctx context.Context) error {
+	for ; len(a.secrets) > 0; a.secrets = a.secrets[1:] {
+		s, err := a.secret(ctx, a.secrets[0])
+		var known *ActionError
+		switch {
+		case err == nil:
+			a.redactor.Add(s.Value)
+		case !errors.As(err, &known) || known.Class != ClassSecret:
+			return err
+		}
+	}
+	return nil
+}
+
 // secret returns a secret of the job's client, for an action.
 func (a *attempt) secret(ctx context.Context, name string) (Secret, error) {
 	if a.p.svc.vault == nil {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // StateUse says which browser state a job begins with, and which it leaves behind.
@@ -40,20 +43,58 @@ func OriginOf(text string) (string, bool) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", false
 	}
-	host := strings.ToLower(u.Host)
-	if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; u.Port() != "" {
-		host = strings.TrimSuffix(host, port)
+	host := strings.ToLower(u.Hostname())
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		host = "[" + ipv6(addr) + "]"
+	}
+	if port := u.Port(); port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host += ":" + port
 	}
 	return u.Scheme + "://" + host, true
 }
 
-// parseOrigin reads an origin, which a path and the like would be no part of.
-func parseOrigin(text string) (string, bool) {
+// ipv6 is an address as browsers write it: without a part in decimals.
+func ipv6(a netip.Addr) string {
+	if !a.Is4In6() {
+		return a.String()
+	}
+	b := a.As16()
+	return fmt.Sprintf("::ffff:%x:%x", int(b[12])<<8|int(b[13]), int(b[14])<<8|int(b[15]))
+}
+
+// parseOrigin reads an origin, which a path and the like would be no part of. It takes no
+// host that browsers do not take, or call something else.
+func parseOrigin(text string) (origin, wrong string) {
+	const example = "must be an origin, as in https://shop.example.com"
+	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return "", "must be an origin, in ASCII: names of other characters are written in Punycode, as in https://xn--mnchen-3ya.example"
+	}
 	origin, ok := OriginOf(text)
 	u, err := url.Parse(text)
-	plain := func(r rune) bool { return r > ' ' && r < 0x7f && r != '"' && r != '\\' && r != '%' }
-	return origin, ok && err == nil && u.User == nil && (u.Path == "" || u.Path == "/") && u.RawQuery == "" && !u.ForceQuery &&
-		u.Fragment == "" && u.Hostname() != "" && strings.TrimFunc(origin, plain) == "" && !strings.HasSuffix(origin, ":")
+	if !ok || err != nil || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(u.Host, ":") {
+		return "", example
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if u.Port() != "" && (err != nil || port == 0 || strconv.FormatUint(port, 10) != u.Port()) {
+		return "", "must have a port of 1 to 65535, or none"
+	}
+	if !nameOrAddress(strings.ToLower(u.Hostname())) {
+		return "", "must have the name of a host, or an IP address as in 192.0.2.1 and [2001:db8::1]"
+	}
+	return origin, ""
+}
+
+// nameOrAddress reports whether a host is one, and is not another one to a browser, which
+// takes a last label that is a number for an address.
+func nameOrAddress(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == ""
+	}
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	digits, hex := strings.CutPrefix(last, "0x")
+	number := strings.Trim(last, "0123456789") == "" || hex && strings.Trim(digits, "0123456789abcdef") == ""
+	return !number && !strings.Contains(host, "*") && validPattern(host)
 }
 
 // state reads which browser state a job is to have.
@@ -76,9 +117,9 @@ func (f *faults) state(s *Spec, in *StateUse) {
 	var origins []string
 	bytes := 0
 	for i, text := range in.Origins[:min(len(in.Origins), MaxOrigins)] {
-		origin, ok := parseOrigin(text)
-		if !ok {
-			f.addf(fmt.Sprintf("/state/origins/%d", i), "must be an origin, as in https://shop.example.com")
+		origin, wrong := parseOrigin(text)
+		if wrong != "" {
+			f.add(fmt.Sprintf("/state/origins/%d", i), wrong)
 		} else if !slices.Contains(origins, origin) {
 			origins = append(origins, origin)
 			bytes += len(origin)

@@ -57,7 +57,7 @@ func TestParseSubmit(t *testing.T) {
 		`{"console":"warn","actions":[{"type":"ok","in":"browser"}]}`: with(func(s *Spec) {
 			s.Browser, s.Console, s.Actions = true, "warn", json.RawMessage(`[{"type":"ok","in":"browser"}]`)
 		}),
-		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"shop","origins":["HTTPS://Shop.test:443/","http://[::1]:80","https://shop.test"]}}`: with(func(s *Spec) {
+		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"shop","origins":["HTTPS://Shop.test:443/","http://[0:0::1]:80","https://shop.test"]}}`: with(func(s *Spec) {
 			shop := "shop"
 			s.Browser, s.Actions = true, json.RawMessage(`[{"type":"ok","in":"browser"}]`)
 			s.State = &StateUse{Use: &shop, Origins: []string{"https://shop.test", "http://[::1]"}}
@@ -127,7 +127,8 @@ func TestParseSubmitCollectsFaults(t *testing.T) {
 		`{"actions":[{"type":"ok","in":"browser"}],"state":{"save":""}}`:              "/state/save",
 		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"a","more":1}}`:     "/state/more",
 		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"a","origins":[]}}`: "/state/origins",
-		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"a","origins":["https://a.test/x","ftp://a.test","https://a.test?","https://u@a.test","https://","a.test","https://ä.test"]}}`: "/state/origins/0 /state/origins/1 /state/origins/2 /state/origins/3 /state/origins/4 /state/origins/5 /state/origins/6",
+		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"a","origins":["https://a.test:99999","https://2130706433","https://0x7F.1","https://127.1","https://a.test:0","https://a.test:0443","https://a<b","https://*.a.test","http://[fe80::1%25lo]"]}}`: "/state/origins/0 /state/origins/1 /state/origins/2 /state/origins/3 /state/origins/4 /state/origins/5 /state/origins/6 /state/origins/7 /state/origins/8",
+		`{"actions":[{"type":"ok","in":"browser"}],"state":{"use":"a","origins":["https://a.test/x","ftp://a.test","https://a.test?","https://u@a.test","https://","a.test","https://ä.test"]}}`:                                                                    "/state/origins/0 /state/origins/1 /state/origins/2 /state/origins/3 /state/origins/4 /state/origins/5 /state/origins/6",
 		`{"queue":"q","priority":true}`:                                                  "/priority",
 		`{"queue":"q","expiresInMs":999}`:                                                "/expiresInMs",
 		`{"queue":"q","expiresInMs":31536000001}`:                                        "/expiresInMs",

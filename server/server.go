@@ -263,6 +263,7 @@ func (s *Server) Start(ln net.Listener) {
 	s.running.Go(func() { trimMemory(ctx) })
 	s.processor.Start()
 	s.warnOfBrowser()
+	s.running.Go(func() { browser.Tidy(s.log) })
 	s.running.Go(func() {
 		if err := s.app.Listener(s.ln); err != nil && !s.door.Draining() {
 			s.failed <- err

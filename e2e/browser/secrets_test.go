@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,12 @@ func gate(t *testing.T) *httptest.Server {
 	mux.HandleFunc("/home", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, "<h1>welcome %s</h1><script>localStorage.token = 'visitor'; console.error(%q); throw new Error(%q)</script>", canary, canary, canary)
+	})
+	var asked atomic.Bool
+	mux.HandleFunc("/second", func(w http.ResponseWriter, r *http.Request) {
+		if !asked.Swap(true) {
+			http.Error(w, "later", http.StatusServiceUnavailable)
+		}
 	})
 	mux.HandleFunc("/account", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -110,10 +117,14 @@ func TestSecrets(t *testing.T) {
 	}
 	told(j)
 	// It is known before it is used, also to who extracts what an earlier job has made of it.
-	j = submit(t, s, fmt.Sprintf(`{"console":"debug","maxAttempts":1,"steps":[{"type":"navigate","url":%q},{"type":"extract","selector":"h1","name":"h1"},
-		{"type":"navigate","url":%q},{"type":"change","selector":"#p","value":{"secret":"shop"}}]}`, site.URL+"/home", site.URL))
+	// So it is in a second attempt, and in what http is answered.
+	j = submit(t, s, fmt.Sprintf(`{"console":"debug","maxAttempts":2,"actions":[{"type":"http","url":%q},{"type":"navigate","url":%q},{"type":"extract","selector":"h1","name":"h1"},
+		{"type":"navigate","url":%q},{"type":"change","selector":"#p","value":{"secret":"shop"}},{"type":"navigate","url":%q,"expectStatus":200}]}`, site.URL+"/home", site.URL+"/home", site.URL, site.URL+"/second"))
 	if j.Status != "completed" || j.Result.Data["h1"] != "welcome ***" {
 		t.Errorf("a page that knows it: %+v", j)
+	}
+	if text := call(t, s, "GET", "/v1/jobs/"+j.ID, "").Text; !strings.Contains(text, `"attempt":2`) || !strings.Contains(text, `"body":"<h1>welcome ***</h1>`) {
+		t.Errorf("of http, in a second attempt: %s", text)
 	}
 	told(j)
 	j = submit(t, s, login("other", ""))

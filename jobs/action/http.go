@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // Limits of one http action.
@@ -82,7 +83,9 @@ func (h *HTTP) Run(ctx context.Context, raw json.RawMessage, env jobs.Env) (any,
 	case ctx.Err() != nil: // the job ended, not the request
 		return nil, context.Cause(ctx)
 	default:
-		return nil, explain(limited, call, err)
+		e := explain(limited, call, err)
+		e.Message = env.Redactor.Text(e.Message) // a redirect may have led to a host that is named so
+		return nil, e
 	}
 	if !call.expects(result.Status) {
 		return nil, &jobs.ActionError{
@@ -121,7 +124,7 @@ func (h *HTTP) do(ctx context.Context, call httpCall, env jobs.Env) (httpResult,
 	if call.saveAs != "" && call.expects(resp.StatusCode) {
 		return saveResult(ctx, resp, call.saveAs, env)
 	}
-	return readResult(resp)
+	return readResult(resp, env.Redactor)
 }
 
 // hops makes the requests of one call, each to a host that the job may reach. It keeps net/http from reading a Location that it
@@ -197,7 +200,7 @@ func (c httpCall) checkRedirect(next *http.Request, via []*http.Request) error {
 
 // explain turns an error of net/http into one that a client may read: without
 // the query of the url and without our resolver's address.
-func explain(ctx context.Context, call httpCall, err error) error {
+func explain(ctx context.Context, call httpCall, err error) *jobs.ActionError {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the url, which may hold a secret
@@ -235,14 +238,14 @@ func isTimeout(err error) bool {
 
 // readResult reads the response to its end, or to maxBody, so that the server
 // is not cut off in the middle of its work; it keeps an excerpt.
-func readResult(resp *http.Response) (httpResult, error) {
-	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header), retryAfter: retryAfter(resp.Header)}
-	head, err := io.ReadAll(io.LimitReader(resp.Body, maxHead+1))
+func readResult(resp *http.Response, secrets *redact.Redactor) (httpResult, error) {
+	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header, secrets), retryAfter: retryAfter(resp.Header)}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, headOf(secrets)+1))
 	if err != nil {
 		return r, fmt.Errorf("read body: %w", err)
 	}
 	if _, err := io.CopyN(io.Discard, resp.Body, maxBody-int64(len(head))); err != nil && !errors.Is(err, io.EOF) {
 		return r, fmt.Errorf("read body: %w", err)
 	}
-	return r.withText(head, resp.Header.Get("Content-Type")), nil
+	return r.withText(head, resp.Header.Get("Content-Type"), secrets), nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -334,5 +336,46 @@ func TestHTTPIgnoresProxyOfEnvironment(t *testing.T) {
 	}
 	if m, e := run(t, `{"type":"http","url":%q}`, base); e != nil || m["body"] != "direct" {
 		t.Errorf("%v, %v", m, e)
+	}
+}
+
+// What http is answered has no secrets of its job, also where the excerpt ends, nor has what
+// went wrong.
+func TestHTTPTellsNoSecrets(t *testing.T) {
+	const secret = "can'ary& 4f7a"
+	var secrets redact.Redactor
+	secrets.Add(secret)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Told", "it is "+secret)
+		w.Header().Add("Set-Cookie", "a="+url.QueryEscape(secret))
+		w.Header().Set("Content-Type", "text/plain; charset="+r.URL.Query().Get("charset"))
+		switch text := strings.Repeat("x", maxExcerpt-4) + secret + "y"; r.URL.Path {
+		case "/utf-16":
+			for _, c := range text {
+				_, _ = w.Write([]byte{byte(c), 0})
+			}
+		case "/away":
+			http.Redirect(w, r, "http://4f7asecret.invalid/", http.StatusSeeOther)
+		default:
+			_, _ = io.WriteString(w, text)
+		}
+	}))
+	defer site.Close()
+	secrets.Add("4f7asecret")
+	for path, charset := range map[string]string{"/": "utf-8", "/1": "iso-8859-1", "/utf-16": "utf-16le"} {
+		raw := json.RawMessage(`{"type":"http","url":"` + site.URL + path + `?charset=` + charset + `"}`)
+		v, err := Builtin(Options{AllowPrivateAddresses: true}).Run(t.Context(), raw, jobs.Env{Redactor: &secrets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(v)
+		if err != nil || strings.Contains(string(text), "4f7a") || strings.Contains(string(text), "can") || !strings.Contains(string(text), `"x-told":"it is ***"`) ||
+			!strings.Contains(string(text), `"set-cookie":["a=***"]`) || !strings.Contains(string(text), `xxx***","bodyTruncated":true`) {
+			t.Errorf("%s: %s, %v", path, text, err)
+		}
+	}
+	raw := json.RawMessage(`{"type":"http","url":"` + site.URL + `/away"}`)
+	if _, err := Builtin(Options{AllowPrivateAddresses: true}).Run(t.Context(), raw, jobs.Env{Redactor: &secrets}); err == nil || strings.Contains(err.Error(), "4f7a") || !strings.Contains(err.Error(), "***") {
+		t.Errorf("a redirect: %v", err)
 	}
 }

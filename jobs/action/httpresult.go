@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // maxResultHeaders caps the names and values kept of a response, in bytes.
@@ -93,7 +95,7 @@ func cut(s string, n int) string {
 // resultHeaders keeps the headers of a response, in the order of their names,
 // as far as maxResultHeaders goes. The value is a string; of set-cookie always,
 // and of a header that must not be joined if it came several times, a list.
-func resultHeaders(h http.Header) map[string]any {
+func resultHeaders(h http.Header, secrets *redact.Redactor) map[string]any {
 	names := make([]string, 0, len(h))
 	for name := range h {
 		names = append(names, name)
@@ -104,13 +106,13 @@ func resultHeaders(h http.Header) map[string]any {
 		lines := make([]string, len(h[name]))
 		room -= len(name)
 		for i, line := range h[name] {
-			lines[i] = headerText(line)
+			lines[i] = secrets.Text(headerText(line))
 			room -= len(lines[i]) + len(", ")
 		}
 		if room < 0 {
 			break
 		}
-		name = strings.ToLower(name)
+		name = secrets.Text(strings.ToLower(name))
 		if name == "set-cookie" || (len(lines) > 1 && single(name)) {
 			kept[name] = lines
 		} else {
@@ -121,8 +123,8 @@ func resultHeaders(h http.Header) map[string]any {
 }
 
 // withText adds the beginning of the body.
-func (r httpResult) withText(head []byte, contentType string) httpResult {
-	e := excerptOf(head, contentType)
+func (r httpResult) withText(head []byte, contentType string, secrets *redact.Redactor) httpResult {
+	e := excerptOf(head, contentType, secrets)
 	r.Body, r.BodyTruncated, r.Charset, r.BodyLossy = e.text, e.truncated, e.charset, e.lossy
 	return r
 }

@@ -24,14 +24,15 @@ func (e *saveError) Unwrap() error { return e.err }
 type body struct {
 	r    io.Reader
 	n    int64  // bytes read
-	head []byte // the first of them, for the excerpt
-	err  error  // what ended the reading, io.EOF excepted
+	head []byte // the first of them, for the excerpt: most and one more
+	most int64
+	err  error // what ended the reading, io.EOF excepted
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.n += int64(n)
-	if room := maxHead + 1 - len(b.head); room > 0 {
+	if room := int(b.most) + 1 - len(b.head); room > 0 {
 		b.head = append(b.head, p[:min(n, room)]...)
 	}
 	if b.n > maxBody {
@@ -56,8 +57,8 @@ func announced(resp *http.Response) int64 {
 
 // saveResult reads the whole body into the artifact name.
 func saveResult(ctx context.Context, resp *http.Response, name string, env jobs.Env) (httpResult, error) {
-	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header), Artifact: &name}
-	in := &body{r: resp.Body}
+	r := httpResult{Type: "http", Status: resp.StatusCode, Headers: resultHeaders(resp.Header, env.Redactor), Artifact: &name}
+	in := &body{r: resp.Body, most: headOf(env.Redactor)}
 	_, err := env.Save(ctx, name, resp.Header.Get("Content-Type"), announced(resp), in)
 	switch {
 	case in.err != nil:
@@ -65,5 +66,5 @@ func saveResult(ctx context.Context, resp *http.Response, name string, env jobs.
 	case err != nil:
 		return r, &saveError{err}
 	}
-	return r.withText(in.head, resp.Header.Get("Content-Type")), nil
+	return r.withText(in.head, resp.Header.Get("Content-Type"), env.Redactor), nil
 }

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
+
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 const (
@@ -31,23 +33,34 @@ type excerpt struct {
 	lossy     bool   // some of it could not be decoded, and is U+FFFD in text
 }
 
-// excerptOf reads the head of a body, which has more than maxHead bytes if the
+// headOf is how much of a body is looked at: a secret that begins in the excerpt may end
+// behind it. Of a longer one the beginning is known.
+func headOf(secrets *redact.Redactor) int64 {
+	if secrets.Empty() {
+		return maxHead
+	}
+	return 4 * maxHead
+}
+
+// excerptOf reads the head of a body, which has more than headOf bytes if the
 // body goes on.
-func excerptOf(head []byte, contentType string) excerpt {
-	e := excerpt{truncated: len(head) > maxHead}
+func excerptOf(head []byte, contentType string, secrets *redact.Redactor) excerpt {
+	most := int(headOf(secrets))
+	e := excerpt{truncated: len(head) > most}
 	if e.truncated {
-		head = head[:maxHead]
+		head = head[:most]
 	}
 	var from encoding.Encoding
 	from, e.charset = encodingOf(head, contentType)
-	whole := decodeText(from, head, !e.truncated)
+	whole := decodeText(from, head, most/2, !e.truncated)
 	if from == unicode.UTF8 { // where U+FFFD may have been sent
 		e.lossy = !utf8.Valid(wholeRunes(head, e.truncated))
 	} else {
 		e.lossy = strings.Contains(whole, "\uFFFD")
 	}
-	e.text = cut(whole, maxExcerpt)
-	e.truncated = e.truncated || len(e.text) < len(whole)
+	text, longer := secrets.Cut(whole, maxExcerpt)
+	e.text = cut(text, maxExcerpt)
+	e.truncated = e.truncated || longer || len(e.text) < len(text)
 	return e
 }
 
@@ -83,16 +96,17 @@ func wholeRunes(b []byte, cuts bool) []byte {
 	return b
 }
 
-// decodeText returns src as UTF-8 without a byte order mark. Unless it is whole, a
+// decodeText returns src as UTF-8 without a byte order mark, or about as much as most bytes of it.
+// Unless it is whole, a
 // character that its end cuts is left out.
-func decodeText(from encoding.Encoding, src []byte, whole bool) string {
+func decodeText(from encoding.Encoding, src []byte, most int, whole bool) string {
 	if from == unicode.UTF8 {
 		text := strings.ToValidUTF8(string(wholeRunes(src, !whole)), "\uFFFD")
 		return strings.TrimPrefix(text, "\uFEFF")
 	}
 	var out strings.Builder
 	dec, dst := from.NewDecoder(), make([]byte, maxExcerpt)
-	for len(src) > 0 && out.Len() <= maxExcerpt {
+	for len(src) > 0 && out.Len() <= most {
 		wrote, read, err := dec.Transform(dst, src, whole)
 		out.Write(dst[:wrote])
 		src = src[read:]

@@ -77,7 +77,7 @@ func TestHTTPHeadersOfResults(t *testing.T) {
 	got := resultHeaders(http.Header{
 		"Set-Cookie": {"a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"}, "Vary": {"Accept", "Origin"},
 		"Expires": {"Wed, 21 Oct 2026 07:28:00 GMT", "0"}, "Etag": {`"x"`}, "X-Latin": {"gr\xfc\xdf"}, "X-Utf8": {"grüß"},
-	})
+	}, nil)
 	want := map[string]any{
 		"set-cookie": []string{"a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"}, "vary": "Accept, Origin",
 		"expires": []string{"Wed, 21 Oct 2026 07:28:00 GMT", "0"}, "etag": `"x"`, "x-latin": "grüß", "x-utf8": "grüß",
@@ -85,12 +85,12 @@ func TestHTTPHeadersOfResults(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	one := resultHeaders(http.Header{"Set-Cookie": {"a=1"}})
+	one := resultHeaders(http.Header{"Set-Cookie": {"a=1"}}, nil)
 	if d := cmp.Diff(map[string]any{"set-cookie": []string{"a=1"}}, one); d != "" {
 		t.Error(d)
 	}
 	many := make([]string, 10_000)
-	if got := resultHeaders(http.Header{"Set-Cookie": many, "X": {"y"}}); len(got) != 0 {
+	if got := resultHeaders(http.Header{"Set-Cookie": many, "X": {"y"}}, nil); len(got) != 0 {
 		t.Errorf("%d headers of %d empty cookies", len(got), len(many))
 	}
 }

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, Inside(os.Args[2:]))
 		os.Exit(1)
 	}
+	if how := os.Getenv(orphanMode); how != "" {
+		orphan(how)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -172,7 +175,7 @@ func TestNavigate(t *testing.T) {
 		t.Errorf("state is %+v", s)
 	}
 	jailed(t, w.now.pid, outside)
-	folder, pids := w.now.folder, pidsOf(w.now.pid)
+	folder, pids := w.now.folder.path, pidsOf(w.now.pid)
 	w.Close()
 	nothingLeft(t, folder, pids)
 }
@@ -313,7 +316,7 @@ func TestDeaths(t *testing.T) {
 	a.scope.Close()
 	class(t, during([]*attempt{b}, func() { _ = syscall.Kill(-first.pid, syscall.SIGKILL) })[0], steps.ClassClosed, true, "browser")
 	b.scope.Close()
-	nothingLeft(t, first.folder, pids)
+	nothingLeft(t, first.folder.path, pids)
 	for _, counts := range []bool{false, true} {
 		a, b = w.attempt("a"), w.attempt(fmt.Sprint("b", counts))
 		load(a, b)

@@ -27,8 +27,8 @@ type chromium struct {
 	tally   *tally
 	ctx     context.Context    // chromedp's; ends when the process is gone or is to go
 	stop    context.CancelFunc // ends ctx, and what waits in the pipes, without waiting
-	folder  string             // of the host
-	files   string             // in folder: files of attempts; as the browser sees it: inside
+	folder  folder
+	files   string // in folder: files of attempts; as the browser sees it: inside
 	inside  string
 	ports   []*port
 	pid     int             // also of its process group
@@ -52,13 +52,13 @@ func start(ctx context.Context, o Options, t *tally) (*chromium, error) {
 		return nil, err
 	}
 	c := &chromium{o: o, tally: t, gone: make(chan struct{}), open: make(map[*session]struct{})}
-	if c.folder, err = runFolder(); err != nil {
+	if c.folder, err = newFolder(); err != nil {
 		return nil, err
 	}
-	c.files, c.inside = filepath.Join(c.folder, "files"), filepath.Join(c.folder, "files")
+	c.files, c.inside = c.folder.files(), c.folder.files()
 	var launch func(*exec.Cmd)
 	var listeners func() ([]net.Listener, error)
-	home := filepath.Join(c.folder, "home")
+	home := filepath.Join(c.folder.path, "home")
 	if o.NoJail {
 		launch, listeners, err = c.bare(home)
 	} else {
@@ -69,7 +69,7 @@ func start(ctx context.Context, o Options, t *tally) (*chromium, error) {
 		err = c.run(ctx, program, home, launch, listeners)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(c.folder))
+		return nil, errors.Join(err, c.folder.remove())
 	}
 	return c, nil
 }
@@ -95,7 +95,7 @@ func (c *chromium) bare(home string) (func(*exec.Cmd), func() ([]net.Listener, e
 
 // jailed prepares a start in a jail.
 func (c *chromium) jailed(program, bwrap string) (func(*exec.Cmd), func() ([]net.Listener, error), error) {
-	helper, err := helper(c.folder)
+	helper, err := helper(c.folder.path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -181,8 +181,8 @@ func (c *chromium) run(ctx context.Context, program, home string, launch func(*e
 		endBase()
 		closeAll(all)
 		c.serving.Wait()
-		if err := os.RemoveAll(c.folder); err != nil {
-			c.o.Logger.Warn("the browser's folder was not removed", "folder", c.folder, "error", err)
+		if err := c.folder.remove(); err != nil {
+			c.o.Logger.Warn("the browser's folder was not removed", "folder", c.folder.path, "error", err)
 		}
 		close(c.gone)
 	}()

@@ -73,26 +73,6 @@ func reachable(path string) bool {
 	}
 }
 
-// runFolder makes the folder that one browser has on the host: files for what pages
-// download and are given, and what else is needed beside. It is outside the data folder,
-// because its user is another one.
-func runFolder() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "jobcast-browser-"); err != nil {
-		return "", fmt.Errorf("make the browser's folder: %w", err)
-	}
-	files := filepath.Join(dir, "files") // not the browser's: it must not put anything in the place of what is in there
-	err = os.Mkdir(files, 0o700)
-	if os.Getuid() == 0 {
-		for _, path := range []string{dir, files} {
-			err = errors.Join(err, os.Chmod(path, 0o711)) //nolint:gosec // G302: the browser's user must come through
-		}
-	}
-	if err != nil {
-		return "", errors.Join(fmt.Errorf("make the browser's folder: %w", err), os.RemoveAll(dir))
-	}
-	return dir, nil
-}
-
 // give makes a file or folder the browser's.
 func give(path string) error {
 	if os.Getuid() != 0 {

@@ -71,9 +71,6 @@ func (b *Browsers) open(ctx context.Context, env jobs.Env) (_ *session, err erro
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if err == nil {
-		err = s.steps.Conceal(ctx, env)
-	}
 	if err == nil && env.State != nil {
 		err = s.bring(ctx, env)
 	}
@@ -120,7 +117,7 @@ func (s *session) prepare(env jobs.Env) (err error) {
 		return err
 	}
 	s.steps, err = steps.NewSession(s.tab, steps.Config{
-		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch, Console: env.Console, Log: env.Log,
+		Check: checkURL, Refused: s.proxy.fault, Artifact: env.Open, Fetch: s.proxy.fetch, Console: env.Console, Log: env.Log, Secrets: env.Redactor,
 		Folder: fmt.Sprintf("/proc/self/fd/%d", s.opened.Fd()), Inside: filepath.Join(s.c.inside, filepath.Base(s.folder)),
 	})
 	if err == nil {

@@ -162,7 +162,7 @@ func tryAll(t *testing.T, program string, targets []string, perPage int, pause t
 		})
 	}
 	running.Wait()
-	folder, pids := w.now.folder, pidsOf(w.now.pid)
+	folder, pids := w.now.folder.path, pidsOf(w.now.pid)
 	w.Close()
 	nothingLeft(t, folder, pids)
 	return s.tr.caught()

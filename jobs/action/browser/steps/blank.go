@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
@@ -50,7 +51,11 @@ func (s *Session) inBlank(ctx context.Context, origins []string, f func(p cdp.Se
 		return fmt.Errorf("prepare a page: %w", err)
 	}
 	for _, origin := range origins {
-		if _, err := cdp.Call(ctx, p, page.Navigate, page.NavigateParams{URL: origin + "/"}); err != nil {
+		_, err := cdp.Call(ctx, p, page.Navigate, page.NavigateParams{URL: origin + "/"})
+		if refused := new(cdproto.Error); errors.As(err, &refused) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("open a blank document: %w", err)
 		}
 		begun := time.Now()

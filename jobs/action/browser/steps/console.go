@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // What pages may write into the log of their job.
@@ -179,7 +180,7 @@ func spoken(ev any) (m message, ok bool) {
 
 // understand reads what a message says, and where it comes from.
 func (p *tab) understand(m *message, ev any) {
-	secrets := &p.session.secrets
+	secrets := p.session.secrets
 	var at string
 	switch ev := ev.(type) {
 	case *runtime.EventConsoleAPICalled:
@@ -200,9 +201,9 @@ func (p *tab) understand(m *message, ev any) {
 			at = ev.Entry.URL
 		}
 	}
-	m.At, _ = secrets.cut(at, maxPosition)
+	m.At, _ = secrets.Cut(at, maxPosition)
 	var longer bool
-	if m.Text, longer = secrets.cut(m.Text, maxLine); longer {
+	if m.Text, longer = secrets.Cut(m.Text, maxLine); longer {
 		m.Text += "…"
 	}
 	m.Text, m.At = strings.ToValidUTF8(m.Text, "\uFFFD"), strings.ToValidUTF8(m.At, "\uFFFD")
@@ -227,13 +228,13 @@ func position(url string, line, column int64) string {
 
 // written is what a call with these arguments shows in the console. What gives them their
 // form may be a secret itself, which nobody would know again.
-func written(args []*runtime.RemoteObject, secrets *redactor) string {
+func written(args []*runtime.RemoteObject, secrets *redact.Redactor) string {
 	if len(args) == 0 {
 		return ""
 	}
 	var parts []string
 	if first := args[0]; first.Type == runtime.RemoteObjectTypeString {
-		form, _ := secrets.cut(shown(first), 2*maxLine) // so that it is known to be too long if it is
+		form, _ := secrets.Cut(shown(first), 2*maxLine) // so that it is known to be too long if it is
 		text, used := format(form, args[1:])
 		parts, args = append(parts, text), args[1+used:]
 	}

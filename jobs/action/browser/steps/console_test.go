@@ -64,7 +64,7 @@ Promise.reject(new TypeError('rejected')); queueMicrotask(() => { throw 'thrown'
 	s.mux.HandleFunc("/none", http.NotFound)
 	var got lines
 	p := newPlayer(t, Config{Console: "info", Log: got.write})
-	p.session.secrets.add("tea & biscuits")
+	p.session.secrets.Add("tea & biscuits")
 	p.must(open(s.URL + "/"))
 	at := " (" + s.URL + "/:"
 	want := []string{
@@ -97,7 +97,7 @@ Promise.reject(new TypeError('rejected')); queueMicrotask(() => { throw 'thrown'
 	heard("error popup ("+s.URL, "error leaf ("+s.elsewhere())
 	p.must(`{"type":"evaluate","expression":"setTimeout(() => console.error('late')) && 0"}`)
 	heard("error late")
-	p.session.secrets.add("pa%düss")
+	p.session.secrets.Add("pa%düss")
 	p.must(`{"type":"evaluate","expression":"console.error('pa%düss', 7, '50%ü'), console.error('50%ü'), 0"}`)
 	heard("error *** 7 50%ü", "error 50%ü")
 	p.must(`{"type":"evaluate","expression":"Array.from({length: 1500}, (_, i) => console.error('line ' + i)).length"}`)

@@ -89,7 +89,7 @@ func (r *run) why(p polled) string {
 		return p.Why
 	}
 	short := func(text string) string {
-		text, longer := r.secrets.cut(text, maxDescribed)
+		text, longer := r.secrets.Cut(text, maxDescribed)
 		if longer {
 			text += "…"
 		}

@@ -132,7 +132,7 @@ func (r *run) document() ([]byte, error) {
 	if main {
 		return nil, r.ctx.Err()
 	}
-	text, _ := r.secrets.cut(out.String(), maxDocument)
+	text, _ := r.secrets.Cut(out.String(), maxDocument)
 	return []byte(text), nil
 }
 

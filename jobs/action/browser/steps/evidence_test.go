@@ -84,8 +84,8 @@ func TestFailure(t *testing.T) {
 			fetch('/none').then(() => fetch('/cut', {method: 'PUT'})).catch(() => { done.textContent = 'done' })</script><i id=done></i>`)
 	p := newPlayer(t, Config{})
 	p.session.soon = time.Minute
-	p.session.secrets.add("tea & biscuits")
-	p.session.secrets.add("typed")
+	p.session.secrets.Add("tea & biscuits")
+	p.session.secrets.Add("typed")
 	p.must(open(s.URL+"/shop?tea+%26%20biscuits"), `{"type":"waitForElement","selector":"text=done"}`,
 		`{"type":"change","selector":"#i","value":"typed"}`)
 	p.keepFailure(t.Context(), `{"type":"click","selector":"#buy","timeout":200}`)

@@ -269,7 +269,7 @@ func (r *run) keepDownloads() error {
 }
 
 func (r *run) keepDownload(folder *os.Root, guid string, one download) error {
-	name := artifactName(r.secrets.fileName(one.name))
+	name := artifactName(r.secrets.FileName(one.name, cleaned))
 	if one.state != browser.DownloadProgressStateCompleted {
 		return &jobs.ActionError{Class: ClassNavigation, Message: fmt.Sprintf("the download of %q was cancelled", name), Retryable: true}
 	}

@@ -101,8 +101,8 @@ type request struct {
 
 // sent notes what a request asks for.
 func (p *tab) sent(ev *network.EventRequestWillBeSent) request {
-	url, _ := p.session.secrets.cut(ev.Request.URL, maxKeptURL)
-	method, _ := p.session.secrets.cut(ev.Request.Method, maxKeptURL)
+	url, _ := p.session.secrets.Cut(ev.Request.URL, maxKeptURL)
+	method, _ := p.session.secrets.Cut(ev.Request.Method, maxKeptURL)
 	return request{loader: ev.LoaderID, method: method, url: url}
 }
 
@@ -118,7 +118,7 @@ func (p *tab) refused(ev *network.EventResponseReceived) {
 	if ev.Response.Status < 400 {
 		return
 	}
-	url, _ := p.session.secrets.cut(ev.Response.URL, maxKeptURL)
+	url, _ := p.session.secrets.Cut(ev.Response.URL, maxKeptURL)
 	p.session.history.add(record{Type: "request", Method: p.opened(ev.RequestID).method, URL: url, Status: ev.Response.Status})
 }
 
@@ -137,6 +137,6 @@ func (p *tab) lost(ev *network.EventLoadingFailed) {
 
 // came records a document that the page has come to.
 func (p *tab) came(now progress) {
-	url, _ := p.session.secrets.cut(now.url, maxKeptURL)
+	url, _ := p.session.secrets.Cut(now.url, maxKeptURL)
 	p.session.history.add(record{Type: "navigation", URL: url, Status: now.status, Error: now.failed})
 }

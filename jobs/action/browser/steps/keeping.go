@@ -55,7 +55,7 @@ func (r *run) keep(value json.RawMessage) error {
 	if r.env.Data == nil {
 		return fmt.Errorf("keep %q: there is no result to keep it in", r.Name)
 	}
-	value, err := r.secrets.value(value)
+	value, err := r.secrets.Value(value)
 	if err != nil {
 		return fmt.Errorf("keep %q: %w", r.Name, err)
 	}

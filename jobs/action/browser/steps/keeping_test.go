@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // Pictures are of what the step says, and equal twice whatever moves.
@@ -161,6 +163,10 @@ func TestSettings(t *testing.T) {
 		`{"type":"setViewport","width":500,"height":400,"deviceScaleFactor":2,"isMobile":true,"hasTouch":true,"isLandscape":true}`,
 		`{"type":"emulateNetworkConditions","download":-1,"upload":-1,"latency":200}`, open(s.URL))
 	p.says("document.body.textContent", "tea a=b")
+	p.secrets = map[string]jobs.Secret{"old": {Value: "line\nbreak"}}
+	p.fails(`{"type":"setCookies","cookies":[{"name":"c","value":{"secret":"old"},"url":"`+s.URL+`"}]}`, `InvalidValue: the cookie "c" cannot have this value`)
+	p.fails(`{"type":"setHeaders","headers":{"X":{"secret":"old"}}}`, `InvalidValue: the header X cannot have this value`)
+	p.fails(`{"type":"setCookies","cookies":[{"name":"__Host-c","value":"d","url":"`+s.URL+`"}]}`, `InvalidValue: the browser does not take these cookies (Invalid cookie fields)`)
 	p.says("[devicePixelRatio, 'ontouchstart' in window, screen.orientation.type].join()", "2,true,landscape-primary")
 	p.says("performance.getEntriesByType('navigation')[0].responseEnd > 200", "true")
 }

@@ -31,7 +31,7 @@ func (r *run) pointed(n need) need {
 
 // clickAt clicks at an element's point.
 func (r *run) clickAt(e found, n int64) error {
-	r.loads = e.file
+	r.loads, r.acted = e.file, true
 	defer r.settle()
 	if r.DeviceType == "touch" {
 		for range n {

@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/jobcast/jobcast/jobs"
+	"github.com/jobcast/jobcast/jobs/redact"
 )
 
 // Config is what a session needs of its surroundings.
@@ -35,6 +36,9 @@ type Config struct {
 	// see jobs.Env.
 	Console string
 	Log     func(context.Context, []jobs.LogLine) error
+	// Secrets are taken out of all texts that leave the session; those that steps use are
+	// added. Nil: there are no others.
+	Secrets *redact.Redactor
 }
 
 // Session is the pages of one attempt, from its first step to its last. Its methods are
@@ -52,7 +56,7 @@ type Session struct {
 	soon    time.Duration // what keeping a failure may take: saveTime
 	late    time.Duration // lateTime
 	screen  *Screen
-	secrets redactor           // of all texts that leave the session
+	secrets *redact.Redactor   // of all texts that leave the session
 	console *console           // nil: nobody wants what pages log
 	unheard context.CancelFunc // ends the listening to the browser
 
@@ -73,8 +77,11 @@ func NewSession(page context.Context, c Config) (*Session, error) {
 		return nil, errors.New("the context has no page")
 	}
 	s := &Session{
-		config: c, tab: page, browser: of.Browser, context: of.BrowserContextID,
+		config: c, tab: page, secrets: c.Secrets, browser: of.Browser, context: of.BrowserContextID,
 		console: newConsole(c), screen: newScreen(page), soon: saveTime, late: lateTime, opened: make(map[target.ID]*opened),
+	}
+	if s.secrets == nil {
+		s.secrets = new(redact.Redactor)
 	}
 	var err error
 	if s.down, err = s.watchDownloads(page); err != nil {
@@ -161,7 +168,7 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 		return nil, s.discreet(actionError(err, step))
 	}
 	if r.result.URL != nil {
-		*r.result.URL = s.secrets.redact(*r.result.URL)
+		*r.result.URL = s.secrets.Text(*r.result.URL)
 	}
 	return r.result, nil
 }
@@ -169,10 +176,10 @@ func (s *Session) Run(ctx context.Context, step Step, env jobs.Env) (any, error)
 // discreet is a failure that tells no secret, neither its client nor the log.
 func (s *Session) discreet(e *jobs.ActionError) error {
 	told := *e
-	told.Message = s.secrets.redact(told.Message)
+	told.Message = s.secrets.Text(told.Message)
 	if told.Err != nil {
-		if text := told.Err.Error(); s.secrets.redact(text) != text {
-			told.Err = errors.New(s.secrets.redact(text))
+		if text := told.Err.Error(); s.secrets.Text(text) != text {
+			told.Err = errors.New(s.secrets.Text(text))
 		}
 	}
 	return &told
@@ -219,6 +226,7 @@ type run struct {
 	env    jobs.Env
 	result result
 	loads  bool // what was clicked begins a download
+	acted  bool // it has done something to the page
 	ctx    context.Context
 }
 
@@ -227,7 +235,7 @@ func (r *run) do(ctx context.Context) error {
 	before, begun := r.page.now(), r.down.count()
 	limited, cancel := context.WithTimeoutCause(ctx, r.limit(), errLimit)
 	r.ctx = limited
-	err := r.definition.run(r)
+	err := r.carryOut()
 	cancel()
 	if err != nil {
 		return r.inTime(ctx, err, r.late)
@@ -250,6 +258,22 @@ func (r *run) do(ctx context.Context) error {
 		err = r.keepDownloads()
 	}
 	return r.inTime(ctx, err, r.astray)
+}
+
+// carryOut does what the step is to do to an element, once more if the page has gone
+// elsewhere before anything was done to it.
+func (r *run) carryOut() error {
+	for {
+		err := r.definition.run(r)
+		var absent absentError
+		if r.acted || len(r.alternatives) == 0 || r.ctx.Err() != nil || !errors.As(err, &absent) && !isGone(err) {
+			return err
+		}
+		r.forget()
+		if pause(r.ctx, maxPollPause) != nil {
+			return r.elsewhere()
+		}
+	}
 }
 
 // errLimit ends what a step waits for.

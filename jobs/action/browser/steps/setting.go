@@ -1,8 +1,11 @@
 package steps
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
@@ -11,6 +14,9 @@ import (
 
 	"github.com/jobcast/jobcast/jobs"
 )
+
+// maxCookie is how many bytes a browser takes of a cookie's name and value together.
+const maxCookie = 4096
 
 // setViewport sets the size of the page's window.
 func (r *run) setViewport() error {
@@ -49,6 +55,9 @@ func (r *run) setCookies() error {
 		if err == nil {
 			err = c.permits(s)
 		}
+		if err == nil && !validCookieValue(s.Value) { // of a secret that was kept before there were such rules
+			err = &jobs.ActionError{Class: ClassValue, Message: fmt.Sprintf("the cookie %q cannot have this value", c.Name)}
+		}
 		if err != nil {
 			return err
 		}
@@ -58,8 +67,21 @@ func (r *run) setCookies() error {
 		}
 	}
 	_, err := cdp.Call(r.ctx, r.browser, storage.SetCookies, storage.SetCookiesParams{Cookies: list, BrowserContextID: r.context})
+	if refused := new(cdproto.Error); errors.As(err, &refused) {
+		return &jobs.ActionError{Class: ClassValue, Message: "the browser does not take these cookies (" + refused.Message + ")", Err: err}
+	}
 	return err
 }
+
+// validCookieValue reports whether a browser takes a cookie's value as it is: it ends at a
+// semicolon, and has no control characters and no white space around it.
+func validCookieValue(value string) bool {
+	return len(value) <= maxCookie && strings.Trim(value, " \t") == value &&
+		!strings.ContainsFunc(value, func(c rune) bool { return c == ';' || c < ' ' || c == 0x7f })
+}
+
+// validCookieName reports the same of its name, which ends at an equals sign too.
+func validCookieName(name string) bool { return validCookieValue(name) && !strings.Contains(name, "=") }
 
 // setHeaders adds headers to every request of all pages, also of those to come.
 func (r *run) setHeaders() error {

@@ -50,7 +50,7 @@ type localStorage struct {
 
 // of reports whether a document of one of these origins would be sent the cookie.
 func (c stateCookie) of(origins []string) bool {
-	domain, below := strings.CutPrefix(c.Domain, ".")
+	domain, below := strings.CutPrefix(strings.Trim(c.Domain, "[]"), ".")
 	return slices.ContainsFunc(origins, func(origin string) bool {
 		u, err := url.Parse(origin)
 		if err != nil || c.Secure && u.Scheme != "https" && u.Hostname() != "localhost" {

@@ -88,3 +88,22 @@ func TestState(t *testing.T) {
 	p.must(`{"type":"close"}`)
 	state([]string{named("a.shop.localhost")}, named("a.shop.localhost"))
 }
+
+// A state is of an IPv6 host too, and an origin that the browser refuses is passed over.
+func TestStateOfIPv6(t *testing.T) {
+	t.Parallel()
+	const origin = "http://[::1]:8080"
+	p := newPlayer(t, Config{})
+	p.must(`{"type":"setCookies","cookies":[{"name":"a","value":"b","url":"` + origin + `/"}]}`)
+	raw, _, err := p.session.State(t.Context(), []string{origin, "http://xn--zz--"})
+	if err != nil || !bytes.Contains(raw, []byte(`"name":"a","value":"b","domain":"[::1]"`)) {
+		t.Fatalf("%s, %v", raw, err)
+	}
+	q := newPlayer(t, Config{})
+	if err := q.session.Restore(t.Context(), raw, []string{origin}); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := q.session.state(t.Context(), []string{origin}); err != nil || len(held.Cookies) != 1 {
+		t.Errorf("restored are %+v, %v", held.Cookies, err)
+	}
+}

@@ -228,14 +228,29 @@ func (s *Step) complete(o Options) (f faults) {
 		}
 	case "setCookies":
 		for i, c := range s.Cookies {
-			if (c.URL == "") == (c.Domain == "") {
-				f.addf("/cookies/"+strconv.Itoa(i), "must have either url or domain")
-			}
+			f.cookie("/cookies/"+strconv.Itoa(i), c)
 		}
 	case "setHeaders":
 		f.headers(s.Headers)
 	}
 	return f
+}
+
+// cookie refuses what no browser takes for a cookie.
+func (f *faults) cookie(at string, c cookie) {
+	if (c.URL == "") == (c.Domain == "") {
+		f.addf(at, "must have either url or domain")
+	}
+	const rule = "must have no semicolons, no control characters and no white space around it"
+	if !validCookieName(c.Name) {
+		f.addf(at+"/name", rule+", and no equals sign")
+	}
+	if !validCookieValue(c.Value.text) {
+		f.addf(at+"/value", rule)
+	}
+	if len(c.Name)+len(c.Value.text) > maxCookie {
+		f.addf(at, "must have at most %d bytes of name and value", maxCookie)
+	}
 }
 
 // headers refuses what is no header, and those that belong to the connection or to the

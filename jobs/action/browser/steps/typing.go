@@ -2,11 +2,13 @@ package steps
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
@@ -83,17 +85,48 @@ func (r *run) write(e found, text string) error {
 		err = r.insert(text)
 	}
 	if err == nil {
-		err = r.on(e, "end", nil)
+		err = r.end(e)
 	}
 	return err
 }
 
 // begin prepares an element for being typed into, and reports whether it holds something:
-// all of that will be replaced, or none of it.
+// all of that will be replaced, or none of it. A page that goes elsewhere when the element
+// gets the focus is waited for.
 func (r *run) begin(e found, all bool) (filled bool, err error) {
 	r.holds(e)
-	err = r.on(e, "begin", &filled, all)
+	before := r.page.now()
+	if err = r.on(e, "begin", &filled, all); err != nil {
+		return false, err
+	}
+	err = r.page.await(r.ctx, func(p *progress) bool { return !p.pending && !p.asking })
+	switch {
+	case errors.Is(err, errLimit):
+		err = r.elsewhere()
+	case err == nil && r.page.now().commits > before.commits:
+		err = absentError("the page has gone elsewhere")
+	}
 	return filled, err
+}
+
+// elsewhere is the failure of a step whose page does not stay.
+func (r *run) elsewhere() error {
+	return timeout(waitingFailed, r.first(), r.limit().Milliseconds(), "the page goes elsewhere before anything is done")
+}
+
+// end lets an element say that it has changed. A page that has gone elsewhere by then, because
+// of what was typed, has taken it.
+func (r *run) end(e found) error {
+	if err := r.on(e, "end", nil); !isGone(err) {
+		return err
+	}
+	return nil
+}
+
+// isGone reports whether a command failed because the document that it was for is no more.
+func isGone(err error) bool {
+	var refused *cdproto.Error
+	return errors.As(err, &refused) && (strings.Contains(refused.Message, "context") || strings.Contains(refused.Message, "navigated"))
 }
 
 // typeText types after what the element holds.
@@ -114,6 +147,7 @@ func (r *run) typeText() error {
 
 // insert types a text at once.
 func (r *run) insert(text string) error {
+	r.acted = true
 	_, err := call(r, input.InsertText, input.InsertTextParams{Text: text})
 	return err
 }
@@ -185,6 +219,7 @@ func (r *run) keyUp() error {
 
 // key presses a key or lets it go.
 func (r *run) key(k kb.Key, down bool) error {
+	r.acted = true
 	if down {
 		r.held |= modifierOf(k)
 	} else {

@@ -3,6 +3,8 @@ package steps
 import (
 	"strings"
 	"testing"
+
+	"github.com/jobcast/jobcast/jobs"
 )
 
 // Every kind of control takes its value, and the page hears of it.
@@ -99,4 +101,33 @@ func TestPointer(t *testing.T) {
 	}
 	p.must(`{"type":"scroll","y":900}`, `{"type":"scroll","selector":"#list","y":30}`)
 	p.says("[Math.round(list.scrollTop), scrollY > 900].join()", "30,true")
+}
+
+// A page that goes elsewhere when an element gets the focus is typed into where it has gone; one
+// that goes elsewhere because of what was typed has taken it.
+func TestTypingMoves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.page("/", `<input id=a onfocus="location = '/stays'"><input id=b oninput="if (value.length === 4) location = '/stays?' + value">
+		<input id=c onfocus="location = '/?' + Math.random()"><input id=d onfocus="location = 'mailto:a@b.test'">`)
+	s.page("/stays", `<input id=a>`)
+	p := newPlayer(t, Config{})
+	p.secrets = map[string]jobs.Secret{"x": {Value: "4f7a"}}
+	for _, step := range []string{
+		`{"type":"change","selector":"#a","value":"tea"}`, `{"type":"type","selector":"#a","text":"tea"}`, `{"type":"change","selector":"#a","value":{"secret":"x"}}`,
+	} {
+		p.must(open(s.URL), step)
+		p.says("location.pathname + (a.value.length > 2)", "/staystrue")
+	}
+	p.must(open(s.URL), `{"type":"change","selector":"#b","value":"1234"}`)
+	p.says("location.search", "?1234")
+	p.must(open(s.URL), `{"type":"change","selector":"#b","value":{"secret":"x"}}`)
+	p.says("location.search", "?***")
+	p.must(open(s.URL), `{"type":"change","selector":"#d","value":"tea"}`)
+	p.says("d.value", "tea")
+	p.must(open(s.URL))
+	_, err := p.play(`{"type":"change","selector":"#c","value":"tea","timeout":1000}`)
+	if err == nil || !strings.HasPrefix(err.Error(), `TimeoutError: Waiting for selector "#c" failed: 1000ms exceeded (`) {
+		t.Errorf("of a page that never stays: %v", err)
+	}
 }

@@ -1,9 +1,7 @@
 package steps
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -76,26 +74,9 @@ func (r *run) reveal(v value) (jobs.Secret, error) {
 	}
 	s, err := r.env.Secret(r.ctx, v.secret)
 	if err == nil {
-		r.secrets.add(s.Value)
+		r.secrets.Add(s.Value)
 	}
 	return s, err
-}
-
-// Conceal takes all secrets that the job names out of what leaves the session from now on: a
-// page may show at once what an earlier attempt did with them, or keep what a step extracts
-// before they are used. One that is gone fails the step that needs it.
-func (s *Session) Conceal(ctx context.Context, env jobs.Env) error {
-	for _, name := range env.Secrets {
-		secret, err := env.Secret(ctx, name)
-		var known *jobs.ActionError
-		switch {
-		case err == nil:
-			s.secrets.add(secret.Value)
-		case !errors.As(err, &known) || known.Class != jobs.ClassSecret:
-			return err
-		}
-	}
-	return nil
 }
 
 // strayed is the failure of a secret that is not meant for where it was to go.
@@ -131,7 +112,10 @@ func (r *run) confide(e found, v value, all bool) error {
 			return strayed(v, host)
 		}
 	}
-	r.holds(e)
+	if _, err := r.begin(e, all); err != nil {
+		return err
+	}
+	r.acted = true
 	var took bool
 	if err := r.on(e, "put", &took, s.Value, all); err != nil {
 		return err
@@ -140,7 +124,7 @@ func (r *run) confide(e found, v value, all bool) error {
 		return r.unfit(e)
 	}
 	if all {
-		return r.on(e, "end", nil)
+		return r.end(e)
 	}
 	return nil
 }

@@ -35,14 +35,20 @@ func TestSecretUses(t *testing.T) {
 		}
 	}
 	for raw, want := range map[string]string{
-		`{"type":"change","selector":"a","value":{"secret":"x y"}}`:                                  "/value/secret: must be 1 to 64 characters of A-Z, a-z, 0-9, dot, underscore and hyphen",
-		`{"type":"change","selector":"a","value":{"Secret":"x"}}`:                                    "/value/Secret: unknown member\n/value/secret: must be given",
-		`{"type":"type","selector":"a","text":{"secret":"x","more":1}}`:                              "/text/more: unknown member",
-		`{"type":"select","selector":"a","value":{"secret":"x"}}`:                                    "/value: must be a string or an array",
-		`{"type":"navigate","url":{"secret":"x"}}`:                                                   "/url: must be a string",
-		`{"type":"press","key":{"secret":"x"}}`:                                                      "/key: must be a string",
-		`{"type":"setHeaders","headers":{"A":{"secret":7},"B":{}}}`:                                  "/headers/A/secret: must be a string\n/headers/B/secret: must be given",
-		`{"type":"setCookies","cookies":[{"name":{"secret":"x"},"value":[],"url":"http://a.test"}]}`: "/cookies/0/name: must be a string\n/cookies/0/value: must be a string or an object",
+		`{"type":"change","selector":"a","value":{"secret":"x y"}}`:     "/value/secret: must be 1 to 64 characters of A-Z, a-z, 0-9, dot, underscore and hyphen",
+		`{"type":"change","selector":"a","value":{"Secret":"x"}}`:       "/value/Secret: unknown member\n/value/secret: must be given",
+		`{"type":"type","selector":"a","text":{"secret":"x","more":1}}`: "/text/more: unknown member",
+		`{"type":"select","selector":"a","value":{"secret":"x"}}`:       "/value: must be a string or an array",
+		`{"type":"navigate","url":{"secret":"x"}}`:                      "/url: must be a string",
+		`{"type":"press","key":{"secret":"x"}}`:                         "/key: must be a string",
+		`{"type":"setHeaders","headers":{"A":{"secret":7},"B":{}}}`:     "/headers/A/secret: must be a string\n/headers/B/secret: must be given",
+		`{"type":"setCookies","cookies":[{"name":"a=b","value":" c","url":"http://a.test"},{"name":"a","value":"b;c","url":"http://a.test"},{"name":"a","value":"\n","url":"http://a.test"}]}`: "" +
+			"/cookies/0/name: must have no semicolons, no control characters and no white space around it, and no equals sign\n" +
+			"/cookies/0/value: must have no semicolons, no control characters and no white space around it\n" +
+			"/cookies/1/value: must have no semicolons, no control characters and no white space around it\n" +
+			"/cookies/2/value: must have no semicolons, no control characters and no white space around it",
+		`{"type":"setCookies","cookies":[{"name":"a","value":"` + strings.Repeat("x", 4096) + `","url":"http://a.test"}]}`: "/cookies/0: must have at most 4096 bytes of name and value",
+		`{"type":"setCookies","cookies":[{"name":{"secret":"x"},"value":[],"url":"http://a.test"}]}`:                       "/cookies/0/name: must be a string\n/cookies/0/value: must be a string or an object",
 	} {
 		if got := faultsOf(t, raw, Options{}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", raw, got, want)

@@ -1,4 +1,6 @@
-package steps
+// Package redact takes secrets out of texts: in whatever spelling JSON, HTML, URLs and base64
+// give them. Parts of a secret, and what is made of it otherwise, it does not know.
+package redact
 
 import (
 	"encoding/base64"
@@ -20,9 +22,9 @@ const (
 	minSpaced = 3
 )
 
-// redactor takes secrets out of the texts that leave a session: in whatever spelling JSON,
-// HTML, URLs and base64 give them. It is safe for concurrent use.
-type redactor struct {
+// Redactor takes secrets out of the texts that leave an attempt. The zero value, and a nil one, know none. It is
+// safe for concurrent use.
+type Redactor struct {
 	mu      sync.Mutex // guards what follows
 	secrets []secret
 	longest int // bytes that a secret may have in a text, about
@@ -36,9 +38,9 @@ type secret struct {
 	encoded []string  // what base64 makes of it wherever it begins
 }
 
-// add has a value be taken out of all texts from now on, and what pages make of its white
+// Add has a value be taken out of all texts from now on, and what pages make of its white
 // space without meaning to. An empty one is none.
-func (d *redactor) add(value string) {
+func (d *Redactor) Add(value string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.know(value)
@@ -63,7 +65,7 @@ func spaced(value string) []string {
 }
 
 // know adds a text; d.mu is held.
-func (d *redactor) know(value string) {
+func (d *Redactor) know(value string) {
 	if value == "" || slices.ContainsFunc(d.secrets, func(s secret) bool { return s.value == value }) {
 		return
 	}
@@ -77,18 +79,32 @@ func (d *redactor) know(value string) {
 	d.secrets, d.longest = append(d.secrets, s), max(d.longest, longest)
 }
 
-// redact returns a text without secrets.
-func (d *redactor) redact(text string) string {
-	out, _ := d.cut(text, len(text))
+// Empty reports whether there are no secrets.
+func (d *Redactor) Empty() bool {
+	if d == nil {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.secrets) == 0
+}
+
+// Text returns a text without secrets.
+func (d *Redactor) Text(text string) string {
+	out, _ := d.Cut(text, len(text))
 	return out
 }
 
-// cut returns at most limit bytes, or about, of a text without secrets, and whether it was
+// Cut returns at most limit bytes, or about, of a text without secrets, and whether it was
 // longer. What is cut at first and redacted then may end with a part of a secret.
-func (d *redactor) cut(text string, limit int) (_ string, longer bool) {
-	d.mu.Lock()
-	secrets, longest := d.secrets, d.longest
-	d.mu.Unlock()
+func (d *Redactor) Cut(text string, limit int) (_ string, longer bool) {
+	var secrets []secret
+	var longest int
+	if d != nil {
+		d.mu.Lock()
+		secrets, longest = d.secrets, d.longest
+		d.mu.Unlock()
+	}
 	longer = len(text) > limit
 	if longer {
 		text = text[:min(len(text), limit+longest)]
@@ -123,11 +139,11 @@ func without(text string, spans [][]int, limit int) string {
 	return out.String()
 }
 
-// fileName returns a file's name as artifacts may have it, without secrets. They are taken out
-// before and after it is cleaned: the browser has cleaned it already, and has put
+// FileName returns a file's name as cleaned makes it, without secrets. They are taken out
+// before and after that: whoever told it may have cleaned it already, and have put
 // something else at its ends.
-func (d *redactor) fileName(name string) string {
-	name = cleaned(d.redact(name))
+func (d *Redactor) FileName(name string, cleaned func(string) string) string {
+	name = cleaned(d.Text(name))
 	d.mu.Lock()
 	secrets := d.secrets
 	d.mu.Unlock()
@@ -140,12 +156,9 @@ func (d *redactor) fileName(name string) string {
 	return cleaned(without(name, spans, len(name)))
 }
 
-// value returns JSON of which no text, name or number has a secret.
-func (d *redactor) value(raw json.RawMessage) (json.RawMessage, error) {
-	d.mu.Lock()
-	none := len(d.secrets) == 0
-	d.mu.Unlock()
-	if none {
+// Value returns JSON of which no text, name or number has a secret.
+func (d *Redactor) Value(raw json.RawMessage) (json.RawMessage, error) {
+	if d.Empty() {
 		return raw, nil
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(raw)))
@@ -163,12 +176,12 @@ func (d *redactor) value(raw json.RawMessage) (json.RawMessage, error) {
 	return json.RawMessage(strings.TrimSuffix(out.String(), "\n")), nil
 }
 
-func (d *redactor) walk(v any) any {
+func (d *Redactor) walk(v any) any {
 	switch v := v.(type) {
 	case string:
-		return d.redact(v)
+		return d.Text(v)
 	case json.Number:
-		if text := d.redact(string(v)); text != string(v) {
+		if text := d.Text(string(v)); text != string(v) {
 			return text
 		}
 	case []any:
@@ -178,7 +191,7 @@ func (d *redactor) walk(v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for name, member := range v {
-			out[d.redact(name)] = d.walk(member)
+			out[d.Text(name)] = d.walk(member)
 		}
 		return out
 	}

@@ -1,4 +1,4 @@
-package steps
+package redact
 
 import (
 	"fmt"
@@ -40,9 +40,9 @@ func TestSpelling(t *testing.T) {
 			}
 			text.WriteString(rapid.SampledFrom(ways).Draw(t, "way"))
 		}
-		var d redactor
-		d.add(value)
-		if got := d.redact("<" + text.String() + ">"); got != "<***>" {
+		var d Redactor
+		d.Add(value)
+		if got := d.Text("<" + text.String() + ">"); got != "<***>" {
 			t.Errorf("%q of %q became %q", value, text.String(), got)
 		}
 	})
@@ -56,11 +56,11 @@ func TestSpellingTime(t *testing.T) {
 		{strings.Repeat("é", 2048), strings.Repeat("é", 2047) + "x"}, {strings.Repeat(`\`, 4096), `\`}, {strings.Repeat(`\a`, 2048), `\a`},
 		{strings.Repeat("%", 4096), "%25"}, {strings.Repeat("&amp;", 800), "&amp;amp;"}, {strings.Repeat("é", 60), strings.Repeat("é", 59) + "x"},
 	} {
-		var d redactor
-		d.add(c[0])
+		var d Redactor
+		d.Add(c[0])
 		text := strings.Repeat(c[1], 1+(1<<20)/len(c[1]))
 		begun := time.Now()
-		got := d.redact(text)
+		got := d.Text(text)
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("%.12q in %.12q took %v", c[0], c[1], took)
 		}
