@@ -24,7 +24,7 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race chaos traps tools lint fuzz bench bench-peers-build bench-peers ci clean
+.PHONY: help build run test race chaos traps tools lint fuzz bench bench-dashboard bench-peers-build bench-peers ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 bench: ## run the Go benchmarks, then measure a real server; about 20 minutes, results in bench/results
 	go test -run '^$$' -bench . -benchmem -benchtime "$(BENCHTIME)" ./...
 	go run ./bench -out bench/results
+
+bench-dashboard: build tools ## measure the dashboard in Chromium: first paint, frames, long tasks and memory at 1,000 events a second; 3 minutes
+	cd e2e && JOBCAST_BINARY=../bin/jobcast node measure-dashboard.mjs
 
 bench-peers-build: ## install and build the peers; redis-server and postgresql are packages of the system
 	cd bench/peers && npm ci --no-audit --no-fund

@@ -31,7 +31,7 @@ func TestClients(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(file, func(t *testing.T) {
-			if strings.HasPrefix(file, "socketio") || strings.HasPrefix(file, "client") { // they start servers of their own, or mostly wait
+			if strings.HasPrefix(file, "socketio") || strings.HasPrefix(file, "client") || strings.HasPrefix(file, "dashboard") { // they start servers of their own, or mostly wait
 				t.Parallel()
 			}
 			cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=tap", file)

@@ -14,7 +14,7 @@ export const routes = [
 ];
 
 const plain = [ // of the server's own; not pages of this one
-  { path: "/ways", title: "Watch it three ways", icon: "ways", scope: "submit" },
+  { path: "/ways", title: "Three ways", icon: "ways", scope: "submit" },
 ];
 
 export const navigation = [...routes, ...plain].filter((r) => r.icon);

@@ -1,7 +1,7 @@
-// Who is signed in in this tab. The key stays in sessionStorage and is gone with the tab; it
-// is sent as a header and stands in no address.
+// Who is signed in in this tab. The key stays in sessionStorage and is gone with the tab; a tab
+// that is opened beside it, as by a link, gets it from there. It is sent as a header and stands in no address.
 
-import { call, useCredential } from "./api.js";
+import { call, root, useCredential } from "./api.js";
 import { batch, computed, signal } from "./ui/html.js";
 
 const slot = "jobcast.key";
@@ -38,7 +38,11 @@ export async function signIn(candidate) {
   }
 }
 
-export function signOut() { leave(null); }
+// signOut forgets the key, in all tabs that have it.
+export function signOut() {
+  tabs?.postMessage({ leave: key.value });
+  leave(null);
+}
 
 // refresh asks again what the credential may do, and how much of it is used.
 export async function refresh() {
@@ -86,12 +90,32 @@ async function exchange(code) {
   }
 }
 
-// begin signs in with what the address brings, else with what this tab has kept.
-export function begin() {
+// Tabs of this browser tell each other the key: nobody else hears them.
+const tabs = globalThis.BroadcastChannel && new BroadcastChannel(`jobcast ${root}`);
+const patience = 120; // ms that another tab has to answer
+let heard = () => {};
+
+tabs?.addEventListener("message", ({ data }) => {
+  if (data.ask && key.value) tabs.postMessage({ key: key.value });
+  if (data.key) heard(data.key);
+  if (data.leave && data.leave === key.value) leave(null);
+});
+
+function fromTabs() {
+  return new Promise((resolve) => {
+    heard = resolve;
+    setTimeout(resolve, tabs ? patience : 0, "");
+    tabs?.postMessage({ ask: true });
+  });
+}
+
+// begin signs in with what the address brings, else with what this tab has kept, or another has.
+export async function begin() {
   const { key, code } = fromAddress();
   if (code) return exchange(code);
-  const first = key || kept();
-  return first ? signIn(first) : undefined;
+  checking.value = true;
+  await signIn(key || kept() || await fromTabs());
+  checking.value = false;
 }
 
 addEventListener("hashchange", () => {

@@ -1,0 +1,180 @@
+// The dashboard's shell and its list of jobs, in Chromium, as people use them.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { open } from "./dashboard.mjs";
+import { until, waits } from "./jobcast.mjs";
+import { Server } from "./socketio.mjs";
+
+const rows = (page) => page.locator(".jobs-body [data-id]");
+const path = (page) => new URL(page.url()).pathname + new URL(page.url()).search;
+const badge = (page, id) => page.locator(`#job-${id} .badge`);
+
+test("the dashboard", { concurrency: true }, async (t) => { // each of these has a client and pages of its own
+  const server = await Server.start(t);
+  await Promise.all([
+    t.test("a key signs in, is kept in the tabs, and is forgotten by all of them", async (t) => {
+      const key = await server.key("signs-in");
+      const { page, faults } = await open(t, server);
+      await page.fill("#key", "jc_wrong_key");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alert").getByText("refused").waitFor();
+      assert.equal(faults.length, 1, "a refused call, and nothing else");
+      await page.fill("#key", key);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".paste");
+      await page.reload();
+      await page.waitForSelector(".paste");
+      const other = await page.context().newPage();
+      await other.goto(`${server.url}/jobs`);
+      await other.waitForSelector(".paste");
+      assert.equal(await page.evaluate(() => localStorage.length), 0);
+      await page.getByRole("button", { name: "Sign out" }).click();
+      for (const p of [page, other]) {
+        await p.waitForSelector("#key");
+        assert.equal(await p.evaluate(() => sessionStorage.length), 0);
+      }
+      await page.goto(`${server.url}/jobs?state=failed#key=${key}`);
+      await page.waitForSelector("main h1");
+      assert.equal(page.url(), `${server.url}/jobs?state=failed`, "a key leaves the address at once");
+      await page.goto(`${server.url}/#login=nonsense`);
+      await page.reload();
+      assert.doesNotMatch(page.url(), /login/);
+    }),
+
+    t.test("first run: the line that is copied, pasted into a shell, moves the page", async (t) => {
+      const key = await server.key("first-run");
+      const { page, faults } = await open(t, server, { key, permissions: ["clipboard-read", "clipboard-write"] });
+      assert.ok(!(await page.textContent(".paste pre")).includes(key), "the key is not shown");
+      await page.getByRole("button", { name: "Copy" }).click();
+      const line = (await page.evaluate(() => navigator.clipboard.readText())).replaceAll("2000", "50");
+      await page.evaluate(() => { globalThis.same = true; });
+      await promisify(execFile)("bash", ["-c", line]);
+      await rows(page).getByText("First job").waitFor();
+      await rows(page).getByText("Completed").waitFor();
+      assert.ok(await page.evaluate(() => globalThis.same), "nothing was loaded anew");
+      await page.locator(".jobs-states a.completed .count").getByText("1").waitFor();
+      assert.deepEqual(faults, []);
+    }),
+
+    t.test("the filter is in the address; new jobs wait while somebody reads further down", async (t) => {
+      const key = await server.key("filters");
+      const many = Array.from({ length: 230 }, (_, n) => ({ queue: n % 10 ? "mail" : "print", title: `Letter ${n}`, payload: n }));
+      await server.ask("POST", "/v1/jobs/batch", key, { jobs: many });
+      const { page, faults } = await open(t, server, { key });
+      await rows(page).getByText("Letter 229").waitFor();
+      assert.ok(await rows(page).count() < 60, "only what is in view is in the document");
+
+      await page.keyboard.press("/");
+      await page.keyboard.type("LETTER 11");
+      await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 11); // 11, 110 to 119
+      assert.equal(path(page), "/jobs?q=LETTER+11");
+      await page.fill(".queue", "print");
+      await page.keyboard.press("Tab");
+      await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 1);
+      assert.equal(path(page), "/jobs?q=LETTER+11&queue=print");
+      await page.getByRole("link", { name: "Completed" }).click();
+      await page.getByText("No job is like that").waitFor();
+      await page.goBack();
+      await rows(page).getByText("Letter 110").waitFor();
+      await server.submit(key, { queue: "print", title: "Letter 11, again", payload: null });
+      await page.mouse.move(5, 5);
+      await rows(page).getByText("Letter 11, again").waitFor(); // although an event does not tell its title
+      await page.goto(`${server.url}/jobs`);
+      await rows(page).getByText("Letter 229").waitFor();
+
+      await until("all are there", async () => {
+        await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+        return (await page.textContent(".jobs-foot")).includes("231");
+      });
+      await rows(page).getByText("Letter 0").waitFor();
+      const before = await page.evaluate(() => scrollY);
+      const fresh = [await server.submit(key, waits(1, 1)), await server.submit(key, { ...waits(1, 1), title: "The newest" })];
+      await page.getByRole("button", { name: "2 new" }).waitFor();
+      assert.equal(await page.evaluate(() => scrollY), before, "nothing has moved");
+      await page.keyboard.press("n");
+      await rows(page).getByText("The newest").waitFor();
+      for (const { id } of fresh) await badge(page, id).getByText("Completed").waitFor();
+      assert.equal(await page.evaluate(() => scrollY), 0);
+      assert.deepEqual(faults, []);
+    }),
+
+    t.test("by the keyboard alone: several are cancelled, and retried", async (t) => {
+      const key = await server.key("keyboard");
+      const ids = [];
+      for (let n = 0; n < 4; n++) ids.unshift((await server.submit(key, { ...waits(1, 60_000), title: `Long ${n}` })).id);
+      const { page, faults } = await open(t, server, { key });
+      await badge(page, ids[0]).getByText("Running").waitFor();
+      await page.keyboard.press("j");
+      await page.keyboard.press("j");
+      await page.keyboard.press("x");
+      await page.keyboard.press("Shift+ArrowDown");
+      await page.getByText("2 jobs picked").waitFor();
+      const grid = page.getByRole("grid");
+      assert.equal(await grid.getAttribute("aria-activedescendant"), `job-${ids[2]}`);
+      assert.equal(await page.locator(`#job-${ids[1]}`).getAttribute("aria-selected"), "true");
+      await page.getByRole("button", { name: "Cancel 2" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByRole("dialog").waitFor();
+      await page.keyboard.press("Escape");
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+      await page.getByRole("button", { name: "Cancel 2" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByRole("button", { name: "Cancel 2 jobs" }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByText("2 jobs cancelled").waitFor();
+      for (const id of ids.slice(1, 3)) await badge(page, id).getByText("Cancelled").waitFor();
+      assert.equal(await badge(page, ids[0]).textContent(), "Running");
+
+      await grid.focus();
+      await page.keyboard.press("Control+a");
+      await page.getByText("4 jobs picked").waitFor();
+      await page.getByRole("button", { name: "Retry 2" }).click();
+      await page.getByRole("button", { name: "Retry 2 jobs" }).click();
+      await page.getByText("2 jobs submitted again").waitFor();
+      await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 6);
+      await page.goto(`${server.url}/jobs?state=cancelled`);
+      await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 2);
+      assert.deepEqual(faults, []);
+    }),
+
+    t.test("what a key may not do is not offered; the theme is kept", async (t) => {
+      const key = await server.key("watches", "--scope=watch");
+      const { page, faults } = await open(t, server, { key });
+      await page.getByText("This key may only watch.").waitFor();
+      const writer = await server.key("watches");
+      const { id } = await server.submit(writer, waits(1, 1));
+      await badge(page, id).getByText("Completed").waitFor();
+      assert.equal(await page.locator("input[type=checkbox]").count(), 0);
+      assert.deepEqual(await page.locator("nav[aria-label=Pages] a", { hasText: "Submit" }).count(), 0);
+      await page.getByRole("radio", { name: "Dark" }).check();
+      await page.reload();
+      await page.waitForSelector("main h1");
+      assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), "dark");
+      await page.keyboard.press("Tab");
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+      await page.keyboard.press("Enter");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+      assert.deepEqual(faults, []);
+    }),
+  ]);
+});
+
+test("a server that is away is told calmly, and what was missed is there afterwards", async (t) => {
+  const server = await Server.start(t);
+  const key = await server.key("away");
+  const { id } = await server.submit(key, { queue: "q", title: "Before", payload: null });
+  const { page } = await open(t, server, { key });
+  await badge(page, id).getByText("Pending").waitFor();
+  await page.locator(".connection.live").waitFor();
+  await server.kill();
+  await page.locator(".connection.lost").waitFor();
+  assert.equal(await rows(page).count(), 1, "what is known stays");
+  await server.start();
+  const after = await server.submit(key, { ...waits(1, 1), title: "After" });
+  await page.locator(".connection.live").waitFor();
+  await badge(page, after.id).getByText("Completed").waitFor();
+  await rows(page).getByText("After").waitFor();
+});
