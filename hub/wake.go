@@ -10,7 +10,7 @@ import (
 // meanwhile shares one write to each of them. Rooms of few readers do not wait, and
 // one in which nothing happened for so long is woken at once.
 const (
-	delayPerReader = 16 * time.Microsecond
+	delayPerReader = 14 * time.Microsecond
 	leastDelay     = time.Millisecond
 	mostDelay      = 100 * time.Millisecond
 )
