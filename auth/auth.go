@@ -103,7 +103,8 @@ func (e *KeyLimitError) Error() string {
 // Stored is a key as the store holds it.
 type Stored struct {
 	Key
-	Hash [32]byte // SHA-256 of the whole secret text
+	Hash   [32]byte // SHA-256 of the whole secret text
+	SignIn bool     // made for a code: forgotten once it has expired
 }
 
 // Store keeps keys. Every change raises the revision by at least one in the
@@ -134,4 +135,19 @@ type Store interface {
 	Revision(ctx context.Context) (int64, error)
 	// CountClients returns how many clients exist.
 	CountClients(ctx context.Context) (int, error)
+	// Clients returns the ids of at most limit clients, oldest first.
+	Clients(ctx context.Context, limit int) ([]string, error)
+
+	// CreateCode inserts a code; ErrNoClient if its client does not exist. It does not
+	// raise the revision.
+	CreateCode(ctx context.Context, c Code) error
+	// Code returns the code with this hash, also an expired one; ErrNoCode if there is
+	// none.
+	Code(ctx context.Context, hash [32]byte) (Code, error)
+	// RedeemCode deletes the code and inserts a key in its place, as CreateKey does.
+	// ErrNoCode if there is none that is good at k.CreatedAt; of many at once one succeeds.
+	RedeemCode(ctx context.Context, hash [32]byte, k Stored) error
+	// SweepSignIns deletes the codes, and the keys with SignIn, that have expired at now.
+	// It does not raise the revision.
+	SweepSignIns(ctx context.Context, now time.Time) error
 }

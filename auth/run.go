@@ -33,6 +33,7 @@ func (v *Verifier) Run(ctx context.Context) {
 	loops.Go(func() { every(ctx, expireEvery, func() { v.streams.expire(time.Now()) }) })
 	loops.Go(func() { every(ctx, BeatEvery, func() { v.streams.beat(ctx) }) })
 	loops.Go(func() { every(ctx, touchCheck, func() { v.touch(ctx, time.Now().Add(-touchEvery)) }) })
+	loops.Go(func() { every(ctx, sweepEvery, func() { v.sweepSignIns(ctx) }) })
 	loops.Wait()
 	v.touch(context.WithoutCancel(ctx), time.Now())
 }

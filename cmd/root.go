@@ -1,6 +1,6 @@
 // Package cmd is the command line of jobcast: one file for each command, its flags, its
-// exit codes and its words for people. `serve` hands over to package server; `keys` works
-// on the data folder; all other commands speak with a server through package client.
+// exit codes and its words for people. `serve` hands over to package server; `keys` and
+// `open` work on the data folder; all other commands speak with a server through package client.
 package cmd
 
 import (
@@ -37,6 +37,7 @@ const (
 type commands struct {
 	Serve serveCmd `cmd:"" help:"Serve the HTTP API, run jobs and stream their events."`
 	Keys  keysCmd  `cmd:"" help:"Create, import, list and revoke API keys."`
+	Open  openCmd  `cmd:"" help:"Sign in to the dashboard: print a link that is good once, and open the browser."`
 
 	Submit submitCmd `cmd:"" help:"Submit a job and print its id."`
 	Watch  watchCmd  `cmd:"" help:"Watch jobs to their end, or all events of the client."`

@@ -40,6 +40,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("JOBCAST_URL", "http://"+server.addr)
 			env.Setenv("JOBCAST_KEY", strings.TrimSpace(key))
+			env.Setenv("CLIENT", name)
+			env.Setenv("DATA", dir)
 			env.Setenv("READER", strings.TrimSpace(reader))
 			env.Setenv("TOMORROW", time.Now().UTC().AddDate(0, 0, 1).Format(time.RFC3339))
 			env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))

@@ -11,5 +11,5 @@ type serveCmd struct{ server.Config }
 
 // Run serves until a signal comes, then drains.
 func (s *serveCmd) Run(ctx context.Context, std *Stdio) error {
-	return server.Run(ctx, &s.Config, std.Out, std.Err)
+	return server.Run(ctx, &s.Config, std.Out, std.Err, onTerminal(std.Out))
 }

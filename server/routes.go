@@ -45,6 +45,7 @@ func (s *Server) routes() {
 			return s.sse.Submitted(c, p, a, j.ID, f)
 		},
 		EndAndClaim: s.claims.End,
+		SignIn:      s.verifier.SignIn,
 		Hub:         s.hub,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())

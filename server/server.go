@@ -35,8 +35,9 @@ import (
 )
 
 // Run serves until ctx ends, then drains. What a person wants to see of the start goes
-// to out, the log to logs. A *SettingError says which settings cannot be used.
-func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
+// to out, the log to logs; terminal says that out is one, and shows what must not be kept
+// anywhere. A *SettingError says which settings cannot be used.
+func Run(ctx context.Context, set *Config, out, logs io.Writer, terminal bool) error {
 	if err := set.Check(); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func Run(ctx context.Context, set *Config, out, logs io.Writer) error {
 		return unlessStopped(ctx, errors.Join(fmt.Errorf("listen on %s: %w", set.Addr, err), srv.discard()))
 	}
 	srv.Start(ln)
-	if err := srv.announce(ctx, out); err != nil {
+	if err := srv.announce(ctx, out, terminal); err != nil {
 		log.Error("the start-up failed", "error", err)
 	}
 	select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
@@ -14,8 +15,9 @@ import (
 // demoClient is made at the very first start, so that there is something to try.
 const demoClient = "demo"
 
-// announce prints where the server is and, at a first start, a key to use it with.
-func (s *Server) announce(ctx context.Context, out io.Writer) error {
+// announce prints where the server is and, at a first start, a key to use it with; on a
+// terminal also a link that signs in.
+func (s *Server) announce(ctx context.Context, out io.Writer, terminal bool) error {
 	url, socket := baseURL(s.ln.Addr()), ""
 	if addr, ok := s.ln.Addr().(*net.UnixAddr); ok {
 		socket = addr.Name
@@ -43,6 +45,11 @@ func (s *Server) announce(ctx context.Context, out io.Writer) error {
 	case socket == "":
 		fmt.Fprintf(out, "page: %s/\n", url)
 	}
+	if terminal && socket == "" {
+		if err := s.offerSignIn(begun, out, url); err != nil {
+			return err
+		}
+	}
 	if secret != "" {
 		fmt.Fprintf(out, "try: %s\n", tryLine(url, socket, secret))
 	}
@@ -51,6 +58,35 @@ func (s *Server) announce(ctx context.Context, out io.Writer) error {
 	}
 	return nil
 }
+
+// offerSignIn prints a link that signs in as the only client there is.
+func (s *Server) offerSignIn(ctx context.Context, out io.Writer, url string) error {
+	clients, err := s.store.Clients(ctx, 2)
+	if err != nil {
+		return err
+	}
+	if len(clients) > 1 {
+		_, err = fmt.Fprintln(out, "sign in: jobcast open --client ID")
+		return err
+	}
+	code, text, err := auth.NewCode(clients[0], SignInScopes())
+	if err != nil {
+		return fmt.Errorf("make sign-in code: %w", err)
+	}
+	if err := s.store.CreateCode(ctx, code); err != nil {
+		return fmt.Errorf("store sign-in code: %w", err)
+	}
+	_, err = fmt.Fprintf(out, "sign in: %s (good once, for %.0f minutes; another: jobcast open)\n", SignInLink(url, text), auth.CodeTTL.Minutes())
+	return err
+}
+
+// SignInScopes is what whoever signs in may do, unless others are named: all that is done
+// by hand.
+func SignInScopes() []auth.Scope { return []auth.Scope{auth.Submit, auth.Watch, auth.Admin} }
+
+// SignInLink is the page of a server, told a code. What stands behind the # is not sent
+// to any server, nor written down by a proxy.
+func SignInLink(url, code string) string { return strings.TrimRight(url, "/") + "/#login=" + code }
 
 // makeKey creates a key of the demo client and returns its secret.
 func (s *Server) makeKey(ctx context.Context, name string, o auth.KeyOptions) (string, error) {

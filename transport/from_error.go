@@ -105,6 +105,8 @@ func fromAuth(err error) *Problem {
 		return Refuse(LoginLimit, "Too many failed logins from this address.").RetryAfter(limit.RetryAfter)
 	case errors.Is(err, auth.ErrConnectionLimit):
 		return Refuse(ConnectionLimit, "This credential has as many open streams as it may have.")
+	case errors.Is(err, auth.ErrNoCode):
+		return Refuse(Unauthenticated, "The code is not good: it was used, is more than five minutes old, or there never was one.")
 	case errors.Is(err, auth.ErrSentAway):
 		return Refuse(Forbidden, "An administrator has ended this connection.")
 	case errors.Is(err, auth.ErrNoConnection):

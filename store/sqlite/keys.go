@@ -13,7 +13,7 @@ import (
 
 const (
 	sqlKeyColumns = `SELECT k.key_id, c.name, k.name, k.hash, k.scopes, k.max_connections,
-	k.hosts, k.created_at, k.expires_at, k.revoked_at, k.last_used_at FROM api_keys k JOIN clients c ON c.id = k.client `
+	k.hosts, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.sign_in FROM api_keys k JOIN clients c ON c.id = k.client `
 	sqlKeyByHash = sqlKeyColumns + `WHERE k.hash = ?`
 	sqlKeys      = sqlKeyColumns + `ORDER BY k.id`
 	sqlKeysOf    = sqlKeyColumns + `WHERE c.name = ? ORDER BY k.id`
@@ -21,7 +21,7 @@ const (
 	sqlKeyRow    = `SELECT k.id FROM api_keys k JOIN clients c ON c.id = k.client WHERE k.key_id = ? AND c.name = ?`
 	sqlKeyPage   = sqlKeyColumns + `WHERE c.name = ? AND k.id > ? ORDER BY k.id LIMIT ?`
 	sqlAddKey    = `INSERT INTO api_keys (key_id, client, name, hash, scopes, max_connections, hosts, created_at, expires_at,
-	revoked_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	revoked_at, last_used_at, sign_in) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlHashTaken = `SELECT id FROM api_keys WHERE hash = ?`
 	sqlLiveKeys  = `SELECT count(*) FROM api_keys k JOIN clients c ON c.id = k.client
 	WHERE c.name = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)`
@@ -38,49 +38,64 @@ const (
 
 // CreateKey implements auth.Store. Times are kept in milliseconds.
 func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
-	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) {
-		var taken int64
-		found, err := b.row(sqlHashTaken, []any{k.Hash[:]}, &taken)
-		if err != nil {
-			return struct{}{}, err
-		}
-		if found {
-			return struct{}{}, refuse(auth.ErrExists)
-		}
-		var live int64
-		if _, err := b.row(sqlLiveKeys, []any{k.ClientID, k.CreatedAt.UnixMilli()}, &live); err != nil {
-			return struct{}{}, err
-		}
-		if live >= auth.MaxKeys {
-			return struct{}{}, refuse(&auth.KeyLimitError{Max: auth.MaxKeys, Used: live})
-		}
-		if err := b.grow(rowBytes); err != nil {
-			return struct{}{}, err
-		}
-		head, err := b.ensureClient(k.ClientID)
-		if err != nil {
-			return struct{}{}, err
-		}
-		scopes := make([]string, len(k.Scopes))
-		for i, scope := range k.Scopes {
-			scopes[i] = string(scope)
-		}
-		hosts, err := hostsBlob(jobs.Hosts{Allow: k.AllowHosts, Deny: k.DenyHosts})
-		if err != nil {
-			return struct{}{}, err
-		}
-		_, err = b.exec(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], strings.Join(scopes, " "), k.MaxConnections, hosts,
-			k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt))
-		if err != nil {
-			return struct{}{}, fmt.Errorf("insert key: %w", err)
-		}
-		if _, err := b.exec(sqlForgetKeys, head.id, k.CreatedAt.UnixMilli(), auth.MaxEndedKeys); err != nil {
-			return struct{}{}, fmt.Errorf("forget old keys: %w", err)
-		}
-		_, err = b.exec(sqlBumpRevision)
-		return struct{}{}, err
-	})
+	_, err := do(ctx, s.committer, 1, func(b *batch) (struct{}, error) { return struct{}{}, b.createKey(k) })
 	return err
+}
+
+func (b *batch) createKey(k auth.Stored) error {
+	var taken int64
+	found, err := b.row(sqlHashTaken, []any{k.Hash[:]}, &taken)
+	if err != nil {
+		return err
+	}
+	if found {
+		return refuse(auth.ErrExists)
+	}
+	var live int64
+	if _, err := b.row(sqlLiveKeys, []any{k.ClientID, k.CreatedAt.UnixMilli()}, &live); err != nil {
+		return err
+	}
+	if live >= auth.MaxKeys {
+		return refuse(&auth.KeyLimitError{Max: auth.MaxKeys, Used: live})
+	}
+	if err := b.grow(rowBytes); err != nil {
+		return err
+	}
+	head, err := b.ensureClient(k.ClientID)
+	if err != nil {
+		return err
+	}
+	hosts, err := hostsBlob(jobs.Hosts{Allow: k.AllowHosts, Deny: k.DenyHosts})
+	if err != nil {
+		return err
+	}
+	_, err = b.exec(sqlAddKey, k.ID, head.id, k.Name, k.Hash[:], scopeWords(k.Scopes), k.MaxConnections, hosts,
+		k.CreatedAt.UnixMilli(), optMillis(k.ExpiresAt), optMillis(k.RevokedAt), optMillis(k.LastUsedAt), k.SignIn)
+	if err != nil {
+		return fmt.Errorf("insert key: %w", err)
+	}
+	if _, err := b.exec(sqlForgetKeys, head.id, k.CreatedAt.UnixMilli(), auth.MaxEndedKeys); err != nil {
+		return fmt.Errorf("forget old keys: %w", err)
+	}
+	_, err = b.exec(sqlBumpRevision)
+	return err
+}
+
+// scopeWords is how scopes are kept; wordScopes reads them.
+func scopeWords(scopes []auth.Scope) string {
+	words := make([]string, len(scopes))
+	for i, scope := range scopes {
+		words[i] = string(scope)
+	}
+	return strings.Join(words, " ")
+}
+
+func wordScopes(words string) []auth.Scope {
+	scopes := []auth.Scope{}
+	for scope := range strings.FieldsSeq(words) {
+		scopes = append(scopes, auth.Scope(scope))
+	}
+	return scopes
 }
 
 func optMillis(t *time.Time) any {
@@ -169,7 +184,7 @@ func (s *conn) keys(query string, args ...any) ([]auth.Stored, error) {
 			expires, revoked, used sql.NullInt64
 		)
 		err := rows.Scan(&k.ID, &k.ClientID, &k.Name, &hash, &scopes, &k.MaxConnections,
-			&hosts, &created, &expires, &revoked, &used)
+			&hosts, &created, &expires, &revoked, &used, &k.SignIn)
 		if err != nil {
 			return false, fmt.Errorf("read key: %w", err)
 		}
@@ -182,10 +197,7 @@ func (s *conn) keys(query string, args ...any) ([]auth.Stored, error) {
 			return false, err
 		}
 		k.AllowHosts, k.DenyHosts = reach.Allow, reach.Deny
-		k.Scopes = []auth.Scope{}
-		for scope := range strings.FieldsSeq(scopes) {
-			k.Scopes = append(k.Scopes, auth.Scope(scope))
-		}
+		k.Scopes = wordScopes(scopes)
 		k.CreatedAt = fromMillis(created)
 		k.ExpiresAt, k.RevokedAt, k.LastUsedAt = keyTime(expires), keyTime(revoked), keyTime(used)
 		found = append(found, k)

@@ -102,7 +102,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"ArtifactLimit", testArtifactLimit}, {"ArtifactHolds", testArtifactHolds}, {"ArtifactLimitRace", testArtifactRace},
 		{"StorageFull", testStorageFull}, {"StorageFullAtOnce", testStorageFullAtOnce}, {"ExpireJobs", testExpireJobs}, {"ExpireJobsInTurn", testExpireTurns},
 		{"ExpireRacesClaim", testExpireRace}, {"ExpiryClock", testExpiryClock}, {"QueueTTL", testQueueTTL},
-		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"KeysBesideServe", testManage}, {"SigningSecret", testSecret}, {"SigningSecretAtOnce", testSecretAtOnce}, {"Sealed", testSealed}, {"SealedWith", testSealedWith}, {"SealedLimits", testSealedLimits}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble},
+		{"Keys", testKeys}, {"KeyLimit", testKeyLimit}, {"EndedKeys", testEndedKeys}, {"SignIns", testSignIns}, {"KeysBesideServe", testManage}, {"SigningSecret", testSecret}, {"SigningSecretAtOnce", testSecretAtOnce}, {"Sealed", testSealed}, {"SealedWith", testSealedWith}, {"SealedLimits", testSealedLimits}, {"Context", testContext}, {"Closed", testClosed}, {"Trouble", testTrouble},
 		{"Model", testModel((*model).jobCommands)}, {"ArtifactModel", testModel((*model).artifactCommands)},
 		{"SessionModel", testModel((*model).sessionCommands)}, {"KeyModel", testModel((*model).keyCommands)},
 	})

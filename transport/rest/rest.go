@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -40,7 +41,7 @@ type Keys interface {
 }
 
 // Deps is what the routes need. Door, Jobs, Keys, Tokens, Streams, Stream,
-// EndAndClaim, Usage and Hub are required.
+// EndAndClaim, Usage, SignIn and Hub are required.
 type Deps struct {
 	Door    *transport.Door
 	Jobs    Jobs
@@ -63,6 +64,9 @@ type Deps struct {
 	EndAndClaim func(c *fiber.Ctx, p auth.Principal, e jobs.End, next jobs.NextClaim) error
 
 	Usage func(ctx context.Context, client string) (jobs.Usage, error) // what a client fills
+
+	// SignIn exchanges a code that came from an address for a key; see [auth.Verifier.SignIn].
+	SignIn func(ctx context.Context, code string, addr netip.Addr) (auth.IssuedKey, error)
 
 	Hub *hub.Hub // tells a submit that waits of its job's end
 
@@ -97,6 +101,7 @@ func Mount(r fiber.Router, d Deps) {
 	r.Put("/v1/jobs/:id/artifacts/:name", s.putArtifact)
 	r.Get("/v1/jobs/:id/artifacts/:name", s.getArtifact)
 
+	r.Post("/v1/login", s.login)
 	r.Get("/v1/me", s.whoami)
 	r.Get("/v1/keys", s.listKeys)
 	r.Post("/v1/keys", s.createKey)

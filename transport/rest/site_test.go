@@ -113,6 +113,7 @@ func newSiteWithTimes(t *testing.T, last times, settings ...setting) *site {
 	d.Tokens = signer
 	verifier := auth.NewVerifier(s.store, auth.VerifierOptions{Limits: limits, Signer: signer, Logger: log})
 	d.Streams, s.streams = verifier.Streams(), verifier.Streams()
+	d.SignIn = verifier.SignIn
 	if s.door, err = transport.New(transport.Options{Auth: verifier, Log: log}); err != nil {
 		t.Fatal(err)
 	}

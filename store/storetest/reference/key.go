@@ -11,31 +11,33 @@ import (
 
 // CreateKey implements auth.Store.
 func (s *Store) CreateKey(ctx context.Context, k auth.Stored) error {
-	return s.do(ctx, func() error {
-		var live int64
-		for _, other := range s.tables.keys {
-			if other.Hash == k.Hash {
-				return auth.ErrExists
-			}
-			if other.ClientID == k.ClientID && !ended(other, k.CreatedAt) {
-				live++
-			}
+	return s.do(ctx, func() error { return s.createKey(k) })
+}
+
+func (s *Store) createKey(k auth.Stored) error {
+	var live int64
+	for _, other := range s.tables.keys {
+		if other.Hash == k.Hash {
+			return auth.ErrExists
 		}
-		if live >= auth.MaxKeys {
-			return &auth.KeyLimitError{Max: auth.MaxKeys, Used: live}
+		if other.ClientID == k.ClientID && !ended(other, k.CreatedAt) {
+			live++
 		}
-		if err := s.room(rowBytes); err != nil {
-			return err
-		}
-		s.client(k.ClientID)
-		k.Scopes = append([]auth.Scope{}, k.Scopes...)
-		k.CreatedAt, k.ExpiresAt = millis(k.CreatedAt), optional(k.ExpiresAt)
-		k.RevokedAt, k.LastUsedAt = optional(k.RevokedAt), optional(k.LastUsedAt)
-		s.tables.keys = append(s.tables.keys, k)
-		s.forgetKeys(k.ClientID, k.CreatedAt)
-		s.tables.revision++
-		return nil
-	})
+	}
+	if live >= auth.MaxKeys {
+		return &auth.KeyLimitError{Max: auth.MaxKeys, Used: live}
+	}
+	if err := s.room(rowBytes); err != nil {
+		return err
+	}
+	s.client(k.ClientID)
+	k.Scopes = append([]auth.Scope{}, k.Scopes...)
+	k.CreatedAt, k.ExpiresAt = millis(k.CreatedAt), optional(k.ExpiresAt)
+	k.RevokedAt, k.LastUsedAt = optional(k.RevokedAt), optional(k.LastUsedAt)
+	s.tables.keys = append(s.tables.keys, k)
+	s.forgetKeys(k.ClientID, k.CreatedAt)
+	s.tables.revision++
+	return nil
 }
 
 // forgetKeys drops the oldest of a client's keys that have ended, beyond those that are kept.

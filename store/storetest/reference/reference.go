@@ -39,6 +39,7 @@ type tables struct {
 	garbage  map[string]int64 // file -> bytes
 	sessions map[sessionKey]savedSession
 	keys     []auth.Stored // oldest first
+	codes    map[[32]byte]auth.Code
 	revision int64
 	secret   []byte // what is signed with; nil: nobody has asked for it
 	sealed   map[sealedKey]jobs.Sealed
@@ -69,6 +70,7 @@ func NewData() *Data {
 		tables: tables{
 			clients: make(map[string]client), jobs: make(map[string]job), batches: make(map[batchKey]batch), garbage: make(map[string]int64),
 			sessions: make(map[sessionKey]savedSession), served: make(map[string]string), sealed: make(map[sealedKey]jobs.Sealed),
+			codes: make(map[[32]byte]auth.Code),
 		},
 		epoch: newEpoch(), nodes: make(map[string]*Store), holds: make(map[string]hold),
 	}
@@ -79,7 +81,7 @@ func newEpoch() string { return strings.ToLower(rand.Text()[:8]) }
 
 func (t tables) clone() tables {
 	t.clients, t.jobs, t.garbage = maps.Clone(t.clients), maps.Clone(t.jobs), maps.Clone(t.garbage)
-	t.sealed = maps.Clone(t.sealed)
+	t.sealed, t.codes = maps.Clone(t.sealed), maps.Clone(t.codes)
 	t.sessions, t.served, t.keys, t.batches = maps.Clone(t.sessions), maps.Clone(t.served), slices.Clone(t.keys), maps.Clone(t.batches)
 	return t
 }
