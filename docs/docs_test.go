@@ -40,7 +40,7 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for paper, flags := range map[string][]string{
-		"../README.md": nil, "protocol.md": nil,
+		"../README.md": nil, "protocol.md": nil, "quick-start.md": nil, "transports.md": nil, "proxies.md": nil, "workers.md": nil, "security.md": nil,
 		"browser-jobs.md": {"--allow-private-addresses", "--secret-key-file=" + keyFile},
 	} {
 		t.Run(paper, func(t *testing.T) {

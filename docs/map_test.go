@@ -174,11 +174,36 @@ func TestLayout(t *testing.T) {
 // TestLinks: what the papers link to in this tree is there.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
-	for _, paper := range []string{"../README.md", "../CONTRIBUTING.md", "../examples/README.md", "architecture.md", "browser-jobs.md", "decisions.md", "protocol.md", "socketio.md"} {
+	for _, paper := range []string{"../README.md", "../CONTRIBUTING.md", "../examples/README.md", "README.md", "architecture.md", "browser-jobs.md", "concepts.md",
+		"decisions.md", "protocol.md", "proxies.md", "quick-start.md", "security.md", "socketio.md", "transports.md", "workers.md"} {
 		for _, m := range link.FindAllStringSubmatch(read(t, paper), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(paper), m[1])); err != nil {
 				t.Errorf("%s links to %s: %v", paper, m[1], err)
 			}
+		}
+	}
+}
+
+// TestGuides: the list of documents names each that is there. The guides show no command
+// that is not run: their commands stand in blocks of console, and those are run.
+func TestGuides(t *testing.T) {
+	list := read(t, "README.md")
+	papers, err := filepath.Glob("*.md")
+	if err != nil || len(papers) < 12 {
+		t.Fatalf("%q, %v", papers, err)
+	}
+	run := read(t, "docs_test.go")
+	for _, paper := range papers {
+		if paper != "README.md" && !strings.Contains(list, "]("+paper+")") {
+			t.Errorf("README.md does not name %s", paper)
+		}
+		text := read(t, paper)
+		if strings.Contains(text, "\n```console\n") && !strings.Contains(run, `"`+paper+`":`) {
+			t.Errorf("the commands of %s are not run", paper)
+		}
+		guide := paper != "socketio.md" && paper != "browser-jobs.md" // written before, with commands to start servers
+		if guide && regexp.MustCompile("(?m)^```(sh|bash|shell)$").MatchString(text) {
+			t.Errorf("%s has commands that are not run", paper)
 		}
 	}
 }

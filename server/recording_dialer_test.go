@@ -57,7 +57,7 @@ func (c *recordedConn) Read(p []byte) (int, error) {
 
 // Close implements net.Conn.
 func (c *recordedConn) Close() error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.dialer.reset {
+	if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && c.dialer.reset {
 		_ = tcp.SetLinger(0) // the connection may be gone already
 	}
 	return c.Conn.Close()

@@ -131,6 +131,14 @@ func (c *conn) SetReadBuffer(bytes int) error {
 	return nil
 }
 
+// SetLinger is that of a TCP connection, for clients that go with a reset.
+func (c *conn) SetLinger(seconds int) error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.SetLinger(seconds)
+	}
+	return nil
+}
+
 // look checks what was kept, and lets go of it.
 func (c *conn) look() {
 	c.mu.Lock()
