@@ -39,9 +39,19 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       await page.goto(`${server.url}/jobs?state=failed#key=${key}`);
       await page.waitForSelector("main h1");
       assert.equal(page.url(), `${server.url}/jobs?state=failed`, "a key leaves the address at once");
-      await page.goto(`${server.url}/#login=nonsense`);
-      await page.reload();
-      assert.doesNotMatch(page.url(), /login/);
+
+      const command = `'${process.env.JOBCAST_BINARY}' open --no-browser --client signs-in --url ${server.url} --data '${server.data}' --scopes watch`;
+      const { stdout } = await promisify(execFile)("script", ["-qec", command, "/dev/null"]);
+      const link = /http\S+#login=\S+/.exec(stdout)[0];
+      await page.goto(link); // the document stays: only the end of the address is another
+      await page.getByText("This key may only watch.").waitFor();
+      assert.doesNotMatch(page.url(), /login/, "a code leaves the address at once");
+      const { stdout: more } = await promisify(execFile)("script", ["-qec", command, "/dev/null"]);
+      const fresh = await page.context().newPage();
+      await fresh.goto(/http\S+#login=\S+/.exec(more)[0]);
+      await fresh.getByText("This key may only watch.").waitFor();
+      await page.goto(link);
+      await page.getByRole("alert").getByText("no longer good").waitFor();
     }),
 
     t.test("first run: the line that is copied, pasted into a shell, moves the page", async (t) => {

@@ -80,7 +80,9 @@ function fromAddress() {
 }
 
 async function exchange(code) {
+  if (key.value) leave(null); // the link says who it is now
   checking.value = true;
+  trouble.value = null;
   try {
     await signIn((await call("/v1/login", { json: { code } })).key);
   } catch (error) {

@@ -30,7 +30,7 @@ export function SignIn() {
         <button type="button" class="button" aria-pressed=${shown} onClick=${() => setShown(!shown)}>Show</button>
       </div>
       <p class="hint" id="key-hint">It stays in this browser's tabs, and is gone when they are closed. The server printed a key at its first start;${" "}
-        <code>jobcast keys create</code> makes another.</p>
+        <code>jobcast keys create</code> makes another, and <code>jobcast open</code>, on its machine, signs in by itself.</p>
       ${error && html`<${Failure} error=${error} />`}
       <button type="submit" class="button primary wide" disabled=${checking.value}>${checking.value ? "Checking…" : "Sign in"}</button>
     </form>
