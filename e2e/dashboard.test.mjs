@@ -76,11 +76,13 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       const { page, faults } = await open(t, server, { key });
       await rows(page).getByText("Letter 229").waitFor();
       assert.ok(await rows(page).count() < 60, "only what is in view is in the document");
+      await page.locator(".jobs-states a.pending .count").getByText("230", { exact: true }).waitFor();
 
       await page.keyboard.press("/");
       await page.keyboard.type("LETTER 11");
       await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 11); // 11, 110 to 119
       assert.equal(path(page), "/jobs?q=LETTER+11");
+      await page.locator(".jobs-states a.pending .count").getByText("11", { exact: true }).waitFor();
       await page.fill(".queue", "print");
       await page.keyboard.press("Tab");
       await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 1);

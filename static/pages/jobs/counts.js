@@ -1,12 +1,14 @@
-// How many jobs each tab has. Lists say so up to a hundred: beyond that the number would not be
-// read anyway. States that events touch are counted again, some seconds apart.
+// How many jobs each tab has: by the server's figures, or, of a filter that they know nothing of, by lists,
+// up to a hundred. States that events touch are counted again, a moment apart.
 
 import { call } from "../../api.js";
 import { states } from "../../ui/badge.js";
 import { signal, useEffect, useMemo } from "../../ui/html.js";
 
 const most = 100;
-const pace = 3_000; // ms between two counts of a state
+const pace = 1_000; // ms between two looks at the figures
+const listPace = 3_000; // and at lists
+const within = new Set(["job.progress", "job.log", "job.artifact"]); // events of jobs that stay in their state
 
 // useCounts returns {state: text}, "" for all of them.
 export function useCounts(list) {
@@ -28,9 +30,9 @@ class Counts {
   }
 
   begin() {
-    this.list.onEvents = (events) => { for (const { status } of events) this.touched(status); };
+    this.list.onEvents = (events) => { for (const { type, status } of events) if (!within.has(type)) this.touched(status); };
     this.run();
-    this.timer = setInterval(() => this.run(), pace);
+    this.timer = setInterval(() => this.run(), this.list.plain ? pace : listPace);
   }
 
   end() {
@@ -44,22 +46,38 @@ class Counts {
   }
 
   async run() {
-    if (this.busy || document.hidden) return;
+    if (this.busy || document.hidden || !this.stale.size) return;
     this.busy = true;
-    for (const state of [...this.stale]) {
-      this.stale.delete(state);
-      try {
-        const page = await call(this.list.path("", most, state), { signal: this.controller.signal });
-        this.numbers[state] = page.next ? most : page.jobs.length;
-      } catch { /* the list itself tells what is wrong */ }
-      if (this.controller.signal.aborted) return;
+    const { signal } = this.controller;
+    try {
+      if (this.list.plain) {
+        this.stale.clear();
+        const { jobs } = await call("/v1/stats", { signal });
+        this.tell((state) => jobs[state].toLocaleString(), states.reduce((n, state) => n + jobs[state], 0).toLocaleString());
+      } else {
+        await this.count(signal);
+      }
+    } catch { // the list itself tells what is wrong
+      this.touched("completed");
     }
     this.busy = false;
+  }
+
+  // count asks lists for the states that may have another number now.
+  async count(signal) {
+    for (const state of [...this.stale]) {
+      const page = await call(this.list.path("", most, state), { signal });
+      this.stale.delete(state);
+      this.numbers[state] = page.next ? most : page.jobs.length;
+    }
     const all = states.map((s) => this.numbers[s]);
-    const next = Object.fromEntries(states.map((s) => [s, text(this.numbers[s])]));
-    if (all.every((n) => n !== undefined)) next[""] = text(all.reduce((a, b) => a + Math.min(b, most), 0), all.some((n) => n >= most));
+    this.tell((state) => text(this.numbers[state]), text(all.reduce((a, b) => a + b, 0), all.some((n) => n >= most)));
+  }
+
+  tell(of, all) {
+    const next = { ...Object.fromEntries(states.map((s) => [s, of(s)])), "": all };
     if (JSON.stringify(next) !== JSON.stringify(this.texts.value)) this.texts.value = next;
   }
 }
 
-const text = (n, more = n >= most) => (n === undefined ? undefined : more ? `${Math.min(n, most) - 1}+` : String(n));
+const text = (n, more = n >= most) => (more ? `${most - 1}+` : String(n));
