@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { open, shop } from "./shop.mjs";
+import { open } from "./dashboard.mjs";
 import { until } from "./jobcast.mjs";
+import { shop } from "./shop.mjs";
 import { Server } from "./socketio.mjs";
 
 test("a worker's job: its log follows and is searched, its files are looked at, its end is told", async (t) => {

@@ -16,7 +16,7 @@ export async function open(t, server, { key, path = "/jobs", ...options } = {}) 
   const faults = [];
   page.on("console", (m) => { if (["error", "warning"].includes(m.type())) faults.push(m.text()); });
   page.on("pageerror", (e) => faults.push(e.stack));
-  page.on("request", (r) => { if (!r.url().startsWith(`${server.url}/`) && !/^(data|blob):/.test(r.url())) faults.push(`asks ${r.url()}`); });
+  page.on("request", (r) => { if (/^(http|ws)/.test(r.url()) && !r.url().startsWith(`${server.url}/`)) faults.push(`asks ${r.url()}`); });
   await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI}`)));
   await page.goto(`${server.url}${path}${key ? `#key=${key}` : ""}`);
   if (key) await page.waitForSelector("main h1");

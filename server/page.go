@@ -43,7 +43,6 @@ type dashboard struct {
 	files   map[string]fiber.Handler // by path below static/
 	kept    map[string]fiber.Handler // the same, to be asked for below static/<edition>/
 	index   []fiber.Handler          // index.html as it is for a path of so many parts beyond one
-	ways    fiber.Handler
 }
 
 func newDashboard() *dashboard {
@@ -53,6 +52,7 @@ func newDashboard() *dashboard {
 	_ = fs.WalkDir(static.FS, ".", func(name string, e fs.DirEntry, err error) error { // nothing embedded fails to be read
 		if err == nil && !e.IsDir() {
 			texts[name], err = static.FS.ReadFile(name)
+			texts[name] = static.Served(name, texts[name])
 			fmt.Fprintf(sum, "%s\n%x\n", name, sha256.Sum256(texts[name]))
 		}
 		return err
@@ -68,7 +68,6 @@ func newDashboard() *dashboard {
 		text := bytes.ReplaceAll(texts["index.html"], []byte(`="static/`), []byte(`="`+up+`static/`+d.edition+`/`))
 		d.index = append(d.index, content("index.html", text, revalidate))
 	}
-	d.ways = d.files["ways/index.html"]
 	return d
 }
 
@@ -99,7 +98,6 @@ func (s *Server) pageRoutes() {
 	for _, path := range static.Pages {
 		s.app.Get(path, own.index[max(0, strings.Count(path, "/")-1)])
 	}
-	s.app.Get("/ways", own.ways)
 	s.app.Get("/client.js", own.files["client.js"])
 	s.app.Get("/static/*", own.file)
 }

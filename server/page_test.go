@@ -135,7 +135,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
-	if resp, body := ask("/static/app.js", "gzip;q=0"); resp.Header.Get("Content-Encoding") != "" || !bytes.HasPrefix(body, []byte("//")) {
+	if resp, body := ask("/static/app.js", "gzip;q=0"); resp.Header.Get("Content-Encoding") != "" || !bytes.Contains(body, []byte("\nimport { ")) {
 		t.Errorf("packed for somebody who cannot unpack it: %v", resp.Header)
 	}
 }

@@ -46,10 +46,7 @@ func (s *Server) routes() {
 		},
 		EndAndClaim: s.claims.End,
 		SignIn:      s.verifier.SignIn,
-		Statistics: rest.Statistics{
-			Activity: s.history.Of, Server: func() any { return s.metrics.figures(s.verifier.Streams()) }, Stream: s.sse.Snapshots,
-		},
-		Hub: s.hub,
+		Hub:         s.hub,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},

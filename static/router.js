@@ -11,13 +11,11 @@ import { computed, signal } from "./ui/html.js";
 export const routes = [
   { path: "/jobs", title: "Jobs", icon: "jobs", scope: "watch", load: () => import("./pages/jobs.js") },
   { path: "/jobs/:id", title: "Job", scope: "watch", load: () => import("./pages/job.js") },
+  { path: "/submit", title: "Submit", icon: "submit", scope: "submit", key: "s", load: () => import("./pages/submit.js") },
+  { path: "/ways", title: "Three ways", icon: "ways", scope: "submit", load: () => import("./pages/ways.js") },
 ];
 
-const plain = [ // of the server's own; not pages of this one
-  { path: "/ways", title: "Three ways", icon: "ways", scope: "submit" },
-];
-
-export const navigation = [...routes, ...plain].filter((r) => r.icon);
+export const navigation = routes.filter((r) => r.icon);
 
 const url = signal(new URL(location.href));
 

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"regexp"
@@ -22,7 +21,7 @@ var reference = regexp.MustCompile(`(?:src=|href=|from ?|import\(|url\(|URL\()"(
 // TestReferences: the page asks only for its own files, by relative paths, and each of
 // them is there and asked for. Only client.js comes from elsewhere in the program.
 func TestReferences(t *testing.T) {
-	asked := map[string]bool{"index.html": true, "ways/index.html": true, "vendor/uplot.js": true, "vendor/uplot.css": true}
+	asked := map[string]bool{"index.html": true, "vendor/uplot.js": true, "vendor/uplot.css": true}
 	for name, text := range files(t) {
 		for _, m := range reference.FindAllStringSubmatch(text, -1) {
 			target := path.Join(path.Dir(name), m[1])
@@ -58,7 +57,7 @@ func TestWeight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(w, text); err != nil || w.Close() != nil {
+		if _, err := w.Write(static.Served(name, []byte(text))); err != nil || w.Close() != nil {
 			t.Fatal(err)
 		}
 		total += packed.Len()

@@ -87,10 +87,11 @@ function Acts({ model, job }) {
   };
   const retry = () => act("retry", (next) => { toast("This is the new job.", "good"); go(`/jobs/${next.id}`); });
   const press = (name) => document.querySelector(`.acts [data-act=${name}]`)?.click();
-  useKeys("This job", [["c", "cancel it", () => press("cancel")], ["r", "retry it", () => press("retry")], ["s", "copy as …", () => press("copy")]]);
+  useKeys("This job", [["c", "cancel it", () => press("cancel")], ["r", "retry it", () => press("retry")], ["e", "run it again with edits", () => press("edit")], ["s", "copy as …", () => press("copy")]]);
   return html`<div class="row acts">
     ${canRetry && html`<button type="button" class="button primary" data-act="retry" disabled=${busy} onClick=${retry}>Retry</button>`}
     ${canCancel && html`<button type="button" class="button" data-act="cancel" disabled=${busy} onClick=${cancel}>Cancel</button>`}
+    ${may("submit") && html`<a class="button" data-act="edit" href=${at(`/submit?from=${job.id}`)}>Run again with edits</a>`}
     <button type="button" class="button" data-act="copy" onClick=${() => setCopying(true)}>Copy as…</button>
     ${copying && html`<${CopyAs} id=${job.id} onClose=${() => setCopying(false)} />`}
   </div>`;

@@ -113,9 +113,8 @@ func (d *Data) Break() (heal func()) {
 type Options struct {
 	Node            string // the name of the node that serves; empty: none does, keys are managed
 	Publisher       eventlog.Publisher
-	Now             func() time.Time    // the clock on the wall; nil: time.Now
-	DefaultLeaseTTL time.Duration       // of a claim that names none; 0: 30 s
-	OnChanges       func([]jobs.Change) // is told of the changes of each command; nil: nobody is
+	Now             func() time.Time // the clock on the wall; nil: time.Now
+	DefaultLeaseTTL time.Duration    // of a claim that names none; 0: 30 s
 	Limits          jobs.Limits
 }
 
@@ -125,9 +124,8 @@ type Store struct {
 	opts Options
 	turn chan struct{} // holds one while a command of this store is at work
 
-	closed  bool             // guarded by Data.mu
-	events  []eventlog.Event // of the command at work
-	changes []jobs.Change    // likewise
+	closed bool             // guarded by Data.mu
+	events []eventlog.Event // of the command at work
 }
 
 // Open opens data. A node ends the leases that it held itself under this name. If no
@@ -213,15 +211,12 @@ func write[T any](ctx context.Context, s *Store, fn func() (T, error)) (T, error
 		return zero, fmt.Errorf("%w: %w", jobs.ErrNotTried, ctx.Err())
 	}
 	defer func() { <-s.turn }()
-	s.events, s.changes = nil, nil
+	s.events = nil
 	value, err := read(s, fn)
 	if len(s.events) > 0 && s.opts.Publisher != nil {
 		if answered := s.opts.Publisher.Publish(s.events); answered != nil {
 			answered() // as good as answered: nothing keeps the caller
 		}
-	}
-	if len(s.changes) > 0 && s.opts.OnChanges != nil {
-		s.opts.OnChanges(s.changes)
 	}
 	return value, err
 }

@@ -1,23 +1,25 @@
 // The same job followed over EventSource and long-poll. Every transport delivers
 // the same events with the same ids, so the cursor of one would do for another.
 
-import { at, backoff, call, pause, Refusal, words } from "./api.js";
+import { at, Refusal, send } from "../../api.js";
+import { backoff, pause } from "./again.js";
 
 const terminal = new Set(["job.completed", "job.failed", "job.cancelled"]);
 
+// An EventSource sends no headers, so a token stands in its address; long-polls send the key in one.
 // Each follow function reports to a panel (see panel.js) until the job has
 // ended or signal fires, and never throws.
 
 // followEventSource leaves reconnecting to the browser. EventSource does not
 // say why it was refused, so then one fetch asks for the reason.
-export async function followEventSource(job, key, panel, signal) {
+export async function followEventSource(job, token, panel, signal) {
   for (let tries = 1; !signal.aborted; tries++) {
     panel.state(tries === 1 ? "connecting" : "reconnecting");
-    const outcome = await oneEventSource(job, key, panel, signal);
+    const outcome = await oneEventSource(job, token, panel, signal);
     if (outcome === "ended") panel.state("ended");
     if (outcome !== "refused") return;
     try {
-      await whyRefused(job, key, panel, signal);
+      await whyRefused(job, panel, signal);
     } catch (error) {
       if (!(await wait(error, tries, panel, signal))) return;
     }
@@ -25,20 +27,25 @@ export async function followEventSource(job, key, panel, signal) {
 }
 
 // oneEventSource resolves to "ended", "refused" or "stopped" (by signal).
-function oneEventSource(job, key, panel, signal) {
-  const query = new URLSearchParams({ apiKey: key, conflate: "1" });
+function oneEventSource(job, token, panel, signal) {
+  const query = new URLSearchParams({ token, conflate: "1" });
   if (panel.cursor) query.set("lastEventId", panel.cursor);
-  const source = new EventSource(at(`/v1/jobs/${job}/events?${query}`));
+  const path = `/v1/jobs/${job}/events?${query}`;
+  const source = new EventSource(at(path));
+  panel.wire(">", `GET ${path.replace(/token=[^&]*/, "token=…")} (Accept: text/event-stream)`);
   return new Promise((resolve) => {
     let over = false; // the terminal event is here: a close or a 204 is the end
     let parting = false; // the server said why it will close; that text stays
     const part = (text) => { parting = true; panel.notice(text, "warn"); };
     const finish = (outcome) => { source.close(); resolve(outcome); };
-    const frame = (name, act) => source.addEventListener(name, (m) => {
+    const wire = (name, m) => panel.wire("<", `${name && `event: ${name}\n`}${m.lastEventId && `id: ${m.lastEventId}\n`}data: ${m.data}`);
+  const frame = (name, act) => source.addEventListener(name, (m) => {
+    wire(name, m);
       if (m.lastEventId) panel.at(m.lastEventId);
       act(JSON.parse(m.data));
     });
     source.onmessage = (m) => {
+    wire("", m);
       const event = JSON.parse(m.data);
       panel.event(event);
       over ||= terminal.has(event.type);
@@ -56,7 +63,7 @@ function oneEventSource(job, key, panel, signal) {
     frame("live", () => panel.state("live"));
     frame("reset", (d) => panel.notice(`The stream starts over (${d.reason}).`, "warn"));
     frame("reconnect", (d) => part(`The server is restarting; coming back in ${Math.ceil(d.retryMs / 1000)} s.`));
-    frame("problem", (d) => part(words(d.status, d)));
+    frame("problem", (d) => part(new Refusal(d.status, d).message));
     frame("end", () => finish("ended"));
     signal.addEventListener("abort", () => finish("stopped"), { once: true });
   });
@@ -64,13 +71,13 @@ function oneEventSource(job, key, panel, signal) {
 
 // whyRefused asks for the stream once more with fetch, which shows the status.
 // It returns when the stream would open now, and throws the Refusal otherwise.
-async function whyRefused(job, key, panel, signal) {
+async function whyRefused(job, panel, signal) {
   const probe = new AbortController();
   const stop = () => probe.abort();
   signal.addEventListener("abort", stop, { once: true });
   const query = new URLSearchParams({ conflate: "1", ...(panel.cursor && { lastEventId: panel.cursor }) });
   try {
-    await call(key, `/v1/jobs/${job}/events?${query}`, { headers: { Accept: "text/event-stream" }, signal: probe.signal });
+    await send(`/v1/jobs/${job}/events?${query}`, { headers: { Accept: "text/event-stream" }, signal: probe.signal });
   } finally {
     signal.removeEventListener("abort", stop);
     stop();
@@ -78,7 +85,7 @@ async function whyRefused(job, key, panel, signal) {
 }
 
 // followLongPoll asks again and again, each time from the last event it saw.
-export async function followLongPoll(job, key, panel, signal) {
+export async function followLongPoll(job, panel, signal) {
   panel.state("connecting");
   for (let tries = 0; ; ) {
     // The first request, and the first after trouble, shall tell at once how things stand.
@@ -86,8 +93,11 @@ export async function followLongPoll(job, key, panel, signal) {
     const query = new URLSearchParams({ wait: settled ? "25" : "0", conflate: "1" });
     if (panel.cursor) query.set("lastEventId", panel.cursor);
     try {
-      const response = await call(key, `/v1/jobs/${job}/events?${query}`, { signal });
-      const page = await response.json();
+      const path = `/v1/jobs/${job}/events?${query}`;
+      panel.wire(">", `GET ${path}`);
+      const text = await (await send(path, { signal })).text();
+      panel.wire("<", text);
+      const page = JSON.parse(text);
       page.events.forEach((event) => panel.event(event));
       if (page.lastEventId) panel.at(page.lastEventId);
       panel.notice("");

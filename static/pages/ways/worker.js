@@ -1,6 +1,7 @@
 // A worker in the browser, for those who have none at hand: it runs one job.
 
-import { call, pause, Refusal } from "./api.js";
+import { call, Refusal } from "../../api.js";
+import { pause } from "./again.js";
 
 const steps = ["Open the letter", "Read it", "Think of an answer", "Write the answer"];
 const stepMs = 700;
@@ -10,11 +11,8 @@ const stepMs = 700;
 // closed, another worker may soon have the job. say(text) shows what happens.
 // It returns what there is to say in the end. It throws a Refusal, or the
 // AbortError of signal.
-export async function work(key, queue, signal, say) {
-  const post = async (path, body, headers = {}) => {
-    const options = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers }, signal };
-    return (await call(key, path, options)).json();
-  };
+export async function work(queue, signal, say) {
+  const post = (path, json, headers) => call(path, { json, headers, signal });
   say(`Waiting for a job of the queue ${queue}…`);
   const { jobs: [job] } = await post("/v1/workers/claim", { queues: [queue], wait: 10, leaseMs: 10000 });
   if (!job) return `No job of the queue ${queue} was waiting.`;
