@@ -33,8 +33,12 @@ type QueuePage struct {
 	Held    map[string]int64 // how many jobs workers run, by the names that they gave when they claimed, since the store was opened
 }
 
-// Tallies says how much there is to do.
+// Tallies says how much there is to do, and what became of it.
 type Tallies interface {
+	// States returns the number of a client's jobs by state. It costs the same however many
+	// there are.
+	States(ctx context.Context, client string) (map[Status]int64, error)
+
 	// Queues returns at most limit queues of a client whose names come after one. What it
 	// costs grows with the page, not with the jobs.
 	Queues(ctx context.Context, client, after string, limit int) (QueuePage, error)
@@ -66,6 +70,11 @@ type QueueList struct {
 	Actions Tally
 	Workers []WorkerState // by name
 	Next    string        // the last name, if there may be more; else empty
+}
+
+// States returns the number of a client's jobs by state.
+func (s *Service) States(ctx context.Context, client string) (map[Status]int64, error) {
+	return s.store.States(ctx, client)
 }
 
 // Queues returns how the queues of a client stand, those whose names come after one.

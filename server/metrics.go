@@ -21,6 +21,7 @@ import (
 
 // metrics counts what the server does. All names begin with jobcast_.
 type metrics struct {
+	since     time.Time
 	registry  *prometheus.Registry
 	appended  prometheus.Counter
 	delivered *prometheus.CounterVec
@@ -35,6 +36,7 @@ var goCollector = sync.OnceValue(func() prometheus.Collector { return collectors
 
 func newMetrics() *metrics {
 	m := &metrics{
+		since:    time.Now(),
 		registry: prometheus.NewRegistry(),
 		appended: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jobcast_events_appended_total", Help: "Events committed to the log.",

@@ -46,7 +46,10 @@ func (s *Server) routes() {
 		},
 		EndAndClaim: s.claims.End,
 		SignIn:      s.verifier.SignIn,
-		Hub:         s.hub,
+		Statistics: rest.Statistics{
+			Activity: s.history.Of, Server: func() any { return s.metrics.figures(s.verifier.Streams()) }, Stream: s.sse.Snapshots,
+		},
+		Hub: s.hub,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(s.store.Ready(ctx), s.files.Kept())
 		},

@@ -100,6 +100,7 @@ type Server struct {
 	gateway   *gateway.Gateway
 	claims    *claim.Handler
 	metrics   *metrics
+	history   jobs.History
 	app       *fiber.App
 
 	ln       *wire.Guard
@@ -115,8 +116,9 @@ func New(ctx context.Context, set *Config, log *slog.Logger) (*Server, error) {
 	publisher := &publisher{appended: func(n int) { s.metrics.appended.Add(float64(n)) }}
 	opened, err := store.Open(ctx, sqliteURL(set.Data), store.Options{
 		Publisher: publisher, Logger: log, Serving: true, DefaultLeaseTTL: set.LeaseTTL, BasePath: set.BasePath,
-		OnBatch: func(rows int) { s.metrics.batch.Observe(float64(rows)) },
-		Limits:  set.limits(),
+		OnBatch:   func(rows int) { s.metrics.batch.Observe(float64(rows)) },
+		OnChanges: func(all []jobs.Change) { s.history.Record(all, time.Now()) },
+		Limits:    set.limits(),
 	})
 	if err != nil {
 		return nil, err

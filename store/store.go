@@ -55,6 +55,10 @@ type Options struct {
 	// nobody is. It runs in the committer and must not block.
 	OnBatch func(rows int)
 
+	// OnChanges is told of the changes of jobs' states in each commit that had any; nil:
+	// nobody is. It runs in the committer, must not block, and must not keep what it is told.
+	OnChanges func([]jobs.Change)
+
 	BasePath        string        // what URLs of artifacts begin with
 	DefaultLeaseTTL time.Duration // of a claim that names none; 0: 30 s
 
@@ -72,7 +76,7 @@ func Open(ctx context.Context, url string, o Options) (Store, error) {
 		return nil, fmt.Errorf("no store is called %q: write the path of a folder, or sqlite: and the path", scheme)
 	}
 	s, err := sqlite.Open(ctx, path, sqlite.Options{
-		Publisher: o.Publisher, Logger: o.Logger, Serving: o.Serving, OnBatch: o.OnBatch,
+		Publisher: o.Publisher, Logger: o.Logger, Serving: o.Serving, OnBatch: o.OnBatch, OnChanges: o.OnChanges,
 		BasePath: o.BasePath, DefaultLeaseTTL: o.DefaultLeaseTTL, Limits: o.Limits,
 	})
 	if err != nil {

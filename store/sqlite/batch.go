@@ -60,6 +60,7 @@ type lease struct {
 type holder struct {
 	uuid         string // of the job
 	queue        string
+	since        int64 // when the job could first be begun, in milliseconds
 	client       int64
 	token        [sha256.Size]byte // hash of the token
 	attempt, max int
@@ -168,8 +169,10 @@ type batch struct {
 	clients map[int64]*logHead
 	leases  map[int64]*lease // nil: ended
 	served  map[string]int64
-	counts  map[int]int64    // by status code, difference
-	moves   map[place]*tally // differences
+	counts  map[int]int64     // by status code, difference
+	moves   map[place]*tally  // differences
+	states  map[int64]*states // by client, differences
+	changes []jobs.Change
 	events  []eventlog.Event // in log order
 	tail    []byte           // scratch
 
@@ -184,7 +187,7 @@ func newBatch(st *state, db *conn, limits jobs.Limits) *batch {
 	return &batch{
 		conn: db, st: st, limits: limits,
 		clients: make(map[int64]*logHead), leases: make(map[int64]*lease),
-		served: make(map[string]int64), counts: make(map[int]int64), moves: make(map[place]*tally),
+		served: make(map[string]int64), counts: make(map[int]int64), moves: make(map[place]*tally), states: make(map[int64]*states),
 		expiries: make(map[int64]int64), expired: st.expired,
 	}
 }
@@ -308,12 +311,30 @@ func (b *batch) moved(head *logHead, queue string, from, to int) {
 	}
 	head.open += isOpen(to) - isOpen(from)
 	head.changed = true
+	of := b.states[head.id]
+	if of == nil {
+		of = new(states)
+		b.states[head.id] = of
+	}
 	if from >= 0 {
 		b.counts[from]--
+		of[from]--
 	}
 	if to != gone {
 		b.counts[to]++
+		of[to]++
 	}
+}
+
+// tell tells of a change of a client's job, after moved.
+func (b *batch) tell(head *logHead, what jobs.Changed) {
+	b.changes = append(b.changes, jobs.Change{Client: head.name, What: what})
+}
+
+// tellTook is tell of a change that has come so long after since, in milliseconds.
+func (b *batch) tellTook(head *logHead, what jobs.Changed, since int64, now time.Time) {
+	took := time.Duration(max(0, now.UnixMilli()-since)) * time.Millisecond
+	b.changes = append(b.changes, jobs.Change{Client: head.name, What: what, Took: took, Timed: true})
 }
 
 // move counts jobs into or out of a status of a place, if that is told of.

@@ -300,6 +300,15 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 		return jobs.Leased{}, err
 	}
 	b.moved(head, r.queue, pending, processing)
+	since := r.CreatedAt.UnixMilli()
+	if r.RunAt != nil {
+		since = max(since, r.RunAt.UnixMilli())
+	}
+	if r.StartedAt == nil {
+		b.tellTook(head, jobs.WasStarted, since, at)
+	} else {
+		b.tell(head, jobs.WasStarted)
+	}
 	l := lease{deadline: now.Add(c.TTL), ttl: c.TTL, by: worker{head.id, c.Worker}}
 	if c.Node == "" {
 		l.limit = now.Add(time.Duration(r.TimeoutMs) * time.Millisecond)
@@ -307,7 +316,7 @@ func (b *batch) take(id int64, c jobs.Claim) (jobs.Leased, error) {
 	started := jobs.At(at)
 	r.Status, r.StartedAt, r.NextAttemptAt = jobs.Processing, &started, nil
 	r.Attempt++
-	l.holder = &holder{uuid: r.ID, queue: r.queue, client: r.client, token: [sha256.Size]byte(hash), attempt: r.Attempt, max: r.MaxAttempts}
+	l.holder = &holder{uuid: r.ID, queue: r.queue, since: since, client: r.client, token: [sha256.Size]byte(hash), attempt: r.Attempt, max: r.MaxAttempts}
 	l.artifacts = r.artifacts
 	b.leases[id] = &l
 	err = b.begin(head, r, at, c.Announce)

@@ -42,6 +42,7 @@ type committer struct {
 	limits    jobs.Limits
 	publisher eventlog.Publisher
 	onBatch   func(int)
+	onChanges func([]jobs.Change)
 	health    *health
 	stale     bool // a COMMIT failed: st must be read again
 	broken    bool // db could not read: it is made anew until a commit succeeds
@@ -237,6 +238,9 @@ func (c *committer) commit(cmds []*command) {
 		if c.onBatch != nil {
 			c.onBatch(len(b.events))
 		}
+	}
+	if c.onChanges != nil && len(b.changes) > 0 {
+		c.onChanges(b.changes)
 	}
 	answer(cmds, errs, nil)
 	if answered != nil {

@@ -169,6 +169,7 @@ func (b *batch) expireOf(client int64, limit int) (int, error) {
 			return 0, fmt.Errorf("expire job %s: %w", u.uuid, err)
 		}
 		b.moved(head, u.queue, u.from, failed)
+		b.tell(head, jobs.WasFailed)
 		if _, err := b.append(head, u.id, u.uuid, now, jobs.FailedWith(now, jobs.ClassExpired, message)); err != nil {
 			return 0, err
 		}

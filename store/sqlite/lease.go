@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	sqlHeld = `SELECT id, queue, attempt, max_attempts, EXISTS (SELECT 1 FROM artifacts WHERE job = jobs.id) FROM jobs
+	sqlHeld = `SELECT id, queue, max(created_at, coalesce(run_at, 0)), attempt, max_attempts, EXISTS (SELECT 1 FROM artifacts WHERE job = jobs.id) FROM jobs
 	WHERE uuid = ? AND client = ? AND status = 1 AND lease = ?`
 	sqlEnded    = `SELECT id, last_lease, last_end FROM jobs WHERE uuid = ? AND client = ? AND status < 5`
 	sqlComplete = `UPDATE jobs SET status = 2, lease = NULL, last_lease = lease, last_end = 1, result = ?,
@@ -28,6 +28,7 @@ const (
 type running struct {
 	id           int64
 	uuid, queue  string
+	since        int64 // when it could first be begun, in milliseconds
 	head         *logHead
 	attempt, max int
 	artifacts    bool // it may have some
@@ -47,7 +48,7 @@ func (b *batch) held(l jobs.Lease) (r running, ended int, err error) {
 	if b.recall(&r, hash) {
 		return r, 0, nil
 	}
-	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.queue, &r.attempt, &r.max, &r.artifacts)
+	found, err := b.row(sqlHeld, []any{l.JobID, r.head.id, hash}, &r.id, &r.queue, &r.since, &r.attempt, &r.max, &r.artifacts)
 	if err != nil {
 		return r, 0, err
 	}
@@ -80,14 +81,14 @@ func (b *batch) recall(r *running, hash []byte) bool {
 	if h := l.holder; !ok || h == nil || h.client != r.head.id || !bytes.Equal(h.token[:], hash) {
 		return false
 	}
-	r.id, r.queue, r.attempt, r.max, r.artifacts = id, l.holder.queue, l.holder.attempt, l.holder.max, l.artifacts
+	r.id, r.queue, r.since, r.attempt, r.max, r.artifacts = id, l.holder.queue, l.holder.since, l.holder.attempt, l.holder.max, l.artifacts
 	return true
 }
 
 // learn remembers who holds a job.
 func (b *batch) learn(r running, hash []byte) {
 	if l, ok := b.lease(r.id); ok {
-		l.holder = &holder{uuid: r.uuid, queue: r.queue, client: r.head.id, token: [sha256.Size]byte(hash), attempt: r.attempt, max: r.max}
+		l.holder = &holder{uuid: r.uuid, queue: r.queue, since: r.since, client: r.head.id, token: [sha256.Size]byte(hash), attempt: r.attempt, max: r.max}
 		l.artifacts = r.artifacts
 		b.leases[r.id] = &l
 	}
@@ -129,6 +130,7 @@ func (b *batch) complete(r running, now time.Time, result json.RawMessage, last 
 		return fmt.Errorf("complete job %s: %w", r.uuid, err)
 	}
 	b.moved(r.head, r.queue, processing, completed)
+	b.tellTook(r.head, jobs.WasCompleted, r.since, now)
 	b.leases[r.id] = nil
 	_, err := b.append(r.head, r.id, r.uuid, now, last)
 	return err
@@ -145,6 +147,7 @@ func (b *batch) fail(r running, f jobs.Failure, remember bool) error {
 		return fmt.Errorf("fail job %s: %w", r.uuid, err)
 	}
 	b.moved(r.head, r.queue, processing, failed)
+	b.tellTook(r.head, jobs.WasFailed, r.since, now)
 	b.leases[r.id] = nil
 	_, err := b.append(r.head, r.id, r.uuid, now, jobs.FailedWith(now, f.Class, f.Message))
 	return err
@@ -163,6 +166,7 @@ func (b *batch) again(r running, f jobs.Failure, delay time.Duration, counted in
 		return fmt.Errorf("retry job %s: %w", r.uuid, err)
 	}
 	b.moved(r.head, r.queue, processing, to)
+	b.tell(r.head, jobs.WasRetried)
 	b.leases[r.id] = nil
 	_, err = b.append(r.head, r.id, r.uuid, now, jobs.Retrying(f.Class, f.Message, r.attempt, next))
 	return err

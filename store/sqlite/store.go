@@ -47,6 +47,10 @@ type Options struct {
 	// nobody is. It runs in the committer and must not block.
 	OnBatch func(rows int)
 
+	// OnChanges is told of the changes of jobs' states in each commit that had any; nil:
+	// nobody is. It runs in the committer, must not block, and must not keep what it is told.
+	OnChanges func([]jobs.Change)
+
 	// Now is the clock on the wall; nil: time.Now. Tests set it forward and back.
 	Now func() time.Time
 
@@ -161,7 +165,7 @@ func (s *Store) connect(ctx context.Context, dir string) error {
 	}
 	s.committer = &committer{
 		queue: make(chan *command, queueCommands), closing: s.closing, done: make(chan struct{}),
-		db: writer, st: newState(newClock(s.opts.Now)), limits: s.opts.Limits, publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, health: s.health,
+		db: writer, st: newState(newClock(s.opts.Now)), limits: s.opts.Limits, publisher: s.opts.Publisher, onBatch: s.opts.OnBatch, onChanges: s.opts.OnChanges, health: s.health,
 		renew:        func(old *conn) (*conn, error) { return s.renew(s.writerDB, old) },
 		checkpointer: newCheckpointer(),
 	}

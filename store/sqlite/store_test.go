@@ -48,7 +48,7 @@ func TestConformance(t *testing.T) {
 		var disk faultyDisk
 		return storetest.Harness{
 			Open: func(o storetest.Options) storetest.Store {
-				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: o.Publisher, Now: o.Now, Limits: o.Limits})
+				s, err := Open(t.Context(), dir, Options{Serving: true, Publisher: o.Publisher, OnChanges: o.OnChanges, Now: o.Now, Limits: o.Limits})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -232,6 +232,7 @@ func (b *batch) insertJob(head *logHead, uuid string, spec jobs.Spec, now time.T
 		return 0, "", fmt.Errorf("insert spec of job %s: %w", uuid, err)
 	}
 	b.moved(head, queue, isNew, to)
+	b.tell(head, jobs.WasSubmitted)
 	if due, ok := expiryDue.(int64); ok {
 		b.expires(head.id, due)
 	}

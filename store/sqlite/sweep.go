@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sqlRunning   = `SELECT uuid, queue, client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
+	sqlRunning   = `SELECT uuid, queue, max(created_at, coalesce(run_at, 0)), client, attempt, max_attempts, timeout_ms FROM jobs WHERE id = ? AND status = 1`
 	sqlSource    = `SELECT client, queue FROM jobs WHERE id = ? AND ready = 1`
 	sqlLocal     = `SELECT id FROM jobs WHERE status = 1 AND lease_local = 1 LIMIT ?`
 	sqlDue       = `SELECT id FROM jobs WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?`
@@ -119,7 +119,7 @@ func (b *batch) nextDeadline(now time.Time) (left time.Duration, open bool) {
 func (b *batch) expire(job int64, now time.Time) error {
 	r := running{id: job}
 	var client, timeout int64
-	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &r.queue, &client, &r.attempt, &r.max, &timeout)
+	found, err := b.row(sqlRunning, []any{job}, &r.uuid, &r.queue, &r.since, &client, &r.attempt, &r.max, &timeout)
 	if err != nil {
 		return err
 	}
@@ -261,6 +261,7 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 			return jobs.Job{}, err
 		}
 		b.moved(head, r.queue, from, cancelled)
+		b.tell(head, jobs.WasCancelled)
 		b.leases[r.id] = nil
 		if _, err := b.append(head, r.id, r.ID, now, jobs.CancelledAt(now)); err != nil {
 			return jobs.Job{}, err

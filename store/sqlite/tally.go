@@ -18,6 +18,7 @@ const (
 	sqlCountReady   = `SELECT client, queue, count(*) FROM jobs WHERE ready = 1 GROUP BY queue, client`
 	sqlCountPlanned = `SELECT client, queue, count(*) FROM jobs WHERE due IS NOT NULL GROUP BY client, queue`
 	sqlCountRetried = `SELECT client, queue, count(*) FROM jobs WHERE retry_due IS NOT NULL GROUP BY client, queue`
+	sqlCountStates  = `SELECT client, status, count(*) FROM jobs WHERE status < 5 GROUP BY client, status`
 	sqlCountRunning = `SELECT client, queue, count(*) FROM jobs WHERE status = 1 GROUP BY client, queue`
 
 	// It leaps from one priority to the next.
@@ -52,6 +53,9 @@ func (t *tally) count(status int) *int64 {
 	return &t.running
 }
 
+// states is how many jobs of a client there are by the codes of their status.
+type states [gone]int64
+
 // worker is one with a name.
 type worker struct {
 	client int64
@@ -62,12 +66,13 @@ type worker struct {
 // the store begins, and moved by the committer; a reader takes a copy that shares its nodes.
 type tallies struct {
 	mu      sync.Mutex
-	clients map[int64]*clientTallies // guarded by mu, with what they point to; those with a job that has not ended
+	clients map[int64]*clientTallies // guarded by mu, with what they point to; those with a job
 }
 
 type clientTallies struct {
-	places btree.Map[string, tally]
-	held   map[string]int64 // workers -> jobs that they run; without zeros
+	states states
+	places btree.Map[string, tally] // those with a job that has not ended
+	held   map[string]int64         // workers -> jobs that they run; without zeros
 }
 
 // of returns those of a client, made if they are missing. The caller holds mu.
@@ -108,9 +113,18 @@ func (t *tallies) hold(by worker, n int64) {
 }
 
 func (t *tallies) tidy(client int64, c *clientTallies) {
-	if c.places.Len() == 0 && len(c.held) == 0 {
+	if c.places.Len() == 0 && len(c.held) == 0 && c.states == (states{}) {
 		delete(t.clients, client)
 	}
+}
+
+// moved takes over how many jobs of a client have changed their status. The caller holds mu.
+func (t *tallies) moved(client int64, by *states) {
+	c := t.of(client)
+	for status, n := range by {
+		c.states[status] += n
+	}
+	t.tidy(client, c)
 }
 
 // copy returns the tallies of a client as they are.
@@ -147,6 +161,18 @@ func (t *tallies) read(db *conn, leases map[int64]lease) error {
 			return fmt.Errorf("count open jobs: %w", err)
 		}
 	}
+	err := db.each(sqlCountStates, nil, func(rows *sql.Rows) (bool, error) {
+		var client, n int64
+		var status int
+		err := rows.Scan(&client, &status, &n)
+		if err == nil {
+			fresh.of(client).states[status] = n
+		}
+		return true, err
+	})
+	if err != nil {
+		return fmt.Errorf("count jobs: %w", err)
+	}
 	for _, l := range leases {
 		fresh.hold(l.by, 1)
 	}
@@ -158,7 +184,7 @@ func (t *tallies) read(db *conn, leases map[int64]lease) error {
 
 // apply takes over what a committed batch did. leases are those before it.
 func (t *tallies) apply(b *batch, leases map[int64]lease) {
-	if len(b.moves) == 0 && len(b.leases) == 0 {
+	if len(b.states) == 0 && len(b.leases) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -167,6 +193,9 @@ func (t *tallies) apply(b *batch, leases map[int64]lease) {
 		if *by != (tally{}) {
 			t.add(at, *by)
 		}
+	}
+	for client, by := range b.states {
+		t.moved(client, by)
 	}
 	for job, l := range b.leases {
 		was := leases[job].by
@@ -179,6 +208,35 @@ func (t *tallies) apply(b *batch, leases map[int64]lease) {
 			t.hold(now, 1)
 		}
 	}
+}
+
+// States implements jobs.Store.
+func (s *Store) States(ctx context.Context, client string) (map[jobs.Status]int64, error) {
+	if !s.opts.Serving {
+		return nil, errNotServing
+	}
+	return readOnce(ctx, s, func(db *conn) (map[jobs.Status]int64, error) {
+		var id, pruned int64
+		if _, err := db.row(sqlLog, []any{client}, &id, &pruned); err != nil {
+			return nil, err
+		}
+		now := s.committer.st.tallies.states(id)
+		counts := make(map[jobs.Status]int64, len(now))
+		for status, n := range now {
+			counts[statuses[status]] = n
+		}
+		return counts, nil
+	})
+}
+
+// states returns how many jobs of a client there are by status.
+func (t *tallies) states(client int64) (now states) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.clients[client]; c != nil {
+		now = c.states
+	}
+	return now
 }
 
 // Queues implements jobs.Store.

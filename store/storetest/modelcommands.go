@@ -529,6 +529,7 @@ func (m *model) lookAtJobs(t *rapid.T) {
 	same(m, t, func(s *side) (jobs.Usage, error) { return s.Usage(m.ctx, client) })
 	same(m, t, func(s *side) (jobs.QueuePage, error) { return s.Queues(m.ctx, client, "", 1) })
 	same(m, t, func(s *side) (jobs.QueuePage, error) { return s.Queues(m.ctx, client, "p", 2) })
+	same(m, t, func(s *side) (map[jobs.Status]int64, error) { return s.States(m.ctx, client) })
 	if len(m.jobs) == 0 {
 		return
 	}

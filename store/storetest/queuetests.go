@@ -85,3 +85,65 @@ func testQueuePages(w *world) {
 		w.Errorf("pages (-want +got):\n%s", diff)
 	}
 }
+
+// testChanges: each change of a job's state is told of once, and how long the first start and
+// the end took, from the submit or from runAt.
+func testChanges(w *world) {
+	told := func() (out []string) {
+		w.publisher.mu.Lock()
+		defer w.publisher.mu.Unlock()
+		for _, c := range w.changes {
+			text := fmt.Sprint(c.Client, c.What)
+			if c.Timed {
+				text += fmt.Sprint(" ", c.Took.Round(time.Hour))
+			}
+			out = append(out, text)
+		}
+		w.changes = nil
+		return out
+	}
+	change := func(what jobs.Changed) string { return fmt.Sprint("a", what) }
+	later := queued()
+	later.RunAt = w.wall().Add(time.Hour)
+	w.submit("a", later)
+	w.setClock(3 * time.Hour)
+	w.promote()
+	l := w.claim("a")
+	if err := w.store.Release(w.Context(), l.Lease); err != nil {
+		w.Fatal(err)
+	}
+	w.setClock(4 * time.Hour)
+	l = w.claim("a")
+	again := jobs.Failure{Class: "X", Message: "again", Retry: true}
+	must(w.store.Fail(w.Context(), l.Lease, again))(w)
+	l = w.claim("a")
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w)
+	must(w.store.Complete(w.Context(), l.Lease, nil))(w) // it is told again, and is nothing new
+	want := []string{
+		change(jobs.WasSubmitted), change(jobs.WasStarted) + " 2h0m0s", change(jobs.WasRetried), change(jobs.WasStarted), change(jobs.WasRetried),
+		change(jobs.WasStarted), change(jobs.WasCompleted) + " 3h0m0s",
+	}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		w.Errorf("a job that completes (-want +got):\n%s", diff)
+	}
+	once := queued()
+	once.MaxAttempts = 1
+	w.submit("a", once)
+	must(w.store.Fail(w.Context(), w.claim("a").Lease, again))(w)
+	must(w.store.Cancel(w.Context(), "a", w.submit("a", once).ID))(w)
+	want = []string{
+		change(jobs.WasSubmitted), change(jobs.WasStarted) + " 0s", change(jobs.WasFailed) + " 0s", change(jobs.WasSubmitted), change(jobs.WasCancelled),
+	}
+	if diff := cmp.Diff(want, told()); diff != "" {
+		w.Errorf("jobs that do not complete (-want +got):\n%s", diff)
+	}
+	states := must(w.store.States(w.Context(), "a"))(w)
+	counts := map[jobs.Status]int64{jobs.Pending: 0, jobs.Processing: 0, jobs.Completed: 1, jobs.Failed: 1, jobs.Cancelled: 1}
+	if diff := cmp.Diff(counts, states); diff != "" {
+		w.Errorf("states (-want +got):\n%s", diff)
+	}
+	w.reopen()
+	if diff := cmp.Diff(counts, must(w.store.States(w.Context(), "a"))(w)); diff != "" {
+		w.Errorf("states after a restart (-want +got):\n%s", diff)
+	}
+}

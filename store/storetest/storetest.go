@@ -49,6 +49,7 @@ type Store interface {
 type Options struct {
 	Node      string // the name of the node that starts
 	Publisher eventlog.Publisher
+	OnChanges func([]jobs.Change)
 	Now       func() time.Time // the clock on the wall, which a test sets forward and back
 	Limits    jobs.Limits
 }
@@ -81,7 +82,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	runAll(t, newHarness, []test{
 		{"Submit", testSubmit}, {"SubmitTwiceSameKey", testIdempotency}, {"TwinsInFlight", testTwins},
 		{"Batch", testBatch}, {"BatchTwiceSameKey", testBatchKey}, {"BatchTwins", testBatchTwins}, {"BatchLimit", testBatchLimit},
-		{"Queues", testQueues}, {"QueuePages", testQueuePages}, {"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
+		{"Queues", testQueues}, {"QueuePages", testQueuePages}, {"Changes", testChanges}, {"List", testList}, {"ListBytes", testListBytes}, {"Brief", testBrief}, {"RetryLarge", testRetryLarge},
 		{"Cancel", testCancel}, {"Retry", testRetry}, {"Ownership", testOwnership},
 		{"Claim", testClaim}, {"ClaimBytes", testClaimBytes}, {"ClaimQueues", testClaimQueues}, {"ClaimAnnounces", testClaimAnnounces}, {"Priority", testPriority}, {"Turns", testTurns},
 		{"TurnsPerQueue", testTurnsPerQueue}, {"Share", testShare}, {"Browsers", testBrowsers}, {"RunAt", testRunAt}, {"ClaimRace", testClaimRace},
@@ -158,7 +159,8 @@ type world struct {
 	limits    jobs.Limits // of the store as it is opened
 	publisher publisher
 	check     func([]eventlog.Event)
-	skew      atomic.Int64 // what the clock on the wall was set forward by, a time.Duration
+	changes   []jobs.Change // that the store told of; guarded by publisher.mu
+	skew      atomic.Int64  // what the clock on the wall was set forward by, a time.Duration
 }
 
 // setClock sets the clock on the wall forward, or back, against the real one.
@@ -173,7 +175,12 @@ func (w *world) open() {
 			w.check(events)
 		}
 	}
-	w.store = w.h.Open(Options{Node: w.node, Publisher: &w.publisher, Now: w.wall, Limits: w.limits})
+	tell := func(all []jobs.Change) {
+		w.publisher.mu.Lock()
+		defer w.publisher.mu.Unlock()
+		w.changes = append(w.changes, all...)
+	}
+	w.store = w.h.Open(Options{OnChanges: tell, Node: w.node, Publisher: &w.publisher, Now: w.wall, Limits: w.limits})
 }
 
 // start lets a node open the data of the test, until its end.

@@ -15,6 +15,7 @@ import (
 // Queues is what this package asks of the job service about queues.
 type Queues interface {
 	Queues(ctx context.Context, client, after string, limit int) (jobs.QueueList, error)
+	States(ctx context.Context, client string) (map[jobs.Status]int64, error)
 }
 
 // backlog is a tally on the wire.

@@ -63,6 +63,8 @@ type Deps struct {
 	// both.
 	EndAndClaim func(c *fiber.Ctx, p auth.Principal, e jobs.End, next jobs.NextClaim) error
 
+	Statistics Statistics
+
 	Usage func(ctx context.Context, client string) (jobs.Usage, error) // what a client fills
 
 	// SignIn exchanges a code that came from an address for a key; see [auth.Verifier.SignIn].
@@ -88,6 +90,7 @@ func Mount(r fiber.Router, d Deps) {
 	r.Get("/v1/jobs/:id", s.get)
 	r.Get("/v1/actions", s.actions)
 	r.Get("/v1/queues", s.queues)
+	r.Get("/v1/stats", s.stats)
 	r.Post("/v1/jobs/:id/cancel", s.cancel)
 	r.Post("/v1/jobs/:id/retry", s.retry)
 	r.Post(cancelsPath, s.cancelMany)

@@ -32,11 +32,14 @@ type Options struct {
 type Handler struct {
 	opt   Options
 	items sync.Pool // *[]hub.Item, the scratch space of one Fill
+
+	mu    sync.Mutex       // guards feeds, and which streams each has
+	feeds map[string]*feed // by name; those that somebody watches
 }
 
 // New returns a handler.
 func New(o Options) *Handler {
-	h := &Handler{opt: o}
+	h := &Handler{opt: o, feeds: make(map[string]*feed)}
 	h.items.New = func() any {
 		s := make([]hub.Item, 0, transport.BatchEvents)
 		return &s
@@ -119,17 +122,27 @@ func (h *Handler) start(c *fiber.Ctx, s *stream) error {
 	}
 	s.id = transport.RequestID(c)
 	s.intro = h.intro(s)
-	wire.Hijack(c.Context(), func(hj *wire.Hijacked) {
-		if hj == nil {
-			s.Closed(wire.ErrGone)
-			return
-		}
-		s.chunked = hj.HTTP11
-		s.head = hj.Head(fiber.StatusOK, s.format.String())
-		s.admission.OnEnd(s)
-		s.conn.Attach(h.opt.Pool.Add(hj.Conn, s))
-	})
+	wire.Hijack(c.Context(), func(hj *wire.Hijacked) { h.take(hj, s, &s.body, s.admission, &s.conn) })
 	return nil
+}
+
+// take hands a connection that has left the HTTP server to the pool, or ends the stream if
+// there is none. The others are the stream's.
+func (h *Handler) take(hj *wire.Hijacked, s live, b *body, a *transport.Admission, conn *wire.Ref) {
+	if hj == nil {
+		s.Closed(wire.ErrGone)
+		return
+	}
+	b.chunked = hj.HTTP11
+	b.head = hj.Head(fiber.StatusOK, b.format.String())
+	a.OnEnd(s)
+	conn.Attach(h.opt.Pool.Add(hj.Conn, s))
+}
+
+// live is a stream as others see it.
+type live interface {
+	transport.Live
+	wire.Stream
 }
 
 // intro is what every stream begins with.

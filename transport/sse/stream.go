@@ -14,20 +14,17 @@ import (
 // stream is one response. Its wire.Stream methods are called by one goroutine
 // at a time.
 type stream struct {
+	body
 	h         *Handler
 	id        string // the request's
 	who       auth.Identity
 	job       string
-	format    transport.EventFormat
 	conflate  bool
 	heartbeat bool // signs of life as events
 	opened    time.Time
 	admission *transport.Admission // nil until it is admitted
 	sub       *hub.Subscription
-	chunked   bool
-	head      []byte // sent first, then nil
-	intro     []byte // likewise
-	sent      int64  // events given out
+	sent      int64 // events given out
 
 	conn  wire.Ref
 	ended atomic.Pointer[error] // set by End
@@ -35,7 +32,7 @@ type stream struct {
 
 func (h *Handler) newStream(p auth.Principal, job string, f transport.EventFormat, r transport.Reading) *stream {
 	s := &stream{
-		h: h, who: p.Identity, job: job, format: f,
+		body: body{format: f}, h: h, who: p.Identity, job: job,
 		conflate: r.Conflate, heartbeat: r.Heartbeat, opened: time.Now(),
 	}
 	s.sub = h.opt.Hub.Subscribe(p.ClientID, s.wake)
@@ -125,47 +122,6 @@ func (s *stream) appendEvent(buf []byte, e *hub.Event) []byte {
 	return append(buf, f...)
 }
 
-// begin sends the head and the first frames once.
-func (s *stream) begin(buf []byte) []byte {
-	if s.head == nil {
-		return buf
-	}
-	buf = append(buf, s.head...)
-	if s.chunked {
-		buf = append(buf, "Transfer-Encoding: chunked\r\n"...)
-	}
-	buf = append(buf, "Connection: close\r\n\r\n"...)
-	buf = s.appendBody(buf, s.intro)
-	s.head, s.intro = nil, nil
-	return buf
-}
-
-// appendFrame appends a control frame in the stream's format.
-func (s *stream) appendFrame(dst []byte, f transport.Frame) []byte {
-	if s.format == transport.EventStream {
-		return appendSSE(dst, f)
-	}
-	return appendLine(dst, f.Event, f.MarshalData())
-}
-
-func (s *stream) appendChunk(buf []byte, f transport.Frame) []byte {
-	return s.appendBody(buf, s.appendFrame(nil, f))
-}
-
-func (s *stream) appendBody(buf, body []byte) []byte {
-	if s.chunked {
-		return wire.AppendChunk(buf, body)
-	}
-	return append(buf, body...)
-}
-
-func (s *stream) finish(buf []byte) []byte {
-	if s.chunked {
-		buf = append(buf, wire.LastChunk...)
-	}
-	return buf
-}
-
 // KeepAlive implements wire.Stream.
 func (s *stream) KeepAlive(buf []byte) []byte {
 	if s.format == transport.EventStream && !s.heartbeat {
@@ -178,12 +134,7 @@ func (s *stream) KeepAlive(buf []byte) []byte {
 func (s *stream) Goodbye(buf []byte, retry time.Duration) []byte {
 	buf = s.begin(buf)
 	cursor, _ := s.sub.Cursor(s.job)
-	var body []byte
-	if s.format == transport.EventStream {
-		body = appendRetry(nil, retry)
-	}
-	body = s.appendFrame(body, transport.ReconnectFrame(retry, cursor))
-	return s.finish(s.appendBody(buf, body))
+	return s.goodbye(buf, retry, cursor)
 }
 
 // Closed implements wire.Stream.

@@ -209,6 +209,7 @@ func (s *Store) insert(client, id string, spec jobs.Spec, idem jobs.Idempotency)
 	default:
 		j.ExpiresAt = at(j.runAt.Add(j.expiresIn))
 	}
+	s.change(j, jobs.WasSubmitted, false, now)
 	return s.append(j, now, jobs.Created(now))
 }
 
@@ -311,8 +312,23 @@ func (s *Store) Cancel(ctx context.Context, client, id string) (jobs.Job, error)
 	})
 }
 
+// change tells of a change of a job. timed: also how long after the job's time had come.
+func (s *Store) change(j job, what jobs.Changed, timed bool, now time.Time) {
+	one := jobs.Change{Client: j.ClientID, What: what, Timed: timed}
+	since := j.CreatedAt.Time
+	if j.RunAt != nil && j.RunAt.After(since) {
+		since = j.RunAt.Time
+	}
+	if timed {
+		one.Took = max(0, now.Sub(since))
+	}
+	s.changes = append(s.changes, one)
+}
+
 // end ends a job with its last event.
 func (s *Store) end(j job, as jobs.Status, now time.Time, last jobs.Body) jobs.Job {
+	what := map[jobs.Status]jobs.Changed{jobs.Completed: jobs.WasCompleted, jobs.Failed: jobs.WasFailed, jobs.Cancelled: jobs.WasCancelled}[as]
+	s.change(j, what, what != jobs.WasCancelled && j.StartedAt != nil, now)
 	j.Status, j.CompletedAt, j.lease = as, at(now), lease{}
 	j = s.append(j, now, last)
 	return j.brief()

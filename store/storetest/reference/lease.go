@@ -160,6 +160,7 @@ func (s *Store) take(j job, c jobs.Claim) jobs.Leased {
 	if c.Node == "" {
 		j.lease.limit = now.Add(time.Duration(j.TimeoutMs) * time.Millisecond)
 	}
+	s.change(j, jobs.WasStarted, j.StartedAt == nil, wall)
 	j.Status, j.StartedAt, j.NextAttemptAt = jobs.Processing, at(wall), nil
 	j.Attempt++
 	j = s.append(j, wall, jobs.Started(wall, j.Attempt))
@@ -211,6 +212,7 @@ func (s *Store) again(j job, f jobs.Failure, delay time.Duration, counted int) j
 	if delay >= time.Millisecond {
 		j.retryAt = time.Now().Add(next.Sub(s.opts.Now())) // when the client is told, however the clock is set
 	}
+	s.change(j, jobs.WasRetried, false, now)
 	attempt := j.Attempt
 	j.Status, j.Attempt, j.NextAttemptAt, j.lease = jobs.Pending, counted, at(next), lease{}
 	j = s.append(j, now, jobs.Retrying(f.Class, f.Message, attempt, next))

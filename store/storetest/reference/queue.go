@@ -48,3 +48,16 @@ func (s *Store) Queues(_ context.Context, client, after string, limit int) (jobs
 		return page, nil
 	})
 }
+
+// States implements jobs.Store.
+func (s *Store) States(_ context.Context, client string) (map[jobs.Status]int64, error) {
+	return read(s, func() (map[jobs.Status]int64, error) {
+		counts := map[jobs.Status]int64{jobs.Pending: 0, jobs.Processing: 0, jobs.Completed: 0, jobs.Failed: 0, jobs.Cancelled: 0}
+		for _, j := range s.tables.jobs {
+			if !j.gone && j.ClientID == client {
+				counts[j.Status]++
+			}
+		}
+		return counts, nil
+	})
+}

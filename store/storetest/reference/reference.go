@@ -113,8 +113,9 @@ func (d *Data) Break() (heal func()) {
 type Options struct {
 	Node            string // the name of the node that serves; empty: none does, keys are managed
 	Publisher       eventlog.Publisher
-	Now             func() time.Time // the clock on the wall; nil: time.Now
-	DefaultLeaseTTL time.Duration    // of a claim that names none; 0: 30 s
+	Now             func() time.Time    // the clock on the wall; nil: time.Now
+	DefaultLeaseTTL time.Duration       // of a claim that names none; 0: 30 s
+	OnChanges       func([]jobs.Change) // is told of the changes of each command; nil: nobody is
 	Limits          jobs.Limits
 }
 
@@ -124,8 +125,9 @@ type Store struct {
 	opts Options
 	turn chan struct{} // holds one while a command of this store is at work
 
-	closed bool             // guarded by Data.mu
-	events []eventlog.Event // of the command at work
+	closed  bool             // guarded by Data.mu
+	events  []eventlog.Event // of the command at work
+	changes []jobs.Change    // likewise
 }
 
 // Open opens data. A node ends the leases that it held itself under this name. If no
@@ -211,12 +213,15 @@ func write[T any](ctx context.Context, s *Store, fn func() (T, error)) (T, error
 		return zero, fmt.Errorf("%w: %w", jobs.ErrNotTried, ctx.Err())
 	}
 	defer func() { <-s.turn }()
-	s.events = nil
+	s.events, s.changes = nil, nil
 	value, err := read(s, fn)
 	if len(s.events) > 0 && s.opts.Publisher != nil {
 		if answered := s.opts.Publisher.Publish(s.events); answered != nil {
 			answered() // as good as answered: nothing keeps the caller
 		}
+	}
+	if len(s.changes) > 0 && s.opts.OnChanges != nil {
+		s.opts.OnChanges(s.changes)
 	}
 	return value, err
 }

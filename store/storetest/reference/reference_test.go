@@ -22,7 +22,7 @@ func harness(*testing.T) storetest.Harness {
 	data := reference.NewData()
 	return storetest.Harness{
 		Open: func(o storetest.Options) storetest.Store {
-			return reference.Open(data, reference.Options{Node: o.Node, Publisher: o.Publisher, Now: o.Now, Limits: o.Limits})
+			return reference.Open(data, reference.Options{Node: o.Node, Publisher: o.Publisher, OnChanges: o.OnChanges, Now: o.Now, Limits: o.Limits})
 		},
 		Manage: func() storetest.Store { return reference.Open(data, reference.Options{}) },
 		Save:   data.Copy,
