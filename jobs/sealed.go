@@ -14,6 +14,7 @@ import (
 // What a client may entrust to the server.
 const (
 	MaxSecrets     = 1000
+	MaxJobSecrets  = 50      // that one job names: each is looked for in all that its pages tell
 	MaxSecretBytes = 4 << 10 // what a header may have, and what is typed into a field
 	minSecretBytes = 3       // a shorter one could not be taken out of a text and leave it of use
 	MaxSealedName  = 64

@@ -190,6 +190,20 @@ func (f *faults) work(s *Spec, in submitBody, o SubmitOptions) {
 	}
 }
 
+// fewSecrets refuses a job that names more secrets than may be looked for.
+func (f *faults) fewSecrets(uses []SecretUse) {
+	var names []string
+	for _, u := range uses {
+		if slices.Contains(names, u.Name) {
+			continue
+		}
+		if names = append(names, u.Name); len(names) > MaxJobSecrets {
+			f.addf(u.Pointer, "is one more than the %d secrets that a job may name", MaxJobSecrets)
+			return
+		}
+	}
+}
+
 // actions reads a list of actions, the body's member. Those that are steps in a
 // browser get the time-out of all steps, unless they have one.
 func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout *int64, o SubmitOptions) {
@@ -219,6 +233,7 @@ func (f *faults) actions(s *Spec, list []json.RawMessage, member string, timeout
 			}
 		}
 	}
+	f.fewSecrets(s.Secrets)
 	size := 2
 	for _, raw := range list {
 		size += len(raw) + 1

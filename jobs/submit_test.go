@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,30 @@ func (knows) ValidateAction(raw json.RawMessage) []FieldError {
 
 func submitOptions() SubmitOptions {
 	return SubmitOptions{Actions: knows{}, Now: func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }}
+}
+
+// confiding names as many secrets as an action says.
+type confiding struct{ knows }
+
+func (confiding) Secrets(raw json.RawMessage) (uses []SecretUse) {
+	n, _ := strconv.Atoi(string(Member(raw, "n")))
+	for i := range n {
+		uses = append(uses, SecretUse{"/" + strconv.Itoa(i), "s" + strconv.Itoa(i)})
+	}
+	return uses
+}
+
+// A job names so many secrets, however often each.
+func TestParseSubmitSecrets(t *testing.T) {
+	o := submitOptions()
+	o.Actions = confiding{}
+	if s, err := ParseSubmit([]byte(`{"actions":[{"type":"ok","n":50},{"type":"ok","n":50}]}`), o); err != nil || len(s.Secrets) != 100 {
+		t.Errorf("%d, %v", len(s.Secrets), err)
+	}
+	_, err := ParseSubmit([]byte(`{"actions":[{"type":"ok","n":50},{"type":"ok","n":52}]}`), o)
+	if invalid := new(InvalidError); !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields[0].Pointer != "/actions/1/50" {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestParseSubmit(t *testing.T) {

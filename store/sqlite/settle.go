@@ -128,11 +128,13 @@ func (b *batch) settle(s jobs.Step, limit int) (a jobs.Settled, ended bool, err 
 	if err != nil {
 		return a, false, err
 	}
+	grown := b.grown
 	if err := b.grow(bytesOf(s.Events)); err != nil {
 		return a, false, err
 	}
 	if s.State != nil && s.Outcome == jobs.AttemptCompleted {
 		if _, err := b.putSealed(*s.State); err != nil {
+			b.grown = grown // no event is appended
 			return a, false, err
 		}
 	}

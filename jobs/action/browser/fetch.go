@@ -23,7 +23,8 @@ const (
 func (p *proxy) fetch(ctx context.Context, text string) (io.ReadCloser, error) {
 	limited, cancel := context.WithTimeout(ctx, fetchTime)
 	client := http.Client{Transport: reaching{p, &http.Transport{DialContext: p.guard.Dial, DisableKeepAlives: true}}}
-	client.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		next.Header.Del("Referer") // it repeats the query of the URL, which may hold a secret
 		if len(via) > maxRedirects {
 			return fmt.Errorf("more than %d redirects", maxRedirects)
 		}

@@ -160,9 +160,11 @@ func (s *session) close() {
 			s.steps.Close()
 		}
 		if id := s.context(); id != "" && s.c.ctx.Err() == nil {
-			ctx, cancel := context.WithTimeout(s.c.ctx, closeTime)
-			defer cancel()
-			_, _ = chromedp.CallBrowser(ctx, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: id})
+			_, err := chromedp.CallBrowser(s.c.ctx, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: id})
+			if err != nil && s.c.ctx.Err() == nil { // its pages would go on, by a port that the next attempt gets
+				s.b.o.Logger.Warn("the browser refused to close a context and is ended", "jobId", s.job, "error", err)
+				s.c.kill(s, unresponsive)
+			}
 		}
 		s.end()
 	}()

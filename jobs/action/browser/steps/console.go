@@ -24,7 +24,7 @@ const (
 	windowLines  = 100    // in each lineWindow
 	attemptLines = 10_000 // of an attempt
 	drainTime    = time.Second
-	abbreviated  = 100 // characters: to so many the browser shortens a text in a preview, by its middle
+	abbreviated  = 100 // characters: to so many the browser shortens a text in a preview, by its middle or its end
 )
 
 // console writes what pages log into the log of their job, in its order, from a level on.
@@ -297,10 +297,10 @@ func preview(p *runtime.ObjectPreview) string {
 		switch {
 		case m.ValuePreview != nil:
 			value = preview(m.ValuePreview)
-		case m.Type == runtime.PropertyPreviewTypeString:
-			if utf8.RuneCountInString(value) >= abbreviated {
-				value = "…" // which may have the ends of a secret
-			}
+		case utf8.RuneCountInString(value) >= abbreviated:
+			value = "…" // which may have the ends of a secret
+		}
+		if m.ValuePreview == nil && m.Type == runtime.PropertyPreviewTypeString {
 			value = `"` + value + `"`
 		}
 		if !list {

@@ -100,6 +100,10 @@ Promise.reject(new TypeError('rejected')); queueMicrotask(() => { throw 'thrown'
 	p.session.secrets.Add("pa%düss")
 	p.must(`{"type":"evaluate","expression":"console.error('pa%düss', 7, '50%ü'), console.error('50%ü'), 0"}`)
 	heard("error *** 7 50%ü", "error 50%ü")
+	long := strings.Repeat("4f7a", 40)
+	p.session.secrets.Add(long)
+	p.must(`{"type":"evaluate","expression":"console.error({s: '` + long + `', r: /` + long + `/, e: new RangeError('` + strings.Repeat("x", 60) + long + `')}), 0"}`)
+	heard(`error {s: "…", r: …, e: …}`)
 	p.must(`{"type":"evaluate","expression":"Array.from({length: 1500}, (_, i) => console.error('line ' + i)).length"}`)
 	p.session.Close() // which writes what is left
 	told, rest := 0, got.take()

@@ -210,3 +210,22 @@ func TestHistoryListens(t *testing.T) {
 		}
 	})
 }
+
+// Looking for secrets in what pages say and ask for takes a part of each second, whatever they do.
+func TestSeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h history
+		slow := func() bool { return h.seek(func() { time.Sleep(maxSought / 2) }) }
+		for i := range 4 {
+			if got := slow(); got != (i < 3) {
+				t.Errorf("look %d: %v", i, got)
+			}
+		}
+		if h.listens() || h.lost != 1 {
+			t.Error("a message is read nevertheless")
+		}
+		if time.Sleep(lineWindow); !slow() || !h.listens() {
+			t.Error("it does not go on")
+		}
+	})
+}

@@ -21,6 +21,8 @@ const (
 	// maxHeard bounds, in each lineWindow, the messages of all pages that are read: to look
 	// for secrets takes time, and all pages wait meanwhile.
 	maxHeard = 2 * windowLines
+	// maxSought bounds the time for that in each lineWindow, also in what pages ask for.
+	maxSought = 250 * time.Millisecond
 )
 
 // record is one line of what has happened in an attempt.
@@ -49,22 +51,46 @@ type history struct {
 	bytes int
 	lost  int
 
-	window time.Time // begin of the newest one
-	heard  int       // messages in it
+	window time.Time     // begin of the newest one
+	heard  int           // messages in it
+	sought time.Duration // spent in it looking for secrets
 }
 
 // listens reports whether a message may be read; one that may not is lost.
 func (h *history) listens() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now := time.Now(); now.Sub(h.window) >= lineWindow {
-		h.window, h.heard = now, 0
-	}
-	if h.heard == maxHeard {
+	if h.opens(); h.heard == maxHeard || h.sought > maxSought {
 		h.lost++
 		return false
 	}
 	h.heard++
+	return true
+}
+
+// opens begins another window if it is time. It is called with mu held.
+func (h *history) opens() {
+	if now := time.Now(); now.Sub(h.window) >= lineWindow {
+		h.window, h.heard, h.sought = now, 0, 0
+	}
+}
+
+// seek does something that looks for secrets in what a page chooses, unless too much time has
+// gone into that.
+func (h *history) seek(look func()) bool {
+	h.mu.Lock()
+	h.opens()
+	enough := h.sought > maxSought
+	h.mu.Unlock()
+	if enough {
+		return false
+	}
+	begun := time.Now()
+	look()
+	took := time.Since(begun)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sought += took
 	return true
 }
 
@@ -101,9 +127,15 @@ type request struct {
 
 // sent notes what a request asks for.
 func (p *tab) sent(ev *network.EventRequestWillBeSent) request {
-	url, _ := p.session.secrets.Cut(ev.Request.URL, maxKeptURL)
-	method, _ := p.session.secrets.Cut(ev.Request.Method, maxKeptURL)
-	return request{loader: ev.LoaderID, method: method, url: url}
+	return request{loader: ev.LoaderID, method: p.discreet(ev.Request.Method), url: p.discreet(ev.Request.URL)}
+}
+
+// discreet is the beginning of what a request asks for, without secrets: nothing, if too many
+// are looked at.
+func (p *tab) discreet(text string) string {
+	short := "…"
+	p.session.history.seek(func() { short, _ = p.session.secrets.Cut(text, maxKeptURL) })
+	return short
 }
 
 // opened returns what is known of a request that is open.
@@ -118,8 +150,7 @@ func (p *tab) refused(ev *network.EventResponseReceived) {
 	if ev.Response.Status < 400 {
 		return
 	}
-	url, _ := p.session.secrets.Cut(ev.Response.URL, maxKeptURL)
-	p.session.history.add(record{Type: "request", Method: p.opened(ev.RequestID).method, URL: url, Status: ev.Response.Status})
+	p.session.history.add(record{Type: "request", Method: p.opened(ev.RequestID).method, URL: p.discreet(ev.Response.URL), Status: ev.Response.Status})
 }
 
 // lost records a request that failed.

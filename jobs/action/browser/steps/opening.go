@@ -14,6 +14,9 @@ import (
 	"github.com/jobcast/jobcast/jobs"
 )
 
+// aborted is the failure of a page that leaves the one before it where it is.
+const aborted = "net::ERR_ABORTED"
+
 // navigate opens a URL and waits until it has loaded.
 func (r *run) navigate() error {
 	if r.config.Check != nil {
@@ -37,6 +40,11 @@ func (r *run) navigate() error {
 	case nav.IsDownload && r.config.Folder != "":
 		return r.down.await(r.ctx, nav.FrameID)
 	case nav.ErrorText != "":
+		if nav.ErrorText != aborted {
+			soon, cancel := context.WithTimeout(r.ctx, askPatience)
+			_ = r.page.await(soon, func(p *progress) bool { return p.commits > before.commits && p.loaded }) // what is shown instead comes later
+			cancel()
+		}
 		return r.unreached(nav.ErrorText, where)
 	case nav.LoaderID == "": // another place of the same document, of which the news may come later
 		soon, cancel := context.WithTimeout(r.ctx, askPatience)

@@ -61,6 +61,21 @@ func TestNavigation(t *testing.T) {
 	p.fails(`{"type":"click","selector":"#dead","assertedEvents":[{"type":"navigation"}]}`, "NavigationError: net::ERR_UNSAFE_PORT at http://127.0.0.1:1/")
 }
 
+// What the browser shows of a page that did not load is there when its step has failed, so
+// that no later step takes it for its own.
+func TestFailedPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.mux.HandleFunc("/cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	p := newPlayer(t, Config{})
+	for n := range 3 {
+		p.fails(open(s.URL+"/cut"), "NavigationError: net::ERR_EMPTY_RESPONSE at "+s.URL+"/cut")
+		if now := p.session.main.now(); now.commits != n+1 || now.failed == "" {
+			t.Errorf("after %d failures the page is %+v", n+1, now)
+		}
+	}
+}
+
 func wait(r *http.Request, d time.Duration) {
 	select {
 	case <-time.After(d):

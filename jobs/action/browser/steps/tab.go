@@ -230,13 +230,12 @@ func (p *tab) say(ev any) {
 	if !ok {
 		return
 	}
-	if p.loud() || !p.session.history.listens() {
+	if p.loud() || !p.session.history.listens() || !p.session.history.seek(func() { p.understand(&m, ev) }) {
 		if p.session.console != nil {
 			p.session.console.miss(m)
 		}
 		return
 	}
-	p.understand(&m, ev)
 	p.session.history.add(record{Type: m.Kind, message: &m})
 	if p.session.console != nil {
 		p.session.console.add(m)
