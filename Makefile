@@ -24,7 +24,7 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jobcast/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: help build run test race chaos traps tools lint fuzz bench bench-dashboard bench-peers-build bench-peers ci clean
+.PHONY: help build run test race chaos traps tools lint fuzz bench bench-dashboard bench-peers-build bench-peers pictures ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-peers-build: ## install and build the peers; redis-server and postgresql a
 
 bench-peers: bench-peers-build ## measure jobcast beside its peers, in turn, three times; about 60 minutes, results in bench/results
 	go run ./bench -scenario peers -targets all -span 5s -out bench/results
+
+pictures: build ## take the two pictures of the README anew, from real runs (port 3000 must be free)
+	node e2e/pictures.mjs
 
 ci: ## what the continuous integration runs
 	./.ci/run
