@@ -4,7 +4,7 @@ package docs
 
 import (
 	"bytes"
-	_ "embed" // for the documents
+	"embed"
 	"sync"
 )
 
@@ -14,6 +14,12 @@ var (
 	//go:embed asyncapi.yaml
 	asyncapi []byte
 )
+
+// Site holds the page that shows both: index.html, its script and its style, at its root.
+// It takes colours and sizes from the dashboard's style.css.
+//
+//go:embed site
+var Site embed.FS
 
 // OpenAPI returns docs/openapi.yaml as JSON, which nobody may change. The error is of a
 // broken document, which a test would find.

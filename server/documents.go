@@ -4,12 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/jobcast/jobcast/docs"
 )
+
+// reference is the page that shows the documents, which all servers of a process share.
+var reference = sync.OnceValue(func() map[string]fiber.Handler {
+	files, _ := fs.Sub(docs.Site, "site") // its error is of the name
+	return pages(files)
+})
 
 // documents puts the descriptions for machines on the application.
 func (s *Server) documents() {
@@ -18,6 +25,10 @@ func (s *Server) documents() {
 		return atBase(text, s.set.BasePath), err
 	}))
 	s.app.Get("/asyncapi.json", document("asyncapi.json", docs.AsyncAPI))
+	site := reference()
+	s.app.Get("/docs", site["index.html"])
+	s.app.Get("/docs/docs.js", site["docs.js"])
+	s.app.Get("/docs/docs.css", site["docs.css"])
 }
 
 // document serves what read returns. It is read at the first request: it takes longer than

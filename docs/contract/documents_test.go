@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/jobcast/jobcast/docs"
 )
@@ -25,6 +27,37 @@ func TestDocuments(t *testing.T) {
 	}
 	if d.message("webSocket", "job.event") == nil || d.message("eventStream", "end") != nil {
 		t.Error("the messages are not as they are written")
+	}
+}
+
+// TestAsyncAPI: the document is one of AsyncAPI 3.0.0 by the schema that its authors publish,
+// which stands in testdata under their licence (npm's @asyncapi/specs).
+func TestAsyncAPI(t *testing.T) {
+	text, err := os.ReadFile("testdata/asyncapi-3.0.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource(base+"meta.json", meta); err != nil {
+		t.Fatal(err)
+	}
+	s, err := compiler.Compile(base + "meta.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asyncapi, err := docs.AsyncAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := against(s, asyncapi); why != "" {
+		t.Error(why)
+	}
+	if against(s, bytes.Replace(asyncapi, []byte(`"action":"send"`), []byte(`"action":"shout"`), 1)) == "" {
+		t.Error("an action that AsyncAPI does not know is not seen")
 	}
 }
 

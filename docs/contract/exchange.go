@@ -3,6 +3,7 @@ package contract
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/url"
@@ -51,6 +52,9 @@ func (l *look) connection(sent, got []byte) {
 		}
 		x.body, x.bodyWhole = all(x.request.Body)
 		x.text, x.textWhole = all(x.answer.Body)
+		if x.answer.Header.Get("Content-Encoding") == "gzip" && x.textWhole {
+			x.text, x.textWhole = unpacked(x.text)
+		}
 		l.exchange(&x)
 	}
 }
@@ -58,6 +62,14 @@ func (l *look) connection(sent, got []byte) {
 func all(r io.Reader) (text []byte, whole bool) {
 	text, err := io.ReadAll(r)
 	return text, err == nil
+}
+
+func unpacked(text []byte) ([]byte, bool) {
+	r, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, false
+	}
+	return all(r)
 }
 
 // nextAnswer passes over what only invites a body.
@@ -225,9 +237,9 @@ func (o *operation) answer(x *exchange, place string, described openapi3.Content
 			o.faulty(x, "the answer", o.d.judgeAnswer(place+"/schema", x.text))
 		}
 	case "text/event-stream":
-		o.eventStream(o.channel("jobEventStream", "eventStream"), x.text)
+		o.eventStream(channels[o.Path][0], x.text)
 	case "application/x-ndjson":
-		o.lines(o.channel("jobLines", "lines"), x.text)
+		o.lines(channels[o.Path][1], x.text)
 	case "text/plain":
 		if o.Path == "/socket.io/" && x.textWhole {
 			o.packets(x.text)
@@ -235,12 +247,12 @@ func (o *operation) answer(x *exchange, place string, described openapi3.Content
 	}
 }
 
-// channel is that of one job, unless all jobs are watched.
-func (o *operation) channel(job, client string) string {
-	if o.Path == "/v1/events" {
-		return client
-	}
-	return job
+// channels are those of a path's streams: Server-Sent Events and NDJSON.
+var channels = map[string][2]string{
+	"/v1/jobs":             {"jobEventStream", "jobLines"},
+	"/v1/jobs/{id}/events": {"jobEventStream", "jobLines"},
+	"/v1/events":           {"eventStream", "lines"},
+	"/v1/stats":            {"statsStream", "statsLines"},
 }
 
 func isJSON(h http.Header) bool { return strings.HasSuffix(mediaType(h), "json") }
