@@ -101,10 +101,21 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
         await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
         return (await page.textContent(".jobs-foot")).includes("231");
       });
+      await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
       await rows(page).getByText("Letter 0").waitFor();
       const before = await page.evaluate(() => scrollY);
+      await rows(page).getByText("Letter 3", { exact: true }).click();
+      await page.getByRole("heading", { level: 1, name: "Letter 3" }).waitFor();
+      assert.equal(await page.evaluate(() => scrollY), 0);
+      const missed = await server.submit(key, { queue: "mail", title: "Meanwhile", payload: null });
+      await page.goBack();
+      await rows(page).getByText("Letter 3", { exact: true }).waitFor();
+      await page.getByRole("button", { name: "1 new" }).waitFor();
+      assert.equal(await page.evaluate(() => scrollY), before, "who comes back reads on where they were");
+      assert.equal(await rows(page).getByText("Meanwhile").count(), 0, missed.id);
+
       const fresh = [await server.submit(key, waits(1, 1)), await server.submit(key, { ...waits(1, 1), title: "The newest" })];
-      await page.getByRole("button", { name: "2 new" }).waitFor();
+      await page.getByRole("button", { name: "3 new" }).waitFor();
       assert.equal(await page.evaluate(() => scrollY), before, "nothing has moved");
       await page.keyboard.press("n");
       await rows(page).getByText("The newest").waitFor();

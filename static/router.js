@@ -51,6 +51,7 @@ function decode(part) {
 // go shows another page; to is a path with its query, as in go("/jobs?state=failed").
 export function go(to, { replace = false } = {}) {
   const next = new URL(to.replace(/^\//, ""), root);
+  back = false;
   if (next.href !== location.href) history[replace ? "replaceState" : "pushState"](null, "", next);
   show();
   if (!replace) scrollTo(0, 0);
@@ -65,13 +66,28 @@ export function setQuery(changes, { replace = false } = {}) {
     else next.searchParams.delete(name);
   }
   if (next.href === location.href) return;
+  back = false;
   history[replace ? "replaceState" : "pushState"](null, "", next);
   show();
 }
 
-function show() { url.value = new URL(location.href); }
+function show() {
+  scrolled = scrollY;
+  url.value = new URL(location.href);
+}
 
-addEventListener("popstate", show);
+// back tells that the reader came here by going back or forward, and may want to be where they were;
+// scrolled is how far down they were on the page that they have left.
+export let back = false;
+export let scrolled = 0;
+history.scrollRestoration = "manual"; // pages are not there yet when the browser would scroll
+
+addEventListener("popstate", () => {
+  const before = path.value;
+  back = true;
+  show();
+  if (path.value !== before) scrollTo(0, 0);
+});
 
 // Links to pages of this dashboard are ordinary links; what is clicked plainly stays in the document.
 addEventListener("click", (event) => {

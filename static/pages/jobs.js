@@ -1,7 +1,7 @@
 // All jobs of the client, the newest first, as they are now.
 
 import { link } from "../live.js";
-import { go, query, setQuery } from "../router.js";
+import { back, go, query, setQuery } from "../router.js";
 import { key, may } from "../session.js";
 import { useBegun } from "../ui/begun.js";
 import { html, useEffect, useMemo, useRef, useState } from "../ui/html.js";
@@ -24,8 +24,12 @@ export default function Jobs() {
   const picks = useMemo(() => new Picks(), [key.value]);
   const place = useRef({ touched: 0 });
   const calm = () => scrollY > 4 || picks.size > 0 || Date.now() - place.current.touched < still;
-  const list = useBegun(`${key.value} ${mark}`, () => new JobList(asked(filter), { calm }));
-  useEffect(() => () => { picks.clear(); scrollTo(0, 0); }, [list]);
+  const all = `${key.value} ${mark}`;
+  const list = useBegun(all, () => (back && JobList.resumed(all, { calm })) || new JobList(asked(filter), { calm }));
+  useEffect(() => {
+    const frame = requestAnimationFrame(() => scrollTo(0, list.y)); // once its rows are laid out
+    return () => { cancelAnimationFrame(frame); picks.clear(); };
+  }, [list]);
   const pickable = may("submit");
   return html`<${Page} title="Jobs" wide=${true} beside=${html`<${Away} />`}>
     <${States} filter=${filter} list=${list} />

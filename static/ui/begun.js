@@ -2,14 +2,14 @@
 
 import { useEffect, useRef } from "./html.js";
 
-// useBegun makes something with begin() and end(), anew for each key, and ends it with the component.
+// useBegun makes something with begin() and end(key), anew for each key, and ends it with the component.
 export function useBegun(key, make) {
   const held = useRef({ key: null, it: null });
   if (held.current.key !== key) held.current = { key, it: make() };
   const { it } = held.current;
   useEffect(() => {
     it.begin();
-    return () => it.end();
+    return () => it.end(key);
   }, [it]);
   return it;
 }

@@ -7,6 +7,7 @@
 
 import { call } from "../../api.js";
 import { watch } from "../../live.js";
+import { scrolled } from "../../router.js";
 import { signal } from "../../ui/html.js";
 
 const pageSize = 100;
@@ -44,10 +45,26 @@ function behind(cursor, row) {
   return log === of && n <= seen;
 }
 
+let left = null; // the list that was looked at last: {list, mark, y}
+
 export class JobList {
+  // resumed is the list as somebody left it who comes back to it: it catches up from there. y is how far it
+  // was scrolled.
+  static resumed(mark, options) {
+    const kept = left?.mark === mark ? left : null;
+    left = null;
+    if (!kept) return null;
+    const { filter, rows, next, cursor } = kept.list;
+    const list = new JobList(filter, options);
+    for (const row of rows) list.byId.set(row.id, row);
+    Object.assign(list, { rows, next, cursor, y: kept.y, held: kept.list.held, leaving: kept.list.leaving, more: kept.list.more });
+    list.loading.value = false;
+    return list;
+  }
+
   // filter: {state, queue, q, from, to}, times in RFC 3339. calm() says whether rows may not move.
   constructor(filter, { calm, onEvents = () => {} }) {
-    Object.assign(this, { filter, calm, onEvents });
+    Object.assign(this, { filter, calm, onEvents, cursor: "", y: 0 });
     this.plain = !filter.queue && !filter.q && !filter.from && !filter.to; // events alone tell which jobs belong here
     this.byId = new Map();
     this.rows = [];
@@ -66,11 +83,12 @@ export class JobList {
   }
 
   begin() {
-    this.load();
+    let live = !!this.cursor;
+    if (live) this.soon(0);
+    else this.load();
     const { signal } = this.controller;
-    let live = false;
-    watch("all", {
-      signal, conflate: true,
+    this.watching = watch("all", {
+      signal, conflate: true, after: this.cursor,
       onEvent: (event) => this.take(event),
       onState: ({ state }) => {
         if (state === "live" && !live) this.soon(0); // what happened before it was live, and after the page was read
@@ -80,7 +98,11 @@ export class JobList {
     this.timer = setInterval(() => this.sweep(), 500);
   }
 
-  end() {
+  // end stops; mark is by what it may be resumed.
+  end(mark) {
+    this.flush();
+    this.cursor = this.watching.cursor;
+    if (this.cursor && this.rows.length) left = { list: this, mark, y: scrolled };
     this.controller.abort();
     clearInterval(this.timer);
     clearTimeout(this.soonTimer);
