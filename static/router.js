@@ -12,6 +12,8 @@ export const routes = [
   { path: "/jobs", title: "Jobs", icon: "jobs", scope: "watch", load: () => import("./pages/jobs.js") },
   { path: "/jobs/:id", title: "Job", scope: "watch", load: () => import("./pages/job.js") },
   { path: "/submit", title: "Submit", icon: "submit", scope: "submit", key: "s", load: () => import("./pages/submit.js") },
+  { path: "/connections", title: "Connections", icon: "connections", scope: "admin", load: () => import("./pages/connections.js") },
+  { path: "/keys", title: "Keys", icon: "keys", scope: "watch", load: () => import("./pages/keys.js") },
   { path: "/ways", title: "Three ways", icon: "ways", scope: "submit", load: () => import("./pages/ways.js") },
 ];
 
