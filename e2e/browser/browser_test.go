@@ -153,7 +153,7 @@ func narrow(t *testing.T, s *program.Server, site string) {
 		Key        string
 		AllowHosts []string
 	}
-	r := callAs(t, s, key, "POST", "/v1/keys", `{}`)
+	r := callAs(t, s, key, "POST", "/v1/keys", `{"name":"inherits"}`)
 	if err := json.Unmarshal([]byte(r.Text), &made); err != nil || len(made.AllowHosts) != 2 {
 		t.Errorf("a key made by a narrow one: %s", r.Text)
 	}
