@@ -38,6 +38,11 @@ type Watching struct {
 	Conflated bool // of one room at least
 }
 
+// WatchingJob is what a stream shows that shows one job, and no events of it.
+func WatchingJob(id string) Watching {
+	return Watching{Standing: hub.Standing{Rooms: 1, First: []string{id}}}
+}
+
 // OpenStream takes a slot for a live stream of p; kind names the transport, for
 // metrics. The errors are those of [auth.Streams.Open]. Release it.
 func OpenStream(ctx context.Context, s *auth.Streams, p auth.Principal, kind string) (*Admission, error) {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jobcast/jobcast/auth"
-	"github.com/jobcast/jobcast/hub"
 	"github.com/jobcast/jobcast/transport"
 	"github.com/jobcast/jobcast/transport/wire"
 )
@@ -46,7 +45,7 @@ func (s *stream) End(error) {
 
 // Watching implements transport.Live.
 func (s *stream) Watching() transport.Watching {
-	return transport.Watching{Standing: hub.Standing{Rooms: 1, First: []string{s.job}}}
+	return transport.WatchingJob(s.job)
 }
 
 // Fill implements wire.Stream. It gives a frame out in pieces, so that a slow looker holds
