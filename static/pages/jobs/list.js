@@ -15,6 +15,7 @@ const maxRows = 20_000; // of which older ones are read; a filter finds what is 
 const liveRows = 5_000; // what stays when new ones come in at the top
 const maxHeld = 1_000; // of new rows that wait; more are found by reading anew
 const lingers = 1_500; // ms that a row stays after it left the filter
+const breath = 250; // ms between two times that new rows come in: more often nobody could read them
 const pace = 400; // ms between two readings that events ask for
 
 const ends = { "job.completed": "completed", "job.failed": "failed", "job.cancelled": "cancelled" };
@@ -78,7 +79,7 @@ export class JobList {
     this.error = signal(null);
     this.controller = new AbortController();
     this.read = Promise.resolve();
-    this.soonAt = this.filledAt = 0;
+    this.soonAt = this.filledAt = this.settledAt = 0;
     this.replay = null;
   }
 
@@ -106,6 +107,7 @@ export class JobList {
     this.controller.abort();
     clearInterval(this.timer);
     clearTimeout(this.soonTimer);
+    clearTimeout(this.settling);
     cancelAnimationFrame(this.frame);
   }
 
@@ -282,6 +284,8 @@ export class JobList {
   // settle lets in those that wait, unless that would move what somebody reads.
   settle(asked = false) {
     if (!this.held.size || (this.calm() && this.rows.length && !asked)) return;
+    if (!asked && Date.now() - this.settledAt < breath) return void (this.settling ||= setTimeout(() => { this.settling = 0; this.draw(); }, breath));
+    this.settledAt = Date.now();
     const fresh = [...this.held.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
     this.held.clear();
     for (const row of fresh) this.byId.set(row.id, row);
@@ -301,8 +305,8 @@ export class JobList {
     this.draw();
   }
 
-  // waiting is how many are new, and whether there are more than that.
-  get waiting() { return { n: this.held.size, more: this.more }; }
+  // waiting is how many new ones somebody has to ask for, and whether there are more than that.
+  get waiting() { return { n: this.calm() ? this.held.size : 0, more: this.more }; }
 
   // sweep takes out the rows that have left, a moment after they did.
   sweep() {
