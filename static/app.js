@@ -7,6 +7,7 @@
 //   api.js         call(path, {json, method, signal}): the public REST API, a Refusal if it is refused
 //   session.js     key, me (GET /v1/me), may("submit"); signIn, signOut
 //   live.js        watch(job | "all", {onEvent, …}) on one connection, and `link`: how that stands
+//   figures.js     Figures: GET /v1/stats as a stream
 //   router.js      routes; path, query, route are signals; go(), setQuery()
 //   shell.js       what is around each page: navigation, account, connection, theme
 //   ui/            components that pages share; ui/html.js is where Preact comes from

@@ -9,8 +9,10 @@ import { computed, signal } from "./ui/html.js";
 
 // scope: what a key must be allowed to be offered the page. icon: it stands in the navigation.
 export const routes = [
+  { path: "/overview", title: "Overview", icon: "overview", scope: "watch", key: "o", load: () => import("./pages/overview.js") },
   { path: "/jobs", title: "Jobs", icon: "jobs", scope: "watch", load: () => import("./pages/jobs.js") },
   { path: "/jobs/:id", title: "Job", scope: "watch", load: () => import("./pages/job.js") },
+  { path: "/queues", title: "Queues", icon: "queues", scope: "watch", key: "q", load: () => import("./pages/queues.js") },
   { path: "/submit", title: "Submit", icon: "submit", scope: "submit", key: "s", load: () => import("./pages/submit.js") },
   { path: "/connections", title: "Connections", icon: "connections", scope: "admin", load: () => import("./pages/connections.js") },
   { path: "/keys", title: "Keys", icon: "keys", scope: "watch", load: () => import("./pages/keys.js") },
