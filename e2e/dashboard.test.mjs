@@ -43,13 +43,33 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       const command = `'${process.env.JOBCAST_BINARY}' open --no-browser --client signs-in --url ${server.url} --data '${server.data}' --scopes watch`;
       const { stdout } = await promisify(execFile)("script", ["-qec", command, "/dev/null"]);
       const link = /http\S+#login=\S+/.exec(stdout)[0];
-      await page.goto(link); // the document stays: only the end of the address is another
-      await page.getByText("This key may only watch.").waitFor();
+      await page.goto(`${server.url}/#key=${await server.key("somebody-else")}`); // the document stays: only the end of the address is another
+      const question = (p) => p.getByRole("dialog", { name: "Sign in by this link?" });
+      const answer = (p, name) => question(p).getByRole("button", { name }).click();
+      await answer(page, "Back");
+      const client = page.locator(".account-who p[title='Client signs-in']");
+      await client.waitFor();
+      await page.goto(link);
+      await question(page).waitFor();
       assert.doesNotMatch(page.url(), /login/, "a code leaves the address at once");
+      await answer(page, "Sign in");
+      await page.getByText("This key may only watch.").waitFor();
       const { stdout: more } = await promisify(execFile)("script", ["-qec", command, "/dev/null"]);
       const fresh = await page.context().newPage();
       await fresh.goto(/http\S+#login=\S+/.exec(more)[0]);
+      await answer(fresh, "Sign in"); // another tab is signed in
       await fresh.getByText("This key may only watch.").waitFor();
+      for (const bad of [link, `${server.url}/#key=jc_wrong_key`]) {
+        await page.goto(bad);
+        await answer(page, "Sign in");
+        await page.locator(".toast.bad").getByText(/no longer good|refused/).waitFor();
+        await page.getByRole("button", { name: "Dismiss" }).click();
+        await page.goto(`${server.url}/jobs?state=${bad === link}`);
+        await client.waitFor(); // who is signed in stays so
+      }
+      await page.goto(`${server.url}/jobs/..%2Fevents%3F`);
+      await page.getByText("This job is not there").waitFor();
+      for (const p of [page, fresh]) await p.getByRole("button", { name: "Sign out" }).click();
       await page.goto(link);
       await page.getByRole("alert").getByText("no longer good").waitFor();
     }),

@@ -26,9 +26,10 @@ export class Refusal extends Error {
 }
 
 // send makes one request with the credential in a header and returns the Response. json is
-// sent as the body. It throws a Refusal, or what ended the signal.
-export async function send(path, { json, headers, signal, ...init } = {}) {
-  const used = credential;
+// sent as the body; an anonymous request is sent without the credential. It throws a Refusal, or what ended
+// the signal.
+export async function send(path, { json, headers, signal, anonymous, ...init } = {}) {
+  const used = anonymous ? "" : credential;
   const all = { Accept: "application/json", ...(used && { Authorization: `Bearer ${used}` }), ...headers };
   if (json !== undefined) {
     all["Content-Type"] = "application/json";

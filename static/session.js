@@ -2,7 +2,9 @@
 // that is opened beside it, as by a link, gets it from there. It is sent as a header and stands in no address.
 
 import { call, root, useCredential } from "./api.js";
+import { confirm } from "./ui/dialog.js";
 import { batch, computed, signal } from "./ui/html.js";
+import { toast } from "./ui/toast.js";
 
 const slot = "jobcast.key";
 
@@ -26,16 +28,24 @@ export async function signIn(candidate) {
   useCredential(text);
   try {
     const who = await call("/v1/me");
-    useCredential(text, () => leave(new Error("The key is no longer good: it was revoked, or has expired.")));
+    use(text);
     keep(text);
     batch(() => { me.value = who; key.value = text; });
   } catch (error) {
+    if (key.value) {
+      use(key.value); // whoever is signed in stays so
+      return void toast(error.message, "bad");
+    }
     if (!error.again) keep(""); // a server that is away does not make it a bad key
     useCredential("");
     trouble.value = Object.assign(error, { candidate: error.again ? text : "" });
   } finally {
     checking.value = false;
   }
+}
+
+function use(text) {
+  useCredential(text, () => leave(new Error("The key is no longer good: it was revoked, or has expired.")));
 }
 
 // signOut forgets the key, in all tabs that have it.
@@ -80,16 +90,30 @@ function fromAddress() {
 }
 
 async function exchange(code) {
-  if (key.value) leave(null); // the link says who it is now
   checking.value = true;
   trouble.value = null;
   try {
-    await signIn((await call("/v1/login", { json: { code } })).key);
+    await signIn((await call("/v1/login", { json: { code }, anonymous: true })).key);
   } catch (error) {
-    trouble.value = error.again ? error : new Error("The sign-in link is no longer good: it works once, and for five minutes.");
+    const why = error.again ? error : new Error("The sign-in link is no longer good: it works once, and for five minutes.");
+    if (key.value) toast(why.message, "bad");
+    else trouble.value = why;
   } finally {
     checking.value = false;
   }
+}
+
+// follow signs in as a link says. Every page of every site can lead to such a link, and what is
+// typed here afterwards may then go to somebody else: whoever is signed in is asked first.
+async function follow(link) {
+  if (!link.code && (!link.key || link.key === key.value)) return;
+  const question = {
+    title: "Sign in by this link?", action: "Sign in",
+    text: `You are signed in as ${me.value?.clientId}. The link says who you are from now on, which may be somebody else. Go on only if you have asked for it.`,
+  };
+  if (key.value && !await confirm(question)) return;
+  if (link.code) await exchange(link.code);
+  else await signIn(link.key);
 }
 
 // Tabs of this browser tell each other the key: nobody else hears them.
@@ -111,17 +135,14 @@ function fromTabs() {
   });
 }
 
-// begin signs in with what the address brings, else with what this tab has kept, or another has.
+// begin signs in with what this tab has kept, or another has, and with what the address brings.
 export async function begin() {
-  const { key, code } = fromAddress();
-  if (code) return exchange(code);
+  const link = fromAddress();
   checking.value = true;
-  await signIn(key || kept() || await fromTabs());
+  const before = kept() || await fromTabs();
+  if (before !== link.key) await signIn(before);
+  await follow(link);
   checking.value = false;
 }
 
-addEventListener("hashchange", () => {
-  const { key, code } = fromAddress();
-  if (code) exchange(code);
-  else if (key) signIn(key);
-});
+addEventListener("hashchange", () => follow(fromAddress()));

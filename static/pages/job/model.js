@@ -23,12 +23,15 @@ export class Model {
   #waiting = [];
   #over = false;
 
-  constructor(id) { this.id = id; }
+  constructor(id) {
+    this.id = id;
+    this.path = `/v1/jobs/${encodeURIComponent(id)}`; // the id is what somebody wrote into an address
+  }
 
   async begin() {
     try {
-      const job = await call(`/v1/jobs/${this.id}`);
-      const page = await call(`/v1/jobs/${this.id}/events?tail=${first}`);
+      const job = await call(this.path);
+      const page = await call(`${this.path}/events?tail=${first}`);
       if (this.#over) return;
       this.#known.earlier = page.events[0]?.type !== "job.created";
       this.#show({ job, error: null });
@@ -48,7 +51,7 @@ export class Model {
 
   /** Does one call about the job that answers with it. */
   async act(verb) {
-    const job = await call(`/v1/jobs/${this.id}/${verb}`, { method: "POST" });
+    const job = await call(`${this.path}/${verb}`, { method: "POST" });
     if (job.id === this.id) this.#show({ job });
     return job;
   }
@@ -58,7 +61,7 @@ export class Model {
     const until = this.#known.events[0]?.id;
     const events = [];
     for (let after = "0-0"; events.length < most;) {
-      const page = await call(`/v1/jobs/${this.id}/events?lastEventId=${after}`);
+      const page = await call(`${this.path}/events?lastEventId=${after}`);
       if (this.#over) return;
       const at = page.events.findIndex((e) => e.id === until);
       events.push(...page.events.slice(0, at < 0 ? undefined : at));
@@ -147,7 +150,7 @@ export class Model {
   // The Job of the end has what its last event leaves out.
   async #readAgain() {
     this.full = this.state.value.job;
-    const job = await call(`/v1/jobs/${this.id}`).catch(() => null);
+    const job = await call(this.path).catch(() => null);
     if (job && !this.#over) this.#show({ job });
   }
 
