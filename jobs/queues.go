@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// MaxQueuePage is how many queues one page may have.
-const MaxQueuePage = 500
+const (
+	// MaxQueuePage is how many queues one page may have.
+	MaxQueuePage = 500
+	// MaxWorkers is how many workers are told of with it. As many are remembered; of those
+	// that only run a job there may be as many as jobs.
+	MaxWorkers = sightsOfOne
+)
 
 // Tally is how many jobs of a client wait in a place, or are run from there.
 type Tally struct {
@@ -64,11 +69,11 @@ type WorkerState struct {
 	Running int64    // of a worker with a name
 }
 
-// QueueList is one page of a client's queues, and all its workers.
+// QueueList is one page of a client's queues, and its workers.
 type QueueList struct {
 	Queues  []QueueState // by name: those with a job that has not ended, and those that a worker has claimed from
 	Actions Tally
-	Workers []WorkerState // by name
+	Workers []WorkerState // by name; at most MaxWorkers, before all those that have claimed lately
 	Next    string        // the last name, if there may be more; else empty
 }
 
@@ -128,10 +133,15 @@ func workerStates(seen []sighting, held map[string]int64) []WorkerState {
 		}
 	}
 	known := len(all)
-	for name, n := range held {
+	var others []string // that run a job
+	for name := range held {
 		if _, found := slices.BinarySearchFunc(all[:known], name, func(w WorkerState, name string) int { return cmp.Compare(w.Name, name) }); !found {
-			all = append(all, WorkerState{SeenWorker: SeenWorker{Name: name}, Running: n})
+			others = append(others, name)
 		}
+	}
+	slices.Sort(others)
+	for _, name := range others[:min(len(others), MaxWorkers-known)] {
+		all = append(all, WorkerState{SeenWorker: SeenWorker{Name: name}, Running: held[name]})
 	}
 	slices.SortFunc(all, func(x, y WorkerState) int { return cmp.Compare(x.Name, y.Name) })
 	return all

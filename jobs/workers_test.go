@@ -53,3 +53,23 @@ func TestWorkersAreForgotten(t *testing.T) {
 		t.Errorf("after both: %v, %d kept", got, w.n)
 	}
 }
+
+// A client may run as many jobs as it likes under as many names: what is told of them has a
+// bound, and those that have claimed lately are told of in any case.
+func TestWorkersThatAreToldOfAreBounded(t *testing.T) {
+	held := make(map[string]int64)
+	for i := range 2 * MaxWorkers {
+		held[fmt.Sprint("w", i)] = 1
+	}
+	got := workerStates([]sighting{{"w42", "q", time.Now()}, {"z", "q", time.Now()}}, held)
+	found := make(map[string]WorkerState)
+	for _, w := range got {
+		found[w.Name] = w
+	}
+	if len(found) != MaxWorkers || len(got) != MaxWorkers {
+		t.Errorf("%d workers of %d names are told of", len(got), len(found))
+	}
+	if found["z"].Name == "" || found["w42"].Running != 1 || len(found["w42"].Queues) != 1 || found["w0"].Running != 1 {
+		t.Errorf("z, w42 and w0 are %v, %v and %v", found["z"], found["w42"], found["w0"])
+	}
+}

@@ -12,6 +12,7 @@ import { span, Time } from "../ui/time.js";
 const every = 2_000; // ms between two looks
 const kept = 60; // looks that a line shows
 const pages = 4; // of 500 queues each: beyond that the list is cut
+const rows = 500; // of workers, likewise
 
 export default function Queues() {
   const standing = useBegun(key.value, () => new Standing());
@@ -114,13 +115,14 @@ const many = (n, of) => `${n.toLocaleString()} ${of}${n === 1 ? "" : "s"}`;
 function Workers({ workers }) {
   return html`<div class="card sideways" tabindex="0" role="region" aria-label="Workers"><table class="plain">
     <thead><tr><th scope="col">Worker</th><th scope="col">Running</th><th scope="col">Queues</th><th scope="col">Seen</th></tr></thead>
-    <tbody>${workers.map((w) => html`<tr key=${w.name ?? ""}>
+    <tbody>${workers.slice(0, rows).map((w) => html`<tr key=${w.name ?? ""}>
       <th scope="row" class="mono">${w.name ?? html`<span class="faint">without a name</span>`}</th>
       <td>${w.running ?? "–"}</td>
       <td>${w.queues.join(", ")}</td>
       <td>${w.lastSeenAt ? html`<${Time} at=${w.lastSeenAt} />` : "at work"}</td>
     </tr>`)}</tbody>
-  </table></div>`;
+  </table></div>
+  ${workers.length > rows && html`<p class="hint">There are more workers, which are not shown.</p>`}`;
 }
 
 function Nothing() {
