@@ -144,6 +144,28 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       assert.deepEqual(faults, []);
     }),
 
+    t.test("a page of the list that is older than what events told takes nothing back", async (t) => {
+      const key = await server.key("crossing");
+      const { page, faults } = await open(t, server, { key });
+      await page.waitForSelector(".paste");
+      let release;
+      const gate = new Promise((done) => { release = done; });
+      const asked = new Promise((done) => page.route("**/v1/jobs?*", async (route) => {
+        const response = await route.fetch(); // as it is now
+        if (response.ok() && (await response.json()).jobs.length) done();
+        await gate;
+        await route.fulfill({ response });
+      }));
+      const { id } = await server.submit(key, { queue: "mail", title: "Crossing", payload: null });
+      await asked;
+      await server.ask("POST", `/v1/jobs/${id}/cancel`, key);
+      await badge(page, id).getByText("Cancelled").waitFor();
+      release();
+      await rows(page).getByText("Crossing").waitFor(); // an event does not tell that
+      assert.equal(await badge(page, id).textContent(), "Cancelled");
+      assert.deepEqual(faults, []);
+    }),
+
     t.test("by the keyboard alone: several are cancelled, and retried", async (t) => {
       const key = await server.key("keyboard");
       const ids = [];

@@ -80,7 +80,8 @@ export class JobList {
     this.controller = new AbortController();
     this.read = Promise.resolve();
     this.soonAt = this.filledAt = this.settledAt = 0;
-    this.replay = null;
+    this.anew = false; // it is read anew
+    this.missed = null; // events since the page that is being read was asked for
   }
 
   begin() {
@@ -120,18 +121,21 @@ export class JobList {
     return `/v1/jobs?${query}`;
   }
 
-  // page reads one page, one at a time; null: it failed, or the list is not wanted any more.
+  // page reads one page, one at a time; null: it failed, or the list is not wanted any more. What happened
+  // meanwhile, its `missed`, may be newer than what it says.
   page(after, limit) {
     const one = this.read.then(async () => {
       if (this.controller.signal.aborted) return null;
+      const missed = this.missed = [];
       try {
         const page = await call(this.path(after, limit), { signal: this.controller.signal });
         this.error.value = null;
-        return page;
+        return { ...page, missed };
       } catch (error) {
         if (!this.controller.signal.aborted) this.error.value = error;
         return null;
       } finally {
+        this.missed = null;
         if (!this.controller.signal.aborted) this.loading.value = false;
       }
     });
@@ -141,12 +145,10 @@ export class JobList {
 
   // load reads the list anew.
   async load() {
-    if (this.replay) return;
-    this.loading.value = true;
-    this.replay = []; // what happens meanwhile may be newer than what the page says
+    if (this.anew) return;
+    this.loading.value = this.anew = true;
     const page = await this.page();
-    const missed = this.replay;
-    this.replay = null;
+    this.anew = false;
     if (!page) return;
     this.byId.clear();
     this.held.clear();
@@ -154,7 +156,7 @@ export class JobList {
     this.more = false;
     this.rows = page.jobs.map((job) => this.row(job));
     this.next = page.next;
-    for (const event of missed) this.apply(event);
+    for (const event of page.missed) this.apply(event);
     for (let n = 0; this.next && !this.rows.length && n < 20; n++) await this.older(); // a page may find nothing and lead on
     this.draw();
   }
@@ -167,7 +169,13 @@ export class JobList {
     const fresh = page.jobs.filter((job) => !this.byId.has(job.id) && !this.held.has(job.id)).map((job) => this.row(job));
     this.rows = [...this.rows, ...fresh];
     this.next = page.next;
+    this.catchUp(page.missed);
     this.draw();
+  }
+
+  // catchUp tells rows that were read what happened while they were.
+  catchUp(missed) {
+    for (const event of missed) if (this.byId.has(event.jobId) || this.held.has(event.jobId)) this.apply(event);
   }
 
   // soon reads the newest page again, for what events alone do not tell.
@@ -210,6 +218,7 @@ export class JobList {
         this.stay(row);
       }
     }
+    this.catchUp(page.missed);
     this.settle();
     this.draw();
   }
@@ -244,7 +253,7 @@ export class JobList {
   }
 
   apply(event) {
-    this.replay?.push(event);
+    this.missed?.push(event);
     if (event.type === "reset") return this.soon();
     const row = this.byId.get(event.jobId) ?? this.held.get(event.jobId);
     if (row) {
