@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/jobcast/jobcast/auth"
@@ -38,6 +40,7 @@ func testModel(commands func(*model, *rapid.T) map[string]func(*rapid.T)) func(*
 				defer m.tidy(w)
 				t.Repeat(stepwise(commands(m, t)))
 				m.checkLogs(t)
+				m.checkChanges(t, w.told())
 			})
 		})
 	}
@@ -100,8 +103,9 @@ type model struct {
 	run               int
 	reference, tested *side
 	clients           []string
-	jobs              []jobs.Job // as they were submitted
-	n                 int        // counts what needs a name of its own: keys, files, holds
+	jobs              []jobs.Job    // as they were submitted
+	n                 int           // counts what needs a name of its own: keys, files, holds
+	changed           []jobs.Change // that the reference told of
 	compare           cmp.Options
 }
 
@@ -114,7 +118,9 @@ func newModel(w *world, run int) *model {
 	w.check, m.reference.publisher.check = m.tested.listen, m.reference.listen
 	m.reference.Store = reference.Open(reference.NewData(), reference.Options{
 		Node: w.node, Publisher: m.reference.publisher, Now: w.wall, Limits: w.limits,
+		OnChanges: func(all []jobs.Change) { m.changed = append(m.changed, all...) },
 	})
+	w.told()
 	m.compare = cmp.Options{
 		cmp.Comparer(func(x, y string) bool { return x == y || m.plain(x) == m.plain(y) }),
 		cmp.Comparer(func(x, y []byte) bool { return bytes.Equal(x, y) || m.plain(string(x)) == m.plain(string(y)) }),
@@ -225,6 +231,18 @@ func (m *model) checkLogs(t *rapid.T) {
 			if diff := difference(published[e.Seq-1], e); diff != "" {
 				t.Fatalf("event %d (-published +read):\n%s", e.Seq, diff)
 			}
+		}
+	}
+}
+
+// checkChanges compares the changes of jobs that the stores told of.
+func (m *model) checkChanges(t *rapid.T, told []jobs.Change) {
+	whole := cmp.Transformer("milliseconds", func(d time.Duration) int64 { return d.Milliseconds() })
+	for _, client := range m.clients { // whose jobs expire first is the store's affair
+		others := func(c jobs.Change) bool { return c.Client != client }
+		want, got := slices.DeleteFunc(slices.Clone(m.changed), others), slices.DeleteFunc(slices.Clone(told), others)
+		if diff := cmp.Diff(want, got, whole, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("changes (-reference +store):\n%s", diff)
 		}
 	}
 }

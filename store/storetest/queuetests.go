@@ -90,16 +90,13 @@ func testQueuePages(w *world) {
 // the end took, from the submit or from runAt.
 func testChanges(w *world) {
 	told := func() (out []string) {
-		w.publisher.mu.Lock()
-		defer w.publisher.mu.Unlock()
-		for _, c := range w.changes {
+		for _, c := range w.told() {
 			text := fmt.Sprint(c.Client, c.What)
 			if c.Timed {
 				text += fmt.Sprint(" ", c.Took.Round(time.Hour))
 			}
 			out = append(out, text)
 		}
-		w.changes = nil
 		return out
 	}
 	change := func(what jobs.Changed) string { return fmt.Sprint("a", what) }

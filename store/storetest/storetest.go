@@ -183,6 +183,15 @@ func (w *world) open() {
 	w.store = w.h.Open(Options{OnChanges: tell, Node: w.node, Publisher: &w.publisher, Now: w.wall, Limits: w.limits})
 }
 
+// told returns the changes that the store told of since it was asked last.
+func (w *world) told() []jobs.Change {
+	w.publisher.mu.Lock()
+	defer w.publisher.mu.Unlock()
+	all := w.changes
+	w.changes = nil
+	return all
+}
+
 // start lets a node open the data of the test, until its end.
 func (w *world) start(node string) *world {
 	w.Helper()
