@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,12 +83,19 @@ const (
 	maxClaim     = 100              // jobs that one claim may bring
 )
 
+// workerName is what servers take for a name. It is looked at here, because a server that
+// refuses one is taken for an older one, which knows no names.
+var workerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
 // Run claims and runs jobs until ctx ends; then it takes no more, lets the
 // handlers finish within Grace, and returns nil. Before that it returns only
 // when the server refuses the claim or is lost.
 func (w Worker) Run(ctx context.Context) error {
 	if w.Client == nil || w.Handle == nil || len(w.Queues) == 0 || w.Concurrency < 0 || w.Lease < 0 {
 		return errors.New("worker: needs a client, queues, a handler, and no negative concurrency or lease")
+	}
+	if w.Name != "" && !workerName.MatchString(w.Name) || w.Name == "." || w.Name == ".." {
+		return errors.New("worker: the name must be 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..")
 	}
 	if w.Concurrency == 0 {
 		w.Concurrency = 1

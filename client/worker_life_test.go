@@ -143,4 +143,10 @@ func TestWorkerRefused(t *testing.T) {
 	if err := (client.Worker{}).Run(t.Context()); err == nil {
 		t.Error("an empty worker ran")
 	}
+	for _, name := range []string{"..", "a b", strings.Repeat("n", 65)} {
+		w.Name = name
+		if err := w.Run(t.Context()); err == nil || errors.Is(err, client.ErrForbidden) || errors.Is(err, client.ErrInvalid) {
+			t.Errorf("a worker named %q: %v", name, err)
+		}
+	}
 }
