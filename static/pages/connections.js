@@ -8,14 +8,12 @@ import { Icon } from "../ui/icon.js";
 import { Empty, Failure, Page } from "../ui/notice.js";
 import { sheet } from "../ui/sheet.js";
 import { Time } from "../ui/time.js";
+import { transports } from "../ui/transports.js";
 import { Cell, More, Nothing, remove, Table, usePages } from "./access/list.js";
 
 await sheet(new URL("access/style.css", import.meta.url));
 
 const every = 2_000; // ms
-const names = {
-  websocket: "WebSocket", sse: "Server-Sent Events", ndjson: "NDJSON", poll: "Long-poll", socketio: "Socket.IO", screen: "Live picture",
-};
 const columns = [["Transport"], ["Key"], ["Watches"], ["Behind", "right"], ["From"], ["Since"], ["", "act"]];
 
 export default function Connections() {
@@ -43,7 +41,7 @@ function count(n, list, wanted) {
   return wanted ? `${n.toLocaleString()} of ${all}.` : `${all} connected.`;
 }
 
-const text = (c) => [names[c.transport], c.transport, c.key.name, c.key.id, c.address, c.userAgent, ...c.rooms.names].join(" ").toLowerCase();
+const text = (c) => [transports[c.transport], c.transport, c.key.name, c.key.id, c.address, c.userAgent, ...c.rooms.names].join(" ").toLowerCase();
 
 function None({ filtered }) {
   return filtered ? html`<${Empty} icon="search" title="No connection is like that" />`
@@ -54,10 +52,10 @@ function Row({ c, list }) {
   const mine = c.key.id === me.value.keyId;
   const end = () => remove({
     list, path: `/v1/connections/${encodeURIComponent(c.id)}`, done: "The connection is told to end.", title: "End this connection?", action: "End it",
-    text: `The ${names[c.transport] ?? c.transport} connection of ${c.key.name || c.key.id}${c.address ? ` from ${c.address}` : ""} is told that an administrator has ended it, and stays away until its program connects anew.${mine ? " It was opened with the key that you are signed in with, perhaps by this page." : ""}`,
+    text: `The ${transports[c.transport] ?? c.transport} connection of ${c.key.name || c.key.id}${c.address ? ` from ${c.address}` : ""} is told that an administrator has ended it, and stays away until its program connects anew.${mine ? " It was opened with the key that you are signed in with, perhaps by this page." : ""}`,
   });
   return html`<tr role="row">
-    <${Cell}><b>${names[c.transport] ?? c.transport}</b>${c.conflated && html` <span class="chip" title="It gets only the newest progress of each batch">conflated</span>`}<//>
+    <${Cell}><b>${transports[c.transport] ?? c.transport}</b>${c.conflated && html` <span class="chip" title="It gets only the newest progress of each batch">conflated</span>`}<//>
     <${Cell} name="Key"><span><b>${c.key.name || "without a name"}</b> ${mine && html`<span class="chip mine">yours</span>`}
       <span class="under"><span class="mono">${c.key.id}</span>${c.tokenId && ", by a token"}</span></span><//>
     <${Cell} name="Watches"><${Rooms} rooms=${c.rooms} /><//>

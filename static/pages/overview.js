@@ -9,6 +9,7 @@ import { html } from "../ui/html.js";
 import { Icon } from "../ui/icon.js";
 import { Failure, Page } from "../ui/notice.js";
 import { span } from "../ui/time.js";
+import { transports } from "../ui/transports.js";
 import { Chart } from "./overview/chart.js";
 
 export default function Overview() {
@@ -58,7 +59,6 @@ function Times({ title, of }) {
 }
 
 const flow = [{ of: "deliveries", label: "Deliveries a second", color: "--good" }, { of: "events", label: "Events a second", color: "--busy" }];
-const names = { sse: "Server-Sent Events", ndjson: "NDJSON", poll: "Long-poll", websocket: "WebSocket", socketio: "Socket.IO", screen: "Live picture" };
 
 function Server({ server, rates }) {
   const data = [rates.map((r) => r.at), ...flow.map(({ of }) => rates.map((r) => r[of]))];
@@ -69,7 +69,7 @@ function Server({ server, rates }) {
     <div class="section-head"><h2>The server</h2><p class="hint">of all clients: ${words}</p></div>
     <div class="card">${rates.length > 1 ? html`<${Chart} data=${data} lines=${flow} label=${`The last two minutes: ${words}`} span=${120} />` : html`<p class="hint chart-wait">Listening…</p>`}</div>
     <dl class="tiles">
-      <div class="card tile"><dt>Readers</dt><dd><b>${sum(server.readers).toLocaleString()}</b> ${readers.map(([kind, n]) => `${n.toLocaleString()} ${names[kind] ?? kind}`).join(", ")}</dd></div>
+      <div class="card tile"><dt>Readers</dt><dd><b>${sum(server.readers).toLocaleString()}</b> ${readers.map(([kind, n]) => `${n.toLocaleString()} ${transports[kind] ?? kind}`).join(", ")}</dd></div>
       <div class="card tile"><dt>Deliveries</dt><dd><b>${sum(server.deliveries).toLocaleString()}</b> since the start</dd></div>
       <div class="card tile"><dt>Events in a commit</dt><dd><b>${server.commitBatch.mean.toLocaleString()}</b> on average, of ${server.commitBatch.commits.toLocaleString()}</dd></div>
     </dl>

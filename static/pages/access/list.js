@@ -9,7 +9,7 @@ const page = 100; // how many are asked for at once
 const most = 500; // how many the API gives at once
 
 // usePages reads a list: path answers {[member]: […], next}. It is read again every `every` ms while the
-// page is shown, as far as it was read before. Of several reads the newest counts.
+// page is shown, as far as it was read before, unless it is still being read. Of several reads the newest counts.
 export function usePages(path, member, { every = 0 } = {}) {
   const [list, setList] = useState({ items: [], next: null, error: null, loaded: false });
   const held = useRef({ wanted: page, read: null });
@@ -29,6 +29,7 @@ export function usePages(path, member, { every = 0 } = {}) {
     } catch (error) {
       if (!read.signal.aborted) setList((was) => ({ ...was, error }));
     }
+    if (held.current.read === read) held.current.read = null;
   };
   const more = () => {
     held.current.wanted += page;
@@ -36,7 +37,7 @@ export function usePages(path, member, { every = 0 } = {}) {
   };
   useEffect(() => {
     load();
-    const timer = every && setInterval(() => { if (!document.hidden) load(); }, every);
+    const timer = every && setInterval(() => { if (!document.hidden && !held.current.read) load(); }, every);
     return () => {
       clearInterval(timer);
       held.current.read?.abort();

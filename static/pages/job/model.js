@@ -76,16 +76,18 @@ export class Model {
     this.#take(events);
   }
 
-  // wait keeps an event until the screen is drawn next; a hidden page is drawn seldom.
+  // wait keeps an event until the screen is drawn next. A page that is not shown has no frames: it takes them by thousands.
   #wait(event) {
-    if (this.#waiting.push(event) > 1) return;
-    const flush = () => {
-      const events = this.#waiting;
-      this.#waiting = [];
-      if (!this.#over) this.#take(events);
-    };
-    if (document.hidden) setTimeout(flush, 250);
-    else requestAnimationFrame(flush);
+    const n = this.#waiting.push(event);
+    if (n === 1) requestAnimationFrame(() => this.#flush());
+    if (n === 1 && document.hidden) setTimeout(() => this.#flush(), 250);
+    if (n >= 5_000) this.#flush();
+  }
+
+  #flush() {
+    const events = this.#waiting;
+    this.#waiting = [];
+    if (events.length && !this.#over) this.#take(events);
   }
 
   #take(events) {
