@@ -135,7 +135,7 @@ func TestProofs(t *testing.T) {
 }
 
 // notFolders are those that no checkout has, or that say nothing to a reader.
-var notFolders = map[string]bool{"bin": true, "data": true, "node_modules": true, "testdata": true, "migrations": true}
+var notFolders = map[string]bool{"bin": true, "data": true, "node_modules": true, "testdata": true, "migrations": true, "screenshots": true}
 
 // TestLayout: the README's layout names every folder of the tree, but not those of each peer
 // and of each page, and none that is not there.
