@@ -95,7 +95,7 @@ func (w Worker) Run(ctx context.Context) error {
 		return errors.New("worker: needs a client, queues, a handler, and no negative concurrency or lease")
 	}
 	if w.Name != "" && !workerName.MatchString(w.Name) || w.Name == "." || w.Name == ".." {
-		return errors.New("worker: the name must be 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither . nor ..")
+		return errors.New("worker: the name must be 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, and neither one dot nor two")
 	}
 	if w.Concurrency == 0 {
 		w.Concurrency = 1
