@@ -1,10 +1,12 @@
 // The page of one job, in Chromium: what somebody sees and does there, with the page alone.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { open } from "./dashboard.mjs";
-import { until } from "./jobcast.mjs";
+import { patience, until } from "./jobcast.mjs";
 import { shop } from "./shop.mjs";
 import { Server } from "./socketio.mjs";
 
@@ -78,10 +80,14 @@ test("a worker's job: its log follows and is searched, its files are looked at, 
 
   await page.getByRole("button", { name: "Copy as…" }).click();
   await page.getByRole("tab", { name: "curl" }).focus();
-  for (const [name, part] of [["fetch", "application/x-ndjson"], ["EventSource", "?token="], ["socket.io-client", 'path: "/socket.io/"'], ["Go", "c.Watch"]]) {
+  for (const [name, part] of [["fetch", "application/x-ndjson"], ["EventSource", 'token = "jct_…"'], ["socket.io-client", 'path: "/socket.io/"'], ["Go", "c.Watch"]]) {
     await page.keyboard.press("ArrowRight");
     assert.equal(await page.getByRole("tab", { name, exact: true }).getAttribute("aria-selected"), "true");
-    assert.ok((await page.getByRole("dialog").locator("pre").textContent()).includes(part), name);
+    const text = await page.getByRole("dialog").locator("pre").textContent();
+    assert.ok(text.includes(part), name);
+    if (name !== "fetch" && name !== "socket.io-client") continue;
+    const { stdout } = await promisify(execFile)("node", ["--input-type=module", "-e", text.replace("jc_…", key)], { cwd: import.meta.dirname, timeout: patience });
+    assert.match(stdout, /job\.completed/, `${name}, with a key in its place`);
   }
   assert.ok(!(await page.content()).includes(key));
   assert.notEqual(await page.title(), "taken");

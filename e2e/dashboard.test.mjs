@@ -89,6 +89,21 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       assert.deepEqual(faults, []);
     }),
 
+    t.test("a job that changes while the tabs of a filter are counted is counted again", async (t) => {
+      const key = await server.key("counted");
+      const job = await server.submit(key, { queue: "tally", title: "Late", payload: 1 });
+      const { page, faults } = await open(t, server, { key, path: "/jobs" });
+      await page.route(/status=cancelled/, async (route) => {
+        const answer = await route.fetch(); // what was true before
+        await server.ask("POST", `/v1/jobs/${job.id}/cancel`, key, {});
+        await badge(page, job.id).getByText("Cancelled").waitFor();
+        await route.fulfill({ response: answer });
+      }, { times: 1 });
+      await page.getByRole("searchbox").fill("late");
+      await page.locator(".jobs-states a.cancelled .count").getByText("1").waitFor();
+      assert.deepEqual(faults, []);
+    }),
+
     t.test("the filter is in the address; new jobs wait while somebody reads further down", async (t) => {
       const key = await server.key("filters");
       const many = Array.from({ length: 230 }, (_, n) => ({ queue: n % 10 ? "mail" : "print", title: `Letter ${n}`, payload: n }));

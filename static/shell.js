@@ -56,7 +56,7 @@ function Shell() {
           <nav aria-label="Pages">
             <ul>${offered.map((r) => html`<li key=${r.path}>
               <a href=${at(r.path)} aria-current=${current(r) ? "page" : undefined}><${Icon} name=${r.icon} />${r.title}</a>
-            </li>`)}</ul>
+            </li>`)}<li><a href=${at("/docs")}><${Icon} name="docs" />API</a></li></ul>
           </nav>
           <${Account} />
         </div>

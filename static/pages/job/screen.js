@@ -19,7 +19,7 @@ export function Screen({ id }) {
   }, [id, seen]);
   return html`<figure class=${`screen ${state}`}>
     <canvas ref=${canvas} width="1280" height="800" role="img" aria-label="What the browser of this job shows now"></canvas>
-    <figcaption role="status">${{ waiting: "The browser has not begun yet.", live: "Live", over: "The picture has ended." }[state]}</figcaption>
+    <figcaption role="status">${{ waiting: "Waiting for a picture of the browser.", live: "Live", over: "The picture has ended." }[state]}</figcaption>
   </figure>`;
 }
 

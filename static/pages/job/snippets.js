@@ -9,12 +9,14 @@ import { Tabs } from "../../ui/tabs.js";
 const at = new URL(root);
 const base = root.replace(/\/$/, "");
 
-// snippets are texts by name. The key is never in them: it is in the environment, or asked for.
+// snippets are texts by name, complete but for the key, which is never in them: it is in the environment, or
+// its place is in the first lines.
 export const snippets = (id) => ({
   curl: `curl -N ${base}/v1/jobs/${id}/events \\
   -H "Authorization: Bearer $JOBCAST_KEY" -H "Accept: text/event-stream"`,
 
-  fetch: `const response = await fetch("${base}/v1/jobs/${id}/events", {
+  fetch: `const key = "jc_…"; // yours
+const response = await fetch("${base}/v1/jobs/${id}/events", {
   headers: { Authorization: \`Bearer \${key}\`, Accept: "application/x-ndjson" },
 });
 let rest = "";
@@ -28,6 +30,7 @@ for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
 }`,
 
   EventSource: `// An EventSource sends no headers: give it a token of minutes (POST /v1/tokens), not a key.
+const token = "jct_…";
 const source = new EventSource("${base}/v1/jobs/${id}/events?token=" + token);
 source.onmessage = (m) => {
   const event = JSON.parse(m.data);
@@ -37,21 +40,35 @@ source.addEventListener("end", () => source.close());`,
 
   "socket.io-client": `import { io } from "socket.io-client";
 
+const key = "jc_…"; // yours
 const socket = io("${at.origin}/jobs", { auth: { token: key }, path: "${at.pathname}socket.io/" });
 socket.on("connect", () => socket.emit("subscribe", { jobId: "${id}", from: "start" }));
 socket.on("job.event", (event) => console.log(event.type, event.data));
 socket.on("end", () => socket.disconnect());`,
 
-  Go: `c, err := client.New(client.Options{URL: "${base}", Key: os.Getenv("JOBCAST_KEY")})
-if err != nil {
-	return err
-}
-defer c.Close()
-for e, err := range c.Watch(ctx, "${id}", client.WatchOptions{}) {
+  Go: `package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/jobcast/jobcast/client"
+)
+
+func main() {
+	c, err := client.New(client.Options{URL: "${base}", Key: os.Getenv("JOBCAST_KEY")})
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
-	fmt.Println(e.Type, e.Status)
+	defer c.Close()
+	for e, err := range c.Watch(context.Background(), "${id}", client.WatchOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Type, e.Status)
+	}
 }`,
 });
 

@@ -31,19 +31,19 @@ export function Timeline({ job, attempts }) {
       : html`<li key=${point.at + point.title} class=${point.state}>
         <${Icon} name=${point.state === "processing" ? "play" : point.state} />
         <p><b>${point.title}</b><time datetime=${point.at} title=${full(point.at)}>${clock(point.at).slice(0, 8)}</time></p>
-        <${Between} job=${job} point=${point} next=${list[i + 1]} />
+        <${Between} job=${job} point=${point} next=${list[i + 1]} latest=${attempts.at(-1)?.steps.at(-1)?.at} />
       </li>`))}
   </ol>`;
 }
 
 // Between is how long a point lasted, or lasts.
-function Between({ job, point, next }) {
+function Between({ job, point, next, latest }) {
   const verb = point.state === "processing" ? "ran" : "waited";
   if (next?.at) return html`<p class="hint between">${verb} ${span(Date.parse(next.at) - Date.parse(point.at))}</p>`;
   if (next || ended(job)) return null;
   if (job.nextAttemptAt && point.retry) return html`<p class="hint between">next attempt <${Time} at=${job.nextAttemptAt} /></p>`;
   if (point.state === "pending" && job.runAt && Date.parse(job.runAt) > now.value) return html`<p class="hint between">begins <${Time} at=${job.runAt} /></p>`;
-  return html`<p class="hint between live" role="timer">${point.state === "processing" ? "running" : "waiting"} for ${span(now.value - Date.parse(point.at))}</p>`;
+  return html`<p class="hint between live" role="timer">${point.state === "processing" ? "running" : "waiting"} for ${span(Math.max(now.value, Date.parse(latest ?? point.at)) - Date.parse(point.at))}</p>`;
 }
 
 export function Progress({ job }) {

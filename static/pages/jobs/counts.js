@@ -66,8 +66,8 @@ class Counts {
   // count asks lists for the states that may have another number now.
   async count(signal) {
     for (const state of [...this.stale]) {
-      const page = await call(this.list.path("", most, state), { signal });
-      this.stale.delete(state);
+      this.stale.delete(state); // before it is asked for: an event meanwhile may not be in the answer
+      const page = await call(this.list.path("", most, state), { signal }).catch((error) => { this.stale.add(state); throw error; });
       this.numbers[state] = page.next ? most : page.jobs.length;
     }
     const all = states.map((s) => this.numbers[s]);
