@@ -1,7 +1,8 @@
 // The dashboard's shell and its list of jobs, in Chromium, as people use them.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { open } from "./dashboard.mjs";
@@ -257,4 +258,22 @@ test("a server that is away is told calmly, and what was missed is there afterwa
   await page.locator(".connection.live").waitFor();
   await badge(page, after.id).getByText("Completed").waitFor();
   await rows(page).getByText("After").waitFor();
+});
+
+test("a log that begins anew is read anew: jobs that are gone do not stay", async (t) => {
+  const server = await Server.start(t);
+  const key = await server.key("anew");
+  const { id } = await server.submit(key, { queue: "q", title: "Of the old log", payload: null });
+  const { page } = await open(t, server, { key });
+  await badge(page, id).getByText("Pending").waitFor();
+  await page.locator(".connection.live").waitFor();
+  await server.submit(key, { queue: "q", payload: null }); // an event, which the page comes back with
+  await page.waitForFunction(() => document.querySelectorAll(".jobs-body [data-id]").length === 2);
+  await server.kill();
+  rmSync(server.data, { recursive: true });
+  execFileSync(process.env.JOBCAST_BINARY, ["keys", "import", "--client=anew", `--data=${server.data}`], { input: key });
+  await server.start();
+  await server.submit(key, { queue: "q", title: "Of the new log", payload: null });
+  await rows(page).getByText("Of the new log").waitFor();
+  await page.locator(`#job-${id}`).waitFor({ state: "detached" });
 });

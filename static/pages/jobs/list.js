@@ -254,7 +254,7 @@ export class JobList {
 
   apply(event) {
     this.missed?.push(event);
-    if (event.type === "reset") return this.soon();
+    if (event.type === "reset") return void this.load(); // of older rows no event tells what was missed
     const row = this.byId.get(event.jobId) ?? this.held.get(event.jobId);
     if (row) {
       if (behind(event.id, row)) return;
