@@ -250,14 +250,19 @@ test("a server that is away is told calmly, and what was missed is there afterwa
   const { page } = await open(t, server, { key });
   await badge(page, id).getByText("Pending").waitFor();
   await page.locator(".connection.live").waitFor();
+  const one = await page.context().newPage();
+  await one.goto(`${server.url}/jobs/${id}`);
+  await one.locator(".connection.live").waitFor();
   await server.kill();
   await page.locator(".connection.lost").waitFor();
+  await one.getByText("Not live since").waitFor();
   assert.equal(await rows(page).count(), 1, "what is known stays");
   await server.start();
   const after = await server.submit(key, { ...waits(1, 1), title: "After" });
   await page.locator(".connection.live").waitFor();
   await badge(page, after.id).getByText("Completed").waitFor();
   await rows(page).getByText("After").waitFor();
+  await one.getByText("Not live since").waitFor({ state: "detached" });
 });
 
 test("a log that begins anew is read anew: jobs that are gone do not stay", async (t) => {

@@ -3,6 +3,7 @@
 import { at } from "../api.js";
 import { go, query, setQuery } from "../router.js";
 import { may } from "../session.js";
+import { Away } from "../ui/away.js";
 import { Badge } from "../ui/badge.js";
 import { Copy } from "../ui/copy.js";
 import { confirm } from "../ui/dialog.js";
@@ -52,6 +53,7 @@ function Shown({ model }) {
   return html`<${Page} title=${job.title || `Job ${job.id.slice(0, 8)}`} beside=${html`<${Badge} status=${job.status} /><span class="grow"></span><${Acts} model=${model} job=${job} />`}>
     <div class="job">
       ${error && html`<${Failure} error=${error} />`}
+      ${live && html`<${Away} />`}
       <${Why} job=${job} attempts=${attempts} version=${version} />
       <div class="card"><${Timeline} job=${job} attempts=${attempts} version=${version} /><${Progress} job=${job} /></div>
       <div class="job-body">

@@ -1,8 +1,8 @@
 // All jobs of the client, the newest first, as they are now.
 
-import { link } from "../live.js";
 import { back, go, query, setQuery } from "../router.js";
 import { key, may } from "../session.js";
+import { Away } from "../ui/away.js";
 import { useBegun } from "../ui/begun.js";
 import { html, useEffect, useMemo, useRef, useState } from "../ui/html.js";
 import { Icon } from "../ui/icon.js";
@@ -38,19 +38,6 @@ export default function Jobs() {
     <${Table} list=${list} filter=${filter} picks=${picks} pickable=${pickable} place=${place} />
     ${pickable && html`<${Bulk} list=${list} picks=${picks} />`}
   <//>`;
-}
-
-// Away says since when the list is not live, if it is so for more than a moment.
-function Away() {
-  const { state, since } = link.value;
-  const [shown, setShown] = useState(false);
-  useEffect(() => {
-    setShown(false);
-    if (state !== "lost") return undefined;
-    const timer = setTimeout(() => setShown(true), 2_000);
-    return () => clearTimeout(timer);
-  }, [state, since]);
-  return shown && html`<p class="notice warn"><${Icon} name="warn" />Not live since ${new Date(since).toLocaleTimeString()}. The server is being tried again.</p>`;
 }
 
 function Table({ list, filter, picks, pickable, place }) {
