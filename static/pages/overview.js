@@ -42,7 +42,7 @@ function Hour({ now }) {
   const data = [minutes.map((m) => m * 60), ...lines.map(({ of }) => minutes.map((m) => known.get(m)?.[of] ?? 0))];
   const words = lines.map(({ of, label }) => `${now.minutes.reduce((all, m) => all + m[of], 0).toLocaleString()} ${label.toLowerCase()}`).join(", ");
   return html`<section aria-label="The last hour">
-    <div class="section-head"><h2>The last hour</h2><p class="hint">${words}</p></div>
+    <div class="section-head"><h2>The last hour</h2><p class="hint">${words}; a restart of the server begins anew</p></div>
     <div class="card"><${Chart} data=${data} lines=${lines} label=${`Jobs by minute in the last hour: ${words}`} /></div>
     <dl class="tiles">
       <${Times} title="From submit to start, in the last hour" of=${now.timeToStart} />
