@@ -105,6 +105,19 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       assert.deepEqual(faults, []);
     }),
 
+    t.test("a connection that an administrator ends is told, and is there again on demand", async (t) => {
+      const [key, admin] = [await server.key("ended"), await server.key("ended", "--scope=admin")];
+      const { page } = await open(t, server, { key });
+      await page.locator(".connection.live").waitFor();
+      const { connections } = await server.ask("GET", "/v1/connections", admin);
+      await fetch(`${server.url}/v1/connections/${connections[0].id}`, { method: "DELETE", headers: { Authorization: `Bearer ${admin}` } });
+      await page.getByRole("alert").getByRole("button", { name: "Try again" }).click();
+      await page.locator(".connection.live").waitFor();
+      const job = await server.submit(key, { queue: "q", title: "Afterwards", payload: 1 });
+      await badge(page, job.id).getByText("Pending").waitFor();
+      assert.equal(await page.getByRole("alert").count(), 0);
+    }),
+
     t.test("the filter is in the address; new jobs wait while somebody reads further down", async (t) => {
       const key = await server.key("filters");
       const many = Array.from({ length: 230 }, (_, n) => ({ queue: n % 10 ? "mail" : "print", title: `Letter ${n}`, payload: n }));

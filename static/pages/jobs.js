@@ -31,10 +31,11 @@ export default function Jobs() {
     return () => { cancelAnimationFrame(frame); picks.clear(); };
   }, [list]);
   const pickable = may("submit");
+  const failed = list.cut.value ?? list.error.value;
   return html`<${Page} title="Jobs" wide=${true} beside=${html`<${Away} />`}>
     <${States} filter=${filter} list=${list} />
     <${Filters} filter=${filter} />
-    ${list.error.value && html`<${Failure} error=${list.error.value} again=${() => list.load()} />`}
+    ${failed && html`<${Failure} error=${failed} again=${() => list.tryAgain()} />`}
     <${Table} list=${list} filter=${filter} picks=${picks} pickable=${pickable} place=${place} />
     ${pickable && html`<${Bulk} list=${list} picks=${picks} />`}
   <//>`;

@@ -77,6 +77,7 @@ export class JobList {
     this.version = signal(0); // what is drawn follows it
     this.loading = signal(true);
     this.error = signal(null);
+    this.cut = signal(null); // why it is not watched any more
     this.controller = new AbortController();
     this.read = Promise.resolve();
     this.soonAt = this.filledAt = this.settledAt = 0;
@@ -85,9 +86,14 @@ export class JobList {
   }
 
   begin() {
-    let live = !!this.cursor;
-    if (live) this.soon(0);
+    if (this.cursor) this.soon(0);
     else this.load();
+    this.follow();
+    this.timer = setInterval(() => this.sweep(), 500);
+  }
+
+  follow() {
+    let live = !!this.cursor;
     const { signal } = this.controller;
     this.watching = watch("all", {
       signal, conflate: true, after: this.cursor,
@@ -97,7 +103,17 @@ export class JobList {
         live ||= state === "live";
       },
     });
-    this.timer = setInterval(() => this.sweep(), 500);
+    this.watching.done.catch((error) => { if (!signal.aborted) this.cut.value = error; });
+  }
+
+  // tryAgain reads and watches once more, after either has failed.
+  tryAgain() {
+    if (this.cut.value) {
+      this.cursor = this.watching.cursor;
+      this.cut.value = null;
+      this.follow();
+    }
+    this.load();
   }
 
   // end stops; mark is by what it may be resumed.
