@@ -177,14 +177,15 @@ test("the dashboard", { concurrency: true }, async (t) => { // each of these has
       const key = await server.key("crossing");
       const { page, faults } = await open(t, server, { key });
       await page.waitForSelector(".paste");
-      let release;
+      let release, seen;
       const gate = new Promise((done) => { release = done; });
-      const asked = new Promise((done) => page.route("**/v1/jobs?*", async (route) => {
+      const asked = new Promise((done) => { seen = done; });
+      await page.route("**/v1/jobs?*", async (route) => {
         const response = await route.fetch(); // as it is now
-        if (response.ok() && (await response.json()).jobs.length) done();
+        if (response.ok() && (await response.json()).jobs.length) seen();
         await gate;
         await route.fulfill({ response });
-      }));
+      });
       const { id } = await server.submit(key, { queue: "mail", title: "Crossing", payload: null });
       await asked;
       await server.ask("POST", `/v1/jobs/${id}/cancel`, key);
