@@ -98,8 +98,8 @@ func TestClaimLimit(t *testing.T) {
 	}
 }
 
-// park sends a claim that waits, over a socket of its own, and returns once it
-// is parked.
+// park sends a claim over a socket of its own, and returns once it is parked, if it may
+// wait: one that may not is answered before anybody looks.
 func (s *site) park(wait int) *net.TCPConn {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
@@ -112,7 +112,9 @@ func (s *site) park(wait int) *net.TCPConn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.until("the claim is parked", func() bool { return s.pool.Len() > 0 })
+	if wait > 0 {
+		s.until("the claim is parked", func() bool { return s.pool.Len() > 0 })
+	}
 	return conn.(*net.TCPConn)
 }
 
