@@ -13,12 +13,17 @@ const bundle = readFileSync(new URL("node_modules/socket.io-client/dist/socket.i
 // strictProxy forwards requests, but no upgrade: it answers 403, or forwards the
 // request as if no upgrade had been asked for.
 async function strictProxy(t, server, forbid) {
-  const it = { refused: 0, cut: () => proxy.closeAllConnections() };
+  // A cut between two polls would break nothing, so the next request of the old session is broken too.
+  const it = { refused: 0, severed: false, cut: () => { it.severed = true; proxy.closeAllConnections(); } };
   const forward = (request, response) => {
     if (request.url === "/app") { // the application's own page
       response.writeHead(200, { "Content-Type": "text/html" });
       response.end("<!doctype html><title>app</title>");
       return;
+    }
+    if (it.severed) {
+      it.severed = false;
+      if (request.url.includes("sid=")) return response.destroy();
     }
     const { upgrade, connection, ...headers } = request.headers;
     if (upgrade) it.refused++;
