@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,7 +99,11 @@ func helper(dir string) (string, error) {
 	return copied, nil
 }
 
+// copyProgram copies a program. Meanwhile no other is started: its process would hold the
+// copy open for writing until it has become that program, and such a file cannot be run.
 func copyProgram(from, to string) (err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(from)
 	if err != nil {
 		return err
