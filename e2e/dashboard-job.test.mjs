@@ -123,8 +123,12 @@ test("a browser job: its picture is live, its failure is found, it is retried an
   await page.getByRole("button", { name: "Retry" }).click();
   await page.waitForURL((url) => !url.pathname.includes(job.id));
   await page.getByRole("link", { name: job.id.slice(0, 8) }).waitFor();
-  await page.keyboard.press("c");
-  await page.getByRole("button", { name: "Cancel the job" }).click();
+  const sure = page.getByRole("button", { name: "Cancel the job" });
+  await until("it asks", async () => { // keys are heard from when the job is there
+    await page.keyboard.press("c");
+    return sure.isVisible();
+  });
+  await sure.click();
   await page.locator(".page-head").getByText("Cancelled").waitFor();
 
   await page.goto(`${server.url}/jobs/00000000-0000-7000-8000-000000000000`);

@@ -63,7 +63,8 @@ func newIsolationFixture(t *testing.T, tr transporttest.Transport) *isolationFix
 }
 
 func (c *isolationFixture) tenant(name string) *tenant {
-	_, key := c.server.Key(name, auth.KeyOptions{})
+	many := 1000 // a stream that was left counts until the server has noticed
+	_, key := c.server.Key(name, auth.KeyOptions{MaxConnections: &many})
 	n := &tenant{log: transporttest.NewLog(c.server, name), key: key}
 	body := `{"queue":"watched","payload":"` + n.payload() + `","metadata":{"a":"` + n.metadata() + `"}}`
 	n.job = c.adopt(n, c.ask(transporttest.Caller{Dial: c.server.Dial, Secret: key}, "/v1/jobs", body, "*/*", ""))
