@@ -3,7 +3,7 @@ package sqlite
 import "sync/atomic"
 
 // When the WAL is moved into the database. Measured beside deletions that write 50 MiB of
-// WAL a second: with all of it done between two commits, one in ten waited 5 to 15 ms.
+// WAL a second: with all of it done between two commits, one submit in a hundred waited 5 ms.
 const (
 	checkpointLook  = 16     // commits after which the checkpointer looks how long the WAL is
 	checkpointPages = 2_000  // pages that are worth moving
